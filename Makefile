@@ -1,0 +1,45 @@
+# Two commands: `make demo` and `make test`. Both set up what they need in .venv first.
+SHELL := /bin/bash
+PYTHON ?= python3
+CORES ?= $(shell nproc)
+BIN := .venv/bin
+
+.PHONY: help demo test test-slow lint format clean
+
+help:
+	@echo "make demo       set up, then run the whole workflow on a simulated cohort (minutes on two cores)"
+	@echo "make test       set up, then run the tests"
+	@echo "make test-slow  the slower proof: full-size measurements"
+	@echo "make lint       ruff, snakefmt, snakemake --lint"
+	@echo "make clean      remove results and the environment"
+
+.venv/.ready: envs/requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit("cpgtaxa needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Set PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	@echo "Setting up .venv (once, a few minutes) …"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements.txt
+	@touch $@
+
+demo: .venv/.ready
+	@$(BIN)/snakemake --cores $(CORES) --configfile config/demo/config.yaml
+
+test: .venv/.ready lint
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-slow: .venv/.ready
+	@$(BIN)/python -m pytest -m slow
+
+lint: .venv/.ready
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/snakefmt --check workflow
+	@$(BIN)/snakemake --lint
+
+format: .venv/.ready
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+	@$(BIN)/snakefmt workflow
+
+clean:
+	rm -rf .venv .snakemake
+	find results -mindepth 1 -not -name .gitkeep -delete

@@ -1,0 +1,16 @@
+"""Check the user's matrix and sample sheet and write the cohort as memory-mapped Arrow."""
+
+from cpgtaxa.job import job
+
+with job(snakemake):
+    from cpgtaxa.ingest import ingest
+
+    ingest(
+        snakemake.input.beta,
+        snakemake.input.samples,
+        snakemake.output.beta,
+        snakemake.output.samples,
+        snakemake.output.cpgs,
+        snakemake.output.qc,
+        **snakemake.params.settings,
+    )

@@ -1,0 +1,230 @@
+"""What the rules do with networks: train one on a round's images, classify test images, CpGs and foreign images."""
+
+import logging
+import pathlib
+import time
+
+import numpy as np
+import pandas as pd
+
+from cpgtaxa.calibration import softmax
+from cpgtaxa.cohort import Cohort, read_samples
+from cpgtaxa.errors import InputError
+from cpgtaxa.files import atomic, write_parquet
+from cpgtaxa.image_sets import Packs, read_images
+from cpgtaxa.images import normalisation, read_image_csv
+from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.plan import MODELS, shard_bounds
+from cpgtaxa.recipes import recipe
+from cpgtaxa.render import planes, render
+from cpgtaxa.rounds import read_parts
+from cpgtaxa.training import (
+    LOG_COLUMNS,
+    Images,
+    calibrate,
+    load_predictor,
+    load_statistics,
+    load_weights,
+    save_model,
+    targets_of,
+    train,
+)
+
+BLOCK = 256
+
+
+def train_round(
+    parts, packs, simulated_images, simulated_info, previous, out, *, model_name, settings, seed, size, work
+) -> None:
+    """Train a round's network and write weights, normalisation statistics, card and log.
+
+    parts: the round's CSVs. packs: packed images of this and earlier rounds. simulated_*: simulated images and their
+    table (None without). previous: weights of the round before, for recipes that continue from them.
+    """
+    chosen = recipe(settings["recipe"], model_name, settings["overrides"])
+    images = Packs(packs + ([simulated_images] if simulated_images else []))
+    listed = read_parts(parts)
+    sets = {}
+    half_way = _half_way_parts(simulated_info) if simulated_info and chosen["half_way"] else {}
+    for part in ("training", "val"):
+        paths, labels, others = listed[part]["path"].tolist(), listed[part]["label"].tolist(), None
+        if part in half_way:
+            more = half_way[part]
+            others = [""] * len(paths) + more["other"].tolist()
+            paths, labels = paths + more["path"].tolist(), labels + more["label"].tolist()
+        sets[part] = (images.planes(paths), targets_of(labels, others))
+    statistics = normalisation(sets["training"][0])
+    initial = None
+    if previous and chosen["warm_start"]:
+        initial = load_weights(previous, model_name).state_dict()
+    train_set, val_set = Images(*sets["training"]), Images(*sets["val"])
+    network = train(
+        train_set,
+        val_set,
+        model_name=model_name,
+        recipe=chosen,
+        statistics=statistics,
+        seed=seed,
+        device=settings["device"],
+        precision=settings["precision"],
+        work=pathlib.Path(work),
+        log_path=out["log"],
+        initial=initial,
+    )
+    temperature = calibrate(network, statistics, size, val_set, settings["device"], settings["precision"])
+    logging.info("temperature %.3f", temperature)
+    counts = {"training_images": len(train_set), "validation_images": len(val_set)}
+    save_model(
+        *(network, out),
+        model_name=model_name,
+        statistics=statistics,
+        size=size,
+        temperature=temperature,
+        recipe=chosen,
+        seed=seed,
+        extra=counts,
+    )
+
+
+def _half_way_parts(simulated_info) -> dict:
+    """Simulated half-way sites, four fifths for training, the rest for validation."""
+    info = pd.read_parquet(simulated_info, columns=["path", "label", "other"])
+    info = info[info["other"] != ""].reset_index(drop=True)
+    held = np.arange(len(info)) % 5 == 4
+    return {"training": info[~held], "val": info[held]}
+
+
+def use_weights(weights, stats, out, size: int) -> None:
+    """Adopt given ResNet18 weights and statistics as round 0's; a card beside them gives size and temperature."""
+    problems = []
+    for check, path in ((lambda p: load_weights(p, MODELS[0]), weights), (load_statistics, stats)):
+        try:
+            check(path)
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    predictor = load_predictor(weights, stats, card_beside(weights), model_name=MODELS[0], size=size)
+    if predictor.size != size:
+        raise InputError(
+            f"training.weights: {weights} was trained on images of {predictor.size} pixels, but images.size is {size}; "
+            f"set images.size to {predictor.size}"
+        )
+    save_model(
+        *(predictor.network.cpu(), out),
+        model_name=MODELS[0],
+        statistics=load_statistics(stats),
+        size=size,
+        temperature=predictor.temperature,
+        recipe={"weights": str(weights)},
+        seed=None,
+    )
+    with atomic(out["log"]) as temporary:
+        pd.DataFrame(columns=list(LOG_COLUMNS)).to_csv(temporary, index=False)
+
+
+def card_beside(weights) -> pathlib.Path:
+    """Where a model's card lies: beside the weights, `_model.json` in place of `_best_model.pt`."""
+    weights = pathlib.Path(weights)
+    return weights.with_name(weights.name.removesuffix(".pt").removesuffix("_best_model") + "_model.json")
+
+
+def _prediction_table(paths, labels, logits) -> pd.DataFrame:
+    """The published table: raw softmax probabilities, one column per taxon."""
+    probabilities = softmax(logits)
+    first = probabilities.argmax(axis=1)
+    table = pd.DataFrame({"ImagePath": paths, "ActualLabel": labels})
+    table["PredictedLabelName"] = [TAXA[index] for index in first]
+    table["PredictedLabelIndex"] = first
+    for index, taxon in enumerate(TAXA):
+        table[taxon] = probabilities[:, index]
+    return table
+
+
+def predict_test(network, test, packs, out, model_name, *, device, precision) -> None:
+    """Classify a round's packed test images and write the published prediction table."""
+    predictor = load_predictor(**network, model_name=model_name, device=device, precision=precision)
+    listed = read_parts({"test": test})["test"]
+    logits = predictor.logits(Packs(packs).planes(listed["path"]))
+    with atomic(out) as temporary:
+        _prediction_table(listed["path"], listed["label"], logits).to_csv(temporary, index=False, float_format="%.6g")
+
+
+def predict_images(settings: dict, out) -> None:
+    """Classify the image files of a published CSV with given weights; write the published prediction table.
+
+    settings: the config's `predict`, and `device`, `precision`. Raises InputError listing what is missing or wrong.
+    """
+    problems = [
+        f"predict.{key} is not set: give {what}"
+        for key, what in (
+            ("images", "a CSV without header: image path, label"),
+            ("weights", "a {modelName}_best_model.pt"),
+            ("stats", "its {modelName}_normalization_stat.json"),
+        )
+        if not settings[key]
+    ]
+    if problems:
+        raise InputError(problems)
+    model_name = settings["model"]
+    for check in (
+        lambda: load_weights(settings["weights"], model_name),
+        lambda: load_statistics(settings["stats"]),
+        lambda: read_image_csv(settings["images"], settings["root"], labels_required=False),
+    ):
+        try:
+            check()
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    predictor = load_predictor(
+        settings["weights"],
+        settings["stats"],
+        card_beside(settings["weights"]),
+        model_name=model_name,
+        size=settings["size"],
+        device=settings["device"],
+        precision=settings["precision"],
+    )
+    listed = read_image_csv(settings["images"], settings["root"], labels_required=False)
+    logits = [predictor.logits(block) for block in read_images(listed, settings["root"], predictor.size)]
+    with atomic(out) as temporary:
+        table = _prediction_table(listed["path"], listed["label"], np.concatenate(logits))
+        table.to_csv(temporary, index=False, float_format="%.6g")
+
+
+def predict_shard(
+    network, beta, samples, labels, placed, out, *, round_number, shard, shards, device, precision
+) -> None:
+    """Calibrated probabilities (cpg, p_<taxon>) of a shard's CpGs that are not placed; round 0 predicts all.
+
+    Images are drawn on the fly, a block at a time, and never written.
+    """
+    model_name = MODELS[min(round_number, 1)]
+    predictor = load_predictor(**network, model_name=model_name, device=device, precision=precision)
+    cohort = Cohort(beta)
+    ages = read_samples(samples)["age"].to_numpy()
+    start, stop = shard_bounds(shard, shards, cohort.n_cpgs)
+    wanted = np.arange(start, stop)
+    if round_number > 0:
+        taxa = pd.read_parquet(labels, columns=["taxon"])["taxon"].to_numpy()[start:stop]
+        left = taxa == UNCLASSIFIED
+        done = {cpg for path in placed for cpg in pd.read_parquet(path, columns=["cpg"])["cpg"]}
+        left &= np.array([cpg not in done for cpg in cohort.cpgs[start:stop]], dtype=bool)
+        wanted = wanted[left]
+    probabilities = np.empty((len(wanted), len(TAXA)), dtype=np.float32)
+    begun = told = time.monotonic()
+    for first in range(0, len(wanted), BLOCK):
+        rows = wanted[first : first + BLOCK]
+        images = planes(render(cohort.take(rows), ages), predictor.size)
+        probabilities[first : first + len(rows)] = softmax(predictor.logits(images), predictor.temperature)
+        if time.monotonic() - told > 10:
+            told = time.monotonic()
+            share = (first + len(rows)) / len(wanted)
+            minutes = (told - begun) * (1 / share - 1) / 60
+            logging.info("%d of %d CpGs, about %.1f min left", first + len(rows), len(wanted), minutes)
+    table = pd.DataFrame(probabilities, columns=list(PROBABILITY_COLUMNS))
+    table.insert(0, "cpg", cohort.cpgs[wanted])
+    write_parquet(out, table)
+    logging.info("%d CpGs classified in %.0f s", len(wanted), time.monotonic() - begun)

@@ -1,0 +1,191 @@
+"""A cohort on disk: one beta value per CpG and sample, CpG-major, memory-mapped and read without copying.
+
+`beta.arrow` is an Arrow IPC file with the columns `cpg` (string) and `beta` (fixed-size list of float32, one value per
+sample, missing = NaN) in record batches of a few MB; the schema's metadata holds `sample_ids` as a JSON list. Arrow's
+own R, Python and Julia libraries read it too.
+"""
+
+import contextlib
+import functools
+import json
+import pathlib
+import sys
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from cpgtaxa import files
+from cpgtaxa.errors import InputError, some
+
+BATCH_BYTES = 4 << 20
+"""Size of a record batch: large enough to read fast, small enough to hold a few in memory."""
+
+
+class CohortWriter:
+    """Write a cohort file piece by piece; it takes its final name when the `with` block ends without an error.
+
+    >>> with CohortWriter("beta.arrow", ["s1", "s2"]) as writer:
+    ...     writer.append(["cg1"], np.array([[0.1, np.nan]], dtype=np.float32))
+    """
+
+    def __init__(self, path, sample_ids):
+        self.path = pathlib.Path(path)
+        self.sample_ids = [str(sample_id) for sample_id in sample_ids]
+        if not self.sample_ids:
+            raise ValueError("a cohort needs at least one sample")
+
+    def __enter__(self):
+        n_samples = len(self.sample_ids)
+        fields = [("cpg", pa.string()), ("beta", pa.list_(pa.float32(), n_samples))]
+        self._schema = pa.schema(fields, metadata={"sample_ids": json.dumps(self.sample_ids)})
+        self._cpgs: list[str] = []
+        self._buffer = np.empty((max(1, BATCH_BYTES // (4 * n_samples)), n_samples), dtype=np.float32)
+        with contextlib.ExitStack() as stack:
+            temporary = stack.enter_context(files.atomic(self.path))
+            self._sink = stack.enter_context(pa.OSFile(str(temporary), "wb"))
+            self._file = stack.enter_context(pa.ipc.new_file(self._sink, self._schema))
+            self._stack = stack.pop_all()
+        return self
+
+    def append(self, cpgs, values: np.ndarray) -> None:
+        """Add k CpGs: their names and a (k, n_samples) array, stored as float32."""
+        if values.shape != (len(cpgs), len(self.sample_ids)):
+            raise ValueError(f"{len(cpgs)} CpGs x {len(self.sample_ids)} samples do not fit shape {values.shape}")
+        start = 0
+        while start < len(cpgs):
+            filled = len(self._cpgs)
+            stop = min(len(cpgs), start + len(self._buffer) - filled)
+            self._buffer[filled : filled + stop - start] = values[start:stop]
+            self._cpgs.extend(cpgs[start:stop])
+            if len(self._cpgs) == len(self._buffer):
+                self._flush()
+            start = stop
+
+    def _flush(self) -> None:
+        flat = pa.array(self._buffer[: len(self._cpgs)].reshape(-1))  # NaN stays NaN: no null bitmap to look at
+        beta = pa.FixedSizeListArray.from_arrays(flat, type=self._schema.field("beta").type)
+        self._file.write_batch(pa.record_batch([pa.array(self._cpgs, pa.string()), beta], schema=self._schema))
+        self._cpgs.clear()
+
+    def __exit__(self, *failure):
+        try:
+            if failure[0] is None and self._cpgs:
+                self._flush()
+        except BaseException:
+            self._stack.__exit__(*sys.exc_info())
+            raise
+        self._stack.__exit__(*failure)
+
+
+class Cohort:
+    """A cohort file, memory-mapped: opening it reads the footer only; CpG names are read when first asked for.
+
+    A file that is missing, truncated, not Arrow or not a cohort raises an InputError that names it.
+    """
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+        if not self.path.is_file():
+            raise InputError(f"{self.path} is not there (or not a file): run the cohort step first")
+        try:
+            self._file = pa.ipc.open_file(pa.memory_map(str(self.path)))
+            self._batches = [self._file.get_batch(number) for number in range(self._file.num_record_batches)]
+        except (pa.ArrowException, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"{self.path} is truncated or not an Arrow file ({reason}): delete it and run the cohort step again"
+            ) from error
+        schema = self._file.schema
+        beta = schema.field("beta").type if "beta" in schema.names and "cpg" in schema.names else None
+        if not (
+            b"sample_ids" in (schema.metadata or {})
+            and pa.types.is_fixed_size_list(beta)
+            and beta.value_type == pa.float32()
+        ):
+            raise InputError(
+                f"{self.path} is an Arrow file but not a cohort (columns `cpg` and `beta`, metadata `sample_ids`): "
+                "delete it and run the cohort step again"
+            )
+        self.sample_ids: list[str] = json.loads(schema.metadata[b"sample_ids"])
+        self.n_samples: int = beta.list_size
+        self._starts = np.concatenate([[0], np.cumsum([batch.num_rows for batch in self._batches])]).astype(np.int64)
+        self.n_cpgs: int = int(self._starts[-1])
+
+    def __reduce__(self):
+        return Cohort, (self.path,)  # worker processes map the file again
+
+    def __len__(self):
+        return self.n_cpgs
+
+    @functools.cached_property
+    def cpgs(self) -> np.ndarray:
+        """CpG names, (n_cpgs,) array of str objects."""
+        names = [batch.column("cpg").to_numpy(zero_copy_only=False) for batch in self._batches]
+        return np.concatenate(names) if names else np.empty(0, dtype=object)
+
+    @functools.cached_property
+    def _index(self) -> pd.Index:
+        return pd.Index(self.cpgs)
+
+    def _batch(self, number: int) -> np.ndarray:
+        values = self._batches[number].column("beta").values
+        return values.to_numpy(zero_copy_only=values.null_count == 0).reshape(-1, self.n_samples)
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Values of CpGs start..stop-1, (k, n_samples) float32, NaN = missing; `stop` beyond the end is the end.
+
+        Within one record batch it is a read-only view of the file, without a copy; across batches it is a copy.
+        """
+        stop = min(stop, self.n_cpgs)
+        if not 0 <= start <= stop:
+            raise IndexError(f"CpGs {start}..{stop} of {self.n_cpgs}")
+        if start == stop:
+            return np.empty((0, self.n_samples), dtype=np.float32)
+        first = int(np.searchsorted(self._starts, start, side="right")) - 1
+        last = int(np.searchsorted(self._starts, stop, side="left")) - 1
+        pieces = [
+            self._batch(number)[max(start - self._starts[number], 0) : stop - self._starts[number]]
+            for number in range(first, last + 1)
+        ]
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+    def blocks(self):
+        """Go through the file, one record batch (a few MB) at a time: (index of the first CpG, (k, n_samples) view)."""
+        for number, start in enumerate(self._starts[:-1]):
+            yield int(start), self._batch(number)
+
+    def take(self, indices) -> np.ndarray:
+        """Values of the CpGs at `indices` (any order, repeats allowed), (k, n_samples) float32, always a copy."""
+        indices = np.asarray(indices, dtype=np.int64)
+        if indices.size and (indices.min() < 0 or indices.max() >= self.n_cpgs):
+            raise IndexError(f"index {indices.min()} or {indices.max()} outside 0..{self.n_cpgs - 1}")
+        values = np.empty((len(indices), self.n_samples), dtype=np.float32)
+        batches = np.searchsorted(self._starts, indices, side="right") - 1
+        for number in np.unique(batches):
+            here = np.flatnonzero(batches == number)
+            values[here] = self._batch(number)[indices[here] - self._starts[number]]
+        return values
+
+    def find(self, names) -> np.ndarray:
+        """Indices of the CpGs called `names`, int64; unknown ones raise an InputError that names them."""
+        names = np.asarray(names, dtype=object)
+        indices = self._index.get_indexer(names)
+        unknown = names[indices < 0]
+        if len(unknown):
+            raise InputError(f"{len(unknown):,} CpGs are not in the cohort {self.path}: {some(unknown)}")
+        return indices.astype(np.int64)
+
+
+def read_samples(path) -> pd.DataFrame:
+    """The samples, in the order of the matrix's columns: sample_id (str), age (float64, years), sex and covariates."""
+    path = pathlib.Path(path)
+    try:
+        samples = pd.read_parquet(path)
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} cannot be read ({reason}): delete it and run the cohort step again") from error
+    lacking = [name for name in ("sample_id", "age") if name not in samples.columns]
+    if lacking:
+        raise InputError(f"{path} lacks {some(lacking)}: delete it and run the cohort step again")
+    return samples

@@ -1,0 +1,27 @@
+"""One kind of error for everything a user can mend: all problems found, at once."""
+
+
+class InputError(Exception):
+    """Something in the user's input is wrong.
+
+    Each problem is one sentence or two: what was found, where (file, row, key) and what to do.
+    """
+
+    def __init__(self, problems: str | list[str]):
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__(self.text())
+
+    def text(self) -> str:
+        """The message as shown to the user."""
+        if len(self.problems) == 1:
+            return f"Input problem: {self.problems[0]}"
+        lines = [f"{len(self.problems)} input problems:"]
+        lines += [f"  {number}. {problem}" for number, problem in enumerate(self.problems, 1)]
+        return "\n".join(lines)
+
+
+def some(items, limit: int = 5) -> str:
+    """The first few items as text, and how many more there are."""
+    items = [str(item) for item in items]
+    more = f" and {len(items) - limit} more" if len(items) > limit else ""
+    return ", ".join(repr(item) for item in items[:limit]) + more

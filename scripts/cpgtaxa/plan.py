@@ -1,0 +1,218 @@
+"""What the rule files ask: which files a round needs and whether there is a next one. Standard library only.
+
+Snakemake's own environment imports this module, so it needs nothing that only the rules' environments hold.
+"""
+
+import json
+
+MODELS = ("ResNet18", "MixResNet18")
+MODEL_FILES = {
+    "weights": "best_model.pt",
+    "stats": "normalization_stat.json",
+    "card": "model.json",
+    "log": "training_log.csv",
+}
+
+
+def model_of(round_number) -> str:
+    """ResNet18 in round 0, MixResNet18 afterwards."""
+    return MODELS[0] if int(round_number) == 0 else MODELS[1]
+
+
+def round_file(round_number, name: str) -> str:
+    """Path of a file of a round."""
+    return f"results/round_{round_number}/{name}"
+
+
+def model_file(round_number, kind: str) -> str:
+    """Path of the round's model file: weights, stats, card or log."""
+    return round_file(round_number, f"{model_of(round_number)}_{MODEL_FILES[kind]}")
+
+
+def parts(round_number) -> dict[str, str]:
+    """Paths of the round's training, validation and test CSV."""
+    return {part: round_file(round_number, f"{part}_info.csv") for part in ("training", "val", "test")}
+
+
+def shard_files(folder: str, shards: int) -> list[str]:
+    """All shard files of a folder, in order."""
+    return [f"{folder}/{shard}-of-{shards}.parquet" for shard in range(shards)]
+
+
+def shard_bounds(shard: int, shards: int, n: int) -> tuple[int, int]:
+    """First and one-past-last CpG of a shard."""
+    return shard * n // shards, (shard + 1) * n // shards
+
+
+class Plan:
+    """The config, asked as questions."""
+
+    def __init__(self, config: dict):
+        self.config = config
+        self.shards = config["statistics"]["shards"]
+        self.own_images = config["images"]["info"] is not None
+
+    @property
+    def simulates(self) -> bool:
+        """Whether simulated training images are needed."""
+        training = self.config["training"]
+        return not self.own_images and (training["source"] != "statistical" or training["fallback"])
+
+    def statistics_shards(self) -> list[str]:
+        return shard_files("results/statistics/shards", self.shards)
+
+    def prediction_shards(self, round_number) -> list[str]:
+        return shard_files(round_file(round_number, "predictions"), self.shards)
+
+    def simulated(self) -> dict[str, str]:
+        """Simulated images and their table, where the config asks for them."""
+        if not self.simulates:
+            return {}
+        return {
+            "simulated_images": "results/simulated/images.arrow",
+            "simulated_info": "results/simulated/info.parquet",
+        }
+
+    def packs(self, round_number) -> list[str]:
+        """Packed images that a round's training may need: its own, and those of the rounds before."""
+        return [round_file(number, "images.arrow") for number in range(int(round_number) + 1)]
+
+    def placed_before(self, round_number) -> list[str]:
+        """What the rounds before this one placed."""
+        return [round_file(number, "reassigned.parquet") for number in range(int(round_number))]
+
+    def goes_on(self, counts_path) -> bool:
+        """Whether a round placed enough of its candidates for another one."""
+        with open(counts_path) as handle:
+            counts = json.load(handle)
+        return (
+            counts["placed"] > 0 and counts["placed"] >= self.config["rounds"]["min_new_share"] * counts["candidates"]
+        )
+
+    def rounds(self, checkpoints) -> range:
+        """The rounds of this run: one after the other until one places (almost) nothing or the limit is met."""
+        for number in range(self.config["rounds"]["max"]):
+            counts = checkpoints.reassign.get(round=number).output.counts
+            if not self.goes_on(counts):
+                break
+        return range(number + 1)
+
+    def rounds_input(self, checkpoints) -> dict[str, list[str]]:
+        """Everything the rounds leave for taxonomy and report."""
+        rounds = self.rounds(checkpoints)
+        return {
+            "predictions": [path for number in rounds for path in self.prediction_shards(number)],
+            "reassigned": [round_file(number, "reassigned.parquet") for number in rounds],
+            "counts": [round_file(number, "reassigned.json") for number in rounds],
+        }
+
+    def report_input(self, checkpoints) -> dict[str, list[str]]:
+        """The rounds' metrics, logs and test predictions for the report."""
+        rounds = self.rounds(checkpoints)
+        return {
+            "counts": [round_file(number, "reassigned.json") for number in rounds],
+            "metrics": [round_file(number, "metrics.json") for number in rounds],
+            "logs": [model_file(number, "log") for number in rounds],
+            "tests": [round_file(number, f"{model_of(number)}_predictions.csv") for number in rounds],
+        }
+
+    def cohort_input(self) -> dict[str, str]:
+        """The cohort's two files."""
+        return {key: self.config["cohort"][key] for key in ("beta", "samples")}
+
+    def cohort_settings(self) -> dict:
+        """What the cohort rule needs to know; a change elsewhere in the config does not rerun it."""
+        return {key: value for key, value in self.config["cohort"].items() if key not in ("beta", "samples", "truth")}
+
+    def split_settings(self) -> dict:
+        """What splitting into training, validation and test needs to know."""
+        training = self.config["training"]
+        keys = ("source", "min_per_taxon", "fallback", "max_per_taxon", "val_share", "test_share", "max_test_per_taxon")
+        return {key: training[key] for key in keys} | {
+            "max_added_per_taxon": self.config["rounds"]["max_added_per_taxon"]
+        }
+
+    def device_settings(self) -> dict:
+        """Where and how networks run."""
+        return {key: self.config["training"][key] for key in ("device", "precision")}
+
+    def training_settings(self, wildcards) -> dict:
+        """Recipe and overrides for the round's network."""
+        training = self.config["training"]
+        epochs = "epochs" if wildcards.model == MODELS[0] else "epochs_mix"
+        overrides = {"epochs": training[epochs], "batch": training["batch"], "lr": training["lr"]}
+        return self.device_settings() | {"recipe": training["recipe"], "overrides": overrides}
+
+    def gpus(self, wildcards) -> int:
+        """GPUs a job asks the scheduler for."""
+        return 1 if self.config["training"]["device"] == "gpu" else 0
+
+    # The rounds whose images and weights are made, not given.
+    @property
+    def rendered_rounds(self) -> str:
+        return "[1-9][0-9]*" if self.own_images else r"\d+"
+
+    @property
+    def trained_rounds(self) -> str:
+        return "[1-9][0-9]*" if self.config["training"]["weights"] else r"\d+"
+
+    def parts(self, round_number) -> dict[str, str]:
+        return parts(round_number)
+
+    def parts_now(self, wildcards) -> dict[str, str]:
+        """The three CSVs of the wildcards' round."""
+        return parts(int(wildcards.round))
+
+    def parts_before(self, wildcards) -> dict[str, str]:
+        """The three CSVs of the round before."""
+        return parts(int(wildcards.round) - 1)
+
+    def placed_last(self, wildcards) -> str:
+        """What the round before placed."""
+        return round_file(int(wildcards.round) - 1, "reassigned.parquet")
+
+    def training_input(self, wildcards) -> dict:
+        """Images by part, packed planes, half-way sites, and the last round's weights to start from."""
+        number = int(wildcards.round)
+        found = parts(number) | self.simulated() | {"packs": self.packs(number)}
+        if number > 0:
+            found["previous"] = model_file(number - 1, "weights")
+        return found
+
+    def test_input(self, wildcards) -> dict:
+        """The round's network and its test images."""
+        number = int(wildcards.round)
+        packs = self.packs(number) + list(self.simulated().values())[:1]
+        return self.network_input(number) | {"test": parts(number)["test"], "packs": packs}
+
+    def network_input(self, round_number) -> dict[str, str]:
+        """Weights, normalisation statistics and card of a round's network."""
+        return {kind: model_file(round_number, kind) for kind in ("weights", "stats", "card")}
+
+    def evaluation_input(self, wildcards) -> dict[str, str]:
+        """Test predictions, training log and card of a round."""
+        number = int(wildcards.round)
+        return {
+            "predictions": round_file(number, f"{model_of(number)}_predictions.csv"),
+            "log": model_file(number, "log"),
+            "card": model_file(number, "card"),
+        }
+
+    def prediction_input(self, wildcards) -> dict:
+        """The round's network, and what earlier rounds placed."""
+        number = int(wildcards.round)
+        return self.network_input(number) | {"placed": self.placed_before(number)}
+
+    def predict_input(self) -> dict[str, str]:
+        """Files of the target predict_images, as far as the config names them."""
+        predict = self.config["predict"]
+        return {key: predict[key] for key in ("images", "weights", "stats") if predict[key]}
+
+    def targets(self) -> list[str]:
+        """What `snakemake` makes by default."""
+        return ["results/taxonomy.parquet", "results/taxonomy.csv.gz", "results/report.html"]
+
+    def optional(self, section: str, key: str) -> dict[str, str]:
+        """A file from the config as a named input, if it is set."""
+        value = self.config[section][key]
+        return {key: value} if value else {}

@@ -1,0 +1,64 @@
+"""Training recipes: what the published notebooks did, and a faster one, as plain settings."""
+
+PUBLISHED_RESNET18 = {
+    "optimiser": "adam",
+    "lr": 0.01,
+    "momentum": 0.0,
+    "weight_decay": 0.0,
+    "schedule": "plateau",
+    "batch": 64,
+    "epochs": 40,
+    "patience": 0,
+    "min_delta": 0.0,
+    "monitor": "val_acc",
+    "flip": False,
+    "half_way": False,
+    "warm_start": False,
+}
+"""Published ResNet18: Adam 0.01, ReduceLROnPlateau(0.1, patience 3) on validation loss, 40 epochs, best accuracy."""
+
+PUBLISHED_MIXRESNET18 = PUBLISHED_RESNET18 | {
+    "optimiser": "sgd",
+    "momentum": 0.9,
+    "weight_decay": 1e-4,
+    "batch": 128,
+    "epochs": 500,
+    "patience": 30,
+    "min_delta": 1e-4,
+}
+"""Published MixResNet18: SGD with momentum, up to 500 epochs, early stopping on accuracy.
+
+Its plateau scheduler was fed accuracy in `min` mode, which lowers the rate while accuracy rises; here it follows the
+validation loss, as ResNet18's does.
+"""
+
+FAST_RESNET18 = {
+    "optimiser": "adamw",
+    "lr": 0.002,
+    "momentum": 0.0,
+    "weight_decay": 0.02,
+    "schedule": "one_cycle",
+    "batch": 64,
+    "epochs": 14,
+    "patience": 0,
+    "min_delta": 0.0,
+    "monitor": "val_loss",
+    "flip": True,
+    "half_way": True,
+    "warm_start": False,
+}
+"""AdamW under a one-cycle schedule; beta mirrored at random (every taxon is symmetric in beta); half-way sites."""
+
+FAST_MIXRESNET18 = FAST_RESNET18 | {"lr": 0.001, "epochs": 6, "warm_start": True}
+"""The same, continued from the previous round's network, hence shorter."""
+
+RECIPES = {
+    "fast": {"ResNet18": FAST_RESNET18, "MixResNet18": FAST_MIXRESNET18},
+    "published": {"ResNet18": PUBLISHED_RESNET18, "MixResNet18": PUBLISHED_MIXRESNET18},
+}
+
+
+def recipe(preset: str, model_name: str, overrides: dict | None = None) -> dict:
+    """Settings of a preset for a model, with the user's overrides (None values are ignored)."""
+    chosen = {key: value for key, value in (overrides or {}).items() if value is not None}
+    return RECIPES[preset][model_name] | chosen

@@ -1,0 +1,531 @@
+"""Scatterplot images of beta against age, as the published taxonomy drew them, and what networks read from them.
+
+An image is held as one plane of codes, uint8 (224, 224): 0 is white background, 100..255 the green value of a disc
+pixel (0, green, 0). The geometry and colours are those measured on the published images; the density is that of R's
+`grDevices::densCols` with its defaults, i.e. `KernSmooth::bkde2D` (Wand 1994, J. Comput. Graph. Stat. 3:433) on a
+128 × 128 grid.
+"""
+
+import os
+import pathlib
+
+import numba
+import numpy as np
+from PIL import Image
+
+from cpgtaxa.errors import InputError
+
+SIDE = 224
+"""Pixels along each side of a drawn image."""
+
+NEAR, FAR = 23.6, 200.4
+"""Where the axes begin and end, in pixels from the left or upper edge of the image: the youngest sample lies at column
+NEAR, the oldest at FAR; beta 1 at row NEAR, beta 0 at FAR. Pixel i covers [i, i + 1)."""
+
+REACH = 3
+"""A disc covers the pixels within 3.3 px of the pixel its centre falls in: rows of 3, 5, 7, 7, 7, 5, 3, together 37."""
+
+GRID = 128
+"""Cells of the density along each axis (`nbin` of densCols)."""
+
+SPARSE, DENSE, SHADES = 255, 100, 256
+"""Green value of the sparsest and the densest sample, and colours on the ramp between them."""
+
+# colorRampPalette(c("green", "darkgreen"))(256): linear, and rounded to nearest by rgb().
+RAMP = np.floor(SPARSE + (DENSE - SPARSE) * np.arange(SHADES) / (SHADES - 1) + 0.5).astype(np.uint8)
+
+_MAX_REACH = GRID - 1
+_GRID_WIDTH = GRID + 2 * _MAX_REACH
+# The canvas has a margin of one reach on each side, so that discs need no bounds; its width is whole SIMD registers.
+_CANVAS_WIDTH = 240
+_CANVAS_HEIGHT = SIDE + 2 * REACH
+_MANY = 24
+
+
+@numba.njit(cache=True, inline="always")
+def _next_above(values, count, threshold):
+    """Smallest of values[:count] above `threshold`."""
+    smallest = np.float32(np.inf)
+    for i in range(count):
+        value = values[i]
+        value = value if value > threshold else np.float32(np.inf)
+        smallest = value if value < smallest else smallest
+    return smallest
+
+
+@numba.njit(cache=True)
+def _order_statistic(values, count, rank, scratch, bins):
+    """(value of rank `rank` (from 0) of values[:count], how many values are not above it).
+
+    Counting into 256 bins between the extremes, again inside the bin of interest until few are left: no sort.
+    """
+    n_bins = bins.shape[0]
+    below = 0
+    current, size = values, count
+    while size > _MANY:
+        low, high = current[0], current[0]
+        for i in range(size):
+            value = current[i]
+            low = value if value < low else low
+            high = value if value > high else high
+        if low == high:
+            return low, below + size
+        scale = np.float32(n_bins - 1) / (high - low)
+        if not np.isfinite(scale):
+            break
+        bins[:] = 0
+        for i in range(size):
+            bins[np.uint32((current[i] - low) * scale)] += 1
+        wanted, seen = 0, 0
+        while seen + bins[wanted] <= rank - below:
+            seen += bins[wanted]
+            wanted += 1
+        kept = 0
+        for i in range(size):
+            value = current[i]
+            scratch[kept] = value
+            kept += np.uint32((value - low) * scale) == wanted
+        below += seen
+        if kept == size:
+            break
+        current, size = scratch, kept
+    for i in range(size):
+        scratch[i] = current[i]
+    part = scratch[:size]
+    part.sort()
+    value = part[rank - below]
+    last = rank - below
+    while last + 1 < size and part[last + 1] == value:
+        last += 1
+    return value, below + last + 1
+
+
+@numba.njit(cache=True)
+def _quantile(values, count, share, scratch, bins):
+    """R's quantile (type 7) of float32 values[:count], in float64."""
+    index = (count - 1) * share
+    low = int(np.floor(index))
+    fraction = index - low
+    value, upto = _order_statistic(values, count, low, scratch, bins)
+    first = np.float64(value)
+    if fraction == 0.0 or upto > low + 1:
+        return first
+    return (1.0 - fraction) * first + fraction * np.float64(_next_above(values, count, value))
+
+
+@numba.njit(cache=True)
+def _quantile_of_sorted(values, count, share):
+    """R's quantile (type 7) of sorted float64 values[:count]."""
+    index = (count - 1) * share
+    low = int(np.floor(index))
+    fraction = index - low
+    if fraction == 0.0 or values[low + 1] == values[low]:
+        return values[low]
+    return (1.0 - fraction) * values[low] + fraction * values[low + 1]
+
+
+@numba.njit(cache=True)
+def _axis(smallest, largest, q05, q95, kernel):
+    """(start, step, reach) of one axis of the grid; fills kernel[0..reach].
+
+    Bandwidth (q95 − q05)/25, or 1 (year, unit of beta) where that is 0, as densCols does.
+    """
+    bandwidth = (q95 - q05) / 25.0
+    if bandwidth == 0.0:
+        bandwidth = 1.0
+    start = smallest - 1.5 * bandwidth
+    width = largest + 1.5 * bandwidth - start
+    step = width / (GRID - 1)
+    reach = min(int(np.floor(3.4 * bandwidth * (GRID - 1) / width)), GRID - 1)
+    for i in range(reach + 1):
+        kernel[i] = np.exp(-0.5 * (i * step / bandwidth) ** 2)
+    return start, step, reach
+
+
+@numba.njit(cache=True, inline="always")
+def _place(value, start, step):
+    """(lower grid point, share of the upper one, cell) of a value on an axis.
+
+    The cell is that of densCols: bounds half-way between grid points, closed above; no cell (GRID − 1) beyond the last
+    bound, which densCols lets stop short of the last grid point.
+    """
+    position = (value - start) / step
+    lower = int(position)
+    lower = lower if lower < GRID - 2 else GRID - 2
+    cell = int(np.ceil(position + 0.5)) - 1
+    return lower, np.float32(position - lower), cell
+
+
+@numba.njit(cache=True, fastmath={"contract"})
+def _smooth_rows(counts, used, kernel, reach, smoothed):
+    """Convolve the used rows of `counts` (GRID, _GRID_WIDTH), which have margins, with the kernel."""
+    for row in range(GRID):
+        if used[row]:
+            target = smoothed[row]
+            source = counts[row]
+            middle = source[_MAX_REACH : _MAX_REACH + GRID]
+            for x in range(GRID):
+                target[x] = kernel[0] * middle[x]
+            for i in range(1, reach + 1):
+                left = source[_MAX_REACH - i : _MAX_REACH - i + GRID]
+                right = source[_MAX_REACH + i : _MAX_REACH + i + GRID]
+                weight = kernel[i]
+                for x in range(GRID):
+                    target[x] += weight * (left[x] + right[x])
+
+
+@numba.njit(cache=True, fastmath={"contract"})
+def _smooth_columns(smoothed, used, wanted, kernel, reach, density):
+    """Convolve along columns; only the wanted rows of `density`, and only from used rows."""
+    for row in range(GRID):
+        if wanted[row]:
+            target = density[row]
+            target[:] = 0.0
+            for source_row in range(max(0, row - reach), min(GRID, row + reach + 1)):
+                if used[source_row]:
+                    weight = kernel[abs(row - source_row)]
+                    source = smoothed[source_row]
+                    for x in range(GRID):
+                        target[x] += weight * source[x]
+
+
+@numba.njit(cache=True)
+def _dilate(canvas, first, last, rows, wide, out):
+    """Turn stamped centres into discs: each pixel takes the largest key of the centres whose disc covers it.
+
+    canvas: uint32, key at each disc's centre, 0 elsewhere; centres lie in rows first..last (canvas rows, margin
+    included). rows: whether a row has centres. wide: (3, height, width) maxima over 3, 5 and 7 columns.
+    out: uint8 (SIDE, SIDE), receives the lower 8 bits of the key.
+    """
+    inner = _CANVAS_WIDTH - 2
+    for y in range(max(0, first - 2 * REACH), min(_CANVAS_HEIGHT, last + 2 * REACH + 1)):
+        if rows[y]:
+            left, middle, right = canvas[y, :inner], canvas[y, 1 : inner + 1], canvas[y, 2:]
+            three, five, seven = wide[0, y, 1 : inner + 1], wide[1, y, 1 : inner + 1], wide[2, y, 1 : inner + 1]
+            for x in range(inner):
+                three[x] = max(left[x], middle[x], right[x])
+            left, right = wide[0, y, :inner], wide[0, y, 2:]
+            for x in range(inner):
+                five[x] = max(left[x], right[x])
+            left, right = wide[1, y, :inner], wide[1, y, 2:]
+            for x in range(inner):
+                seven[x] = max(left[x], right[x])
+        else:
+            wide[:, y] = 0
+    for y in range(max(first, 2 * REACH) - REACH, min(last + REACH, SIDE + REACH - 1) + 1):
+        any_centre = False
+        for other in range(y - REACH, y + REACH + 1):
+            any_centre |= rows[other]
+        if not any_centre:
+            continue
+        row = out[y - REACH]
+        a, g = wide[0, y - 3, REACH : REACH + SIDE], wide[0, y + 3, REACH : REACH + SIDE]
+        b, f = wide[1, y - 2, REACH : REACH + SIDE], wide[1, y + 2, REACH : REACH + SIDE]
+        c, e = wide[2, y - 1, REACH : REACH + SIDE], wide[2, y + 1, REACH : REACH + SIDE]
+        d = wide[2, y, REACH : REACH + SIDE]
+        for x in range(SIDE):
+            row[x] = np.uint8(max(max(a[x], g[x]), max(b[x], f[x]), max(c[x], e[x]), d[x]) & np.uint32(255))
+
+
+@numba.njit(cache=True, nogil=True)
+def _draw(beta, ages, order, columns, shared, out, work):
+    """Draw one CpG into out, uint8 (SIDE, SIDE), already zero.
+
+    shared: (start, step, reach, kernel, cells) of the age axis when no sample is missing.
+    """
+    canvas, wide, counts, smoothed, density, flags, kernels, places, floats, bins = work
+    n = beta.shape[0]
+    values, scratch, found = floats[0], floats[1], floats[2]
+    members, cells = places[0], places[1]
+    count = 0
+    for i in range(n):
+        members[count] = i
+        values[count] = beta[i]
+        count += np.isfinite(beta[i])
+    if count == 0:
+        return
+
+    # Age axis: the cohort's own, or that of the samples which have a value.
+    x_start, x_step, x_reach, x_kernel, x_lower, x_share, x_cell, x_sorted = shared
+    if count < n:
+        kept = 0
+        for i in range(n):
+            sample = order[i]
+            x_sorted[kept] = ages[sample]
+            kept += np.isfinite(beta[sample])
+        x_kernel = kernels[0]
+        x_start, x_step, x_reach = _axis(
+            x_sorted[0],
+            x_sorted[count - 1],
+            _quantile_of_sorted(x_sorted, count, 0.05),
+            _quantile_of_sorted(x_sorted, count, 0.95),
+            x_kernel,
+        )
+    smallest, largest = values[0], values[0]
+    for i in range(count):
+        value = values[i]
+        smallest = value if value < smallest else smallest
+        largest = value if value > largest else largest
+    y_kernel = kernels[1]
+    y_start, y_step, y_reach = _axis(
+        np.float64(smallest),
+        np.float64(largest),
+        _quantile(values, count, 0.05, scratch, bins),
+        _quantile(values, count, 0.95, scratch, bins),
+        y_kernel,
+    )
+
+    # Linear binning: each sample is shared among the four grid points around it.
+    used, wanted, rows = flags[0], flags[1], flags[2]
+    used[:] = False
+    wanted[:] = False
+    one = np.float32(1.0)
+    for i in range(count):
+        if count < n:
+            column, right, x_at = _place(ages[members[i]], x_start, x_step)
+        else:
+            column, right, x_at = x_lower[i], x_share[i], x_cell[i]
+        row, up, y_at = _place(np.float64(values[i]), y_start, y_step)
+        column += _MAX_REACH
+        counts[row, column] += (one - right) * (one - up)
+        counts[row, column + 1] += right * (one - up)
+        counts[row + 1, column] += (one - right) * up
+        counts[row + 1, column + 1] += right * up
+        used[row] = True
+        used[row + 1] = True
+        if x_at < GRID - 1 and y_at < GRID - 1:
+            wanted[y_at] = True
+            cells[i] = y_at * GRID + x_at
+        else:
+            cells[i] = -1
+    _smooth_rows(counts, used, x_kernel, x_reach, smoothed)
+    _smooth_columns(smoothed, used, wanted, y_kernel, y_reach, density)
+    for row in range(GRID):
+        if used[row]:
+            counts[row] = np.float32(0.0)
+
+    # A sample without a cell has density 0, as in densCols.
+    flat = density.reshape(GRID * GRID)
+    sparsest, densest = np.float32(np.inf), np.float32(0.0)
+    for i in range(count):
+        value = flat[cells[i]] if cells[i] >= 0 else np.float32(0.0)
+        found[i] = value
+        sparsest = value if value < sparsest else sparsest
+        densest = value if value > densest else densest
+    # cut(density, SHADES): intervals closed above, the lowest on both sides; one density only falls in the middle.
+    shades = np.float32(SHADES) / (densest - sparsest) if densest > sparsest else np.float32(0.0)
+
+    # Later samples hide earlier ones: the largest key wins, and keys grow with the sample.
+    rows[:] = False
+    first, last = _CANVAS_HEIGHT, 0
+    for i in range(count):
+        shade = int(np.ceil((found[i] - sparsest) * shades))
+        shade = min(max(shade, 1), SHADES) if densest > sparsest else SHADES // 2
+        at = int(np.floor(FAR - (FAR - NEAR) * np.float64(values[i])))
+        at = min(max(at, 0), SIDE - 1) + REACH
+        canvas[at, columns[members[i]] + REACH] = np.uint32(i + 1) << np.uint32(8) | np.uint32(RAMP[shade - 1])
+        rows[at] = True
+        first = min(first, at)
+        last = max(last, at)
+    _dilate(canvas, first, last, rows, wide, out)
+    for row in range(first, last + 1):
+        if rows[row]:
+            canvas[row] = np.uint32(0)
+
+
+@numba.njit(cache=True, parallel=True)
+def _draw_all(beta, ages, order, columns, blocks, out):
+    n = ages.shape[0]
+    # The age axis of a CpG without missing values is the same for all.
+    kernel = np.zeros(GRID, np.float32)
+    ordered = ages[order]
+    start, step, reach = _axis(
+        ordered[0], ordered[-1], _quantile_of_sorted(ordered, n, 0.05), _quantile_of_sorted(ordered, n, 0.95), kernel
+    )
+    lower, share, cell = np.empty(n, np.int32), np.empty(n, np.float32), np.empty(n, np.int32)
+    for i in range(n):
+        lower[i], share[i], cell[i] = _place(ages[i], start, step)
+    for block in numba.prange(blocks):
+        work = (
+            np.zeros((_CANVAS_HEIGHT, _CANVAS_WIDTH), np.uint32),
+            np.zeros((3, _CANVAS_HEIGHT, _CANVAS_WIDTH), np.uint32),
+            np.zeros((GRID, _GRID_WIDTH), np.float32),
+            np.empty((GRID, GRID), np.float32),
+            np.empty((GRID, GRID), np.float32),
+            np.empty((3, _CANVAS_HEIGHT), np.bool_),
+            np.empty((2, GRID), np.float32),
+            np.empty((2, n + 1), np.int32),
+            np.empty((3, n + 1), np.float32),
+            np.empty(256, np.int32),
+        )
+        shared = (start, step, reach, kernel, lower, share, cell, np.empty(n + 1, np.float64))
+        for k in range(block * beta.shape[0] // blocks, (block + 1) * beta.shape[0] // blocks):
+            _draw(beta[k], ages, order, columns, shared, out[k], work)
+
+
+def render(beta, ages) -> np.ndarray:
+    """Draw one image per CpG: codes, uint8 (k, 224, 224), 0 = background, else the green value 100..255 of the disc.
+
+    beta: (k, n) float32, missing values NaN (neither drawn nor counted in the density; a row of NaN gives an empty
+    image). ages: (n,) years, finite; they place the x axis for every CpG, also where the youngest sample is missing.
+    Values of beta outside 0–1 are drawn where they fall, at most at the image's edge.
+
+    Where an axis has no spread between its 5 % and 95 % quantiles, its bandwidth is 1 year or 1 unit of beta, as in
+    densCols; where all samples are equally dense, they get the middle of the ramp, as in densCols; a cohort of one
+    age only is drawn in the middle column. The result does not depend on the number of threads.
+    """
+    beta = np.ascontiguousarray(beta, dtype=np.float32)
+    ages = np.ascontiguousarray(ages, dtype=np.float64)
+    if beta.ndim != 2 or ages.ndim != 1 or beta.shape[1] != len(ages):
+        raise ValueError(f"beta {beta.shape} and ages {ages.shape} must be (CpGs, samples) and (samples,)")
+    if not np.isfinite(ages).all():
+        raise ValueError("ages must be finite")
+    out = np.zeros((len(beta), SIDE, SIDE), np.uint8)
+    if out.size == 0 or len(ages) == 0:
+        return out
+    youngest, oldest = ages.min(), ages.max()
+    middle = np.full(len(ages), SIDE / 2)
+    across = middle if oldest == youngest else NEAR + (FAR - NEAR) * (ages - youngest) / (oldest - youngest)
+    # Blocks share their work space; a few per thread, so that none waits long for another.
+    blocks = min(4 * numba.get_num_threads(), len(beta))
+    _draw_all(beta, ages, np.argsort(ages, kind="stable"), np.floor(across).astype(np.int32), blocks, out)
+    return out
+
+
+def to_rgb(codes) -> np.ndarray:
+    """Codes, uint8 (…, 224, 224), as RGB, uint8 (…, 224, 224, 3): white, or (0, green, 0)."""
+    codes = np.asarray(codes, dtype=np.uint8)
+    background = codes == 0
+    rgb = np.empty((*codes.shape, 3), np.uint8)
+    rgb[..., 0] = rgb[..., 2] = np.where(background, 255, 0)
+    rgb[..., 1] = np.where(background, 255, codes)
+    return rgb
+
+
+def to_codes(rgb) -> np.ndarray:
+    """The inverse of `to_rgb`, for images in the contract's colours; ValueError for others."""
+    rgb = np.asarray(rgb)
+    disc = (rgb[..., 0] == 0) & (rgb[..., 2] == 0)
+    if not (disc | (rgb == 255).all(axis=-1)).all() or (rgb[..., 1][disc] == 0).any():
+        raise ValueError("not an image of white background and (0, green, 0) discs")
+    return np.where(disc, rgb[..., 1], 0).astype(np.uint8)
+
+
+def is_contract_image(rgb, tolerance: int = 4) -> bool:
+    """Whether an RGB image, uint8 (H, W, 3), looks like a published one.
+
+    That is: 224 × 224, and every pixel, to within `tolerance` levels, white or (0, green, 0) with green 100..255.
+    """
+    rgb = np.asarray(rgb).astype(np.int16)
+    if rgb.shape != (SIDE, SIDE, 3):
+        return False
+    white = (rgb >= 255 - tolerance).all(axis=-1)
+    disc = (rgb[..., 0] <= tolerance) & (rgb[..., 2] <= tolerance) & (rgb[..., 1] >= DENSE - tolerance)
+    return bool((white | disc).all())
+
+
+def _pooling(length: int, size: int) -> np.ndarray:
+    """Row i: the weight of each of `length` pixels in the mean that is output pixel i (adaptive average pooling)."""
+    weights = np.zeros((size, length))
+    for i in range(size):
+        start, stop = i * length // size, -(-(i + 1) * length // size)
+        weights[i, start:stop] = 1 / (stop - start)
+    return weights
+
+
+@numba.njit(cache=True, parallel=True)
+def _pool(codes, size, out):
+    side = codes.shape[1]
+    for k in numba.prange(codes.shape[0]):
+        image = codes[k]
+        reds, greens = np.empty(side, np.int32), np.empty(side, np.int32)
+        for i in range(size):
+            top, bottom = i * side // size, -(-(i + 1) * side // size)
+            reds[:] = 0
+            greens[:] = 0
+            for y in range(top, bottom):
+                row = image[y]
+                for x in range(side):
+                    code = np.int32(row[x])
+                    blank = np.int32(255) if code == 0 else np.int32(0)
+                    reds[x] += blank
+                    greens[x] += code + blank
+            for j in range(size):
+                left, right = j * side // size, -(-(j + 1) * side // size)
+                red, green = 0, 0
+                for x in range(left, right):
+                    red += reds[x]
+                    green += greens[x]
+                area = (bottom - top) * (right - left)
+                out[k, 0, i, j] = (2 * red + area) // (2 * area)
+                out[k, 1, i, j] = (2 * green + area) // (2 * area)
+
+
+def planes(codes, size: int = SIDE) -> np.ndarray:
+    """What networks read: the red (= blue) and green channels, uint8 (k, 2, size, size), of codes (k, 224, 224).
+
+    Smaller sizes are area averages, with the windows of adaptive average pooling, rounded half up.
+    """
+    codes = np.ascontiguousarray(codes, dtype=np.uint8)
+    if not 1 <= size <= SIDE:
+        raise ValueError(f"size is {size}; it must lie between 1 and {SIDE}")
+    out = np.empty((len(codes), 2, size, size), np.uint8)
+    if size == SIDE:
+        np.equal(codes, 0, out=out[:, 0], casting="unsafe")
+        out[:, 0] *= 255
+        np.bitwise_or(codes, out[:, 0], out=out[:, 1])
+    elif len(codes):
+        _pool(codes, size, out)
+    return out
+
+
+def planes_of_rgb(rgb, size: int = SIDE) -> np.ndarray:
+    """Red and green of any RGB image, uint8 (H, W, 3), as networks read them: uint8 (2, size, size).
+
+    Area averages as in `planes`, larger images and smaller ones alike. Blue is not looked at: `is_contract_image` tells
+    whether it carries anything of its own.
+    """
+    rgb = np.asarray(rgb)
+    channels = rgb[..., :2].astype(np.float64)
+    pooled = np.einsum(
+        "iy,yxc,jx->cij", _pooling(rgb.shape[0], size), channels, _pooling(rgb.shape[1], size), optimize=True
+    )
+    # Means of whole numbers: what rounding error there is must not decide a half.
+    return np.floor(pooled + 0.5 + 1e-9).astype(np.uint8)
+
+
+def write_png(path, code) -> None:
+    """Write one image, codes uint8 (224, 224), as RGB PNG; a reader finds the whole file or none."""
+    path = pathlib.Path(path)
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        Image.fromarray(to_rgb(code)).save(temporary, format="png", compress_level=1)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def read_png(path) -> np.ndarray:
+    """Read an image file as RGB, uint8 (H, W, 3); transparency is laid on white, grey and palette are converted.
+
+    InputError for a missing file, for one that is no image, and for one that is cut short.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            if image.mode.startswith("I") or image.mode == "F":
+                # 16-bit grey: Pillow's own conversion clips instead of scaling.
+                grey = np.asarray(image, dtype=np.float64)
+                return np.repeat((grey / 257 + 0.5).clip(0, 255).astype(np.uint8)[..., None], 3, axis=-1)
+            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+                image = image.convert("RGBA")
+                white = Image.new("RGBA", image.size, "white")
+                return np.array(Image.alpha_composite(white, image).convert("RGB"))
+            return np.array(image.convert("RGB"))
+    except FileNotFoundError:
+        raise InputError(f"The image {path} does not exist; check the path.") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(
+            f"The image {path} cannot be read ({error}); it must be a whole PNG file: copy or draw it again."
+        ) from None

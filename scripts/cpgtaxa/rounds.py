@@ -1,0 +1,222 @@
+"""Which images teach in which round, which CpGs a round places, and the taxonomy that comes out."""
+
+import hashlib
+import logging
+import pathlib
+import re
+
+import numpy as np
+import pandas as pd
+
+from cpgtaxa.errors import InputError
+from cpgtaxa.files import atomic, write_json, write_parquet
+from cpgtaxa.names import INDEX, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+
+PARTS = ("training", "val", "test")
+
+
+def image_path(folder: str, cpg: str) -> str:
+    """Path of a CpG's PNG; ids that are no plain file name get one that is, with a hash to stay unique."""
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", cpg).lstrip(".")
+    if plain != cpg:
+        plain = f"{plain}_{hashlib.sha256(cpg.encode()).hexdigest()[:8]}"
+    return f"{folder}/{plain}.png"
+
+
+def _parts(rng, rows: pd.DataFrame, val_share: float, test_share: float = 0.0, max_test: int = 0) -> dict:
+    """Split rows at random: test first, then validation, the rest trains."""
+    rows = rows.iloc[rng.permutation(len(rows))]
+    n_test = min(round(test_share * len(rows)), max_test)
+    n_val = round(val_share * (len(rows) - n_test))
+    return {"test": rows[:n_test], "val": rows[n_test : n_test + n_val], "training": rows[n_test + n_val :]}
+
+
+def _collect(pieces: dict, split: dict) -> None:
+    for part, rows in split.items():
+        pieces[part].append(rows)
+
+
+def _write_parts(pieces: dict, seed, out: dict) -> None:
+    for part in PARTS:
+        rows = pd.concat(pieces[part], ignore_index=True)
+        order = np.random.default_rng([seed, 3, PARTS.index(part)]).permutation(len(rows))
+        rows.iloc[order][["path", "label"]].to_csv(out[part], index=False, header=False)
+        logging.info("%s: %d images, %s", part, len(rows), dict(rows["label"].value_counts().reindex(TAXA).fillna(0)))
+
+
+def split_first_round(labels: pd.DataFrame, simulated: pd.DataFrame, folder: str, settings: dict, seed: int, out: dict):
+    """Choose the training, validation and test images of round 0 and write the three published CSVs.
+
+    labels: cpg, taxon (the statistical ones). simulated: path, label, other of the simulated images. settings: the
+    config's `training`. out: paths by part. Raises InputError where a taxon has too few clean CpGs to learn from.
+    """
+    source = settings["source"]
+    rng = np.random.default_rng([seed, 5])
+    if simulated is None:
+        simulated = pd.DataFrame(columns=["path", "label", "other"])
+    clean = simulated[simulated["other"] == ""]
+    counts = labels["taxon"].value_counts().reindex(TAXA).fillna(0).astype(int)
+    short = {taxon: int(count) for taxon, count in counts.items() if count < settings["min_per_taxon"]}
+    if source == "statistical" and short:
+        text = ", ".join(f"{taxon} {count}" for taxon, count in short.items())
+        message = f"fewer than training.min_per_taxon = {settings['min_per_taxon']} statistically labelled CpGs: {text}"
+        if not settings["fallback"]:
+            raise InputError(
+                f"{message}. Set training.source to both or simulated (training images are then simulated for your "
+                "cohort's own ages), or training.fallback to true, or lower training.min_per_taxon"
+            )
+        logging.warning("%s; topped up with simulated images (training.fallback is true)", message)
+    pieces = {part: [] for part in PARTS}
+    for taxon in TAXA:
+        own = labels.loc[labels["taxon"] == taxon, ["cpg"]]
+        own = own.assign(label=taxon, path=[image_path(f"{folder}/CpG_image", cpg) for cpg in own["cpg"]])
+        made = clean[clean["label"] == taxon]
+        if source == "simulated":
+            own = own.iloc[rng.permutation(len(own))][: settings["max_test_per_taxon"]]
+            _collect(pieces, {"test": own})
+        else:
+            split = _parts(rng, own, settings["val_share"], settings["test_share"], settings["max_test_per_taxon"])
+            most = settings["max_per_taxon"]
+            split["training"] = split["training"][:most]
+            split["val"] = split["val"][: round(most * settings["val_share"] / (1 - settings["val_share"]))]
+            _collect(pieces, split)
+            if source == "statistical":
+                made = made[: max(settings["min_per_taxon"] - len(own), 0)]
+        _collect(pieces, _parts(rng, made, settings["val_share"], 0.1, settings["max_test_per_taxon"]))
+    _write_parts(pieces, seed, out)
+
+
+def split_later_round(previous: dict, reassigned: pd.DataFrame, folder: str, settings: dict, seed: int, out: dict):
+    """Enlarge the previous round's images by the CpGs it placed; the test set stays as it is.
+
+    previous: paths of the previous round's CSVs by part. reassigned: cpg, taxon placed by the previous round.
+    """
+    rng = np.random.default_rng([seed, 6])
+    pieces = {
+        part: [pd.read_csv(path, header=None, names=["path", "label"], dtype=str)] for part, path in previous.items()
+    }
+    for taxon in TAXA:
+        new = reassigned.loc[reassigned["taxon"] == taxon, ["cpg"]]
+        new = new.assign(label=taxon, path=[image_path(f"{folder}/CpG_image", cpg) for cpg in new["cpg"]])
+        new = new.iloc[rng.permutation(len(new))][: settings["max_added_per_taxon"]]
+        _collect(pieces, _parts(rng, new, settings["val_share"]))
+    _write_parts(pieces, seed, out)
+
+
+def read_parts(paths: dict) -> dict:
+    """The three CSVs of a round as data frames path, label by part."""
+    return {part: pd.read_csv(path, header=None, names=["path", "label"], dtype=str) for part, path in paths.items()}
+
+
+def reassign(
+    predictions: pd.DataFrame, out_of_bounds: np.ndarray, *, confidence: float, round_number: int, out_cpgs, out_counts
+) -> None:
+    """Place the CpGs whose first taxon is certain enough and not contradicted by the tests.
+
+    predictions: cpg and calibrated p_<taxon> of the CpGs not placed so far. out_of_bounds: (CpGs, 10) taxa ruled out.
+    Writes reassigned.parquet (cpg, taxon, confidence, second_taxon, round) and the counts as JSON.
+    """
+    p = predictions[list(PROBABILITY_COLUMNS)].to_numpy()
+    order = np.argsort(-p, axis=1, kind="stable")
+    first, second = order[:, 0], order[:, 1]
+    top = p[np.arange(len(p)), first]
+    certain = top >= confidence
+    contradicted = out_of_bounds[np.arange(len(p)), first]
+    placed = certain & ~contradicted
+    names = np.array(TAXA, dtype=object)
+    frame = pd.DataFrame(
+        {
+            "cpg": predictions["cpg"].to_numpy()[placed],
+            "taxon": names[first[placed]],
+            "confidence": top[placed],
+            "second_taxon": names[second[placed]],
+            "round": np.full(placed.sum(), round_number, dtype=np.int32),
+        }
+    )
+    write_parquet(out_cpgs, frame)
+    counts = {
+        "round": round_number,
+        "candidates": len(p),
+        "placed": int(placed.sum()),
+        "contradicted_by_statistics": int((certain & contradicted).sum()),
+        "placed_per_taxon": {taxon: int((frame["taxon"] == taxon).sum()) for taxon in TAXA},
+    }
+    write_json(out_counts, counts)
+    logging.info(
+        "round %d: %d of %d CpGs placed; %d certain but contradicted by the tests",
+        *(round_number, counts["placed"], len(p), counts["contradicted_by_statistics"]),
+    )
+
+
+def place(predictions, labels, placed, statistics, settings, round_number: int, out_cpgs, out_counts) -> None:
+    """Run `reassign` on a round's files, over the CpGs that neither the rules nor earlier rounds placed.
+
+    settings: confidence, veto, and the rules' thresholds.
+    """
+    from cpgtaxa.taxa import ruled_out
+
+    taxa = pd.read_parquet(labels, columns=["cpg", "taxon"])
+    done = set(taxa.loc[taxa["taxon"] != UNCLASSIFIED, "cpg"])
+    for path in placed:
+        done |= set(pd.read_parquet(path, columns=["cpg"])["cpg"])
+    found = pd.concat([pd.read_parquet(path) for path in predictions], ignore_index=True)
+    found = found[~found["cpg"].isin(done)].reset_index(drop=True)
+    out_of_bounds = np.zeros((len(found), len(TAXA)), dtype=bool)
+    if settings["veto"] and len(found):
+        numbers = pd.read_parquet(statistics)
+        rows = numbers.set_index("cpg").loc[found["cpg"]].reset_index()
+        out_of_bounds = ruled_out(rows, settings["thresholds"], len(numbers))
+    reassign(
+        *(found, out_of_bounds),
+        confidence=settings["confidence"],
+        round_number=round_number,
+        out_cpgs=out_cpgs,
+        out_counts=out_counts,
+    )
+
+
+def write_taxonomy(labels, predictions, reassigned, out_parquet, out_csv) -> None:
+    """Write the final table as Parquet and gzipped CSV.
+
+    predictions: prediction shards of all rounds, in order. reassigned: one file per round.
+    """
+    rounds = []
+    for path in reassigned:
+        folder = pathlib.Path(path).parent
+        shards = [pd.read_parquet(shard) for shard in predictions if pathlib.Path(shard).parent.parent == folder]
+        rounds.append({"predictions": pd.concat(shards, ignore_index=True), "reassigned": pd.read_parquet(path)})
+    table = taxonomy(pd.read_parquet(labels), rounds)
+    write_parquet(out_parquet, table)
+    with atomic(out_csv) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.5g", compression={"method": "gzip", "mtime": 0})
+    logging.info("taxonomy: %s", table["taxon"].value_counts().to_dict())
+
+
+def taxonomy(labels: pd.DataFrame, rounds: list[dict]) -> pd.DataFrame:
+    """The final table, one row per CpG in the cohort's order.
+
+    labels: cpg, taxon (statistical). rounds: per round {"predictions": cpg and p_<taxon>, "reassigned": …}; round 0
+    predicts every CpG, later ones those left. Returns cpg, taxon, source, confidence, second_taxon, p_<taxon> ×10:
+    probabilities of the last network that looked at the CpG; confidence is the taxon's probability, and for
+    Unclassified the highest one; second_taxon is the likeliest other taxon.
+    """
+    table = pd.DataFrame({"cpg": labels["cpg"].to_numpy(dtype=object)}).set_index("cpg")
+    table["taxon"] = labels["taxon"].to_numpy(dtype=object)
+    table["source"] = np.where(table["taxon"] == UNCLASSIFIED, "none", "statistical").astype(object)
+    p = pd.DataFrame(np.nan, index=table.index, columns=list(PROBABILITY_COLUMNS))
+    for number, found in enumerate(rounds):
+        predictions = found["predictions"].set_index("cpg")
+        p.loc[predictions.index] = predictions[list(PROBABILITY_COLUMNS)].to_numpy()
+        placed = found["reassigned"]
+        table.loc[placed["cpg"], "taxon"] = placed["taxon"].to_numpy()
+        table.loc[placed["cpg"], "source"] = f"round_{number}"
+    values = p.to_numpy()
+    own = table["taxon"].map(INDEX).fillna(-1).to_numpy(dtype=int)
+    rows = np.arange(len(values))
+    placed = own >= 0
+    first = np.where(placed, own, np.nan_to_num(values, nan=-1).argmax(axis=1))
+    others = np.nan_to_num(values.copy(), nan=-1.0)
+    others[rows, first] = -2.0
+    table["confidence"] = values[rows, first].astype(np.float32)
+    table["second_taxon"] = np.array(TAXA, dtype=object)[others.argmax(axis=1)]
+    return pd.concat([table, p.astype(np.float32)], axis=1).reset_index()

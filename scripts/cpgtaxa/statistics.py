@@ -1,0 +1,1225 @@
+"""Every number the taxon rules look at: one row of statistics per CpG.
+
+`compute` takes a block of CpGs, `compute_cohort` walks a shard of a cohort. The work on one CpG is serial and touches
+nothing but its own row, so the numbers depend neither on the number of threads nor on how CpGs are cut into shards.
+
+A kernel compiled by numba reduces each CpG to test statistics; the tail probabilities are then taken with scipy on
+whole columns.
+"""
+
+import logging
+import math
+import time
+
+import numba
+import numpy as np
+import pandas as pd
+from diptest.consts import Consts as DipTable
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+from scipy import special
+
+MIN_SAMPLES = 10
+"""Fewest values of a CpG for which anything beyond its location is computed."""
+
+MIN_MIXTURE_SAMPLES = 30
+"""Fewest values for which bands are fitted: three of them have eleven parameters."""
+
+BAND_GAP = 0.06
+"""Bands closer than this (beta) are of no interest to any taxon; decides whether the mixtures run."""
+
+BAND_WEIGHT = 0.02
+"""Bands holding a smaller share of samples are of no interest; decides whether the mixtures run."""
+
+SD_FLOOR = 0.003
+"""Smallest standard deviation (beta) of a band: below it lies the resolution of the arrays."""
+
+SD_FLOOR_SHARE = 0.05
+"""Smallest standard deviation of a band as a share of the CpG's residual sd; keeps bands from collapsing on ties."""
+
+SLOPE_RIDGE = 2.0
+"""Weight, in samples, of the prior that a band runs parallel to the overall trend. It holds the slope of a band of a
+handful of samples and costs a band of hundreds less than one per cent."""
+
+SLOPE_MIN_SAMPLES = 6.0
+"""A band of fewer effective samples runs parallel to the overall trend and is not tested for a trend of its own."""
+
+OUTLIER_IQR = 3.0
+OUTLIER_MARGIN = 0.05
+"""Outliers lie more than OUTLIER_IQR interquartile ranges plus OUTLIER_MARGIN (beta) beyond the nearer quartile."""
+
+MAX_ITERATIONS = 200
+SHORT_RUN = 10
+POLISH = 20
+AGE_BINS = 8
+VALUE_BINS = 256
+
+DESCRIPTION = {
+    "n": "samples with a value (int32); everything below is computed from these alone",
+    "mean": "mean beta",
+    "median": "median beta",
+    "sd": "standard deviation of beta (n − 1)",
+    "q05": "5th percentile of beta",
+    "q95": "95th percentile of beta",
+    "slope": "change of beta per year, ordinary least squares on age",
+    "intercept": "beta at age 0 on that line",
+    "slope_t": "t statistic of the slope",
+    "slope_p": "p-value that the slope is zero (t-test)",
+    "r2": "share of the variance of beta explained by age",
+    "effect": "change of beta over the central 90 % of ages: slope × (95th − 5th percentile of age)",
+    "resid_sd": "standard deviation of the residuals (n − 2)",
+    "het_p": "Koenker's studentised Breusch–Pagan test: p-value that the spread does not change with age",
+    "sd_ratio": "residual spread at the 95th over that at the 5th percentile of age (Glejser: |residual| on age)",
+    "curve_p": "p-value that a term in age² is zero (t-test)",
+    "curve_effect": "bend of the trend: coefficient of age² × (half the central 90 % of ages)²",
+    "spread": "robust standard deviation of the residuals: 1.4826 × median absolute deviation",
+    "tail_width": "99th − 1st percentile of the residuals",
+    "skew": "skewness of the residuals",
+    "kurtosis": "excess kurtosis of the residuals",
+    "outlier_n": "residuals outside Tukey's fences at 3 interquartile ranges plus 0.05 (int32)",
+    "outlier_fraction": "outlier_n / n",
+    "outlier_distance": "median distance of the outliers from the median residual; 0 without outliers",
+    "core_slope": "slope without the outliers (this and the next: the full numbers if there are none)",
+    "core_slope_p": "slope_p without the outliers",
+    "core_effect": "effect without the outliers",
+    "core_sd": "resid_sd without the outliers",
+    "core_het_p": "het_p without the outliers",
+    "core_sd_ratio": "sd_ratio without the outliers",
+    "core_curve_p": "curve_p without the outliers",
+    "core_curve_effect": "curve_effect without the outliers",
+    "core_dip_p": "dip_p without the outliers",
+    "dip": "Hartigan's dip statistic of the residuals",
+    "dip_p": "p-value of the dip that the residuals have one mode (tabulated, from 0 in steps of 1e-5)",
+    "mixture_ran": "whether two and three bands were fitted (bool); if not, the columns below say 'no bands'",
+    "bic1": "Bayesian information criterion of one line with constant normal noise (3 parameters)",
+    "bic2": "the same of two bands, each its own line and noise (7 parameters); infinite if not fitted",
+    "bic3": "the same of three bands (11 parameters); infinite if not fitted",
+    "two_weight": "two bands: share of samples in the smaller one",
+    "two_gap": "difference of the levels of the bands at the mean age",
+    "two_d": "Ashman's D: √2 · gap / √(sd₁² + sd₂²)",
+    "two_effect": "largest change of beta over the central 90 % of ages among the bands, without sign",
+    "two_effect_low": "change of beta over the central 90 % of ages in the lower band",
+    "two_effect_high": "the same in the upper band",
+    "two_p": "smallest p-value among the bands that a band's slope is zero, Bonferroni-corrected for their number",
+    "two_common_p": "p-value that the common slope within bands is zero",
+    "two_sd": "largest standard deviation of a band",
+    "two_min_gap_ends": "smaller gap of the lines at the 5th and 95th percentile of age; negative if they cross",
+    "three_weight": "three bands: share of samples in the smallest one",
+    "three_gap": "smaller of the two differences of neighbouring levels at the mean age",
+    "three_d": "smaller of the two Ashman's D of neighbouring bands",
+    "three_effect": "largest change of beta over the central 90 % of ages among the bands, without sign",
+    "three_effect_low": "change of beta over the central 90 % of ages in the lowest band",
+    "three_effect_mid": "the same in the middle band",
+    "three_effect_high": "the same in the highest band",
+    "three_p": "smallest p-value among the bands that a band's slope is zero, Bonferroni-corrected for their number",
+    "three_common_p": "p-value that the common slope within bands is zero",
+    "three_sd": "largest standard deviation of a band",
+    "three_min_gap_ends": "smallest gap of neighbouring lines at the 5th and 95th percentile of age; negative: crossing",
+    "three_middle": "where the middle level lies between the outer ones, 0 to 1; near 0.5 for genotypes",
+    "three_hwe_p": "chi-square p-value that the shares are in Hardy–Weinberg equilibrium",
+}
+"""One line on each column, for the documentation."""
+
+NAMES = list(DESCRIPTION)
+"""The columns of `compute`, in order."""
+
+# Slots of the row of raw numbers that the kernel fills.
+(_N, _MEAN, _MEDIAN, _SD, _Q05, _Q95) = range(6)
+(_SLOPE, _INTERCEPT, _T, _R2, _EFFECT, _RSD, _LM, _RATIO, _CURVE_T, _CURVE_EFFECT) = range(10)
+_FULL = 6
+_CORE = 16
+(_SPREAD, _TAIL, _SKEW, _KURT, _OUT_N, _OUT_DIST, _DIP, _CORE_DIP, _RAN, _BIC1) = range(26, 36)
+# Of a mixture: BIC, weight, gap, D, sd, end gap, common t, middle, HWE chi-square, then per band effect, t, df.
+(_BIC, _WEIGHT, _GAP, _D, _BAND_SD, _ENDS, _COMMON_T, _MIDDLE, _HWE) = range(9)
+_BANDS = 9
+_TWO = 36
+_THREE = _TWO + _BANDS + 3 * 3
+_WIDTH = _THREE + _BANDS + 3 * 3
+
+# Reductions may be reordered (SIMD); NaN and infinity keep their meaning.
+_FAST = {"reassoc", "contract", "nsz", "arcp"}
+
+
+def _jit(fastmath=False, **options):
+    """numba.njit with the compilation cached on disk, or not cached where no directory can be written.
+
+    `fastmath` is always said: left out, a function inherits it from whoever calls it first.
+    """
+
+    def wrap(function):
+        try:
+            return numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=fastmath, **options)(function)
+        except RuntimeError:
+            return numba.njit(nogil=True, error_model="numpy", fastmath=fastmath, **options)(function)
+
+    return wrap
+
+
+@intrinsic
+def _bits(typing_context, value):
+    """The 64 bits of a float as an integer."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], ir.IntType(64))
+
+    return types.int64(types.float64), generate
+
+
+@intrinsic
+def _from_bits(typing_context, value):
+    """The float that 64 bits stand for."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], ir.DoubleType())
+
+    return types.float64(types.int64), generate
+
+
+@_jit()  # never with fast-math, which would cancel the rounding by addition
+def _exp(x):
+    """exp(x) for x ≤ 0 with a relative error below 1e-11; no call and no branch, so that loops around it vectorise.
+
+    2^k · e^f with k = round(x / ln 2) and the Taylor series of e^f; below −700 it stays at e^−700.
+    """
+    x = x if x > -700.0 else -700.0
+    shifted = x * 1.4426950408889634 + 6755399441055744.0
+    k = shifted - 6755399441055744.0
+    f = x - k * 0.6931471805599453
+    p = 1.0 / 362880.0
+    p = p * f + 1.0 / 40320.0
+    p = p * f + 1.0 / 5040.0
+    p = p * f + 1.0 / 720.0
+    p = p * f + 1.0 / 120.0
+    p = p * f + 1.0 / 24.0
+    p = p * f + 1.0 / 6.0
+    p = p * f + 0.5
+    p = p * f + 1.0
+    p = p * f + 1.0
+    return _from_bits(_bits(p) + (_bits(shifted) << 52))
+
+
+@_jit()
+def _quantile(ordered, q):
+    """Linearly interpolated quantile of sorted values, as numpy's default."""
+    position = (ordered.size - 1) * q
+    below = int(position)
+    above = min(below + 1, ordered.size - 1)
+    return ordered[below] + (position - below) * (ordered[above] - ordered[below])
+
+
+@_jit()
+def _sort(values, ordered, where, counts):
+    """Sort `values` into `ordered`: into as many equal buckets as values, then within buckets."""
+    n = values.size
+    low = values[0]
+    high = values[0]
+    for i in range(n):
+        low = min(low, values[i])
+        high = max(high, values[i])
+    if not high - low > 1e-200:
+        ordered[:] = values
+        return
+    buckets = n
+    scale = (buckets - 1) / (high - low)
+    counts[: buckets + 1] = 0
+    for i in range(n):
+        bucket = int((values[i] - low) * scale)
+        where[i] = bucket
+        counts[bucket + 1] += 1
+    widest = 0
+    for b in range(buckets):
+        widest = max(widest, counts[b + 1])
+        counts[b + 1] += counts[b]
+    for i in range(n):
+        bucket = where[i]
+        ordered[counts[bucket]] = values[i]
+        counts[bucket] += 1
+    if widest > 32:
+        start = 0
+        for b in range(buckets):
+            stop = counts[b]
+            if stop - start > 32:
+                ordered[start:stop].sort()
+            start = stop
+    for i in range(1, n):
+        value = ordered[i]
+        j = i - 1
+        while j >= 0 and ordered[j] > value:
+            ordered[j + 1] = ordered[j]
+            j -= 1
+        ordered[j + 1] = value
+
+
+@_jit()
+def _median_distance(ordered, centre):
+    """Median of |ordered − centre|, walking outwards from the centre of sorted values."""
+    n = ordered.size
+    right = np.searchsorted(ordered, centre)
+    left = right - 1
+    first = 0.0
+    second = 0.0
+    for _ in range(n // 2 + 1):
+        first = second
+        if left < 0 or (right < n and ordered[right] - centre < centre - ordered[left]):
+            second = ordered[right] - centre
+            right += 1
+        else:
+            second = centre - ordered[left]
+            left -= 1
+    return second if n % 2 else 0.5 * (first + second)
+
+
+@_jit()
+def _dip(x, minorant, majorant, gcm, lcm):
+    """Hartigan's dip of sorted values (Hartigan and Hartigan 1985; algorithm AS 217 with Mächler's corrections)."""
+    n = x.size
+    if n < 4 or x[0] == x[n - 1]:
+        return 0.5 / n
+    # For every point the previous (next) corner of the convex minorant (concave majorant) that ends there.
+    minorant[0] = 0
+    for j in range(1, n):
+        a = j - 1
+        while a != 0:
+            b = minorant[a]
+            if (x[j] - x[a]) * (a - b) < (x[a] - x[b]) * (j - a):
+                break
+            a = b
+        minorant[j] = a
+    majorant[n - 1] = n - 1
+    for j in range(n - 2, -1, -1):
+        a = j + 1
+        while a != n - 1:
+            b = majorant[a]
+            if (x[j] - x[a]) * (a - b) < (x[a] - x[b]) * (j - a):
+                break
+            a = b
+        majorant[j] = a
+    low = 0
+    high = n - 1
+    dip = 1.0  # in units of 1 / (2 n)
+    while True:
+        gcm[0] = high
+        ends_g = 0
+        while gcm[ends_g] > low:
+            gcm[ends_g + 1] = minorant[gcm[ends_g]]
+            ends_g += 1
+        lcm[0] = low
+        ends_l = 0
+        while lcm[ends_l] < high:
+            lcm[ends_l + 1] = majorant[lcm[ends_l]]
+            ends_l += 1
+        at_g = ends_g
+        at_l = ends_l
+        # The largest distance between the two hulls over the modal interval.
+        distance = 0.0
+        if ends_g != 1 or ends_l != 1:
+            ig = ends_g - 1
+            il = 1
+            while True:
+                g = gcm[ig]
+                c = lcm[il]
+                if g > c:
+                    b = gcm[ig + 1]
+                    d = (c - b + 1) - (x[c] - x[b]) * (g - b) / (x[g] - x[b])
+                    il += 1
+                    if d >= distance:
+                        distance = d
+                        at_g = ig + 1
+                        at_l = il - 1
+                else:
+                    b = lcm[il - 1]
+                    d = (x[g] - x[b]) * (c - b) / (x[c] - x[b]) - (g - b - 1)
+                    ig -= 1
+                    if d >= distance:
+                        distance = d
+                        at_g = ig + 1
+                        at_l = il
+                ig = max(ig, 0)
+                il = min(il, ends_l)
+                if gcm[ig] == lcm[il]:
+                    break
+        else:
+            distance = 1.0
+        if distance < dip:
+            break
+        # The dips of the convex part left of it and of the concave part right of it.
+        for j in range(at_g, ends_g):
+            b = gcm[j + 1]
+            e = gcm[j]
+            if e - b > 1 and x[e] != x[b]:
+                rate = (e - b) / (x[e] - x[b])
+                for i in range(b, e + 1):
+                    dip = max(dip, (i - b + 1) - (x[i] - x[b]) * rate)
+        for j in range(at_l, ends_l):
+            b = lcm[j]
+            e = lcm[j + 1]
+            if e - b > 1 and x[e] != x[b]:
+                rate = (e - b) / (x[e] - x[b])
+                for i in range(b, e + 1):
+                    dip = max(dip, (x[i] - x[b]) * rate - (i - b - 1))
+        if low == gcm[at_g] and high == lcm[at_l]:
+            break
+        low = gcm[at_g]
+        high = lcm[at_l]
+    return dip / (2 * n)
+
+
+@_jit(fastmath=_FAST)
+def _fit(x, y, residual, out):
+    """Line, spread against age and bend of one CpG.
+
+    x: (n,) ages in ascending order; y: (n,) beta; residual: (n,) is filled; out: (10,) is filled.
+    """
+    n = x.size
+    mean_x = 0.0
+    mean_y = 0.0
+    for i in range(n):
+        mean_x += x[i]
+        mean_y += y[i]
+    mean_x /= n
+    mean_y /= n
+    sxx = 0.0
+    sxy = 0.0
+    syy = 0.0
+    sx3 = 0.0
+    sx4 = 0.0
+    for i in range(n):
+        a = x[i] - mean_x
+        b = y[i] - mean_y
+        sxx += a * a
+        sxy += a * b
+        syy += b * b
+        sx3 += a * a * a
+        sx4 += a * a * a * a
+    aged = x[0] < x[n - 1]
+    varied = syy > n * 1e-24
+    slope = sxy / sxx if aged and varied else 0.0
+    rss = 0.0
+    for i in range(n):
+        r = (y[i] - mean_y) - slope * (x[i] - mean_x)
+        residual[i] = r
+        rss += r * r
+    if rss <= n * 1e-24:
+        residual[:] = 0.0
+        rss = 0.0
+    q05 = _quantile(x, 0.05)
+    q95 = _quantile(x, 0.95)
+    out[_RSD] = math.sqrt(rss / (n - 2))
+    if not aged:
+        return mean_x, sxx, rss
+    out[_SLOPE] = slope
+    out[_INTERCEPT] = mean_y - slope * mean_x
+    out[_EFFECT] = slope * (q95 - q05)
+    if not varied:
+        return mean_x, sxx, rss
+    out[_R2] = 1.0 - rss / syy
+    out[_T] = slope / math.sqrt(rss / (n - 2) / sxx) if rss > 0.0 else math.copysign(np.inf, slope)
+    if rss == 0.0:
+        return mean_x, sxx, rss
+    mean_square = rss / n
+    mean_size = 0.0
+    for i in range(n):
+        mean_size += abs(residual[i])
+    mean_size /= n
+    mean_xx = sxx / n
+    tilt = sx3 / sxx
+    square_x = 0.0
+    square_square = 0.0
+    size_x = 0.0
+    bend = 0.0
+    for i in range(n):
+        a = x[i] - mean_x
+        r = residual[i]
+        d = r * r - mean_square
+        square_x += d * a
+        square_square += d * d
+        size_x += (abs(r) - mean_size) * a
+        bend += r * (a * a - mean_xx - tilt * a)
+    if square_square > n * 1e-20 * mean_square * mean_square:
+        out[_LM] = n * square_x * square_x / (sxx * square_square)
+    else:
+        out[_LM] = 0.0  # all residuals of one size: the spread is constant
+    rate = size_x / sxx
+    floor = 0.1 * mean_size
+    out[_RATIO] = max(mean_size + rate * (q95 - mean_x), floor) / max(mean_size + rate * (q05 - mean_x), floor)
+    # age² with its mean and its line in age taken out, so that one coefficient and one t-test remain.
+    szz = sx4 - n * mean_xx * mean_xx - tilt * sx3
+    if szz > 1e-9 * sx4:
+        coefficient = bend / szz
+        left = rss - coefficient * bend
+        if left > 1e-12 * rss:
+            out[_CURVE_T] = coefficient / math.sqrt(left / (n - 3) / szz)
+        else:
+            out[_CURVE_T] = math.copysign(np.inf, coefficient)
+        out[_CURVE_EFFECT] = coefficient * (0.5 * (q95 - q05)) ** 2
+    return mean_x, sxx, rss
+
+
+@_jit(fastmath=_FAST)
+def _expect2(count, u, v, bands, sums):
+    """One pass over the points for two bands: fill `sums` and return the log-likelihood's part of each point's share.
+
+    Points are (u, v) with multiplicity `count`; `bands` (2, 4) holds weight, level, slope, sd; `sums` (2, 6) receives the
+    sums of the posterior weights times 1, u, v, u², uv, v².
+    """
+    g1 = math.log(bands[0, 0] / bands[0, 3])
+    g2 = math.log(bands[1, 0] / bands[1, 3])
+    h1 = 0.5 / bands[0, 3] ** 2
+    h2 = 0.5 / bands[1, 3] ** 2
+    a1, b1 = bands[0, 1], bands[0, 2]
+    a2, b2 = bands[1, 1], bands[1, 2]
+    s0 = s1 = s2 = s3 = s4 = s5 = 0.0
+    t0 = t1 = t2 = t3 = t4 = t5 = 0.0
+    for i in range(u.size):
+        ui = u[i]
+        vi = v[i]
+        e1 = vi - a1 - b1 * ui
+        e2 = vi - a2 - b2 * ui
+        d = (g2 - h2 * e2 * e2) - (g1 - h1 * e1 * e1)
+        e = _exp(-abs(d))
+        larger = count[i] / (1.0 + e)
+        smaller = e * larger
+        w1 = larger if d <= 0.0 else smaller
+        w2 = smaller if d <= 0.0 else larger
+        s0 += w1
+        s1 += w1 * ui
+        s2 += w1 * vi
+        s3 += w1 * ui * ui
+        s4 += w1 * ui * vi
+        s5 += w1 * vi * vi
+        t0 += w2
+        t1 += w2 * ui
+        t2 += w2 * vi
+        t3 += w2 * ui * ui
+        t4 += w2 * ui * vi
+        t5 += w2 * vi * vi
+    sums[0, 0], sums[0, 1], sums[0, 2], sums[0, 3], sums[0, 4], sums[0, 5] = s0, s1, s2, s3, s4, s5
+    sums[1, 0], sums[1, 1], sums[1, 2], sums[1, 3], sums[1, 4], sums[1, 5] = t0, t1, t2, t3, t4, t5
+
+
+@_jit(fastmath=_FAST)
+def _expect3(count, u, v, bands, sums):
+    """`_expect2` for three bands: `bands` (3, 4), `sums` (3, 6)."""
+    g1 = math.log(bands[0, 0] / bands[0, 3])
+    g2 = math.log(bands[1, 0] / bands[1, 3])
+    g3 = math.log(bands[2, 0] / bands[2, 3])
+    h1 = 0.5 / bands[0, 3] ** 2
+    h2 = 0.5 / bands[1, 3] ** 2
+    h3 = 0.5 / bands[2, 3] ** 2
+    a1, b1 = bands[0, 1], bands[0, 2]
+    a2, b2 = bands[1, 1], bands[1, 2]
+    a3, b3 = bands[2, 1], bands[2, 2]
+    s0 = s1 = s2 = s3 = s4 = s5 = 0.0
+    t0 = t1 = t2 = t3 = t4 = t5 = 0.0
+    r0 = r1 = r2 = r3 = r4 = r5 = 0.0
+    for i in range(u.size):
+        ui = u[i]
+        vi = v[i]
+        e1 = vi - a1 - b1 * ui
+        e2 = vi - a2 - b2 * ui
+        e3 = vi - a3 - b3 * ui
+        q1 = g1 - h1 * e1 * e1
+        q2 = g2 - h2 * e2 * e2
+        q3 = g3 - h3 * e3 * e3
+        q = q1 if q1 > q2 else q2
+        q = q if q > q3 else q3
+        p1 = _exp(q1 - q)
+        p2 = _exp(q2 - q)
+        p3 = _exp(q3 - q)
+        share = count[i] / (p1 + p2 + p3)
+        w1 = p1 * share
+        w2 = p2 * share
+        w3 = p3 * share
+        s0 += w1
+        s1 += w1 * ui
+        s2 += w1 * vi
+        s3 += w1 * ui * ui
+        s4 += w1 * ui * vi
+        s5 += w1 * vi * vi
+        t0 += w2
+        t1 += w2 * ui
+        t2 += w2 * vi
+        t3 += w2 * ui * ui
+        t4 += w2 * ui * vi
+        t5 += w2 * vi * vi
+        r0 += w3
+        r1 += w3 * ui
+        r2 += w3 * vi
+        r3 += w3 * ui * ui
+        r4 += w3 * ui * vi
+        r5 += w3 * vi * vi
+    sums[0, 0], sums[0, 1], sums[0, 2], sums[0, 3], sums[0, 4], sums[0, 5] = s0, s1, s2, s3, s4, s5
+    sums[1, 0], sums[1, 1], sums[1, 2], sums[1, 3], sums[1, 4], sums[1, 5] = t0, t1, t2, t3, t4, t5
+    sums[2, 0], sums[2, 1], sums[2, 2], sums[2, 3], sums[2, 4], sums[2, 5] = r0, r1, r2, r3, r4, r5
+
+
+@_jit(fastmath=_FAST)
+def _log_likelihood(count, u, v, bands):
+    """Log-likelihood of the points under two or three bands, without the constant −½ log 2π per point."""
+    g1 = math.log(bands[0, 0] / bands[0, 3])
+    g2 = math.log(bands[1, 0] / bands[1, 3])
+    h1 = 0.5 / bands[0, 3] ** 2
+    h2 = 0.5 / bands[1, 3] ** 2
+    a1, b1 = bands[0, 1], bands[0, 2]
+    a2, b2 = bands[1, 1], bands[1, 2]
+    g3 = -1e6  # no third band
+    h3 = a3 = b3 = 0.0
+    if bands.shape[0] == 3:
+        g3 = math.log(bands[2, 0] / bands[2, 3])
+        h3 = 0.5 / bands[2, 3] ** 2
+        a3, b3 = bands[2, 1], bands[2, 2]
+    total = 0.0
+    for i in range(u.size):
+        ui = u[i]
+        vi = v[i]
+        e1 = vi - a1 - b1 * ui
+        e2 = vi - a2 - b2 * ui
+        e3 = vi - a3 - b3 * ui
+        q1 = g1 - h1 * e1 * e1
+        q2 = g2 - h2 * e2 * e2
+        q3 = g3 - h3 * e3 * e3
+        q = q1 if q1 > q2 else q2
+        q = q if q > q3 else q3
+        # log of a sum between 1 and 3 by its series in z = (sum − c) / (sum + c), c = √3; error below 1e-9.
+        density = _exp(q1 - q) + _exp(q2 - q) + _exp(q3 - q)
+        z = (density - 1.7320508075688772) / (density + 1.7320508075688772)
+        y = z * z
+        p = 1.0 / 15.0
+        p = p * y + 1.0 / 13.0
+        p = p * y + 1.0 / 11.0
+        p = p * y + 1.0 / 9.0
+        p = p * y + 1.0 / 7.0
+        p = p * y + 0.2
+        p = p * y + 1.0 / 3.0
+        p = p * y + 1.0
+        total += count[i] * (q + 0.5493061443340549 + 2.0 * z * p)
+    return total
+
+
+@_jit()
+def _maximise(sums, total, floor, within, bands):
+    """New bands from the sums of posterior weights; returns the largest change, in sds of the band.
+
+    If a band were left with fewer than two samples, the bands stay as they are and −1 is returned.
+    `within`: variance of v inside the points where these stand for several samples.
+    """
+    change = 0.0
+    for j in range(bands.shape[0]):
+        if not sums[j, 0] >= 2.0:
+            return -1.0
+    for j in range(bands.shape[0]):
+        weight = sums[j, 0]
+        mean_u = sums[j, 1] / weight
+        mean_v = sums[j, 2] / weight
+        uu = max(sums[j, 3] - weight * mean_u * mean_u, 0.0)
+        uv = sums[j, 4] - weight * mean_u * mean_v
+        vv = sums[j, 5] - weight * mean_v * mean_v
+        slope = uv / (uu + SLOPE_RIDGE) if weight >= SLOPE_MIN_SAMPLES else 0.0
+        level = mean_v - slope * mean_u
+        variance = (vv - 2.0 * slope * uv + slope * slope * uu) / weight + within
+        sd = math.sqrt(max(variance, floor * floor))
+        share = weight / total
+        change = max(change, abs(share - bands[j, 0]) / share)
+        change = max(change, (abs(level - bands[j, 1]) + abs(slope - bands[j, 2]) + abs(sd - bands[j, 3])) / sd)
+        bands[j, 0], bands[j, 1], bands[j, 2], bands[j, 3] = share, level, slope, sd
+    return change
+
+
+@_jit()
+def _iterate(count, u, v, total, floor, within, bands, sums, limit, tolerance):
+    """EM from the given bands, in place, until they settle, a band dies out or `limit` is reached."""
+    for _ in range(limit):
+        if bands.shape[0] == 2:
+            _expect2(count, u, v, bands, sums)
+        else:
+            _expect3(count, u, v, bands, sums)
+        change = _maximise(sums, total, floor, within, bands)
+        if change < tolerance:
+            break
+
+
+@_jit()
+def _split(count, u, v, cuts, total, floor, within, bands, sums):
+    """Bands from cutting the residuals at `cuts` (ascending); False if a part is too small."""
+    sums[:] = 0.0
+    for i in range(u.size):
+        j = 0
+        for cut in cuts:
+            if v[i] > cut:
+                j += 1
+        c = count[i]
+        sums[j, 0] += c
+        sums[j, 1] += c * u[i]
+        sums[j, 2] += c * v[i]
+        sums[j, 3] += c * u[i] * u[i]
+        sums[j, 4] += c * u[i] * v[i]
+        sums[j, 5] += c * v[i] * v[i]
+    bands[:] = 1.0
+    return _maximise(sums, total, floor, within, bands) >= 0.0
+
+
+@_jit()
+def _valley(smooth, mass, start, stop, least):
+    """Deepest valley of a smoothed histogram between two bins: (depth relative to the lower of its peaks, bin)."""
+    best = 0.0
+    where = -1
+    for i in range(start + 1, stop - 1):
+        if mass[i + 1] - mass[start] < least or mass[stop] - mass[i + 1] < least:
+            continue
+        left = 0.0
+        for j in range(start, i):
+            left = max(left, smooth[j])
+        right = 0.0
+        for j in range(i + 1, stop):
+            right = max(right, smooth[j])
+        peak = min(left, right)
+        if peak > 0.0:
+            depth = 1.0 - smooth[i] / peak
+            if depth > best:
+                best = depth
+                where = i
+    return best, where
+
+
+@_jit()
+def _gap(ordered, start, stop, least):
+    """Largest gap between neighbours of ordered[start:stop] with at least `least` values on either side: (gap, index)."""
+    best = 0.0
+    where = -1
+    for i in range(start + least, stop - least + 1):
+        d = ordered[i] - ordered[i - 1]
+        if d > best:
+            best = d
+            where = i
+    return best, where
+
+
+@_jit()
+def _starts(ordered, cuts):
+    """Cuts of the sorted residuals to start EM from.
+
+    cuts: (8, 2); rows 0-3 receive cuts into two (first column), rows 4-7 into three; NaN where there is none. In this
+    order: equal shares, valleys of the smoothed histogram, largest gaps, smallest within-group variance (Otsu).
+    """
+    bins = 64
+    n = ordered.size
+    cuts[:] = np.nan
+    cuts[0, 0] = _quantile(ordered, 0.5)
+    cuts[4, 0] = _quantile(ordered, 1.0 / 3.0)
+    cuts[4, 1] = _quantile(ordered, 2.0 / 3.0)
+    least = max(3, int(math.ceil(BAND_WEIGHT * n)))
+
+    low = ordered[0]
+    width = (ordered[n - 1] - low) / bins
+    histogram = np.zeros(bins)
+    for i in range(n):
+        histogram[min(int((ordered[i] - low) / width), bins - 1)] += 1.0
+    mass = np.zeros(bins + 1)
+    first = np.zeros(bins + 1)
+    for b in range(bins):
+        mass[b + 1] = mass[b] + histogram[b]
+        first[b + 1] = first[b] + histogram[b] * (b + 0.5)
+    smooth = histogram.copy()
+    before = histogram.copy()
+    for _ in range(3):
+        before[:] = smooth
+        for b in range(bins):
+            left = before[b - 1] if b else 0.0
+            right = before[b + 1] if b < bins - 1 else 0.0
+            smooth[b] = 0.25 * left + 0.5 * before[b] + 0.25 * right
+    _, bin1 = _valley(smooth, mass, 0, bins, least)
+    if bin1 > 0:
+        cuts[1, 0] = low + (bin1 + 0.5) * width
+        depth_left, bin_left = _valley(smooth, mass, 0, bin1 + 1, least)
+        depth_right, bin_right = _valley(smooth, mass, bin1 + 1, bins, least)
+        bin2 = bin_left if depth_left >= depth_right else bin_right
+        if bin2 > 0:
+            cuts[5, 0] = low + (min(bin1, bin2) + 0.5) * width
+            cuts[5, 1] = low + (max(bin1, bin2) + 0.5) * width
+
+    gap1, i1 = _gap(ordered, 0, n, least)
+    if gap1 > 0.0:
+        cuts[2, 0] = 0.5 * (ordered[i1] + ordered[i1 - 1])
+        gap_left, i_left = _gap(ordered, 0, i1, least)
+        gap_right, i_right = _gap(ordered, i1, n, least)
+        i2 = i_left if gap_left >= gap_right else i_right
+        if i2 > 0:
+            cuts[6, 0] = 0.5 * (ordered[min(i1, i2)] + ordered[min(i1, i2) - 1])
+            cuts[6, 1] = 0.5 * (ordered[max(i1, i2)] + ordered[max(i1, i2) - 1])
+
+    best2 = 0.0
+    best3 = 0.0
+    for a in range(1, bins - 1):
+        if mass[a] < least:
+            continue
+        score1 = first[a] * first[a] / mass[a]
+        if n - mass[a] >= least:
+            rest = first[bins] - first[a]
+            score = score1 + rest * rest / (n - mass[a])
+            if score > best2:
+                best2 = score
+                cuts[3, 0] = low + a * width
+        if a % 2 == 0:
+            for b in range(a + 2, bins, 2):
+                middle = mass[b] - mass[a]
+                if middle < least or n - mass[b] < least:
+                    continue
+                f2 = first[b] - first[a]
+                f3 = first[bins] - first[b]
+                score = score1 + f2 * f2 / middle + f3 * f3 / (n - mass[b])
+                if score > best3:
+                    best3 = score
+                    cuts[7, 0] = low + a * width
+                    cuts[7, 1] = low + b * width
+
+
+@_jit()
+def _cells(u, v, ordered, of_cell, table, cells):
+    """Bin the points by age and residual; returns the number of filled cells and the variance of v inside cells.
+
+    u, v: (n,) in ascending order of u; ordered: v sorted; of_cell: (n,) scratch; table: (3, AGE_BINS · VALUE_BINS)
+    scratch; cells: (3, n) receives count, mean u and mean v of each filled cell. Without a gain from binning every
+    point is a cell.
+    """
+    n = u.size
+    # A band's sd from the narrowest tenth of the residuals: a quarter of an sd wide in one normal band, half a one in
+    # a band holding half of the samples.
+    tenth = n // 10
+    narrowest = np.inf
+    for i in range(n - tenth):
+        narrowest = min(narrowest, ordered[i + tenth] - ordered[i])
+    low = ordered[0]
+    length = ordered[n - 1] - low
+    width = max(2.0 * narrowest, 0.5 * SD_FLOOR, length / (VALUE_BINS - 1))
+    bins = min(int(length / width) + 1, VALUE_BINS)
+    table[:, : AGE_BINS * bins] = 0.0
+    for i in range(n):
+        cell = (i * AGE_BINS // n) * bins + min(int((v[i] - low) / width), bins - 1)
+        table[0, cell] += 1.0
+        table[1, cell] += u[i]
+        table[2, cell] += v[i]
+    filled = 0
+    for cell in range(AGE_BINS * bins):
+        filled += table[0, cell] > 0.0
+    if 2 * filled > n:
+        cells[0, :n] = 1.0
+        cells[1, :n] = u
+        cells[2, :n] = v
+        return n, 0.0
+    filled = 0
+    within = 0.0
+    for cell in range(AGE_BINS * bins):
+        count = table[0, cell]
+        if count > 0.0:
+            cells[0, filled] = count
+            cells[1, filled] = table[1, cell] / count
+            cells[2, filled] = table[2, cell] / count
+            within -= table[2, cell] * table[2, cell] / count
+            filled += 1
+    for i in range(n):
+        within += v[i] * v[i]
+    return filled, max(within / n, 0.0)
+
+
+@_jit()
+def _mixture(k, ones, u, v, cells, within, cuts, floor, trend, ends, exact, out, sums):
+    """Fit k lines by EM and describe them.
+
+    ones, u, v: (n,) multiplicity 1, standardised age, residual; cells: the same of each cell, and `within`, of `_cells`;
+    trend: overall slope per unit of u; ends: 5th and 95th percentile of u; out: slots of one mixture, left alone if no
+    start led to k bands.
+
+    A few iterations from every start and then all of the best are made on the cells, the last ones on the points.
+    `exact` makes all on the points, every start to the end (the reference in tests).
+    """
+    n = u.size
+    best = -np.inf
+    bands = np.empty((k, 4))
+    chosen = np.empty((k, 4))
+    tried = np.full((4, k), -1.0)
+    count, cu, cv = (ones, u, v) if exact else cells
+    within = 0.0 if exact else within
+    for s in range(4):
+        cut = cuts[4 * (k - 2) + s, : k - 1]
+        if np.isnan(cut[0]) or not _split(count, cu, cv, cut, n, floor, within, bands, sums):
+            continue
+        known = False
+        for t in range(s):
+            known |= np.abs(tried[t] - bands[:, 0]).max() < 0.005
+        if known and not exact:
+            continue
+        tried[s] = bands[:, 0]
+        limit, tolerance = (5000, 1e-6) if exact else (SHORT_RUN, 1e-3)
+        _iterate(count, cu, cv, n, floor, within, bands, sums, limit, tolerance)
+        likelihood = _log_likelihood(count, cu, cv, bands)
+        if likelihood > best:
+            best = likelihood
+            chosen[:] = bands
+    if best == -np.inf:
+        return
+    if not exact:
+        _iterate(count, cu, cv, n, floor, within, chosen, sums, MAX_ITERATIONS, 1e-3)
+        _iterate(ones, u, v, n, floor, 0.0, chosen, sums, POLISH, 1e-3)
+    order = np.argsort(chosen[:, 1])
+    bands[:] = chosen[order]
+    if k == 2:
+        _expect2(ones, u, v, bands, sums)
+    else:
+        _expect3(ones, u, v, bands, sums)
+    _describe(bands, sums, n, _log_likelihood(ones, u, v, bands), trend, ends, out)
+
+
+@_jit()
+def _describe(bands, sums, n, likelihood, trend, ends, out):
+    """Numbers of bands in ascending order of level; `sums` of posterior weights under these bands."""
+    k = bands.shape[0]
+    out[_BIC] = -2.0 * likelihood + n * math.log(2.0 * math.pi) + (4 * k - 1) * math.log(n)
+    out[_WEIGHT] = bands[:, 0].min()
+    out[_BAND_SD] = bands[:, 3].max()
+    gap = np.inf
+    d = np.inf
+    end = np.inf
+    for j in range(k - 1):
+        step = bands[j + 1, 1] - bands[j, 1]
+        turn = bands[j + 1, 2] - bands[j, 2]
+        gap = min(gap, step)
+        d = min(d, math.sqrt(2.0) * step / math.sqrt(bands[j, 3] ** 2 + bands[j + 1, 3] ** 2))
+        end = min(end, step + turn * ends[0], step + turn * ends[1])
+    out[_GAP] = gap
+    out[_D] = d
+    out[_ENDS] = end
+    common = 0.0
+    precision = 0.0
+    for j in range(k):
+        out[_BANDS + 3 * j] = (trend + bands[j, 2]) * (ends[1] - ends[0])
+        weight = sums[j, 0]
+        if weight < SLOPE_MIN_SAMPLES:
+            continue
+        uu = sums[j, 3] - sums[j, 1] ** 2 / weight
+        uv = sums[j, 4] - sums[j, 1] * sums[j, 2] / weight
+        vv = sums[j, 5] - sums[j, 2] ** 2 / weight
+        if uu <= 1e-9 * weight:
+            continue
+        # Weighted least squares without the ridge; a tenth of a per mille keeps ties from infinite precision.
+        variance = max((vv - uv * uv / uu) / (weight - 2.0), 1e-8)
+        slope = trend + uv / uu
+        out[_BANDS + 3 * j + 1] = slope / math.sqrt(variance / uu)
+        out[_BANDS + 3 * j + 2] = weight - 2.0
+        common += slope * uu / variance
+        precision += uu / variance
+    if precision > 0.0:
+        out[_COMMON_T] = common / math.sqrt(precision)
+    if k == 3:
+        outer = bands[2, 1] - bands[0, 1]
+        if outer > 0.0:
+            out[_MIDDLE] = (bands[1, 1] - bands[0, 1]) / outer
+        p = bands[0, 0] + 0.5 * bands[1, 0]
+        expected = (p * p, 2.0 * p * (1.0 - p), (1.0 - p) * (1.0 - p))
+        chi = 0.0
+        for j in range(3):
+            chi += n * (bands[j, 0] - expected[j]) ** 2 / expected[j]
+        out[_HWE] = chi
+
+
+@_jit(parallel=True)
+def _kernel(beta, order, ages, out, chunk, exact):
+    """Fill out (k, _WIDTH) from beta (k, n) float32, samples taken in `order`, in which `ages` (n,) ascend."""
+    k, n = beta.shape
+    for c in numba.prange((k + chunk - 1) // chunk):
+        x_all = np.empty(n)
+        y_all = np.empty(n)
+        residual_all = np.empty(n)
+        ordered_all = np.empty(n)
+        core_x = np.empty(n)
+        core_y = np.empty(n)
+        scaled_all = np.empty(n)
+        ones_all = np.ones(n)
+        counts = np.empty(n + 1, dtype=np.int64)
+        where = np.empty(n, dtype=np.int64)
+        hulls = np.empty((4, n), dtype=np.int64)
+        table = np.empty((3, AGE_BINS * VALUE_BINS))
+        cells = np.empty((3, n))
+        cuts = np.empty((8, 2))
+        ends = np.empty(2)
+        sums2 = np.empty((2, 6))
+        sums3 = np.empty((3, 6))
+        for row in range(c * chunk, min((c + 1) * chunk, k)):
+            raw = out[row]
+            m = 0
+            for i in range(n):
+                value = beta[row, order[i]]
+                if math.isfinite(value):
+                    x_all[m] = ages[i]
+                    y_all[m] = value
+                    m += 1
+            raw[_N] = m
+            if m == 0:
+                continue
+            x = x_all[:m]
+            y = y_all[:m]
+            residual = residual_all[:m]
+            ordered = ordered_all[:m]
+
+            _sort(y, ordered, where, counts)
+            mean = y.sum() / m
+            raw[_MEAN] = mean
+            raw[_MEDIAN] = _quantile(ordered, 0.5)
+            raw[_Q05] = _quantile(ordered, 0.05)
+            raw[_Q95] = _quantile(ordered, 0.95)
+            if m > 1:
+                raw[_SD] = math.sqrt(((y - mean) ** 2).sum() / (m - 1)) if ordered[0] < ordered[m - 1] else 0.0
+            if m < MIN_SAMPLES:
+                continue
+
+            mean_x, sxx, rss = _fit(x, y, residual, raw[_FULL : _FULL + 10])
+            _sort(residual, ordered, where, counts)
+            centre = _quantile(ordered, 0.5)
+            raw[_SPREAD] = 1.4826 * _median_distance(ordered, centre)
+            raw[_TAIL] = _quantile(ordered, 0.99) - _quantile(ordered, 0.01)
+            if rss > 0.0:
+                m3 = 0.0
+                m4 = 0.0
+                for i in range(m):
+                    square = residual[i] * residual[i]
+                    m3 += square * residual[i]
+                    m4 += square * square
+                variance = rss / m
+                raw[_SKEW] = m3 / m / variance**1.5
+                raw[_KURT] = m4 / m / variance**2 - 3.0
+                raw[_DIP] = _dip(ordered, hulls[0, :m], hulls[1, :m], hulls[2, :m], hulls[3, :m])
+
+            q1 = _quantile(ordered, 0.25)
+            q3 = _quantile(ordered, 0.75)
+            bottom = q1 - OUTLIER_IQR * (q3 - q1) - OUTLIER_MARGIN
+            top = q3 + OUTLIER_IQR * (q3 - q1) + OUTLIER_MARGIN
+            first = np.searchsorted(ordered, bottom)
+            last = np.searchsorted(ordered, top, side="right")
+            outliers = m - (last - first)
+            raw[_OUT_N] = outliers
+
+            # Bands before the core: `ordered` still holds all residuals.
+            share = BAND_WEIGHT * (1.0 - BAND_WEIGHT) * BAND_GAP**2
+            floor = max(SD_FLOOR, SD_FLOOR_SHARE * math.sqrt(rss / m))
+            sd1 = max(math.sqrt(rss / m), SD_FLOOR)
+            raw[_BIC1] = m * (math.log(2.0 * math.pi) + 2.0 * math.log(sd1)) + rss / sd1**2 + 3.0 * math.log(m)
+            raw[_TWO + _BAND_SD] = raw[_FULL + _RSD]
+            raw[_THREE + _BAND_SD] = raw[_FULL + _RSD]
+            if m >= MIN_MIXTURE_SAMPLES and x[0] < x[m - 1] and rss >= share * m:
+                raw[_RAN] = 1.0
+                u = scaled_all[:m]
+                scale = math.sqrt(sxx / m)
+                for i in range(m):
+                    u[i] = (x[i] - mean_x) / scale
+                trend = raw[_FULL + _SLOPE] * scale
+                ends[0] = (_quantile(x, 0.05) - mean_x) / scale
+                ends[1] = (_quantile(x, 0.95) - mean_x) / scale
+                _starts(ordered, cuts)
+                ones = ones_all[:m]
+                filled, within = _cells(u, residual, ordered, where, table, cells)
+                # Rows first: only then are they known to be contiguous, and the loops vectorise.
+                points = (cells[0][:filled], cells[1][:filled], cells[2][:filled])
+                _mixture(2, ones, u, residual, points, within, cuts, floor, trend, ends, exact, raw[_TWO:_THREE], sums2)
+                _mixture(3, ones, u, residual, points, within, cuts, floor, trend, ends, exact, raw[_THREE:_WIDTH], sums3)
+
+            if outliers == 0:
+                raw[_OUT_DIST] = 0.0
+                raw[_CORE : _CORE + 10] = raw[_FULL : _FULL + 10]
+                raw[_CORE_DIP] = raw[_DIP]
+                continue
+            far = scaled_all[:outliers]
+            far[:first] = ordered[:first]
+            far[first:] = ordered[last:]
+            for i in range(outliers):
+                far[i] = abs(far[i] - centre)
+            far.sort()
+            raw[_OUT_DIST] = _quantile(far, 0.5)
+            kept = 0
+            for i in range(m):
+                if bottom <= residual[i] <= top:
+                    core_x[kept] = x[i]
+                    core_y[kept] = y[i]
+                    kept += 1
+            if kept < MIN_SAMPLES:
+                continue
+            residual = residual_all[:kept]
+            ordered = ordered_all[:kept]
+            _, _, rss = _fit(core_x[:kept], core_y[:kept], residual, raw[_CORE : _CORE + 10])
+            if rss > 0.0:
+                _sort(residual, ordered, where, counts)
+                raw[_CORE_DIP] = _dip(ordered, hulls[0, :kept], hulls[1, :kept], hulls[2, :kept], hulls[3, :kept])
+
+
+def _t_p(t, df):
+    """Two-sided p-values of t statistics, accurate to the smallest double."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return special.betainc(df / 2.0, 0.5, df / (df + np.square(t)))
+
+
+def _chi_p(x):
+    """p-values of chi-squares with one degree of freedom, accurate to the smallest double."""
+    return special.erfc(np.sqrt(np.maximum(x, 0.0) / 2.0))
+
+
+def _dip_p(dip, n):
+    """p-values of dips by linear interpolation, in √n · dip, of the table of Mächler's `diptest` (R and Python).
+
+    dip, n: (k,) float64. NaN stays NaN.
+    """
+    sizes = np.asarray(DipTable._SAMPLE_SIZE, dtype=float)
+    alpha = np.asarray(DipTable._ALPHA)
+    critical = np.asarray(DipTable._CRIT_VALS)
+    result = np.full(dip.shape, np.nan)
+    known = ~np.isnan(dip)
+    for size in np.unique(n[known]):
+        at = known & (n == size)
+        upper = int(np.clip(np.searchsorted(sizes, size, side="right"), 1, len(sizes) - 1))
+        share = min(max((size - sizes[upper - 1]) / (sizes[upper] - sizes[upper - 1]), 0.0), 1.0)
+        below = np.sqrt(sizes[upper - 1]) * critical[upper - 1]
+        above = np.sqrt(sizes[upper]) * critical[upper]
+        result[at] = 1.0 - np.interp(np.sqrt(size) * dip[at], below + share * (above - below), alpha)
+    return result
+
+
+def compute(beta, ages) -> pd.DataFrame:
+    """Statistics of CpGs against age.
+
+    beta: (k, n) float32, methylation from 0 to 1, one row per CpG, NaN where missing. A missing value leaves its sample
+    out of that CpG, exactly as if the sample were not in the cohort.
+    ages: (n,) float64, years.
+
+    Returns a frame of k rows with the columns NAMES, explained in DESCRIPTION: float64, but for int32 `n` and
+    `outlier_n` and bool `mixture_ran`.
+
+    NaN stands for what is not defined: everything of a CpG without values; `sd` of a single value; beyond `n` to `q95`
+    everything of one with fewer than MIN_SAMPLES values; trend, bend and change of spread where all ages are equal;
+    the tests, `r2`, `sd_ratio`, shape and dip where all values are equal (slope and effect are 0 there), and those of the
+    residuals where they are all zero (a perfect line has `slope_p` 0); the bend where there are only two ages.
+    Where no bands were fitted (`mixture_ran` false, or EM lost a band from every start) `bic2` or `bic3` is infinite,
+    weights, gaps, D and effects are 0, the p-values are 1, `three_middle` is 0.5, and the band sd is `resid_sd`.
+
+    The mixtures are of K = 1, 2, 3 lines on age with normal noise, by EM (maximum likelihood but for SLOPE_RIDGE and the
+    floors of sd), on the residuals of the overall line. They run where the residual variance leaves room for two bands
+    BAND_GAP apart of which the smaller holds BAND_WEIGHT of the samples.
+
+    Raises ValueError for arrays of the wrong shape and for ages that are not finite.
+    """
+    return _frame(_raw(beta, ages))
+
+
+def _raw(beta, ages, exact=False):
+    """The kernel's raw numbers, (k, _WIDTH); `exact`: mixtures without binning, see `_mixture`."""
+    beta = np.asarray(beta, dtype=np.float32)
+    ages = np.asarray(ages, dtype=np.float64)
+    if beta.ndim != 2 or ages.shape != beta.shape[1:]:
+        raise ValueError(f"beta must be (CpGs, samples) and ages (samples,), not {beta.shape} and {ages.shape}")
+    if not np.isfinite(ages).all():
+        raise ValueError("ages must be finite: leave samples without an age out")
+    raw = np.full((len(beta), _WIDTH), np.nan)
+    raw[:, [_OUT_N, _RAN]] = 0.0
+    for start in (_TWO, _THREE):
+        raw[:, start:_WIDTH] = 0.0
+        raw[:, start + _BIC] = np.inf
+        raw[:, start + _BAND_SD] = np.nan
+        raw[:, start + _BANDS + 2 : start + _BANDS + 9 : 3] = 1.0
+    raw[:, _TWO + _BAND_SD] = np.nan
+    raw[:, _THREE + _MIDDLE] = 0.5
+    order = np.argsort(ages, kind="stable")
+    if beta.size:
+        _kernel(np.ascontiguousarray(beta), order, ages[order], raw, 8, exact)
+    return raw
+
+
+def _frame(raw) -> pd.DataFrame:
+    """The public columns from the kernel's raw numbers (k, _WIDTH)."""
+    n = raw[:, _N]
+    n = np.where(np.isnan(n), 0.0, n)
+    columns = {
+        "n": n.astype(np.int32),
+        "mean": raw[:, _MEAN],
+        "median": raw[:, _MEDIAN],
+        "sd": raw[:, _SD],
+        "q05": raw[:, _Q05],
+        "q95": raw[:, _Q95],
+    }
+    outliers = raw[:, _OUT_N]
+    for prefix, start, size in (("", _FULL, n), ("core_", _CORE, n - outliers)):
+        fit = raw[:, start : start + 10]
+        columns |= {
+            f"{prefix}slope": fit[:, _SLOPE],
+            f"{prefix}intercept": fit[:, _INTERCEPT],
+            f"{prefix}slope_t": fit[:, _T],
+            f"{prefix}slope_p": _t_p(fit[:, _T], np.maximum(size - 2.0, 1.0)),
+            f"{prefix}r2": fit[:, _R2],
+            f"{prefix}effect": fit[:, _EFFECT],
+            f"{prefix}resid_sd": fit[:, _RSD],
+            f"{prefix}het_p": _chi_p(fit[:, _LM]),
+            f"{prefix}sd_ratio": fit[:, _RATIO],
+            f"{prefix}curve_p": _t_p(fit[:, _CURVE_T], np.maximum(size - 3.0, 1.0)),
+            f"{prefix}curve_effect": fit[:, _CURVE_EFFECT],
+        }
+    columns |= {
+        "core_sd": columns["core_resid_sd"],
+        "spread": raw[:, _SPREAD],
+        "tail_width": raw[:, _TAIL],
+        "skew": raw[:, _SKEW],
+        "kurtosis": raw[:, _KURT],
+        "outlier_n": outliers.astype(np.int32),
+        "outlier_fraction": np.where(n >= MIN_SAMPLES, outliers / np.maximum(n, 1.0), np.nan),
+        "outlier_distance": raw[:, _OUT_DIST],
+        "dip": raw[:, _DIP],
+        "dip_p": _dip_p(raw[:, _DIP], n),
+        "core_dip_p": _dip_p(raw[:, _CORE_DIP], n - outliers),
+        "mixture_ran": raw[:, _RAN] > 0.0,
+        "bic1": raw[:, _BIC1],
+        "bic2": raw[:, _TWO + _BIC],
+        "bic3": raw[:, _THREE + _BIC],
+    }
+    for name, start, bands in (("two", _TWO, ("low", "high")), ("three", _THREE, ("low", "mid", "high"))):
+        k = len(bands)
+        effects = raw[:, start + _BANDS : start + _BANDS + 3 * k : 3]
+        t = raw[:, start + _BANDS + 1 : start + _BANDS + 3 * k : 3]
+        df = raw[:, start + _BANDS + 2 : start + _BANDS + 3 * k : 3]
+        columns |= {
+            f"{name}_weight": raw[:, start + _WEIGHT],
+            f"{name}_gap": raw[:, start + _GAP],
+            f"{name}_d": raw[:, start + _D],
+            f"{name}_effect": np.abs(effects).max(axis=1),
+            f"{name}_p": np.minimum(k * _t_p(t, df).min(axis=1), 1.0),
+            f"{name}_common_p": _t_p(raw[:, start + _COMMON_T], np.maximum(n - k - 1.0, 1.0)),
+            f"{name}_sd": raw[:, start + _BAND_SD],
+            f"{name}_min_gap_ends": raw[:, start + _ENDS],
+        }
+        columns |= {f"{name}_effect_{band}": effects[:, j] for j, band in enumerate(bands)}
+    columns["three_middle"] = raw[:, _THREE + _MIDDLE]
+    columns["three_hwe_p"] = np.where(np.isinf(columns["bic3"]), 1.0, _chi_p(raw[:, _THREE + _HWE]))
+    return pd.DataFrame({name: columns[name] for name in NAMES})
+
+
+def compute_cohort(cohort, ages, start=0, stop=None, batch=2048) -> pd.DataFrame:
+    """`compute` for the CpGs from `start` to `stop` of a `cohort.Cohort`, in batches, with progress in the log.
+
+    ages: (n_samples,) float64 years, in the order of the cohort's samples. Returns the frame with the CpG's name as
+    first column, `cpg`.
+    """
+    stop = cohort.n_cpgs if stop is None else min(stop, cohort.n_cpgs)
+    began = told = time.monotonic()
+    frames = []
+    for low in range(start, stop, batch):
+        high = min(low + batch, stop)
+        frames.append(compute(cohort.read(low, high), ages))
+        now = time.monotonic()
+        if now - told > 5.0 or high == stop:
+            told = now
+            left = (now - began) / (high - start) * (stop - high)
+            remaining = f", about {left / 60:.0f} min left" if left > 90 else f", about {left:.0f} s left"
+            logging.info(
+                "%s of %s CpGs, %.0f s%s",
+                f"{high - start:,}",
+                f"{stop - start:,}",
+                now - began,
+                remaining if high < stop else "",
+            )
+    frame = pd.concat(frames, ignore_index=True) if frames else compute(np.empty((0, cohort.n_samples)), ages)
+    frame.insert(0, "cpg", np.asarray(cohort.cpgs[start:stop], dtype=object))
+    return frame

@@ -1,0 +1,245 @@
+"""The ten taxa as statistical rules: which CpGs show a pattern so clearly that they may teach a network.
+
+Each criterion ("one band", "trend", "constant spread" …) is answered yes, no or *in between* from the columns of
+`statistics`. A CpG gets a taxon only if all its criteria are answered; the rest is Unclassified, with the reason.
+Labels are meant to be clean rather than complete.
+"""
+
+import numpy as np
+import pandas as pd
+
+from cpgtaxa.errors import InputError, some
+from cpgtaxa.names import INDEX, TAXA, UNCLASSIFIED
+
+
+class Criteria:
+    """Yes and no answers, each a boolean array with one value per CpG; neither means in between.
+
+    statistics: data frame of `statistics.compute`. thresholds: the config's `taxa.thresholds`. n_cpgs: number of
+    tests the significance level is shared by (the whole cohort's CpGs, also when only some are judged).
+    """
+
+    def __init__(self, statistics: pd.DataFrame, thresholds: dict, n_cpgs: int | None = None):
+        s, t = statistics, thresholds
+        self.n = s["n"].to_numpy()
+        level = t["alpha"] / (n_cpgs or len(s))
+        absent = t["absent_p"]
+
+        # Trend of a single band, judged without outliers.
+        effect = s["core_effect"].abs().to_numpy()
+        spread = s["core_sd"].clip(lower=1e-6).to_numpy()
+        clear = (effect >= t["min_effect"]) & (effect >= t["min_effect_to_spread"] * spread)
+        self.trend = clear & (s["core_slope_p"] < level).to_numpy()
+        tiny = (effect <= t["tiny_effect"]) & (effect <= t["tiny_effect_to_spread"] * spread)
+        self.no_trend = tiny | ((s["core_slope_p"] > absent).to_numpy() & (effect < t["min_effect_to_spread"] * spread))
+        curved = (s["core_curve_p"] < t["curve_p"]) & (s["core_curve_effect"].abs() > t["curve_share"] * effect)
+        bent = (s["core_curve_p"] < t["curve_p"]) & (s["core_curve_effect"].abs() > t["tiny_effect_to_spread"] * spread)
+        self.straight = ~curved.to_numpy()
+        self.no_trend &= ~bent.to_numpy()
+
+        # Spread changing with age.
+        log_ratio = np.abs(np.log(s["core_sd_ratio"].clip(1e-3, 1e3).to_numpy()))
+        het_p = s["core_het_p"].to_numpy()
+        self.changing = (het_p < level) & (log_ratio >= np.log(t["min_sd_ratio"]))
+        self.constant = (het_p > absent) & (log_ratio < np.log(t["min_sd_ratio"]))
+        self.constant |= log_ratio <= np.log(t["tiny_sd_ratio"])
+
+        # Width of the band.
+        self.narrow = spread <= t["stable_sd"]
+        self.wide = spread >= t["unstable_sd"]
+
+        # Outliers. Large cohorts have a stray sample now and then.
+        count = s["outlier_n"].to_numpy()
+        self.no_outliers = count <= np.floor(t["stray_share"] * self.n)
+        enough = count >= np.maximum(t["min_outliers"], t["min_outlier_share"] * self.n)
+        few = count <= np.maximum(t["max_outlier_share"] * self.n, t["min_outliers"] + 2)
+        far = s["outlier_distance"].to_numpy() >= t["min_outlier_distance"]
+        self.outliers = enough & few & far & (spread <= t["max_outlier_core_sd"])
+        # Where spread changes, the wide end crosses fences made for the whole.
+        self.few_outliers = count <= np.maximum(t["max_outlier_share"] * self.n, t["min_outliers"])
+
+        # Bands.
+        ran = s["mixture_ran"].to_numpy(dtype=bool)
+        bic1 = np.where(ran, s["bic1"], 0.0)
+        gain2 = np.where(ran, bic1 - s["bic2"], -np.inf)
+        gain3 = np.where(ran, bic1 - s["bic3"], -np.inf)
+
+        def present(prefix, min_weight):
+            return (
+                (s[f"{prefix}_d"] >= t["min_ashman_d"])
+                & (s[f"{prefix}_gap"] >= t["min_band_gap"])
+                & (s[f"{prefix}_weight"] >= min_weight)
+                & (s[f"{prefix}_weight"] * self.n >= t["min_band_samples"])
+                & (s[f"{prefix}_min_gap_ends"] > 0)
+            ).to_numpy()
+
+        def hinted(prefix):
+            return ((s[f"{prefix}_d"] > t["max_ashman_d_one"]) & (s[f"{prefix}_weight"] > 0.01)).to_numpy()
+
+        # The dip cannot see a rare band; one that stands far apart needs no dip.
+        apart = (s["dip_p"] < t["dip_p"]).to_numpy()
+        # A third component much nearer than the first two is a tail of one of them, not a band.
+        tail = (s["three_d"] < 0.45 * s["two_d"]).to_numpy()
+        middle = s["three_middle"].to_numpy()
+        between = (middle > 0.15) & (middle < 0.85)
+        self.three = present("three", t["min_weight_three"]) & between & (gain3 > gain2 + t["bic_gain"])
+        self.three &= (gain3 > t["bic_gain"]) & (apart | (s["three_d"] > t["sure_ashman_d"]).to_numpy())
+        self.three &= (s["three_d"] > 0.6 * s["two_d"]).to_numpy()
+        third = hinted("three") & ~tail & (gain3 > gain2 - t["bic_gain"])
+        third &= (s["three_gap"] > 0.5 * t["min_band_gap"]).to_numpy()
+        self.two = present("two", t["min_weight_two"]) & (gain2 > t["bic_gain"]) & ~third & (count == 0)
+        self.two &= apart | (s["two_d"] > t["sure_ashman_d"]).to_numpy()
+        mixed = ran & (np.maximum(gain2, gain3) > 0) & (hinted("two") | hinted("three"))
+        # Two lines that cross or fan out: no gap at the mean age, but not one band either.
+        fan = (s["two_effect_low"] - s["two_effect_high"]).abs() > 1.5 * s["two_sd"]
+        flat = (s["kurtosis"] < t["min_kurtosis"]).to_numpy()
+        unimodal = (s["dip_p"] > absent).to_numpy()
+        # A cone of growing spread fits a fan of lines too, so that this counts only where spread is constant.
+        self.one_or_cone = (unimodal & ~mixed & ~flat) | ~ran
+        self.one = self.one_or_cone & ~(ran & (gain2 > t["bic_gain"]) & fan.to_numpy())
+        # With outliers the mixture spends its components on them: judge the core by the dip alone.
+        self.one_core = unimodal
+
+        # Trends within bands: in any one of them, or common to all.
+        def band_trend(prefix, bands):
+            effect = s[f"{prefix}_effect"].abs().to_numpy()
+            sd = s[f"{prefix}_sd"].clip(lower=1e-6).to_numpy()
+            any_p, common_p = s[f"{prefix}_p"].to_numpy(), s[f"{prefix}_common_p"].to_numpy()
+            yes = (np.minimum(any_p, common_p) < level) & (effect >= t["min_effect"])
+            yes &= effect >= 0.7 * t["min_effect_to_spread"] * sd
+            no = (any_p > absent) & (common_p > absent)
+            no |= (effect <= t["tiny_effect"]) & (effect <= t["tiny_effect_to_spread"] * sd)
+            return yes, no
+
+        self.two_trend, self.two_no_trend = band_trend("two", ("low", "high"))
+        self.three_trend, self.three_no_trend = band_trend("three", ("low", "mid", "high"))
+
+
+def rules(c: Criteria) -> dict[str, dict[str, np.ndarray]]:
+    """For each taxon the criteria it asks for, as name → boolean array."""
+    single = {"one band": c.one, "no outliers": c.no_outliers}
+    loose = {"one band": c.one_or_cone, "few outliers": c.few_outliers}
+    return {
+        "UniStable": single | {"narrow": c.narrow, "no trend": c.no_trend, "constant spread": c.constant},
+        "UniUnstable": single | {"wide": c.wide, "no trend": c.no_trend, "constant spread": c.constant},
+        "LinAgeHomo": single | {"trend": c.trend, "straight": c.straight, "constant spread": c.constant},
+        "LinAgeHet": loose | {"trend": c.trend, "straight": c.straight, "changing spread": c.changing},
+        "NonAgeHet": loose | {"no trend": c.no_trend, "changing spread": c.changing, "not narrow": ~c.narrow},
+        "Outlier": {
+            "one band": c.one_core,
+            "outliers": c.outliers,
+            "no trend": c.no_trend,
+            "constant spread": c.constant,
+        },
+        "TriAge": {"three bands": c.three, "trend in a band": c.three_trend},
+        "TriNonAge": {"three bands": c.three, "no trend in any band": c.three_no_trend},
+        "BiAge": {"two bands": c.two & ~c.three, "trend in a band": c.two_trend},
+        "BiNonAge": {"two bands": c.two & ~c.three, "no trend in any band": c.two_no_trend},
+    }
+
+
+def define_taxa(statistics: pd.DataFrame, thresholds: dict) -> pd.DataFrame:
+    """Label each CpG with a taxon or Unclassified.
+
+    statistics: one row per CpG with `cpg` and the columns of `statistics.compute`.
+    Returns cpg, taxon, reason: for a label the criteria met; for Unclassified the nearest taxon and what it lacks.
+    """
+    table = rules(Criteria(statistics, thresholds))
+    met = np.stack([np.logical_and.reduce(list(table[taxon].values())) for taxon in TAXA], axis=1)
+    lacking = np.stack([np.sum([~answer for answer in table[taxon].values()], axis=0) for taxon in TAXA], axis=1)
+    n_met = met.sum(axis=1)
+    best = np.where(n_met == 1, met.argmax(axis=1), lacking.argmin(axis=1))
+
+    taxon = np.where(n_met == 1, np.array(TAXA, dtype=object)[best], UNCLASSIFIED)
+    reason = np.empty(len(statistics), dtype=object)
+    for index, name in enumerate(TAXA):
+        rows = np.flatnonzero(best == index)
+        criteria = table[name]
+        whole = "; ".join(criteria)
+        for row in rows:
+            if n_met[row] == 1:
+                reason[row] = whole
+            else:
+                open_ = [criterion for criterion, answer in criteria.items() if not answer[row]]
+                reason[row] = f"nearest {name}, but not clear: {', '.join(open_)}"
+    for row in np.flatnonzero(n_met > 1):
+        reason[row] = f"fits several: {', '.join(name for name, yes in zip(TAXA, met[row], strict=True) if yes)}"
+    return pd.DataFrame({"cpg": statistics["cpg"].to_numpy(), "taxon": taxon, "reason": reason})
+
+
+def ruled_out(statistics: pd.DataFrame, thresholds: dict, n_cpgs: int) -> np.ndarray:
+    """Boolean (CpGs, 10): taxa that the tests contradict outright, so that no network may place the CpG there."""
+    c = Criteria(statistics, thresholds, n_cpgs)
+    out = np.zeros((len(statistics), len(TAXA)), dtype=bool)
+    single = ("UniStable", "UniUnstable", "LinAgeHomo", "LinAgeHet", "NonAgeHet")
+
+    def forbid(names, condition):
+        for name in names:
+            out[:, INDEX[name]] |= condition
+
+    forbid((*single, "Outlier"), c.two | c.three)
+    forbid(("TriAge", "TriNonAge", "BiAge", "BiNonAge"), ~c.two & ~c.three & c.one & c.narrow)
+    forbid(("UniStable", "UniUnstable", "NonAgeHet", "Outlier"), c.trend)
+    forbid(("LinAgeHomo", "LinAgeHet"), c.no_trend)
+    forbid(("UniStable", "UniUnstable", "LinAgeHomo"), c.changing)
+    forbid(("LinAgeHet", "NonAgeHet"), c.constant)
+    forbid(("UniStable",), c.wide)
+    forbid(("UniUnstable",), c.narrow)
+    forbid(("Outlier",), statistics["outlier_n"].to_numpy() < 2)
+    forbid(("BiNonAge",), c.two & c.two_trend)
+    forbid(("TriNonAge",), c.three & c.three_trend)
+    forbid(("BiAge",), c.two & c.two_no_trend)
+    forbid(("TriAge",), c.three & c.three_no_trend)
+    return out
+
+
+def read_labels(path, cpgs) -> pd.DataFrame:
+    """Read the user's own labels: CSV/TSV (.gz) or Parquet with columns cpg and taxon.
+
+    cpgs: the cohort's CpGs. Returns cpg, taxon, reason for all of them in the cohort's order ("given", or Unclassified
+    where the file is silent). Raises InputError listing unknown taxa, CpGs the cohort lacks, and duplicates.
+    """
+    import difflib
+    import pathlib
+
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise InputError(f"taxa.labels: {path} is not there; give a CSV with the columns cpg and taxon")
+    try:
+        if path.suffix == ".parquet":
+            labels = pd.read_parquet(path)
+        else:
+            labels = pd.read_csv(path, sep=None, engine="python", dtype=str, keep_default_na=False)
+    except Exception as error:
+        raise InputError(f"taxa.labels: {path} cannot be read as a table ({error})") from error
+    if not {"cpg", "taxon"} <= set(labels.columns):
+        found = some(labels.columns)
+        raise InputError(f"taxa.labels: {path} needs the columns cpg and taxon in its header; found {found}")
+    problems = []
+    labels["taxon"] = labels["taxon"].astype(str).str.strip()
+    known = (*TAXA, UNCLASSIFIED)
+    for wrong in sorted(set(labels["taxon"]) - set(known)):
+        row = int(np.flatnonzero(labels["taxon"] == wrong)[0]) + 2
+        close = difflib.get_close_matches(wrong, known, 1, 0.4)
+        hint = f"did you mean {close[0]!r}?" if close else f"use one of {', '.join(known)}"
+        problems.append(f"taxa.labels: {path}, line {row}: unknown taxon {wrong!r}; {hint}")
+    doubles = labels["cpg"][labels["cpg"].duplicated()].unique()
+    if len(doubles):
+        problems.append(f"taxa.labels: {path}: {len(doubles)} CpGs have more than one row: {some(doubles)}; keep one")
+    strangers = labels["cpg"][~labels["cpg"].isin(cpgs)].unique()
+    if len(strangers):
+        problems.append(
+            f"taxa.labels: {path}: {len(strangers)} CpGs are not in the cohort: {some(strangers)}; remove them or "
+            "check that labels and matrix use the same probe names"
+        )
+    if problems:
+        raise InputError(problems)
+    taxon = labels.set_index("cpg")["taxon"].reindex(cpgs)
+    given = taxon.notna().to_numpy()
+    return pd.DataFrame(
+        {
+            "cpg": np.asarray(cpgs, dtype=object),
+            "taxon": taxon.fillna(UNCLASSIFIED).to_numpy(dtype=object),
+            "reason": np.where(given, "given", "not in the given labels"),
+        }
+    )

@@ -1,0 +1,421 @@
+"""One training loop for image classifiers, on lightning: seeded, resumable, in mixed precision where it is fast."""
+
+import hashlib
+import json
+import logging
+import math
+import pathlib
+import shutil
+import time
+import warnings
+
+import lightning
+import numpy as np
+import pandas as pd
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+
+import cpgtaxa.vision  # noqa: F401 - before lightning, which imports torchvision
+from cpgtaxa.calibration import fit_temperature
+from cpgtaxa.errors import InputError
+from cpgtaxa.files import atomic, write_json
+from cpgtaxa.models import create_model
+from cpgtaxa.names import TAXA
+
+LOG_COLUMNS = ("epoch", "train_loss", "train_acc", "val_loss", "val_acc", "epoch_duration_s")
+
+
+def choose_device(wanted: str) -> str:
+    """'cpu' or 'gpu' for `wanted` = auto, cpu or gpu. Raises InputError if a GPU is asked for and there is none."""
+    there = torch.cuda.is_available()
+    if wanted == "gpu" and not there:
+        raise InputError(
+            "training.device is gpu, but torch sees no GPU on this machine: check the driver and that the environment "
+            "holds a CUDA build of torch, or set training.device to auto or cpu"
+        )
+    return "gpu" if there and wanted != "cpu" else "cpu"
+
+
+def has_bfloat16(device: str) -> bool:
+    """Whether bfloat16 is fast here: on GPUs that support it, and on CPUs with its instructions."""
+    if device == "gpu":
+        return torch.cuda.is_bf16_supported()
+    try:
+        flags = pathlib.Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "amx_bf16" in flags or "avx512_bf16" in flags
+
+
+def use_bfloat16(precision: str, device: str) -> bool:
+    """Resolve `training.precision` (auto, float32 or bfloat16)."""
+    return precision == "bfloat16" or (precision == "auto" and has_bfloat16(device))
+
+
+class Images(torch.utils.data.Dataset):
+    """Image planes (n, 2, size, size) uint8 and targets (n, 10) float32, fetched a batch at a time."""
+
+    def __init__(self, planes, targets):
+        self.planes = torch.from_numpy(np.ascontiguousarray(planes))
+        self.targets = torch.from_numpy(np.asarray(targets, dtype=np.float32))
+
+    def __len__(self):
+        return len(self.targets)
+
+    def __getitems__(self, indices):
+        return self.planes[indices], self.targets[indices]
+
+
+class EpochSampler(torch.utils.data.Sampler):
+    """Random order that depends on seed and epoch alone, so that a resumed run sees what an undisturbed one does."""
+
+    def __init__(self, n, seed):
+        self.n, self.seed, self.epoch = n, seed, 0
+
+    def set_epoch(self, epoch):
+        self.epoch = epoch
+
+    def __len__(self):
+        return self.n
+
+    def __iter__(self):
+        return iter(np.random.default_rng([self.seed, self.epoch]).permutation(self.n).tolist())
+
+
+class Normalise(torch.nn.Module):
+    """uint8 planes [red, green] to normalised float images [red, green, blue = red]."""
+
+    def __init__(self, statistics):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(statistics["mean"]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(statistics["std"]).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, planes):
+        images = planes[:, [0, 1, 0]].float().div_(255)
+        return images.sub_(self.mean).div_(self.std).contiguous(memory_format=torch.channels_last)
+
+
+class Classifier(lightning.LightningModule):
+    """A network with the settings of a recipe; half-way sites come as targets shared between two taxa."""
+
+    def __init__(self, network, recipe, statistics, seed, steps):
+        super().__init__()
+        self.network = network.to(memory_format=torch.channels_last)
+        self.normalise = Normalise(statistics)
+        self.recipe, self.seed, self.steps = recipe, seed, steps
+        self.sums = {}
+
+    def forward(self, planes):
+        return self.network(self.normalise(planes)).float()
+
+    def _step(self, batch, part):
+        planes, targets = batch
+        logits = self(planes)
+        loss = torch.nn.functional.cross_entropy(logits, targets)
+        with torch.no_grad():
+            clean = targets.max(dim=1).values > 0.99
+            right = (logits.argmax(dim=1) == targets.argmax(dim=1))[clean].sum().item()
+            sums = self.sums.setdefault(part, np.zeros(4))
+            sums += [loss.item() * len(targets), len(targets), right, clean.sum().item()]
+        return loss
+
+    def training_step(self, batch, index):
+        planes, targets = batch
+        if self.recipe["flip"]:
+            choice = np.random.default_rng([self.seed, self.current_epoch, index]).random(len(planes)) < 0.5
+            mirrored = torch.from_numpy(choice).to(planes.device).view(-1, 1, 1, 1)
+            planes = torch.where(mirrored, planes.flip(2), planes)
+        return self._step((planes, targets), "train")
+
+    def validation_step(self, batch, index):
+        self._step(batch, "val")
+
+    def on_validation_epoch_end(self):
+        loss, n, right, clean = self.sums.pop("val", np.zeros(4))
+        self.log("val_loss", float(loss / max(n, 1)))
+        self.log("val_acc", float(right / max(clean, 1)))
+
+    def configure_optimizers(self):
+        r = self.recipe
+        parameters = self.network.parameters()
+        if r["optimiser"] == "sgd":
+            optimiser = torch.optim.SGD(parameters, r["lr"], momentum=r["momentum"], weight_decay=r["weight_decay"])
+        else:
+            kind = torch.optim.Adam if r["optimiser"] == "adam" else torch.optim.AdamW
+            optimiser = kind(parameters, r["lr"], weight_decay=r["weight_decay"])
+        if r["schedule"] == "plateau":
+            scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, "min", factor=0.1, patience=3)
+            return {"optimizer": optimiser, "lr_scheduler": {"scheduler": scheduler, "monitor": "val_loss"}}
+        if r["schedule"] == "one_cycle":
+            scheduler = torch.optim.lr_scheduler.OneCycleLR(
+                optimiser, r["lr"], total_steps=self.steps * r["epochs"], pct_start=0.25, final_div_factor=1e3
+            )
+            return {"optimizer": optimiser, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return optimiser
+
+
+class TrainingLog(Callback):
+    """The published training log, one row an epoch, and a line of progress; kept in checkpoints for resuming."""
+
+    def __init__(self, path, epochs):
+        self.path, self.epochs, self.rows = pathlib.Path(path), epochs, []
+
+    def state_dict(self):
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict):
+        self.rows = state_dict["rows"]
+
+    def on_train_epoch_start(self, trainer, module):
+        self.started = time.perf_counter()
+        module.sums.pop("train", None)
+
+    def on_validation_end(self, trainer, module):
+        # Runs before ModelCheckpoint writes, so that a checkpoint always holds its own epoch's row.
+        if trainer.sanity_checking:
+            return
+        loss, n, right, clean = module.sums["train"]
+        metrics = trainer.callback_metrics
+        seconds = time.perf_counter() - self.started
+        row = (
+            trainer.current_epoch + 1,
+            float(loss / n),
+            float(right / max(clean, 1)),
+            float(metrics["val_loss"]),
+            float(metrics["val_acc"]),
+            seconds,
+        )
+        self.rows.append(dict(zip(LOG_COLUMNS, row, strict=True)))
+        pd.DataFrame(self.rows).to_csv(self.path, index=False, float_format="%.6g")
+        left = (self.epochs - row[0]) * seconds
+        logging.info(
+            "epoch %d of %d: loss %.4f, accuracy %.4f, validation loss %.4f, accuracy %.4f; %.0f s, about %s left",
+            *(row[0], self.epochs, *row[1:5], seconds, f"{left / 60:.1f} min"),
+        )
+
+
+def digest(*parts) -> str:
+    """Short SHA-256 over JSON-able settings and numpy arrays."""
+    total = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            total.update(str((part.shape, part.dtype)).encode())
+            total.update(np.ascontiguousarray(part).tobytes())
+        else:
+            total.update(json.dumps(part, sort_keys=True).encode())
+    return total.hexdigest()[:16]
+
+
+def _quiet() -> None:
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
+    warnings.filterwarnings("ignore", message=".*srun.*")
+
+
+def train(
+    train_set: Images,
+    val_set: Images,
+    *,
+    model_name: str,
+    recipe: dict,
+    statistics: dict,
+    seed: int,
+    device: str,
+    precision: str,
+    work: pathlib.Path,
+    log_path: pathlib.Path,
+    initial: dict | None = None,
+) -> torch.nn.Module:
+    """Train `model_name` and return the network with the best validation score (recipe's `monitor`).
+
+    statistics: normalisation, `mean` and `std` of three channels. work: folder for checkpoints, one subfolder per
+    digest of data and settings; a run killed half-way continues there, another's checkpoint is never touched.
+    initial: state dict to start from. Writes the training log to `log_path`.
+    """
+    _quiet()
+    device = choose_device(device)
+    lightning.seed_everything(seed, workers=True, verbose=False)
+    network = create_model(model_name)
+    if initial is not None:
+        network.load_state_dict(initial)
+    bfloat16 = use_bfloat16(precision, device)
+    key = digest(
+        *(model_name, recipe, statistics, seed, bool(bfloat16), torch.__version__),
+        *(train_set.planes.numpy(), train_set.targets.numpy(), val_set.planes.numpy(), val_set.targets.numpy()),
+        *(value.numpy() for value in (initial or {}).values()),
+    )
+    folder = pathlib.Path(work) / key
+    folder.mkdir(parents=True, exist_ok=True)
+    for other in pathlib.Path(work).iterdir():
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
+
+    steps = math.ceil(len(train_set) / recipe["batch"])
+    module = Classifier(network, recipe, statistics, seed, steps)
+    sampler = EpochSampler(len(train_set), seed)
+    loaders = [
+        torch.utils.data.DataLoader(train_set, recipe["batch"], sampler=sampler, collate_fn=_as_is),
+        torch.utils.data.DataLoader(val_set, 256, shuffle=False, collate_fn=_as_is),
+    ]
+    mode = "max" if recipe["monitor"] == "val_acc" else "min"
+    keeper = ModelCheckpoint(folder, "best", recipe["monitor"], mode=mode, save_last=True, enable_version_counter=False)
+    callbacks = [TrainingLog(folder / "training_log.csv", recipe["epochs"]), keeper]
+    if recipe["patience"]:
+        callbacks.append(
+            EarlyStopping(recipe["monitor"], recipe["min_delta"], recipe["patience"], mode=mode, verbose=False)
+        )
+    trainer = lightning.Trainer(
+        accelerator=device,
+        devices=1,
+        precision="bf16-mixed" if bfloat16 else "32-true",
+        max_epochs=recipe["epochs"],
+        callbacks=callbacks,
+        default_root_dir=folder,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+    last = folder / "last.ckpt"
+    if last.exists():
+        logging.info("continuing from the checkpoint in %s", folder)
+    logging.info(
+        "%s: %d training and %d validation images of %d px, %s on %s",
+        *(model_name, len(train_set), len(val_set), train_set.planes.shape[-1]),
+        *("bfloat16" if bfloat16 else "float32", device),
+    )
+    trainer.fit(module, *loaders, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+    best = torch.load(keeper.best_model_path or last, map_location="cpu", weights_only=True)["state_dict"]
+    prefix = "network."
+    network.load_state_dict({k[len(prefix) :]: v for k, v in best.items() if k.startswith(prefix)})
+    with atomic(log_path) as temporary:
+        shutil.copyfile(folder / "training_log.csv", temporary)
+    return network.eval().cpu()
+
+
+def _as_is(batch):
+    return batch
+
+
+def targets_of(labels, others=None) -> np.ndarray:
+    """Targets (n, 10) float32: 1 for the label, or 0.5 each where `others` names a second taxon."""
+    index = {taxon: number for number, taxon in enumerate(TAXA)}
+    targets = np.zeros((len(labels), len(TAXA)), dtype=np.float32)
+    rows = np.arange(len(labels))
+    targets[rows, [index[label] for label in labels]] = 1.0
+    if others is not None:
+        for row, other in enumerate(others):
+            if isinstance(other, str) and other:
+                targets[row] *= 0.5
+                targets[row, index[other]] += 0.5
+    return targets
+
+
+class Predictor:
+    """A trained network, its normalisation and its temperature, ready for image planes."""
+
+    def __init__(self, network, statistics, size, temperature=1.0, device="auto", precision="auto"):
+        self.device = "cuda" if choose_device(device) == "gpu" else "cpu"
+        self.bfloat16 = use_bfloat16(precision, "gpu" if self.device == "cuda" else "cpu")
+        self.network = network.eval().to(self.device, memory_format=torch.channels_last)
+        self.normalise = Normalise(statistics).to(self.device)
+        self.size, self.temperature = size, temperature
+
+    def logits(self, planes: np.ndarray, batch: int = 256) -> np.ndarray:
+        """Raw outputs (n, 10) float32 for planes (n, 2, size, size) uint8."""
+        found = np.empty((len(planes), len(TAXA)), dtype=np.float32)
+        with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=self.bfloat16):
+            for start in range(0, len(planes), batch):
+                part = torch.from_numpy(np.ascontiguousarray(planes[start : start + batch])).to(self.device)
+                found[start : start + batch] = self.network(self.normalise(part)).float().cpu().numpy()
+        return found
+
+
+def save_model(network, paths: dict, *, model_name, statistics, size, temperature, recipe, seed, extra=None) -> None:
+    """Write weights (plain state dict), normalisation statistics (`mean`, `std`) and the model's card."""
+    with atomic(paths["weights"]) as temporary:
+        torch.save(network.state_dict(), temporary)
+    write_json(paths["stats"], statistics)
+    card = {
+        "model": model_name,
+        "arguments": {"classes": len(TAXA)},
+        "taxa": list(TAXA),
+        "image_size": size,
+        "temperature": temperature,
+        "recipe": recipe,
+        "seed": seed,
+        "torch": torch.__version__,
+    }
+    write_json(paths["card"], card | (extra or {}))
+
+
+def load_weights(path, model_name: str) -> torch.nn.Module:
+    """Network `model_name` with the weights of a state dict file; nothing in the file is ever executed.
+
+    Raises InputError if the file is missing, holds anything but tensors, or fits another network or class count.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise InputError(f"weights {path}: no such file; give the path of a {model_name}_best_model.pt")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(
+            f"weights {path}: refused, since it is not a plain PyTorch state dict ({type(error).__name__}); save it "
+            "again with torch.save(model.state_dict(), path)"
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise InputError(f"weights {path}: holds no state dict; save model.state_dict(), not the model")
+    network = create_model(model_name)
+    expected = network.state_dict()
+    state = {key.removeprefix("module."): value for key, value in state.items()}
+    problems = []
+    if "fc.weight" in state and state["fc.weight"].shape[0] != len(TAXA):
+        problems.append(
+            f"weights {path}: made for {state['fc.weight'].shape[0]} classes, but the taxonomy has {len(TAXA)}; give "
+            f"weights trained on the ten taxa in this order: {', '.join(TAXA)}"
+        )
+    elif missing := sorted(set(expected) - set(state)):
+        problems.append(f"weights {path}: not a {model_name}: lacks {len(missing)} tensors, {missing[0]!r} first")
+    else:
+        wrong = [key for key in expected if expected[key].shape != state[key].shape]
+        if wrong:
+            problems.append(f"weights {path}: not a {model_name}: tensor {wrong[0]!r} has another shape")
+    if problems:
+        raise InputError(problems)
+    network.load_state_dict({key: state[key] for key in expected})
+    return network.eval()
+
+
+def load_statistics(path) -> dict:
+    """Normalisation statistics {'mean': [3], 'std': [3]} from a published JSON; InputError if they are not that."""
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise InputError(f"normalisation statistics {path}: no such file; give the model's normalization_stat.json")
+    try:
+        content = json.loads(path.read_text())
+        found = {key: [float(value) for value in content[key]] for key in ("mean", "std")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f'normalisation statistics {path}: needs {{"mean": [r, g, b], "std": [r, g, b]}} ({error!r})'
+        ) from error
+    if any(len(found[key]) != 3 for key in found) or not all(0 < value < 10 for value in found["std"]):
+        raise InputError(f"normalisation statistics {path}: needs three means and three positive stds")
+    return found
+
+
+def load_predictor(weights, stats, card=None, *, model_name, size=224, device="auto", precision="auto") -> Predictor:
+    """A Predictor from files; `card` (if it exists) gives image size and temperature."""
+    temperature = 1.0
+    if card is not None and pathlib.Path(card).is_file():
+        content = json.loads(pathlib.Path(card).read_text())
+        size, temperature = content["image_size"], content["temperature"]
+    network = load_weights(weights, model_name)
+    return Predictor(network, load_statistics(stats), size, temperature, device, precision)
+
+
+def calibrate(network, statistics, size, val_set: Images, device, precision) -> float:
+    """Temperature fitted on the validation images, half-way sites among them."""
+    predictor = Predictor(network, statistics, size, device=device, precision=precision)
+    return fit_temperature(predictor.logits(val_set.planes.numpy()), val_set.targets.numpy().astype(np.float64))

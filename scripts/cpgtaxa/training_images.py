@@ -1,0 +1,85 @@
+"""Simulated training images, drawn for a cohort's own ages and sample size, and for cohorts unlike it."""
+
+import logging
+import pathlib
+import time
+
+import numpy as np
+import pandas as pd
+
+from cpgtaxa import simulate
+from cpgtaxa.files import write_parquet
+from cpgtaxa.images import pack
+from cpgtaxa.names import TAXA
+from cpgtaxa.render import planes, render, write_png
+
+GROUP = 64
+"""CpGs simulated in one setting, with the same batches and hidden factors."""
+
+
+def plan(seed: int, per_taxon: int, half_way: int) -> list[str | None]:
+    """Taxon of each simulated training CpG, None for half-way sites, shuffled."""
+    wanted = [taxon for taxon in TAXA for _ in range(per_taxon)] + [None] * half_way
+    return [wanted[index] for index in np.random.default_rng([seed, 7]).permutation(len(wanted))]
+
+
+def simulate_group(seed: int, group: int, members: list, ages: np.ndarray, broad_share: float):
+    """Profiles and values of one group of CpGs: (profiles, values (k, n) float32, ages (n,)).
+
+    With probability `broad_share` the group gets a cohort of its own, of any size and ages; else the given ages.
+    """
+    rng = np.random.default_rng([seed, 11, group])
+    broad = rng.random() < broad_share
+    setting = simulate.draw_broad_setting(rng) if broad else simulate.make_setting(ages, rng)
+    drawn = [simulate.draw_cpg(seed, group * GROUP + k, taxon, setting) for k, taxon in enumerate(members)]
+    return [profile for profile, _ in drawn], np.stack([values for _, values in drawn]), setting.ages
+
+
+def simulate_images(
+    ages,
+    *,
+    seed: int,
+    per_taxon: int,
+    half_way: int,
+    broad_share: float,
+    size: int,
+    out_images,
+    out_info,
+    png_folder=None,
+) -> None:
+    """Simulate, draw and pack training images.
+
+    ages: (n,) years of the cohort's samples. size: pixels of the packed images (drawn at 224 and area-averaged).
+    out_images: packed images, named by the path of their PNG. out_info: table path, label, other (second taxon of a
+    half-way site), kind, and the profile's parameters. png_folder: also write 224×224 PNGs there.
+    """
+    ages = np.asarray(ages, dtype=float)
+    members = plan(seed, per_taxon, half_way)
+    folder = pathlib.Path(png_folder) if png_folder else pathlib.Path(out_images).parent / "CpG_image"
+    if png_folder:
+        folder.mkdir(parents=True, exist_ok=True)
+    paths = [f"{folder}/sim_{index:06d}.png" for index in range(len(members))]
+    rows, started = [], time.monotonic()
+
+    def batches():
+        told = started
+        for group, start in enumerate(range(0, len(members), GROUP)):
+            profiles, values, group_ages = simulate_group(
+                seed, group, members[start : start + GROUP], ages, broad_share
+            )
+            codes = render(values, group_ages)
+            for offset, profile in enumerate(profiles):
+                row = profile.row()
+                rows.append({"path": paths[start + offset], "n_samples": len(group_ages)} | row)
+                if png_folder:
+                    write_png(paths[start + offset], codes[offset])
+            if time.monotonic() - told > 10:
+                told = time.monotonic()
+                logging.info("%d of %d simulated images", start + len(profiles), len(members))
+            yield planes(codes, size)
+
+    # A half-way site has no label of its own: networks get it as half of each of its two taxa.
+    pack(out_images, paths, members, ["simulated"] * len(members), batches(), size)
+    info = pd.DataFrame(rows).rename(columns={"taxon": "label"})
+    write_parquet(out_info, info)
+    logging.info("%d simulated images in %.1f s", len(members), time.monotonic() - started)

@@ -1,0 +1,24 @@
+"""torchvision, also where its compiled operators do not fit the installed torch. Import it before lightning.
+
+The wheel with CUDA operators beside a CPU build of torch fails on import, because operators whose shapes it registers
+do not exist. Declaring the two it asks for is enough for models and transforms; nothing is declared where
+torchvision's own operators load.
+"""
+
+import sys
+
+import torch
+
+try:
+    import torchvision
+except RuntimeError as error:
+    if "torchvision::nms" not in str(error):
+        raise
+    for _name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+        del sys.modules[_name]
+    DECLARED = torch.library.Library("torchvision", "DEF")  # lives as long as this module
+    DECLARED.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    DECLARED.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    import torchvision
+
+__all__ = ["torchvision"]

@@ -1,0 +1,8 @@
+"""Judge the round's network by its test images: accuracy, F1, calibration, confusions."""
+
+from cpgtaxa.job import job
+
+with job(snakemake):
+    from cpgtaxa.evaluation import evaluate
+
+    evaluate(snakemake.input.predictions, snakemake.input.log, snakemake.input.card, snakemake.output[0])

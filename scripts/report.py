@@ -1,0 +1,8 @@
+"""Write the report and the table shown at the end."""
+
+from cpgtaxa.job import job
+
+with job(snakemake):
+    from cpgtaxa.report import write_report
+
+    write_report(snakemake.input, dict(snakemake.output.items()), snakemake.params.config)

@@ -1,0 +1,266 @@
+import copy
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+from cpgtaxa import config as module
+from cpgtaxa.config import check_config, library_files
+from cpgtaxa.errors import InputError
+
+SCHEMA = """
+$schema: https://json-schema.org/draft/2020-12/schema
+type: object
+additionalProperties: false
+required: [cohort]
+properties:
+  cohort:
+    type: object
+    description: Where the data is.
+    additionalProperties: false
+    required: [beta, samples]
+    properties:
+      beta: {type: string, minLength: 1, description: "Beta matrix, CpGs in rows. Any size."}
+      samples: {type: string}
+      unmatched: {enum: [error, drop], default: error}
+      columns:
+        type: object
+        additionalProperties: false
+        properties:
+          age: {type: string, default: age}
+          sex: {type: [string, "null"], default: sex}
+  taxa:
+    type: object
+    additionalProperties: false
+    properties:
+      labels: {type: [string, "null"], default: null}
+      thresholds:
+        type: object
+        additionalProperties: false
+        properties:
+          dip_p: {type: number, exclusiveMinimum: 0, maximum: 1, default: 0.001}
+          gap: {$ref: "#/$defs/share", default: 0.1}
+  training:
+    type: object
+    additionalProperties: false
+    properties:
+      epochs: {type: integer, minimum: 1, default: 14}
+      flip: {type: boolean, default: true}
+      source: {enum: [statistical, simulated, both], default: both}
+      seeds: {type: array, minItems: 1, items: {type: integer}, default: [1, 2]}
+      lr: {anyOf: [{type: number, exclusiveMinimum: 0}, {const: auto}], default: auto}
+      verbosity: {enum: ["off", "on"], default: "off"}
+      models:
+        type: object
+        default: {}
+        additionalProperties:
+          type: object
+          additionalProperties: false
+          properties: {size: {type: integer, default: 224}}
+  predict:
+    type: object
+    additionalProperties: false
+    required: [images]
+    properties:
+      images: {type: string}
+      root: {type: string, default: "."}
+$defs:
+  share: {type: number, minimum: 0, maximum: 1}
+"""
+GOOD = {"cohort": {"beta": "b.csv", "samples": "s.csv"}}
+
+
+@pytest.fixture
+def schema(tmp_path):
+    path = tmp_path / "config.schema.yaml"
+    path.write_text(SCHEMA)
+    return path
+
+
+def problems(config, schema) -> list[str]:
+    with pytest.raises(InputError) as caught:
+        check_config(config, schema)
+    return caught.value.problems
+
+
+def test_defaults_at_every_level(schema):
+    assert check_config(GOOD, schema) == {
+        "cohort": {
+            "beta": "b.csv",
+            "samples": "s.csv",
+            "unmatched": "error",
+            "columns": {"age": "age", "sex": "sex"},
+        },
+        "taxa": {"labels": None, "thresholds": {"dip_p": 0.001, "gap": 0.1}},
+        "training": {
+            "epochs": 14,
+            "flip": True,
+            "source": "both",
+            "seeds": [1, 2],
+            "lr": "auto",
+            "verbosity": "off",
+            "models": {},
+        },
+    }
+
+
+def test_given_values_win_and_the_input_stays_as_it_was(schema):
+    given = GOOD | {"taxa": {"thresholds": {"dip_p": 0.5}}, "training": {"models": {"ResNet18": {}}, "seeds": [7]}}
+    before = copy.deepcopy(given)
+    filled = check_config(given, schema)
+    assert given == before
+    assert filled["taxa"]["thresholds"] == {"dip_p": 0.5, "gap": 0.1}
+    assert filled["training"]["models"] == {"ResNet18": {"size": 224}}
+    filled["training"]["seeds"].append(8)
+    assert given == before
+    assert check_config(GOOD, schema)["training"]["seeds"] == [1, 2]
+
+
+def test_empty_sections_and_keys_take_their_defaults(schema):
+    given = GOOD | {"taxa": None, "training": {"epochs": None, "models": {"ResNet18": None}}}
+    filled = check_config(given, schema)
+    assert filled["taxa"]["thresholds"]["dip_p"] == 0.001
+    assert filled["training"]["epochs"] == 14
+    assert filled["training"]["models"] == {"ResNet18": {"size": 224}}
+
+
+def test_null_stays_where_it_is_allowed(schema):
+    filled = check_config({"cohort": GOOD["cohort"] | {"columns": {"sex": None}}}, schema)
+    assert filled["cohort"]["columns"] == {"age": "age", "sex": None}
+
+
+def test_optional_section_with_required_keys(schema):
+    assert "predict" not in check_config(GOOD, schema)
+    assert check_config(GOOD | {"predict": {"images": "i.csv"}}, schema)["predict"] == {"images": "i.csv", "root": "."}
+    assert problems(GOOD | {"predict": None}, schema) == ["`predict.images` is missing: write text"]
+
+
+def test_whole_floats_become_integers(schema):
+    epochs = check_config(GOOD | {"training": {"epochs": 4e1}}, schema)["training"]["epochs"]
+    assert epochs == 40
+    assert isinstance(epochs, int)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"cohort": GOOD["cohort"] | {"bta": 1}}, "unknown key `cohort.bta`: did you mean `cohort.beta`?"),
+        (GOOD | {"trainig": {}}, "unknown key `trainig`: did you mean `training`?"),
+        (GOOD | {"epochs": 3}, "unknown key `epochs`: did you mean `training.epochs`?"),
+        (GOOD | {"xyz": 3}, "unknown key `xyz`: the keys of the configuration are cohort, taxa, training, predict"),
+        (
+            GOOD | {"training": {"models": {"ResNet18": {"sise": 3}}}},
+            "unknown key `training.models.ResNet18.sise`: did you mean `training.models.ResNet18.size`?",
+        ),
+        (GOOD | {"taxa": {True: 3}}, "unknown key `taxa.True`: the keys of `taxa` are labels, thresholds"),
+        ({}, "`cohort.beta` is missing: write text, characters: at least 1 (Beta matrix, CpGs in rows)"),
+        ({"cohort": None}, "`cohort.samples` is missing: write text"),
+        ({"cohort": {"samples": "s", "beta": None}}, "`cohort.beta` is empty: write text"),
+        ({"cohort": "b.csv"}, "`cohort` is the text 'b.csv': write a section (indented keys) (Where the data is)"),
+        (
+            GOOD | {"taxa": {"thresholds": {"dip_p": 2}}},
+            "`taxa.thresholds.dip_p` is 2: write a number, above 0, at most 1",
+        ),
+        (
+            GOOD | {"taxa": {"thresholds": {"gap": -0.5}}},
+            "`taxa.thresholds.gap` is -0.5: write a number, at least 0, at most 1",
+        ),
+        (
+            GOOD | {"taxa": {"thresholds": {"dip_p": "1e-6"}}},
+            "`taxa.thresholds.dip_p` is the text '1e-6': write 1.0e-06 without quotes",
+        ),
+        (GOOD | {"training": {"epochs": "12"}}, "`training.epochs` is the text '12': write 12 without quotes"),
+        (GOOD | {"training": {"epochs": 1.5}}, "`training.epochs` is 1.5: write a whole number, at least 1"),
+        (GOOD | {"training": {"epochs": True}}, "`training.epochs` is true: write a whole number, at least 1"),
+        (GOOD | {"training": {"flip": "yes"}}, "`training.flip` is the text 'yes': write true or false"),
+        (
+            GOOD | {"training": {"source": "simulate"}},
+            "`training.source` is the text 'simulate': did you mean simulated? It is one of statistical, simulated, both",
+        ),
+        (
+            GOOD | {"training": {"verbosity": False}},
+            '`training.verbosity` is false: in quotes ("no", "off"), write one of off, on',
+        ),
+        (GOOD | {"training": {"seeds": [1, "x"]}}, "`training.seeds[1]` is the text 'x': write a whole number"),
+        (GOOD | {"training": {"seeds": []}}, "`training.seeds` is a list: write a list, items: at least 1"),
+        (GOOD | {"training": {"seeds": 3}}, "`training.seeds` is 3: write a list, items: at least 1"),
+        (GOOD | {"training": {"lr": "fast"}}, "`training.lr` is the text 'fast': write a number, above 0 or auto"),
+        (GOOD | {"training": ["epochs"]}, "`training` is a list: write a section (indented keys)"),
+    ],
+)
+def test_message(schema, given, expected):
+    found = problems(given, schema)
+    assert expected in found
+    assert len(found) == (2 if given == {} or given == {"cohort": None} else 1)
+
+
+def test_all_problems_at_once(schema):
+    given = {"cohort": {"bta": "b", "samples": 3}, "taxa": {"thresholds": {"dip_p": 7}}}
+    assert problems(given, schema) == [
+        "`cohort.beta` is missing: write text, characters: at least 1 (Beta matrix, CpGs in rows)",
+        "unknown key `cohort.bta`: did you mean `cohort.beta`?",
+        "`cohort.samples` is 3: write text",
+        "`taxa.thresholds.dip_p` is 7: write a number, above 0, at most 1",
+    ]
+
+
+def test_needs_nothing_but_yaml_and_jsonschema():
+    code = (
+        "import sys, cpgtaxa.config; "
+        "bad = {'numpy', 'pandas', 'pyarrow', 'torch', 'scipy', 'numba'} & set(sys.modules); sys.exit(bool(bad))"
+    )
+    scripts = pathlib.Path(module.__file__).parents[1]
+    assert subprocess.run([sys.executable, "-c", code], cwd=scripts, check=False).returncode == 0
+
+
+@pytest.fixture
+def scripts(tmp_path):
+    """A small library beside scripts."""
+    texts = {
+        "cpgtaxa/__init__.py": "",
+        "cpgtaxa/names.py": "TAXA = ()\n",
+        "cpgtaxa/errors.py": "import sys\n",
+        "cpgtaxa/files.py": "def f():\n    from cpgtaxa.errors import InputError\n",
+        "cpgtaxa/unused.py": "from cpgtaxa import files\n",
+        "cpgtaxa/models/__init__.py": "from . import registry\n",
+        "cpgtaxa/models/registry.py": "def create(name):\n    from .resnet import ResNet\n",
+        "cpgtaxa/models/resnet.py": "from ..names import TAXA\nimport cpgtaxa.models.registry\n",
+        "cpgtaxa/models/other.py": "",
+        "plain.py": "import json\nimport cpgtaxa_like\nfrom json import loads\n",
+        "named.py": "from cpgtaxa import names\n",
+        "dotted.py": "import cpgtaxa.files as files\n",
+        "inside.py": "if True:\n    def run():\n        from cpgtaxa.files import f\n",
+        "model.py": "from cpgtaxa.models.resnet import ResNet\n",
+        "package.py": "from cpgtaxa import __version__\n",
+    }
+    for name, text in texts.items():
+        path = tmp_path / "scripts" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path / "scripts"
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("plain", []),
+        ("package", ["__init__"]),
+        ("named", ["__init__", "names"]),
+        ("dotted", ["__init__", "errors", "files"]),
+        ("inside", ["__init__", "errors", "files"]),
+        ("model", ["__init__", "models/__init__", "models/registry", "models/resnet", "names"]),
+        ("cpgtaxa/unused", ["__init__", "errors", "files"]),
+    ],
+)
+def test_library_files(scripts, script, expected):
+    if script.startswith("cpgtaxa/"):
+        shutil.copy(scripts / f"{script}.py", scripts / "copy.py")
+        script = "copy"
+    found = library_files(scripts / f"{script}.py")
+    assert found == [str(scripts / "cpgtaxa" / f"{name}.py") for name in expected]
+
+
+def test_library_files_of_the_library_itself():
+    here = pathlib.Path(module.__file__)
+    assert library_files(here) == [str(here.parent / "__init__.py"), str(here.parent / "errors.py")]

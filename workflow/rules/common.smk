@@ -1,0 +1,27 @@
+# Validation, and what all rule files share.
+
+from pathlib import Path
+
+from cpgtaxa.config import check_config, library_files
+from cpgtaxa.errors import InputError
+from cpgtaxa.plan import Plan
+
+try:
+    config = check_config(config, Path(workflow.basedir, "schemas", "config.schema.yaml"))
+    PLAN = Plan(config)
+except InputError as error:
+    raise WorkflowError(error.text())
+
+SCRIPTS = Path(workflow.basedir).parent / "scripts"
+
+
+wildcard_constraints:
+    round=r"\d+",
+    model="ResNet18|MixResNet18",
+    shard=r"\d+",
+    shards=r"\d+",
+
+
+def png_folder(folder):
+    """The folder of 224×224 PNG files as an output, where the config asks for them."""
+    return {"png": directory(f"{folder}/CpG_image")} if config["images"]["png"] else {}

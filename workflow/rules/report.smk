@@ -1,0 +1,34 @@
+# What a person looks at.
+
+
+rule report:
+    input:
+        unpack(lambda wildcards: PLAN.report_input(checkpoints)),
+        **PLAN.optional("cohort", "truth"),
+        taxonomy="results/taxonomy.parquet",
+        labels="results/taxa/statistical.parquet",
+        statistics=rules.gather_statistics.output[0],
+        beta=rules.cohort.output.beta,
+        samples=rules.cohort.output.samples,
+        qc=rules.cohort.output.qc,
+        library=library_files(SCRIPTS / "report.py"),
+    output:
+        html=report("results/report.html", caption="../report/report.rst", category="Report"),
+        summary="results/summary.txt",
+        counts=report("results/report/counts.csv", caption="../report/counts.rst", category="Taxonomy"),
+        agreement="results/report/agreement.csv",
+        figures=directory("results/report/figures"),
+    log:
+        "results/logs/report.log",
+    benchmark:
+        "results/benchmarks/report.tsv"
+    conda:
+        "../../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
+    params:
+        config=config,
+    script:
+        "../../scripts/report.py"

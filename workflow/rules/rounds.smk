@@ -1,0 +1,77 @@
+# Rounds: predict what is left, place what is certain, learn from more; then the taxonomy.
+
+
+rule predict:
+    input:
+        unpack(PLAN.prediction_input),
+        beta=rules.cohort.output.beta,
+        samples=rules.cohort.output.samples,
+        labels="results/taxa/statistical.parquet",
+        library=library_files(SCRIPTS / "predict.py"),
+    output:
+        "results/round_{round}/predictions/{shard}-of-{shards}.parquet",
+    log:
+        "results/logs/predict_{round}_{shard}-of-{shards}.log",
+    benchmark:
+        "results/benchmarks/predict_{round}_{shard}-of-{shards}.tsv"
+    conda:
+        "../../envs/predict.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        runtime=lambda wildcards, attempt: 120 * attempt,
+        gpu=PLAN.gpus,
+    params:
+        settings=PLAN.device_settings(),
+    script:
+        "../../scripts/predict.py"
+
+
+checkpoint reassign:
+    input:
+        predictions=lambda wildcards: PLAN.prediction_shards(wildcards.round),
+        placed=lambda wildcards: PLAN.placed_before(wildcards.round),
+        labels="results/taxa/statistical.parquet",
+        statistics=rules.gather_statistics.output[0],
+        library=library_files(SCRIPTS / "reassign.py"),
+    output:
+        reassigned="results/round_{round}/reassigned.parquet",
+        counts="results/round_{round}/reassigned.json",
+    log:
+        "results/logs/reassign_{round}.log",
+    benchmark:
+        "results/benchmarks/reassign_{round}.tsv"
+    conda:
+        "../../envs/reassign.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
+    params:
+        confidence=config["rounds"]["confidence"],
+        veto=config["rounds"]["veto"],
+        thresholds=config["taxa"]["thresholds"],
+    script:
+        "../../scripts/reassign.py"
+
+
+rule taxonomy:
+    input:
+        unpack(lambda wildcards: PLAN.rounds_input(checkpoints)),
+        labels="results/taxa/statistical.parquet",
+        library=library_files(SCRIPTS / "taxonomy.py"),
+    output:
+        parquet="results/taxonomy.parquet",
+        csv="results/taxonomy.csv.gz",
+    log:
+        "results/logs/taxonomy.log",
+    benchmark:
+        "results/benchmarks/taxonomy.tsv"
+    conda:
+        "../../envs/taxonomy.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
+    script:
+        "../../scripts/taxonomy.py"
