@@ -28,9 +28,9 @@ BOUNDS = {
     "maximum": "at most {}",
     "exclusiveMaximum": "below {}",
     "multipleOf": "a multiple of {}",
-    "minItems": "items: at least {}",
-    "maxItems": "items: at most {}",
-    "minLength": "characters: at least {}",
+    "minItems": "{} or more items",
+    "maxItems": "{} or fewer items",
+    "minLength": "{} or more characters",
     "pattern": "of the form {}",
 }
 
@@ -96,7 +96,7 @@ def _fill(value, rule: dict, root: dict):
         inner = _resolved(inner, root)
         blank = key not in filled or (filled[key] is None and "null" not in _types(inner))
         if blank and "default" in inner:
-            filled[key] = _fill(copy.deepcopy(inner["default"]), inner, root)
+            filled[key] = _fill(inner["default"], inner, root)
         elif key not in filled and "object" in _types(inner) and "properties" in inner:
             # An absent optional section with keys that have no default stays absent.
             section = _fill({}, inner, root)

@@ -91,7 +91,7 @@ class PackedImages:
     def take(self, rows) -> np.ndarray:
         """Planes, uint8 (len(rows), 2, size, size), of the images with these row numbers: a copy of those only."""
         rows = np.asarray(rows, dtype=np.int64)
-        if len(rows) and not (0 <= rows.min() and rows.max() < len(self)):
+        if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
             raise IndexError(f"rows {rows.min()} to {rows.max()} of {len(self)} images")
         out = np.empty((len(rows), 2, self.size, self.size), np.uint8)
         part_of = np.searchsorted(self._starts, rows, side="right") - 1

@@ -3,12 +3,12 @@
 The matrix is streamed: memory holds one block of CpGs, their names and a few numbers per CpG, whatever their number.
 """
 
+import concurrent.futures
 import csv
 import dataclasses
 import gzip
 import io
 import logging
-import math
 import pathlib
 import re
 import time
@@ -31,6 +31,8 @@ STATISTICS_BYTES = 1 << 20
 """Values looked at together: what stays in the processor's cache."""
 TOLERANCE = 1e-6
 """A beta value this far outside 0..1 is rounding, and is clipped."""
+TEXT = np.float32(-3e38)
+"""Stands for text in a block of values, so that it counts neither as missing nor as a number."""
 FEWEST_SAMPLES = 10
 OLDEST = 125.0
 EXAMPLES = 5
@@ -51,10 +53,6 @@ DAMAGE = (OSError, EOFError, zlib.error, pa.ArrowException, UnicodeDecodeError)
 
 class _Unreadable(Exception):
     """A file that cannot be read at all; the text is the problem."""
-
-
-class _TextFound(Exception):
-    """A cell that is no number: the matrix must be read again, as text, to say where."""
 
 
 # --- opening files ---------------------------------------------------------------------------------------------------
@@ -171,34 +169,61 @@ class _TextMatrix:
             self.odd_rows.append(f"{cpg!r} ({_many(row.actual_columns, 'field')})")
         return "skip"
 
-    def batches(self, columns: list[int], as_text: bool):
-        """Blocks of rows: (ids, one Arrow array per wanted column)."""
-        self.odd_rows, self.n_odd_rows = [], 0
+    def _chunks(self):
+        """The file in pieces of whole lines, the next one being read meanwhile.
+
+        pyarrow's own streaming reader would queue up to 32 blocks ahead, half a gigabyte.
+        """
         self._raw, stream = _stream(self.path, self.codec)
+        rest = b""
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            reading = pool.submit(stream.read, self._block)
+            while data := reading.result():
+                reading = pool.submit(stream.read, self._block)
+                end = data.rfind(b"\n") + 1
+                if end:
+                    yield b"".join((rest, memoryview(data)[:end]))
+                    rest = data[end:]
+                else:
+                    rest += data
+        yield rest
+
+    def batches(self, columns: list[int]):
+        """Blocks of rows: (ids, one Arrow array per wanted column), float32, or text where some of it is no number."""
+        self.odd_rows, self.n_odd_rows = [], 0
         shift = self.n_fields - len(self.samples)
         wanted = [str(column + shift) for column in columns]
-        types = dict.fromkeys(wanted, pa.string() if as_text else pa.float32())
-        try:
-            reader = pa.csv.open_csv(
-                stream,
-                read_options=pa.csv.ReadOptions(
-                    use_threads=False,
-                    block_size=self._block,
-                    skip_rows=self._skip,
-                    column_names=[str(number) for number in range(self.n_fields)],
-                ),
-                parse_options=pa.csv.ParseOptions(delimiter=self.separator, invalid_row_handler=self._odd_row),
-                convert_options=pa.csv.ConvertOptions(
-                    column_types={"0": pa.string(), **types}, null_values=MISSING, include_columns=["0", *wanted]
-                ),
-            )
-            for batch in reader:
+        skip = self._skip
+        for chunk in self._chunks():
+            if not skip and (not chunk or chunk.isspace()):
+                continue
+            n_odd_rows, odd_rows = self.n_odd_rows, list(self.odd_rows)
+            try:
+                table = self._parse(chunk, skip, wanted, pa.float32())
+            except pa.ArrowInvalid as error:
+                if "conversion error to float" not in str(error):
+                    raise
+                self.n_odd_rows, self.odd_rows = n_odd_rows, odd_rows
+                table = self._parse(chunk, skip, wanted, pa.string())
+            skip = 0
+            for batch in table.to_batches():
                 yield batch.column(0).to_pylist(), batch.columns[1:]
-        except pa.ArrowInvalid as error:
-            if "conversion error to float" in str(error) and not as_text:
-                raise _TextFound from error
-            if not str(error).startswith("Empty CSV"):
-                raise
+
+    def _parse(self, chunk: bytes, skip: int, wanted: list[str], kind: pa.DataType) -> pa.Table:
+        return pa.csv.read_csv(
+            pa.BufferReader(chunk),
+            read_options=pa.csv.ReadOptions(
+                block_size=len(chunk) + 1,  # one block
+                skip_rows=skip,
+                column_names=[str(number) for number in range(self.n_fields)],
+            ),
+            parse_options=pa.csv.ParseOptions(delimiter=self.separator, invalid_row_handler=self._odd_row),
+            convert_options=pa.csv.ConvertOptions(
+                column_types={"0": pa.string(), **dict.fromkeys(wanted, kind)},
+                null_values=MISSING,
+                include_columns=["0", *wanted],
+            ),
+        )
 
     def share(self) -> float:
         """How much of the file has been read, 0..1."""
@@ -206,12 +231,17 @@ class _TextMatrix:
 
 
 class _ArrowMatrix:
-    """A Parquet or Feather file: CpGs in rows."""
+    """A Parquet or Feather file: CpGs in rows.
+
+    Parquet is read column by column, so that memory holds a page (up to 1 or 2 MB) per sample, unless the row groups
+    are smaller; Feather holds one of the file's record batches.
+    """
 
     def __init__(self, path: pathlib.Path, parquet: bool):
         self.path, self.parquet = path, parquet
         self.odd_rows, self.n_odd_rows = [], 0
-        self._file = pa.parquet.ParquetFile(path, buffer_size=1 << 16) if parquet else pa.ipc.open_file(str(path))
+        mapped = pa.memory_map(str(path))
+        self._file = pa.parquet.ParquetFile(mapped) if parquet else pa.ipc.open_file(mapped)
         schema = self._file.schema_arrow if parquet else self._file.schema
         texts = [number for number, field in enumerate(schema) if _is_text(field.type)]
         self._ids = texts[0] if len(texts) == 1 else 0  # pandas stores its index last
@@ -241,14 +271,17 @@ class _ArrowMatrix:
                 self._done = n_read / self._n_rows
                 yield batch
         else:
+            waiting = []  # many small batches are put together: with thousands of columns, each one costs
             for number in range(self._n_batches):
-                batch = self._file.get_batch(number)
-                for start in range(0, batch.num_rows, self._rows):
-                    self._done = (number + start / batch.num_rows) / self._n_batches
-                    yield batch.slice(start, self._rows)
+                waiting.append(self._file.get_batch(number))
+                self._done = (number + 1) / self._n_batches
+                if sum(batch.num_rows for batch in waiting) >= self._rows or number + 1 == self._n_batches:
+                    batch = pa.concat_batches(waiting)
+                    waiting = []
+                    yield from (batch.slice(start, self._rows) for start in range(0, batch.num_rows, self._rows))
 
-    def batches(self, columns: list[int], as_text: bool):
-        """Blocks of rows: (ids, one Arrow array per wanted column)."""
+    def batches(self, columns: list[int]):
+        """Blocks of rows: (ids, one Arrow array per wanted column), float32, or text where some of it is no number."""
         numbers = [self._ids, *(self._columns[column] for column in columns)]
         names = [self._names[number] for number in numbers]
         unique = len(set(self._names)) == len(self._names)
@@ -263,10 +296,8 @@ class _ArrowMatrix:
                     values.append(array.cast(pa.float32(), safe=False))
                 elif pa.types.is_null(kind):
                     values.append(pa.nulls(len(array), pa.float32()))
-                elif as_text:
-                    values.append(array.cast(pa.string()))
                 else:
-                    raise _TextFound
+                    values.append(array.cast(pa.string()))
             yield ids, values
 
     def share(self) -> float:
@@ -314,8 +345,6 @@ class _Scan:
     n_above: int = 0
     n_infinite: int = 0
     n_text: int = 0
-    lowest: float = math.inf
-    highest: float = -math.inf
     outside: list[str] = dataclasses.field(default_factory=list)
     infinite: list[str] = dataclasses.field(default_factory=list)
     text: list[str] = dataclasses.field(default_factory=list)
@@ -332,7 +361,7 @@ class _Scan:
 
 
 def _values(scan: _Scan, cpgs: list[str], arrays: list[pa.Array]) -> np.ndarray:
-    """The (k, n) float32 values of a block; text that is no number is noted, and counts as missing."""
+    """The (k, n) float32 values of a block; text that is no number is noted."""
     numbers = []
     for column, array in enumerate(arrays):
         if array.type == pa.float32():
@@ -340,12 +369,13 @@ def _values(scan: _Scan, cpgs: list[str], arrays: list[pa.Array]) -> np.ndarray:
             continue
         given = array.to_pandas().astype(object)
         given = given.where(given.notna(), "").str.strip()
-        number = pd.to_numeric(given, errors="coerce").to_numpy(np.float32)
+        number = np.array(pd.to_numeric(given, errors="coerce"), dtype=np.float32)
         odd = np.flatnonzero(np.isnan(number) & ~given.isin(MISSING).to_numpy())
         scan.n_text += len(odd)
         for row in odd[: EXAMPLES - len(scan.text)]:
             scan.text.append(f"CpG {cpgs[row]!r}, sample {scan.samples[column]!r}: {given.iloc[row][:40]!r}")
         scan.comma &= all(re.fullmatch(r"-?\d+,\d+", given.iloc[row]) for row in odd)
+        number[odd] = TEXT
         numbers.append(pa.array(number))
     batch = pa.RecordBatch.from_arrays(numbers, names=[str(column) for column in range(len(numbers))])
     return batch.to_tensor(null_to_nan=True, row_major=True).to_numpy()
@@ -359,7 +389,6 @@ def _look(scan: _Scan, cpgs: list[str], values: np.ndarray) -> None:
     low, high = np.fmin.reduce(values, axis=1), np.fmax.reduce(values, axis=1)
     for row in np.flatnonzero((low < 0) | (high > 1)):
         _look_outside(scan, cpgs[row], values[row])
-        missing[row] = np.isnan(values[row])
         low[row], high[row] = np.fmin.reduce(values[row]), np.fmax.reduce(values[row])
     gaps = bool(n_missing.any())
     present = n_samples - n_missing
@@ -380,6 +409,7 @@ def _look(scan: _Scan, cpgs: list[str], values: np.ndarray) -> None:
 
 
 def _look_outside(scan: _Scan, cpg: str, row: np.ndarray) -> None:
+    row[row == TEXT] = np.nan
     infinite = np.flatnonzero(np.isinf(row))
     scan.n_infinite += len(infinite)
     for column in infinite[: EXAMPLES - len(scan.infinite)]:
@@ -404,21 +434,13 @@ def _bad_cpgs(n_missing, low, high, n_samples: int, max_missing: float) -> np.nd
 
 def _scan(matrix, columns: list[int], path: pathlib.Path, max_missing_cpg: float) -> _Scan:
     """Go through the matrix once: look at every value, and write the good CpGs to `path`."""
-    try:
-        return _scan_as(matrix, columns, path, max_missing_cpg, as_text=False)
-    except _TextFound:
-        logging.info("text found in the matrix: reading it again to say where")
-        return _scan_as(matrix, columns, path, max_missing_cpg, as_text=True)
-
-
-def _scan_as(matrix, columns, path, max_missing_cpg, as_text) -> _Scan:
     scan = _Scan([matrix.samples[column] for column in columns])
     scan.sample_missing = np.zeros(len(columns), dtype=np.int64)
     rows = max(1, STATISTICS_BYTES // (4 * len(columns)))
     begin = told = time.monotonic()
     with CohortWriter(path, scan.samples) as writer:
         try:
-            for ids, arrays in matrix.batches(columns, as_text):
+            for ids, arrays in matrix.batches(columns):
                 cpgs = [(name or "").strip() for name in ids]
                 values = _values(scan, cpgs, arrays)
                 if not values.flags.writeable:
@@ -428,7 +450,7 @@ def _scan_as(matrix, columns, path, max_missing_cpg, as_text) -> _Scan:
                     _look(scan, cpgs[piece], values[piece])
                     n_missing, _, _, low, high = scan.pieces[-1]
                     good = _bad_cpgs(n_missing, low, high, len(columns), max_missing_cpg) == ""
-                    if good.any() and not scan.bad_values():
+                    if not scan.bad_values():
                         kept = cpgs[piece] if good.all() else [cpgs[start + row] for row in np.flatnonzero(good)]
                         writer.append(kept, values[piece] if good.all() else values[piece][good])
                         scan.n_written += len(kept)
@@ -478,12 +500,13 @@ def _read_sheet(path: pathlib.Path, columns: dict) -> tuple[pd.DataFrame, list[s
         names = ["row_names", *names]  # R's write.table: row names without a heading
     elif not names[0]:
         names[0] = "row_names"
+    names = [name or f"column_{number}" for number, name in enumerate(names, 1)]
 
     problems = []
     odd = [f"line {number} ({_many(len(row), 'field')})" for number, row in rows if len(row) != len(names)]
     if odd:
         problems.append(
-            f"{path}: {_many(len(odd), 'row')} have another number of fields than the header's {len(names)}: "
+            f"{path}: {_many(len(odd), 'row')} with another number of fields than the header's {len(names)}: "
             f"{', '.join(odd[:EXAMPLES])}. Quote fields that contain the separator"
         )
         rows = [(number, row) for number, row in rows if len(row) == len(names)]
@@ -543,7 +566,7 @@ def _numbers(numbers, limit: int = 5) -> str:
 def _check_ages(path, sheet: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
     """Ages in years (NaN where there is none), and what is wrong with them."""
     given = sheet["age"]
-    ages = pd.to_numeric(given, errors="coerce").to_numpy(float)
+    ages = np.array(pd.to_numeric(given, errors="coerce"), dtype=float)
     ages[~np.isfinite(ages)] = np.nan
     names = sheet["sample_id"] if "sample_id" in sheet else sheet["row"].astype(str)
 
@@ -624,7 +647,8 @@ def _check_match(matrix, beta, samples, wanted: list[str], unmatched: str, warn)
         found = []
         if lacking:
             hint = ""
-            if sum(_mangled(name) in set(extra) for name in lacking) > len(lacking) / 2:
+            mangled = {_mangled(name) for name in lacking}
+            if len(mangled.intersection(extra)) > len(mangled) / 2:
                 hint = " (R changed the names: use `check.names = FALSE` when reading the matrix in R)"
             found.append(
                 f"{_many(len(lacking), 'sample')} of the sheet {samples} not in the matrix {beta}: "
@@ -642,7 +666,7 @@ def _check_match(matrix, beta, samples, wanted: list[str], unmatched: str, warn)
         return columns, [text + remedy for text in found], True
 
     try:
-        ids = [(name or "").strip() for names, _ in matrix.batches([], False) for name in names]
+        ids = [(name or "").strip() for names, _ in matrix.batches([]) for name in names]
     except DAMAGE:
         ids = []
     rows = known.intersection(ids)
@@ -660,7 +684,8 @@ def _check_match(matrix, beta, samples, wanted: list[str], unmatched: str, warn)
         problem = f"The matrix {beta} has no header: its first line holds values. Add a line with the sample ids"
         return [], [problem], False
     hint = ""
-    if known and sum(_mangled(name) in set(matrix.samples) for name in known) > len(known) / 2:
+    mangled = {_mangled(name) for name in known}
+    if len(mangled.intersection(matrix.samples)) > len(mangled) / 2:
         hint = " R changed the names: use `check.names = FALSE` when reading the matrix in R."
     return (
         list(range(len(matrix.samples))),
@@ -700,7 +725,7 @@ def _check_values(beta, matrix, scan: _Scan) -> list[str]:
         )
     if matrix.n_odd_rows:
         problems.append(
-            f"{beta} is not a matrix: {_many(matrix.n_odd_rows, 'row')} have another number of fields than the "
+            f"{beta} is not a matrix: {_many(matrix.n_odd_rows, 'row')} with another number of fields than the "
             f"{matrix.n_fields} expected: {', '.join(matrix.odd_rows)}. Write missing values as NA and rows in full"
         )
     if not scan.cpgs and not problems:
@@ -711,6 +736,12 @@ def _check_values(beta, matrix, scan: _Scan) -> list[str]:
         problems.append(
             f"{beta}: {_many(scan.n_text, 'cell')} with text instead of a number: {'; '.join(scan.text)}{more}.{comma} "
             "Missing values are written NA or left empty"
+        )
+    first = scan.cpgs[:10]
+    if len(first) > 1 and first in ([str(n + start) for n in range(len(first))] for start in (0, 1)):
+        problems.append(
+            f"{beta}: the first column holds row numbers ({', '.join(first[:3])} …), not CpG ids. "
+            "Write the matrix without row numbers, the CpG ids first"
         )
     empty = [number for number, name in enumerate(scan.cpgs, 1) if name in MISSING]
     if empty:
@@ -885,7 +916,7 @@ def ingest(
             else:
                 warn(f"left out: {text}")
                 dropped = [scan.samples[column] for column in gappy]
-                wanted_columns = [column for column in wanted_columns if matrix.samples[column] not in set(dropped)]
+                wanted_columns = np.delete(wanted_columns, gappy).tolist()
                 if not problems:
                     scan = _scan(matrix, wanted_columns, temporary, max_missing_cpg)
                     left = ~sheet["sample_id"].isin(dropped).to_numpy()

@@ -17,6 +17,8 @@ def job(snakemake):
     threads = str(snakemake.threads)
     for variable in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = threads
+    # Threads that wait without spinning: on a busy machine spinning makes training many times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     root = logging.getLogger()
     root.setLevel(logging.INFO)
     handlers = [logging.StreamHandler(sys.stderr)]
@@ -29,6 +31,10 @@ def job(snakemake):
         yield
     except InputError as error:
         logging.error(error.text())
+        sys.exit(1)
+    except SystemExit:
+        # Libraries that end the process quietly when told to stop must not make a job look finished.
+        logging.error("stopped before the end")
         sys.exit(1)
     except Exception:
         logging.exception("unexpected error")

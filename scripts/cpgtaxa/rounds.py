@@ -41,7 +41,7 @@ def _write_parts(pieces: dict, seed, out: dict) -> None:
         rows = pd.concat(pieces[part], ignore_index=True)
         order = np.random.default_rng([seed, 3, PARTS.index(part)]).permutation(len(rows))
         rows.iloc[order][["path", "label"]].to_csv(out[part], index=False, header=False)
-        logging.info("%s: %d images, %s", part, len(rows), dict(rows["label"].value_counts().reindex(TAXA).fillna(0)))
+        logging.info("%s: %d images, %s", part, len(rows), rows["label"].value_counts().to_dict())
 
 
 def split_first_round(labels: pd.DataFrame, simulated: pd.DataFrame, folder: str, settings: dict, seed: int, out: dict):

@@ -102,6 +102,9 @@ def draw_ages(rng, n: int) -> np.ndarray:
     else:
         share = np.where(rng.random(n) < rng.uniform(0.25, 0.75), rng.beta(2, 7, n), rng.beta(7, 2, n))
     ages = low + share * (high - low)
+    if rng.random() < 0.2:
+        # one or two samples far younger or older than the rest
+        ages[: rng.integers(1, 3)] = low - rng.uniform(5, 15) if rng.random() < 0.5 else high + rng.uniform(3, 10)
     return np.round(ages) if rng.random() < 0.5 else np.round(ages, 2)
 
 
@@ -127,6 +130,7 @@ class Profile:
     outliers: int = 0
     outlier_distance: float = 0.0
     outlier_clumped: bool = False
+    strays: int = 0
     groups: str = "random"
     noise: str = "normal"
     noise_shape: float = 0.0
@@ -166,12 +170,15 @@ def _room(level, reach, floor=0.012):
     return float(min(max(level, floor + reach), 1 - floor - reach))
 
 
-def _shape(rng, profile) -> None:
+def _shape(rng, profile, setting) -> None:
     """Draw how the noise looks: its family, what it shares with other CpGs, batches, missing values."""
     profile.noise = str(rng.choice(["normal", "student", "skewed", "beta"], p=[0.4, 0.22, 0.18, 0.2]))
-    profile.noise_shape = float(rng.uniform(5, 15) if profile.noise == "student" else rng.uniform(2.5, 12))
+    profile.noise_shape = float(rng.uniform(5, 15) if profile.noise == "student" else _log_uniform(rng, 1.6, 14))
     profile.factor_share = float(rng.choice([0, rng.uniform(0, 0.6)]))
     profile.batch_shift = float(rng.choice([0, rng.uniform(0, 0.4)]))
+    if profile.taxon not in ("UniStable", "Outlier") and not profile.kind and rng.random() < 0.25:
+        # Real cohorts have a stray sample or two at most CpGs that are not very narrow.
+        profile.strays = int(rng.integers(1, 3)) if setting.n >= 200 else 1
     profile.missing = float(rng.choice([0, rng.uniform(0, 0.03)], p=[0.7, 0.3]))
 
 
@@ -256,12 +263,12 @@ def _band_layout(rng, setting, bands, separation=None):
     gap = max(sd * separation / steps.min(), 0.05 if separation < 2.6 else 0.085)
     span = min(gap * steps.sum(), 0.95)
     margin = min(1.2 * sd, (1 - span) / 2)
-    start = rng.uniform(margin, 1 - margin - span)
+    start = rng.uniform(margin, max(1 - margin - span, margin))
     levels = start + span * np.concatenate([[0], np.cumsum(steps)]) / steps.sum()
     # Bands near 0 and 1 are narrower, more or less so.
-    power = rng.uniform(0, 0.9)
+    power = rng.uniform(0, 1.3)
     sds = sd * np.maximum(2 * np.sqrt(np.clip(levels * (1 - levels), 0.0025, 1)), 0.1) ** power
-    sds = np.maximum(sds * np.exp(rng.normal(0, 0.15, bands)), 0.003)
+    sds = np.maximum(sds * np.exp(rng.normal(0, 0.3, bands)), 0.003)
     if separation > 2.6:
         # unequal spreads may not undo the separation
         closest = np.min(np.diff(levels) / np.sqrt((sds[1:] ** 2 + sds[:-1] ** 2) / 2))
@@ -315,7 +322,7 @@ def draw_profile(rng, taxon: str, setting: Setting, half_way: tuple[str, str, st
         profile = _banded(rng, setting, taxon) if taxon in BANDS else _one_band(rng, setting, taxon)
     else:
         profile = _half_way(rng, setting, *half_way)
-    _shape(rng, profile)
+    _shape(rng, profile, setting)
     return profile
 
 
@@ -441,6 +448,9 @@ def draw_values(rng, profile: Profile, setting: Setting) -> np.ndarray:
             spread = max(profile.outlier_distance - 0.1, 0.08)
             distance = 0.1 + 4 * profile.sds[0] + rng.random(len(which)) * spread
         values[which] = mean[which] + away * np.maximum(distance, 0.1 + 4 * profile.sds[0])
+    if profile.strays:
+        which = rng.choice(n, profile.strays, replace=False)
+        values[which] = values[which] + _sign(rng) * rng.uniform(0.04, 0.2, profile.strays)
     values = np.clip(values, 0.0005 + 0.002 * rng.random(n), 0.9995 - 0.002 * rng.random(n))
     if profile.missing:
         values[rng.random(n) < profile.missing] = np.nan

@@ -49,11 +49,16 @@ OUTLIER_IQR = 3.0
 OUTLIER_MARGIN = 0.05
 """Outliers lie more than OUTLIER_IQR interquartile ranges plus OUTLIER_MARGIN (beta) beyond the nearer quartile."""
 
-MAX_ITERATIONS = 200
-SHORT_RUN = 10
-POLISH = 20
+SHORT_RUN = 4
+LONG_RUN = 60
+"""Rounds of two iterations from every start, and at most from the best of them."""
+
+POLISH = 3
+"""Iterations on the samples themselves after those on binned ones."""
+
 AGE_BINS = 8
 VALUE_BINS = 256
+"""At most so many bins of age and of residuals for the binned iterations."""
 
 DESCRIPTION = {
     "n": "samples with a value (int32); everything below is computed from these alone",
@@ -458,10 +463,10 @@ def _fit(x, y, residual, out):
 
 @_jit(fastmath=_FAST)
 def _expect2(count, u, v, bands, sums):
-    """One pass over the points for two bands: fill `sums` and return the log-likelihood's part of each point's share.
+    """The E-step for two bands.
 
-    Points are (u, v) with multiplicity `count`; `bands` (2, 4) holds weight, level, slope, sd; `sums` (2, 6) receives the
-    sums of the posterior weights times 1, u, v, u², uv, v².
+    count, u, v: (n,) multiplicity and coordinates of points; bands: (2, 4) weight, level, slope, sd; sums: (2, 6)
+    receives for each band the sums of the posterior weights times 1, u, v, u², uv, v².
     """
     g1 = math.log(bands[0, 0] / bands[0, 3])
     g2 = math.log(bands[1, 0] / bands[1, 3])
@@ -500,7 +505,7 @@ def _expect2(count, u, v, bands, sums):
 
 @_jit(fastmath=_FAST)
 def _expect3(count, u, v, bands, sums):
-    """`_expect2` for three bands: `bands` (3, 4), `sums` (3, 6)."""
+    """`_expect2` for three bands; bands: (3, 4), sums: (3, 6)."""
     g1 = math.log(bands[0, 0] / bands[0, 3])
     g2 = math.log(bands[1, 0] / bands[1, 3])
     g3 = math.log(bands[2, 0] / bands[2, 3])
@@ -627,16 +632,65 @@ def _maximise(sums, total, floor, within, bands):
 
 
 @_jit()
-def _iterate(count, u, v, total, floor, within, bands, sums, limit, tolerance):
-    """EM from the given bands, in place, until they settle, a band dies out or `limit` is reached."""
+def _step(count, u, v, total, floor, within, bands, sums):
+    """One iteration of EM in place; returns as `_maximise`."""
+    if bands.shape[0] == 2:
+        _expect2(count, u, v, bands, sums)
+    else:
+        _expect3(count, u, v, bands, sums)
+    return _maximise(sums, total, floor, within, bands)
+
+
+@_jit()
+def _iterate(count, u, v, total, scale, floor, within, bands, sums, limit, tolerance):
+    """EM from the given bands, in place, until they settle, a band dies out or `limit` rounds of two steps are made.
+
+    After each round the bands are carried on along the path of its two steps (SQUAREM, scheme S3; Varadhan and Roland
+    2008), with weights and sds on the log scale and levels and slopes in units of `scale`: plain EM creeps where bands
+    overlap.
+    """
+    k = bands.shape[0]
+    start = np.empty((k, 4))
+    middle = np.empty((k, 4))
+    reach = 4.0
     for _ in range(limit):
-        if bands.shape[0] == 2:
-            _expect2(count, u, v, bands, sums)
-        else:
-            _expect3(count, u, v, bands, sums)
-        change = _maximise(sums, total, floor, within, bands)
+        start[:] = bands
+        change = _step(count, u, v, total, floor, within, bands, sums)
         if change < tolerance:
             break
+        middle[:] = bands
+        change = _step(count, u, v, total, floor, within, bands, sums)
+        if change < tolerance:
+            break
+        speed = 0.0
+        turn = 0.0
+        for j in range(k):
+            for p in range(4):
+                if p == 0 or p == 3:
+                    a = math.log(start[j, p])
+                    r = math.log(middle[j, p]) - a
+                    d = math.log(bands[j, p]) - a - 2.0 * r
+                else:
+                    a = start[j, p] / scale
+                    r = middle[j, p] / scale - a
+                    d = bands[j, p] / scale - a - 2.0 * r
+                start[j, p], middle[j, p], bands[j, p] = a, r, d
+                speed += r * r
+                turn += d * d
+        far = 1.0 if speed <= turn else min(math.sqrt(speed / turn), reach)
+        if far == reach:
+            reach *= 4.0
+        share = 0.0
+        for j in range(k):
+            for p in range(4):
+                bands[j, p] = start[j, p] + 2.0 * far * middle[j, p] + far * far * bands[j, p]
+            bands[j, 0] = math.exp(min(bands[j, 0], 0.0))
+            bands[j, 1] *= scale
+            bands[j, 2] *= scale
+            bands[j, 3] = min(max(math.exp(min(bands[j, 3], 10.0)), floor), 3.0 * scale)
+            share += bands[j, 0]
+        for j in range(k):
+            bands[j, 0] = max(bands[j, 0] / share, 2.0 / total)
 
 
 @_jit()
@@ -791,7 +845,7 @@ def _cells(u, v, ordered, of_cell, table, cells):
         narrowest = min(narrowest, ordered[i + tenth] - ordered[i])
     low = ordered[0]
     length = ordered[n - 1] - low
-    width = max(2.0 * narrowest, 0.5 * SD_FLOOR, length / (VALUE_BINS - 1))
+    width = max(narrowest, 0.5 * SD_FLOOR, length / (VALUE_BINS - 1))
     bins = min(int(length / width) + 1, VALUE_BINS)
     table[:, : AGE_BINS * bins] = 0.0
     for i in range(n):
@@ -823,15 +877,15 @@ def _cells(u, v, ordered, of_cell, table, cells):
 
 
 @_jit()
-def _mixture(k, ones, u, v, cells, within, cuts, floor, trend, ends, exact, out, sums):
+def _mixture(k, ones, u, v, scale, cells, within, cuts, floor, trend, ends, exact, out, sums):
     """Fit k lines by EM and describe them.
 
-    ones, u, v: (n,) multiplicity 1, standardised age, residual; cells: the same of each cell, and `within`, of `_cells`;
-    trend: overall slope per unit of u; ends: 5th and 95th percentile of u; out: slots of one mixture, left alone if no
-    start led to k bands.
+    ones, u, v: (n,) multiplicity 1, standardised age, residual; scale: sd of v; cells: (count, u, v) of each cell, and
+    `within`, of `_cells`; trend: overall slope per unit of u; ends: 5th and 95th percentile of u; out: slots of one
+    mixture, left alone if no start leaves samples to k bands.
 
     A few iterations from every start and then all of the best are made on the cells, the last ones on the points.
-    `exact` makes all on the points, every start to the end (the reference in tests).
+    `exact` makes all on the points, every start to the end, by plain EM (the reference in tests).
     """
     n = u.size
     best = -np.inf
@@ -844,14 +898,20 @@ def _mixture(k, ones, u, v, cells, within, cuts, floor, trend, ends, exact, out,
         cut = cuts[4 * (k - 2) + s, : k - 1]
         if np.isnan(cut[0]) or not _split(count, cu, cv, cut, n, floor, within, bands, sums):
             continue
-        known = False
-        for t in range(s):
-            known |= np.abs(tried[t] - bands[:, 0]).max() < 0.005
-        if known and not exact:
-            continue
-        tried[s] = bands[:, 0]
-        limit, tolerance = (5000, 1e-6) if exact else (SHORT_RUN, 1e-3)
-        _iterate(count, cu, cv, n, floor, within, bands, sums, limit, tolerance)
+        if exact:
+            for _ in range(10000):
+                if _step(count, cu, cv, n, floor, within, bands, sums) < 1e-6:
+                    break
+        else:
+            known = False
+            for t in range(s):
+                known |= np.abs(tried[t] - bands[:, 0]).max() < 0.005
+            if known:
+                continue
+            tried[s] = bands[:, 0]
+            _iterate(count, cu, cv, n, scale, floor, within, bands, sums, SHORT_RUN, 1e-3)
+            # Off the extrapolation, back on the path of EM.
+            _step(count, cu, cv, n, floor, within, bands, sums)
         likelihood = _log_likelihood(count, cu, cv, bands)
         if likelihood > best:
             best = likelihood
@@ -859,8 +919,14 @@ def _mixture(k, ones, u, v, cells, within, cuts, floor, trend, ends, exact, out,
     if best == -np.inf:
         return
     if not exact:
-        _iterate(count, cu, cv, n, floor, within, chosen, sums, MAX_ITERATIONS, 1e-3)
-        _iterate(ones, u, v, n, floor, 0.0, chosen, sums, POLISH, 1e-3)
+        bands[:] = chosen
+        _iterate(count, cu, cv, n, scale, floor, within, bands, sums, LONG_RUN, 1e-4)
+        _step(count, cu, cv, n, floor, within, bands, sums)
+        if _log_likelihood(count, cu, cv, bands) > best:
+            chosen[:] = bands
+        for _ in range(POLISH):
+            if _step(ones, u, v, n, floor, 0.0, chosen, sums) < 1e-3:
+                break
     order = np.argsort(chosen[:, 1])
     bands[:] = chosen[order]
     if k == 2:
@@ -1019,8 +1085,8 @@ def _kernel(beta, order, ages, out, chunk, exact):
                 filled, within = _cells(u, residual, ordered, where, table, cells)
                 # Rows first: only then are they known to be contiguous, and the loops vectorise.
                 points = (cells[0][:filled], cells[1][:filled], cells[2][:filled])
-                _mixture(2, ones, u, residual, points, within, cuts, floor, trend, ends, exact, raw[_TWO:_THREE], sums2)
-                _mixture(3, ones, u, residual, points, within, cuts, floor, trend, ends, exact, raw[_THREE:_WIDTH], sums3)
+                _mixture(2, ones, u, residual, sd1, points, within, cuts, floor, trend, ends, exact, raw[_TWO:_THREE], sums2)
+                _mixture(3, ones, u, residual, sd1, points, within, cuts, floor, trend, ends, exact, raw[_THREE:_WIDTH], sums3)
 
             if outliers == 0:
                 raw[_OUT_DIST] = 0.0
@@ -1126,7 +1192,8 @@ def _raw(beta, ages, exact=False):
     raw[:, _THREE + _MIDDLE] = 0.5
     order = np.argsort(ages, kind="stable")
     if beta.size:
-        _kernel(np.ascontiguousarray(beta), order, ages[order], raw, 8, exact)
+        # Always writeable: a read-only view would be another type to numba, and everything would be compiled again.
+        _kernel(np.require(beta, np.float32, ["C", "W"]), order, ages[order], raw, 8, exact)
     return raw
 
 

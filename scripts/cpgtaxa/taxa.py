@@ -51,9 +51,10 @@ class Criteria:
         # Outliers. Large cohorts have a stray sample now and then.
         count = s["outlier_n"].to_numpy()
         self.no_outliers = count <= np.floor(t["stray_share"] * self.n)
+        self.no_outliers_but_strays = count <= np.maximum(t["max_strays"], np.floor(t["stray_share"] * self.n))
         enough = count >= np.maximum(t["min_outliers"], t["min_outlier_share"] * self.n)
         few = count <= np.maximum(t["max_outlier_share"] * self.n, t["min_outliers"] + 2)
-        far = s["outlier_distance"].to_numpy() >= t["min_outlier_distance"]
+        far = s["outlier_distance"].to_numpy() >= np.maximum(t["min_outlier_distance"], 5 * spread)
         self.outliers = enough & few & far & (spread <= t["max_outlier_core_sd"])
         # Where spread changes, the wide end crosses fences made for the whole.
         self.few_outliers = count <= np.maximum(t["max_outlier_share"] * self.n, t["min_outliers"])
@@ -87,7 +88,7 @@ class Criteria:
         self.three &= (s["three_d"] > 0.6 * s["two_d"]).to_numpy()
         third = hinted("three") & ~tail & (gain3 > gain2 - t["bic_gain"])
         third &= (s["three_gap"] > 0.5 * t["min_band_gap"]).to_numpy()
-        self.two = present("two", t["min_weight_two"]) & (gain2 > t["bic_gain"]) & ~third & (count == 0)
+        self.two = present("two", t["min_weight_two"]) & (gain2 > t["bic_gain"]) & ~third & (count <= t["max_strays"])
         self.two &= apart | (s["two_d"] > t["sure_ashman_d"]).to_numpy()
         mixed = ran & (np.maximum(gain2, gain3) > 0) & (hinted("two") | hinted("three"))
         # Two lines that cross or fan out: no gap at the mean age, but not one band either.
@@ -117,10 +118,10 @@ class Criteria:
 
 def rules(c: Criteria) -> dict[str, dict[str, np.ndarray]]:
     """For each taxon the criteria it asks for, as name → boolean array."""
-    single = {"one band": c.one, "no outliers": c.no_outliers}
+    single = {"one band": c.one, "no outliers": c.no_outliers_but_strays}
     loose = {"one band": c.one_or_cone, "few outliers": c.few_outliers}
     return {
-        "UniStable": single | {"narrow": c.narrow, "no trend": c.no_trend, "constant spread": c.constant},
+        "UniStable": single | {"no outliers": c.no_outliers, "narrow": c.narrow, "no trend": c.no_trend, "constant spread": c.constant},
         "UniUnstable": single | {"wide": c.wide, "no trend": c.no_trend, "constant spread": c.constant},
         "LinAgeHomo": single | {"trend": c.trend, "straight": c.straight, "constant spread": c.constant},
         "LinAgeHet": loose | {"trend": c.trend, "straight": c.straight, "changing spread": c.changing},

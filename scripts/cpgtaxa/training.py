@@ -9,18 +9,16 @@ import shutil
 import time
 import warnings
 
-import lightning
 import numpy as np
 import pandas as pd
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
-import cpgtaxa.vision  # noqa: F401 - before lightning, which imports torchvision
 from cpgtaxa.calibration import fit_temperature
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import atomic, write_json
 from cpgtaxa.models import create_model
 from cpgtaxa.names import TAXA
+from cpgtaxa.vision import Callback, EarlyStopping, ModelCheckpoint, lightning
 
 LOG_COLUMNS = ("epoch", "train_loss", "train_acc", "val_loss", "val_acc", "epoch_duration_s")
 

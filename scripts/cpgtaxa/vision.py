@@ -1,8 +1,8 @@
-"""torchvision, also where its compiled operators do not fit the installed torch. Import it before lightning.
+"""torchvision and lightning, also where torchvision's compiled operators do not fit the installed torch.
 
 The wheel with CUDA operators beside a CPU build of torch fails on import, because operators whose shapes it registers
 do not exist. Declaring the two it asks for is enough for models and transforms; nothing is declared where
-torchvision's own operators load.
+torchvision's own operators load. lightning imports torchvision by way of its metrics, hence from here too.
 """
 
 import sys
@@ -21,4 +21,7 @@ except RuntimeError as error:
     DECLARED.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     import torchvision
 
-__all__ = ["torchvision"]
+import lightning
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+
+__all__ = ["Callback", "EarlyStopping", "ModelCheckpoint", "lightning", "torchvision"]

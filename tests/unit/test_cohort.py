@@ -81,7 +81,7 @@ def test_take_any_order_with_repeats(path, values):
 
 @pytest.mark.parametrize("index", [-1, 1000])
 def test_take_outside_is_an_error(path, index):
-    with pytest.raises(IndexError, match=str(index)):
+    with pytest.raises(IndexError, match=r"outside 0\.\.999"):
         Cohort(path).take([0, index])
 
 
@@ -112,9 +112,8 @@ def test_writer_refuses_a_wrong_shape_and_leaves_nothing(tmp_path):
 
 
 def test_failed_writer_keeps_the_former_file(path, values):
-    with pytest.raises(RuntimeError), CohortWriter(path, ["a"]) as writer:
-        writer.append(["cg1"], np.zeros((1, 1)))
-        raise RuntimeError
+    with pytest.raises(ZeroDivisionError), CohortWriter(path, ["a"]) as writer:
+        writer.append(["cg1"], np.ones((1, 1)) * (1 // 0))
     np.testing.assert_array_equal(Cohort(path).read(0, 9), values[:9])
     assert [file.name for file in path.parent.iterdir()] == ["beta.arrow"]
 

@@ -58,6 +58,7 @@ properties:
           type: object
           additionalProperties: false
           properties: {size: {type: integer, default: 224}}
+  plot: {type: object}
   predict:
     type: object
     additionalProperties: false
@@ -107,12 +108,14 @@ def test_defaults_at_every_level(schema):
 
 def test_given_values_win_and_the_input_stays_as_it_was(schema):
     given = GOOD | {"taxa": {"thresholds": {"dip_p": 0.5}}, "training": {"models": {"ResNet18": {}}, "seeds": [7]}}
+    given["plot"] = {"colours": ["red"]}
     before = copy.deepcopy(given)
     filled = check_config(given, schema)
     assert given == before
     assert filled["taxa"]["thresholds"] == {"dip_p": 0.5, "gap": 0.1}
     assert filled["training"]["models"] == {"ResNet18": {"size": 224}}
     filled["training"]["seeds"].append(8)
+    filled["plot"]["colours"].append("blue")
     assert given == before
     assert check_config(GOOD, schema)["training"]["seeds"] == [1, 2]
 
@@ -148,15 +151,21 @@ def test_whole_floats_become_integers(schema):
         ({"cohort": GOOD["cohort"] | {"bta": 1}}, "unknown key `cohort.bta`: did you mean `cohort.beta`?"),
         (GOOD | {"trainig": {}}, "unknown key `trainig`: did you mean `training`?"),
         (GOOD | {"epochs": 3}, "unknown key `epochs`: did you mean `training.epochs`?"),
-        (GOOD | {"xyz": 3}, "unknown key `xyz`: the keys of the configuration are cohort, taxa, training, predict"),
+        (
+            GOOD | {"xyz": 3},
+            "unknown key `xyz`: the keys of the configuration are cohort, taxa, training, plot, predict",
+        ),
         (
             GOOD | {"training": {"models": {"ResNet18": {"sise": 3}}}},
             "unknown key `training.models.ResNet18.sise`: did you mean `training.models.ResNet18.size`?",
         ),
         (GOOD | {"taxa": {True: 3}}, "unknown key `taxa.True`: the keys of `taxa` are labels, thresholds"),
-        ({}, "`cohort.beta` is missing: write text, characters: at least 1 (Beta matrix, CpGs in rows)"),
+        ({}, "`cohort.beta` is missing: write text, 1 or more characters (Beta matrix, CpGs in rows)"),
         ({"cohort": None}, "`cohort.samples` is missing: write text"),
-        ({"cohort": {"samples": "s", "beta": None}}, "`cohort.beta` is empty: write text"),
+        (
+            {"cohort": {"samples": "s", "beta": None}},
+            "`cohort.beta` is empty: write text, 1 or more characters (Beta matrix, CpGs in rows)",
+        ),
         ({"cohort": "b.csv"}, "`cohort` is the text 'b.csv': write a section (indented keys) (Where the data is)"),
         (
             GOOD | {"taxa": {"thresholds": {"dip_p": 2}}},
@@ -176,15 +185,16 @@ def test_whole_floats_become_integers(schema):
         (GOOD | {"training": {"flip": "yes"}}, "`training.flip` is the text 'yes': write true or false"),
         (
             GOOD | {"training": {"source": "simulate"}},
-            "`training.source` is the text 'simulate': did you mean simulated? It is one of statistical, simulated, both",
+            "`training.source` is the text 'simulate': did you mean simulated? "
+            "It is one of statistical, simulated, both",
         ),
         (
             GOOD | {"training": {"verbosity": False}},
             '`training.verbosity` is false: in quotes ("no", "off"), write one of off, on',
         ),
         (GOOD | {"training": {"seeds": [1, "x"]}}, "`training.seeds[1]` is the text 'x': write a whole number"),
-        (GOOD | {"training": {"seeds": []}}, "`training.seeds` is a list: write a list, items: at least 1"),
-        (GOOD | {"training": {"seeds": 3}}, "`training.seeds` is 3: write a list, items: at least 1"),
+        (GOOD | {"training": {"seeds": []}}, "`training.seeds` is a list: write a list, 1 or more items"),
+        (GOOD | {"training": {"seeds": 3}}, "`training.seeds` is 3: write a list, 1 or more items"),
         (GOOD | {"training": {"lr": "fast"}}, "`training.lr` is the text 'fast': write a number, above 0 or auto"),
         (GOOD | {"training": ["epochs"]}, "`training` is a list: write a section (indented keys)"),
     ],
@@ -198,8 +208,8 @@ def test_message(schema, given, expected):
 def test_all_problems_at_once(schema):
     given = {"cohort": {"bta": "b", "samples": 3}, "taxa": {"thresholds": {"dip_p": 7}}}
     assert problems(given, schema) == [
-        "`cohort.beta` is missing: write text, characters: at least 1 (Beta matrix, CpGs in rows)",
         "unknown key `cohort.bta`: did you mean `cohort.beta`?",
+        "`cohort.beta` is missing: write text, 1 or more characters (Beta matrix, CpGs in rows)",
         "`cohort.samples` is 3: write text",
         "`taxa.thresholds.dip_p` is 7: write a number, above 0, at most 1",
     ]

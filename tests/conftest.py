@@ -1,0 +1,84 @@
+"""What the tests share: real Snakemake runs in folders of their own."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+
+TINY = {
+    "simulate_cohort": {"samples": 150, "cpgs": 300, "half_way": 0.15, "age_min": 19, "age_max": 90},
+    "cohort": {
+        "beta": "results/simulated_cohort/beta.csv.gz",
+        "samples": "results/simulated_cohort/samples.csv",
+        "truth": "results/simulated_cohort/truth.csv",
+    },
+    "statistics": {"shards": 2},
+    "simulation": {"per_taxon": 24, "half_way": 40},
+    "training": {"epochs": 3, "epochs_mix": 2, "min_per_taxon": 5},
+    "images": {"size": 32},
+    "rounds": {"max": 2, "confidence": 0.35, "veto": False, "min_new_share": 0.0},
+}
+"""A whole main job in about a minute; its network learns next to nothing, which is not what it is for."""
+
+
+class Run:
+    """A finished Snakemake call."""
+
+    def __init__(self, process):
+        self.code = process.returncode
+        self.text = process.stdout + process.stderr
+
+    def jobs(self) -> dict[str, int]:
+        """Jobs by rule, from the table Snakemake prints."""
+        table = re.search(r"^job +count\n[- ]+\n(.*?)\n\n", self.text, re.S | re.M)
+        rows = [line.split() for line in table.group(1).splitlines()] if table else []
+        return {name: int(count) for name, count in rows if name not in ("total", "all")}
+
+
+def snakemake(folder, *arguments, config=None, timeout=900) -> Run:
+    """Run the workflow with `folder` as working directory; `config` is written there first."""
+    folder = pathlib.Path(folder)
+    command = [sys.executable, "-m", "snakemake", *arguments, "--cores", "2", "--snakefile", ROOT / "workflow/Snakefile"]
+    command += ["--directory", folder]
+    if config is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "test_config.yaml").write_text(yaml.safe_dump(config))
+    command += ["--configfile", folder / "test_config.yaml"]
+    environment = os.environ | {"PYTHONPATH": ""}
+    return Run(
+        subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment, cwd=ROOT, check=False)
+    )
+
+
+def merged(base: dict, changes: dict) -> dict:
+    """A deep copy of `base` with `changes` laid over it."""
+    result = {key: merged(value, {}) if isinstance(value, dict) else value for key, value in base.items()}
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = merged(result[key], value) if both else value
+    return result
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory):
+    """Folder of a whole main job on a tiny simulated cohort; tests must leave it as they found it."""
+    folder = tmp_path_factory.mktemp("tiny")
+    run = snakemake(folder, config=TINY)
+    assert run.code == 0, run.text
+    (folder / "run.txt").write_text(run.text)
+    return folder
+
+
+@pytest.fixture
+def shared():
+    """Folder of the real data, or a skip."""
+    if not SHARED.is_dir():
+        pytest.skip("no real data here: ../shared/data is absent")
+    return SHARED

@@ -1,0 +1,393 @@
+"""The report on a small made-up run: right numbers, everything escaped, the same bytes each time."""
+
+import hashlib
+import json
+import re
+import types
+import xml.etree.ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from cpgtaxa import report, simulate
+from cpgtaxa.cohort import CohortWriter
+from cpgtaxa.errors import InputError
+from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+
+HOSTILE = "<script>alert(1)</script>"
+HOSTILE_SEX = "</text></svg><b>$x_{"
+CONFIG = {
+    "seed": 42,
+    "cohort": {"beta": "data/<i>beta</i>.csv", "samples": "data/samples.csv", "truth": None},
+    "taxa": {"labels": None, "thresholds": {"alpha": 0.05, "min_effect": 0.03}},
+    "images": {"info": None},
+    "rounds": {"max": 3, "confidence": 0.9, "veto": True},
+    "report": {"gallery": 2},
+}
+
+
+def _predictions(rng, n, prefix):
+    actual = rng.integers(10, size=n)
+    p = rng.dirichlet(np.full(10, 0.2), size=n)
+    p[np.arange(n), actual] += rng.random(n)
+    p /= p.sum(axis=1, keepdims=True)
+    first = p.argmax(axis=1)
+    frame = pd.DataFrame({"ImagePath": [f"{prefix}/{i}.png" for i in range(n)]})
+    frame["ActualLabel"] = np.array(TAXA)[actual]
+    frame["PredictedLabelName"] = np.array(TAXA)[first]
+    frame["PredictedLabelIndex"] = first
+    frame[list(TAXA)] = p
+    return frame
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Two rounds on 60 CpGs and 40 samples; round 1 had its weights given, so that its log is empty."""
+    from cpgtaxa.evaluation import evaluate
+
+    folder, rng = tmp_path / "results", np.random.default_rng(1)
+    folder.mkdir()
+    setting = simulate.cohort_setting(3, 40)
+    plan = simulate.plan_cohort(3, 60, 0.2)
+    drawn = [simulate.draw_cpg(3, index, taxon, setting) for index, taxon in enumerate(plan)]
+    cpgs = [HOSTILE] + [f"cg{index:08d}" for index in range(1, 60)]
+    samples = pd.DataFrame({"sample_id": [f"S{i}" for i in range(40)], "age": setting.ages})
+    samples["sex"] = np.where(setting.sex == 1, "F", HOSTILE_SEX)
+    with CohortWriter(folder / "beta.arrow", samples["sample_id"]) as writer:
+        writer.append(cpgs, np.stack([values for _, values in drawn]))
+    samples.to_parquet(folder / "samples.parquet")
+
+    # CpGs 0..29 by the rules, 30..39 by round 0, 40..44 by round 1, 45..59 left.
+    taxonomy = pd.DataFrame({"cpg": cpgs, "taxon": [TAXA[i % 10] for i in range(60)]})
+    taxonomy["source"] = ["statistical"] * 30 + ["round_0"] * 10 + ["round_1"] * 5 + ["none"] * 15
+    taxonomy.loc[45:, "taxon"] = UNCLASSIFIED
+    p = rng.dirichlet(np.ones(10), size=60)
+    taxonomy[list(PROBABILITY_COLUMNS)] = p.astype(np.float32)
+    taxonomy["confidence"], taxonomy["second_taxon"] = p.max(axis=1), TAXA[0]
+    taxonomy.to_parquet(folder / "taxonomy.parquet")
+    labels = pd.DataFrame({"cpg": cpgs, "taxon": taxonomy["taxon"], "reason": "one band; <em>narrow</em>"})
+    labels.to_parquet(folder / "labels.parquet")
+    statistics = pd.DataFrame({"cpg": cpgs, "core_effect": -0.05, "core_sd": 0.012})
+    statistics.to_parquet(folder / "statistics.parquet")
+    truth = pd.DataFrame({"cpg": cpgs, "taxon": [profile.taxon for profile, _ in drawn]})
+    truth["kind"] = [profile.kind for profile, _ in drawn]
+    truth.loc[truth["kind"] != "", "taxon"] = UNCLASSIFIED
+    truth.to_csv(folder / "truth.csv", index=False)
+
+    files = {"counts": [], "metrics": [], "logs": [], "tests": []}
+    for number in range(2):
+        done = taxonomy["source"] == f"round_{number}"
+        counts = {"round": number, "candidates": 30 - 10 * number, "placed": int(done.sum())}
+        counts["contradicted_by_statistics"] = 3
+        found = taxonomy.loc[done, "taxon"].value_counts()
+        counts["placed_per_taxon"] = {taxon: int(found.get(taxon, 0)) for taxon in TAXA}
+        paths = {name: str(folder / f"{name}_{number}") for name in files}
+        (folder / f"counts_{number}").write_text(json.dumps(counts))
+        tests = pd.concat([_predictions(rng, 40, "results/round_0"), _predictions(rng, 30, "results/simulated/i")])
+        tests.to_csv(paths["tests"], index=False)
+        epochs = 3 * (1 - number)
+        log = {"epoch": range(1, epochs + 1)}
+        for name in ("train_loss", "train_acc", "val_loss", "val_acc", "epoch_duration_s"):
+            log[name] = np.linspace(0.4, 0.8, epochs)
+        pd.DataFrame(log).to_csv(paths["logs"], index=False)
+        card = folder / f"card_{number}"
+        card.write_text(json.dumps({"model": ("ResNet18", "MixResNet18")[number], "temperature": 0.8}))
+        evaluate(paths["tests"], paths["logs"], card, paths["metrics"])
+        for name in files:
+            files[name].append(paths[name])
+
+    qc = {
+        "n_cpgs": {"in": 63, "kept": 60, "dropped_missing": 2, "dropped_constant": 1},
+        "n_samples": {"in_matrix": 41, "in_sheet": 40, "kept": 40},
+        "samples_dropped": {"only_in_matrix": ["x"], "only_in_sheet": [], "missing": []},
+        "missing_fraction": 0.0123,
+        "sha256": {"cohort": "ab" * 32},
+        "warnings": ["left out: sample '<u>x</u>'"],
+    }
+    (folder / "qc.json").write_text(json.dumps(qc))
+    inputs = types.SimpleNamespace(**files, truth=str(folder / "truth.csv"))
+    for name, suffix in (("taxonomy", "parquet"), ("labels", "parquet"), ("statistics", "parquet")):
+        setattr(inputs, name, str(folder / f"{name}.{suffix}"))
+    inputs.beta, inputs.samples = str(folder / "beta.arrow"), str(folder / "samples.parquet")
+    inputs.qc = str(folder / "qc.json")
+    return inputs
+
+
+def _outputs(folder):
+    names = {"html": "report.html", "summary": "summary.txt", "counts": "report/counts.csv"}
+    names |= {"agreement": "report/agreement.csv", "figures": "report/figures"}
+    return {key: str(folder / name) for key, name in names.items()}
+
+
+def _write(inputs, folder, config=CONFIG):
+    outputs = _outputs(folder)
+    report.write_report(inputs, outputs, config)
+    return outputs
+
+
+def _text(path):
+    with open(path, encoding="utf-8") as handle:
+        return handle.read()
+
+
+def test_counts_add_up_and_grow(run, tmp_path):
+    counts = pd.read_csv(_write(run, tmp_path / "a")["counts"])
+    assert list(counts.columns) == ["stage", "taxon", "n_cpgs", "share"]
+    wide = counts.pivot(index="taxon", columns="stage", values="n_cpgs")
+    assert list(dict.fromkeys(counts["stage"])) == ["statistical", "round_0", "round_1"]
+    assert wide.sum().tolist() == [60, 60, 60]
+    assert wide.loc[UNCLASSIFIED, ["statistical", "round_0", "round_1"]].tolist() == [30, 20, 15]
+    assert wide.loc["UniStable", ["statistical", "round_0", "round_1"]].tolist() == [3, 4, 5]
+    assert wide.loc["BiNonAge", ["statistical", "round_0", "round_1"]].tolist() == [3, 4, 4]
+    assert counts.groupby("stage")["share"].sum().tolist() == pytest.approx([1, 1, 1])
+
+
+def _small():
+    """Eight CpGs with a true taxon and three half-way sites."""
+    rows = [
+        ("a", "UniStable", "statistical", "UniStable", ""),
+        ("b", "UniStable", "statistical", "UniStable", ""),
+        ("c", "UniStable", "round_0", "UniUnstable", ""),
+        ("d", "UniUnstable", "round_0", "UniUnstable", ""),
+        ("e", "UniUnstable", "round_1", "UniUnstable", ""),
+        ("f", UNCLASSIFIED, "none", "UniUnstable", ""),
+        ("g", "Outlier", "round_1", "Outlier", ""),
+        ("h", UNCLASSIFIED, "none", "Outlier", ""),
+        ("i", UNCLASSIFIED, "none", UNCLASSIFIED, "width"),
+        ("j", UNCLASSIFIED, "none", UNCLASSIFIED, "width"),
+        ("k", "Outlier", "round_0", UNCLASSIFIED, "fan"),
+        ("not in truth", "Outlier", "round_0", None, ""),
+    ]
+    table = pd.DataFrame(rows, columns=["cpg", "taxon", "source", "truth", "kind"])
+    truth = table.dropna()[["cpg", "truth", "kind"]].rename(columns={"truth": "taxon"})
+    dropped = pd.DataFrame({"cpg": ["dropped by the checks"], "taxon": ["BiAge"], "kind": [""]})
+    return table[["cpg", "taxon", "source"]], pd.concat([truth, dropped])
+
+
+def test_agreement_by_hand():
+    found = report.agreement(*_small()).set_index(["stage", "taxon"])
+    assert list(dict.fromkeys(found.index.get_level_values(0))) == ["statistical", "round_0", "round_1", "all"]
+
+    # Statistics: two UniStable, both right; everything else is unplaced.
+    value = found.loc["statistical"]
+    assert value.loc["UniStable", ["precision", "recall", "f1"]].tolist() == [1, 1, 1]
+    assert value.loc["UniUnstable", ["n_true", "n_called", "precision", "recall"]].tolist() == [4, 0, 0, 0]
+    assert value.loc["macro", "value"] == 1
+    assert value.loc["macro_all", "value"] == pytest.approx(1 / 3)
+    assert value.loc["placed", "value"] == pytest.approx(2 / 8)
+    assert value.loc["half_way_unplaced", "value"] == 1
+
+    # Round 0 adds c (wrong), d (right) and the half-way site k.
+    value = found.loc["round_0"]
+    assert value.loc["placed", ["n_true", "n_called", "value"]].tolist() == [8, 4, 0.5]
+    assert value.loc["accuracy_placed", ["n_true", "n_called", "value"]].tolist() == [4, 3, 0.75]
+    assert value.loc["half_way_unplaced", "value"] == pytest.approx(2 / 3)
+
+    # The end. UniStable: 3 called, 2 right, of 2. UniUnstable: 2 called, 2 right, of 4. Outlier: 1 called, right, of 2.
+    value = found.loc["all"]
+    stable, unstable, outlier = (2 * p * r / (p + r) for p, r in ((2 / 3, 1), (1, 1 / 2), (1, 1 / 2)))
+    for taxon, numbers in {
+        "UniStable": [2, 3, 0, 2 / 3, 1, stable, stable],
+        "UniUnstable": [4, 2, 0, 1, 1 / 2, unstable, unstable],
+        "Outlier": [2, 1, 1, 1, 1 / 2, outlier, outlier],
+    }.items():
+        assert value.loc[taxon].astype(float).tolist() == pytest.approx(numbers), taxon
+    assert value.loc["macro_all", "f1"] == pytest.approx((stable + unstable + outlier) / 3)
+    # Among those placed, f and h do not count: recall of UniUnstable is 2/3, of Outlier 1.
+    assert value.loc["macro", ["precision", "recall"]].tolist() == pytest.approx([8 / 9, 8 / 9])
+    assert value.loc["macro", "f1"] == pytest.approx((0.8 + 0.8 + 1) / 3)
+    assert value.loc["placed", "value"] == pytest.approx(6 / 8)
+    assert value.loc["accuracy_placed", "value"] == pytest.approx(5 / 6)
+    assert value.loc["half_way_unplaced:fan", ["n_true", "n_called", "value"]].tolist() == [1, 1, 0]
+    assert value.loc["half_way_unplaced:width", "value"] == 1
+    assert "BiAge" not in value.index
+
+
+def test_agreement_without_kinds_placements_or_half_way_sites():
+    taxonomy, truth = _small()
+    taxonomy = taxonomy.assign(taxon=UNCLASSIFIED, source="none")
+    truth = truth[truth["taxon"] != UNCLASSIFIED].drop(columns="kind")
+    found = report.agreement(taxonomy, truth, rounds=2).set_index(["stage", "taxon"])["value"]
+    assert np.isnan(found["all", "macro"])
+    assert np.isnan(found["all", "half_way_unplaced"])
+    assert found["all", "macro_all"] == found["all", "placed"] == 0
+    assert ("round_1", "placed") in found.index
+
+
+def test_agreement_file_has_only_a_header_without_truth(run, tmp_path):
+    run.truth = None
+    outputs = _write(run, tmp_path / "a")
+    assert _text(outputs["agreement"]) == ",".join(report.AGREEMENT_COLUMNS) + "\n"
+    assert "truth" not in _text(outputs["summary"])
+    assert 'id="truth"' not in _text(outputs["html"])
+    del run.truth
+    _write(run, tmp_path / "b")
+
+
+def test_truth_file_problems_are_listed_together(tmp_path):
+    path = tmp_path / "truth.tsv"
+    path.write_text("cpg\ttaxon\na\tUniStabel\nb\tBiAge\nb\tBiAge\n")
+    with pytest.raises(InputError) as caught:
+        report.read_truth(path)
+    assert len(caught.value.problems) == 2
+    assert "UniStabel" in caught.value.text()
+    assert "'b'" in caught.value.text()
+    path.write_text("probe,taxon\na,BiAge\n")
+    with pytest.raises(InputError, match="cpg and taxon"):
+        report.read_truth(path)
+    with pytest.raises(InputError, match="cannot be read"):
+        report.read_truth(tmp_path / "absent.csv")
+
+
+def test_summary_fits_and_tells_all(run, tmp_path):
+    outputs = _write(run, tmp_path / "a")
+    text = _text(outputs["summary"])
+    assert max(map(len, text.replace(outputs["html"], "").replace(run.taxonomy, "").splitlines())) <= report.WIDTH
+    lines = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
+    assert lines["UniStable"][1:6] == ["3", "4", "5", "8.3", "%"]
+    assert lines[UNCLASSIFIED][1:6] == ["30", "20", "15", "25.0", "%"]
+    assert lines["placed"][1:4] == ["30", "40", "45"]
+    assert lines["all"][1:4] == ["60", "60", "60"]
+    agreed = pd.read_csv(outputs["agreement"]).set_index(["stage", "taxon"])["value"]
+    assert f"{agreed['round_1', 'macro']:.3f}" in lines["macro-F1"]
+    scores = json.loads(_text(run.metrics[1]))
+    assert f"{100 * scores['test_cohort']['accuracy']:.1f} % of 40" in text
+    assert f"{100 * scores['test_simulated']['accuracy']:.1f} % of 30" in text
+    assert outputs["html"] in text
+    assert run.taxonomy in text
+
+
+def test_summary_fits_with_many_rounds_and_cpgs():
+    taxonomy = pd.DataFrame({"taxon": [TAXA[0]] * 20, "source": [f"round_{number}" for number in range(20)]})
+    counts = report.count_taxa(taxonomy, 20)
+    counts["n_cpgs"] *= 40_000
+    scores = {"accuracy": 1.0, "n": 2000, "calibration_error": 0.01}
+    metrics = [{"model": "MixResNet18", "test_cohort": scores, "test": scores}] * 20
+    text = report.summary_text(counts, metrics, None, CONFIG, {"report": "r.html"})
+    assert max(map(len, text.splitlines())) <= report.WIDTH
+    assert "Round 19" in text
+    assert "earlier rounds left out" in text
+
+
+def test_everything_from_data_is_escaped(run, tmp_path):
+    outputs = _write(run, tmp_path / "a", CONFIG | {"report": {"gallery": 20}})
+    html = _text(outputs["html"])
+    for evil in (HOSTILE, HOSTILE_SEX, "<em>narrow", "<u>x</u>", "<i>beta"):
+        assert evil not in html, evil
+    for shown in ("&lt;script&gt;alert(1)", "&lt;em&gt;narrow", "&lt;u&gt;x", "&lt;i&gt;beta", "&lt;/svg&gt;"):
+        assert shown in html, shown
+    assert "<script" not in html
+    # In the figures too, which must stay well-formed.
+    assert "&lt;/svg&gt;" in re.search(r'<svg[^>]*aria-label="Ages.*?</svg>', html, re.S).group()
+    for drawing in re.findall(r"<svg.*?</svg>", html, re.S):
+        xml.etree.ElementTree.fromstring(drawing)
+
+
+def test_page_is_self_contained(run, tmp_path):
+    html = _text(_write(run, tmp_path / "a")["html"])
+    assert not re.search(r"""(src|href)\s*=\s*["'](?!#|data:)""", re.sub(r"<svg.*?</svg>", "", html, flags=re.S))
+    assert not re.search(r"url\((?!#)|@import", html)
+    assert len(html) < 5e6
+    assert "Given" not in html
+    assert "Round 1: confusions" in html
+    assert "Weights were given for this round" in html
+    assert "left out" in html
+
+
+def test_figures_have_their_data(run, tmp_path):
+    folder = tmp_path / "a"
+    outputs = _write(run, folder)
+    figures = {path.name for path in (folder / "report/figures").iterdir()}
+    stems = {"ages", "taxa", "training_round_0", "reliability", "truth"}
+    stems |= {f"confusion_round_{number}_{images}" for number in (0, 1) for images in ("cohort", "simulated")}
+    assert figures == {f"{stem}.{suffix}" for stem in stems for suffix in ("svg", "csv")}
+    taxa = pd.read_csv(folder / "report/figures/taxa.csv")
+    assert taxa["n_cpgs"].sum() == 60
+    assert taxa.set_index(["taxon", "source"])["n_cpgs"]["UniStable", "round_0"] == 1
+    assert pd.read_csv(folder / "report/figures/ages.csv")["n"].sum() == 40
+    confusion = pd.read_csv(folder / "report/figures/confusion_round_1_cohort.csv").set_index("actual")
+    assert confusion.to_numpy().tolist() == json.loads(_text(run.metrics[1]))["test_cohort"]["confusion"]
+    truth = pd.read_csv(folder / "report/figures/truth.csv").set_index("actual")
+    assert truth.to_numpy().sum() == 60
+    # Written again, nothing old stays behind.
+    (folder / "report/figures/old.svg").write_text("")
+    report.write_report(run, outputs, CONFIG)
+    assert not (folder / "report/figures/old.svg").exists()
+
+
+def test_reliability_by_hand():
+    table = pd.DataFrame(np.full((4, 10), 0.0), columns=list(TAXA))
+    table["UniStable"], table["BiAge"] = [0.95, 0.95, 0.65, 0.62], [0.05, 0.05, 0.35, 0.38]
+    table["PredictedLabelName"] = "UniStable"
+    table["ActualLabel"] = ["UniStable", "BiAge", "UniStable", "UniStable"]
+    found = report.reliability(table, 1.0)
+    assert found["confidence"].tolist() == pytest.approx([0.635, 0.95])
+    assert found["accuracy"].tolist() == [1.0, 0.5]
+    assert found["n"].tolist() == [2, 2]
+    assert report.reliability(table, 3.0)["confidence"].max() < 0.8
+
+
+def test_gallery_shows_typical_and_placed_cpgs(run):
+    taxonomy = pd.read_parquet(run.taxonomy)
+    chosen = report.choose_examples(taxonomy, 2, 42)
+    assert list(chosen) == [*TAXA, UNCLASSIFIED]
+    for number, taxon in enumerate(TAXA):
+        own = taxonomy[(taxonomy["taxon"] == taxon) & (taxonomy["source"] == "statistical")]
+        assert set(chosen[taxon]["statistical"]) == set(own["confidence"].nlargest(2).index)
+        assert set(chosen[taxon]["network"]) <= {30 + number, 40 + number}
+        assert len(chosen[taxon]["network"]) == (2 if number < 5 else 1)
+    assert len(chosen[UNCLASSIFIED]["none"]) == 4
+    assert min(chosen[UNCLASSIFIED]["none"]) >= 45
+    assert report.choose_examples(taxonomy, 2, 42) == chosen
+
+
+def test_gallery_images_are_the_rendered_ones(run, tmp_path):
+    import base64
+    import html
+    import io
+
+    from cpgtaxa.cohort import Cohort, read_samples
+    from cpgtaxa.render import render, to_rgb
+    from PIL import Image
+
+    page = _text(_write(run, tmp_path / "a")["html"])
+    cards = re.findall(r'base64,([^"]+)">\s*<b>(.*?)</b>', page)
+    assert len(cards) == 10 * 2 + 15 + 4
+    png, cpg = cards[3]
+    cohort = Cohort(run.beta)
+    code = render(cohort.take(cohort.find([html.unescape(cpg)])), read_samples(run.samples)["age"].to_numpy())[0]
+    with Image.open(io.BytesIO(base64.b64decode(png))) as image:
+        assert np.array_equal(np.asarray(image.convert("RGB")), to_rgb(code))
+
+
+def test_same_input_same_bytes(run, tmp_path):
+    digests = []
+    for _ in range(2):
+        outputs = _write(run, tmp_path / "a")
+        files = sorted(path for path in (tmp_path / "a").rglob("*") if path.is_file())
+        digests.append({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files})
+        assert not re.search(r"<dc:date>", _text(outputs["html"]))
+    assert digests[0] == digests[1]
+    assert len(digests[0]) > 10
+
+
+def test_own_labels_are_called_so(run, tmp_path):
+    config = CONFIG | {"taxa": CONFIG["taxa"] | {"labels": "mine.csv"}}
+    outputs = _write(run, tmp_path / "a", config)
+    assert "Own labels" in _text(outputs["summary"])
+    assert "Statistical rules" not in _text(outputs["html"])
+
+
+def test_no_test_images_and_nothing_placed(run, tmp_path):
+    for path in run.tests:
+        pd.read_csv(path, nrows=0).to_csv(path, index=False)
+    for path in run.metrics:
+        found = json.loads(_text(path))
+        kept = {key: value for key, value in found.items() if not key.startswith("test")}
+        with open(path, "w") as handle:
+            json.dump(kept, handle)
+    taxonomy = pd.read_parquet(run.taxonomy)
+    taxonomy.assign(taxon=UNCLASSIFIED, source="none").to_parquet(run.taxonomy)
+    outputs = _write(run, tmp_path / "a")
+    assert "There were no test images" in _text(outputs["html"])
+    assert "No CpG of this cohort" in _text(outputs["html"])

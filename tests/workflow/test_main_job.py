@@ -1,0 +1,160 @@
+"""The main job, run for real on a tiny cohort: the files it promises, and what it redoes when something is missing."""
+
+import json
+import pathlib
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import TINY, merged, snakemake
+from PIL import Image
+
+from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+
+
+def test_taxonomy_has_the_promised_columns_and_every_cpg(tiny_run):
+    table = pd.read_parquet(tiny_run / "results/taxonomy.parquet")
+    assert list(table) == ["cpg", "taxon", "source", "confidence", "second_taxon", *PROBABILITY_COLUMNS]
+    assert len(table) == TINY["simulate_cohort"]["cpgs"]
+    assert table["cpg"].is_unique
+    assert set(table["taxon"]) <= {*TAXA, UNCLASSIFIED}
+    assert set(table["source"]) <= {"statistical", "round_0", "round_1", "none"}
+    assert (table["taxon"].eq(UNCLASSIFIED) == table["source"].eq("none")).all()
+    np.testing.assert_allclose(table[list(PROBABILITY_COLUMNS)].sum(axis=1), 1, atol=1e-4)
+    text = pd.read_csv(tiny_run / "results/taxonomy.csv.gz")
+    assert text["cpg"].tolist() == table["cpg"].tolist()
+    assert text["taxon"].tolist() == table["taxon"].tolist()
+
+
+def test_sources_agree_with_labels_and_rounds(tiny_run):
+    table = pd.read_parquet(tiny_run / "results/taxonomy.parquet").set_index("cpg")
+    labels = pd.read_parquet(tiny_run / "results/taxa/statistical.parquet").set_index("cpg")
+    clean = labels[labels["taxon"] != UNCLASSIFIED]
+    assert table.loc[clean.index, "taxon"].equals(clean["taxon"])
+    assert table.loc[clean.index, "source"].eq("statistical").all()
+    for number in (0, 1):
+        placed = pd.read_parquet(tiny_run / f"results/round_{number}/reassigned.parquet")
+        mine = table[table["source"] == f"round_{number}"]
+        assert set(mine.index) == set(placed["cpg"])
+        assert (placed["confidence"] >= TINY["rounds"]["confidence"]).all()
+        counts = json.loads((tiny_run / f"results/round_{number}/reassigned.json").read_text())
+        assert counts["placed"] == len(placed)
+    assert len(pd.read_parquet(tiny_run / "results/round_0/reassigned.parquet")) > 0
+
+
+@pytest.mark.parametrize(("number", "model"), [(0, "ResNet18"), (1, "MixResNet18")])
+def test_each_round_leaves_the_published_files(tiny_run, number, model):
+    folder = tiny_run / f"results/round_{number}"
+    for part in ("training", "val", "test"):
+        rows = pd.read_csv(folder / f"{part}_info.csv", header=None)
+        assert rows.shape[1] == 2
+        assert set(rows[1]) <= set(TAXA)
+        for path in rows[0]:
+            assert (tiny_run / path).is_file(), path
+    assert Image.open(tiny_run / rows[0][0]).size == (224, 224)
+    assert Image.open(tiny_run / rows[0][0]).mode == "RGB"
+    stats = json.loads((folder / f"{model}_normalization_stat.json").read_text())
+    assert set(stats) == {"mean", "std"}
+    log = pd.read_csv(folder / f"{model}_training_log.csv")
+    assert list(log) == ["epoch", "train_loss", "train_acc", "val_loss", "val_acc", "epoch_duration_s"]
+    predictions = pd.read_csv(folder / f"{model}_predictions.csv")
+    names = ["ImagePath", "ActualLabel", "PredictedLabelName", "PredictedLabelIndex", *TAXA]
+    assert list(predictions) == names
+    best = predictions[list(TAXA)].to_numpy().argmax(axis=1)
+    assert (predictions["PredictedLabelIndex"] == best).all()
+    assert predictions["PredictedLabelName"].tolist() == [TAXA[index] for index in best]
+    metrics = json.loads((folder / "metrics.json").read_text())
+    right = (predictions["ActualLabel"] == predictions["PredictedLabelName"]).mean()
+    assert metrics["test"]["accuracy"] == pytest.approx(right)
+
+
+def test_rounds_enlarge_the_training_set_and_keep_the_test_set(tiny_run):
+    first, second = (tiny_run / f"results/round_{number}" for number in (0, 1))
+    before = set(pd.read_csv(first / "training_info.csv", header=None)[0])
+    after = set(pd.read_csv(second / "training_info.csv", header=None)[0])
+    assert before < after
+    assert all(path.startswith("results/round_1/CpG_image/") for path in after - before)
+    assert set(pd.read_csv(first / "test_info.csv", header=None)[0]) == set(
+        pd.read_csv(second / "test_info.csv", header=None)[0]
+    )
+
+
+def test_no_image_is_in_two_parts(tiny_run):
+    for number in (0, 1):
+        paths = []
+        for part in ("training", "val", "test"):
+            paths += pd.read_csv(tiny_run / f"results/round_{number}/{part}_info.csv", header=None)[0].tolist()
+        assert len(paths) == len(set(paths))
+
+
+def test_a_second_run_finds_nothing_to_do(tiny_run):
+    run = snakemake(tiny_run)
+    assert run.code == 0
+    assert "Nothing to be done" in run.text
+
+
+def test_the_end_of_the_run_shows_a_table(tiny_run):
+    text = (tiny_run / "run.txt").read_text()
+    assert (tiny_run / "results/summary.txt").read_text().strip() in text
+
+
+# What deleting one file must cost, and nothing else. Jobs after a checkpoint show once it has run.
+LOST = {
+    "results/report.html": {"report"},
+    "results/taxonomy.csv.gz": {"taxonomy", "report"},
+    "results/round_1/metrics.json": {"evaluate", "report"},
+    "results/round_1/reassigned.parquet": {"reassign", "taxonomy", "report"},
+    "results/round_1/MixResNet18_best_model.pt": {
+        *("train", "predict_test", "evaluate", "predict", "reassign", "taxonomy", "report"),
+    },
+    "results/statistics/shards/1-of-2.parquet": None,
+}
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_deleting_a_file_costs_what_depends_on_it(tiny_run, tmp_path, lost):
+    folder = tmp_path / "copy"
+    shutil.copytree(tiny_run, folder, symlinks=True, copy_function=shutil.copy2)
+    (folder / lost).unlink()
+    run = snakemake(folder, "--dry-run", "--rerun-triggers", "mtime")
+    assert run.code == 0, run.text
+    expected = LOST[lost]
+    if expected is None:
+        # An intermediate nobody asks for any more is not remade for its own sake.
+        assert run.jobs() == {} or run.jobs()["compute_statistics"] == 1
+    else:
+        assert set(run.jobs()) <= expected
+        assert set(run.jobs()) & expected
+
+
+def test_a_config_change_reruns_only_what_it_concerns(tiny_run):
+    def rules(changes):
+        config = merged(TINY, changes)
+        try:
+            run = snakemake(tiny_run, "--dry-run", config=config)
+        finally:
+            snakemake(tiny_run, "--dry-run", config=TINY)
+        assert run.code == 0, run.text
+        return set(run.jobs())
+
+    assert rules({"report": {"gallery": 3}}) == {"report"}
+    assert "train" not in rules({"rounds": {"confidence": 0.5}})
+    assert "reassign" in rules({"rounds": {"confidence": 0.5}})
+    assert "compute_statistics" not in rules({"taxa": {"thresholds": {"min_effect": 0.05}}})
+    assert "define_taxa" in rules({"taxa": {"thresholds": {"min_effect": 0.05}}})
+
+
+def test_the_same_seed_gives_the_same_taxonomy(tiny_run, tmp_path):
+    run = snakemake(tmp_path, "taxonomy", config=merged(TINY, {"statistics": {"shards": 3}}))
+    assert run.code == 0, run.text
+    first = pd.read_parquet(tiny_run / "results/taxonomy.parquet")
+    again = pd.read_parquet(tmp_path / "results/taxonomy.parquet")
+    pd.testing.assert_frame_equal(first, again)
+
+
+def test_logs_and_benchmarks_lie_in_one_place_each(tiny_run):
+    logs = {path.name for path in (tiny_run / "results/logs").iterdir()}
+    benchmarks = {path.name for path in (tiny_run / "results/benchmarks").iterdir()}
+    assert {"cohort.log", "train_0_ResNet18.log", "taxonomy.log"} <= logs
+    assert {pathlib.Path(name).stem for name in logs} == {pathlib.Path(name).stem for name in benchmarks}

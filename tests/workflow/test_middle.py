@@ -1,0 +1,91 @@
+"""Starting in the middle: own labels, own images, own weights; and classifying foreign images."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import TINY, merged, snakemake
+
+from cpgtaxa.names import TAXA, UNCLASSIFIED
+
+
+def weights_of(folder):
+    model = folder / "results/round_0/ResNet18"
+    return {"weights": f"{model}_best_model.pt", "stats": f"{model}_normalization_stat.json"}
+
+
+def test_own_labels_and_own_weights(tiny_run, tmp_path):
+    labels = pd.read_parquet(tiny_run / "results/taxa/statistical.parquet")
+    given = labels[labels["taxon"] != UNCLASSIFIED].iloc[:100].copy()
+    given["taxon"] = np.where(given["taxon"] == "UniStable", "UniUnstable", given["taxon"])
+    given[["cpg", "taxon"]].to_csv(tmp_path / "labels.csv", index=False)
+    config = {"taxa": {"labels": "labels.csv"}, "training": weights_of(tiny_run), "rounds": {"max": 1}}
+    run = snakemake(tmp_path, "taxonomy", config=merged(TINY, config))
+    assert run.code == 0, run.text
+    assert "train" not in run.jobs()
+    assert "define_taxa" not in run.jobs()
+    table = pd.read_parquet(tmp_path / "results/taxonomy.parquet").set_index("cpg")
+    assert table.loc[given["cpg"], "taxon"].tolist() == given["taxon"].tolist()
+    assert (table["source"] == "statistical").sum() == len(given)
+    # The adopted network answers as the one it was taken from.
+    before = pd.read_parquet(tiny_run / "results/round_0/predictions/0-of-2.parquet")
+    after = pd.read_parquet(tmp_path / "results/round_0/predictions/0-of-2.parquet")
+    pd.testing.assert_frame_equal(before, after)
+
+
+def test_own_images(tiny_run, tmp_path):
+    for part in ("training", "val", "test"):
+        rows = pd.read_csv(tiny_run / f"results/round_0/{part}_info.csv", header=None)
+        for path in rows[0]:
+            target = tmp_path / "pictures" / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(tiny_run / path, target)
+        rows.to_csv(tmp_path / f"{part}.csv", header=False, index=False)
+    info = {part: f"{part}.csv" for part in ("training", "val", "test")}
+    config = {"images": {"size": 32, "info": info, "root": "pictures"}, "training": {"epochs": 2}}
+    run = snakemake(tmp_path, "results/round_0/metrics.json", config=config)
+    assert run.code == 0, run.text
+    assert set(run.jobs()) == {"use_images", "train", "predict_test", "evaluate"}
+    metrics = json.loads((tmp_path / "results/round_0/metrics.json").read_text())
+    assert metrics["test"]["n"] == len(pd.read_csv(tmp_path / "test.csv", header=None))
+    # The normalisation statistics of the same pictures are the same, rendered or read from PNG.
+    stats = [
+        json.loads((folder / "results/round_0/ResNet18_normalization_stat.json").read_text())
+        for folder in (tiny_run, tmp_path)
+    ]
+    assert stats[1]["mean"] == pytest.approx(stats[0]["mean"], abs=0.02)
+
+
+def test_predict_images_repeats_the_test_predictions(tiny_run, tmp_path):
+    predict = {"images": str(tiny_run / "results/round_0/test_info.csv"), "root": str(tiny_run)} | weights_of(tiny_run)
+    run = snakemake(tmp_path, "predict_images", config={"predict": predict})
+    assert run.code == 0, run.text
+    again = pd.read_csv(tmp_path / "results/predict_images/ResNet18_predictions.csv")
+    first = pd.read_csv(tiny_run / "results/round_0/ResNet18_predictions.csv")
+    assert list(again) == list(first)
+    assert again["ImagePath"].tolist() == first["ImagePath"].tolist()
+    np.testing.assert_allclose(again[list(TAXA)], first[list(TAXA)], atol=1e-5)
+
+
+def test_published_reference_images_can_be_predicted(tiny_run, tmp_path, shared):
+    folder = shared / "reference_images"
+    pictures = sorted(folder.glob("*.png"))
+    rows = [f"{path.name},{path.stem.split('_')[1]}" for path in pictures]
+    (tmp_path / "images.csv").write_text("\n".join(rows) + "\n")
+    predict = {"images": "images.csv", "root": str(folder)} | weights_of(tiny_run)
+    run = snakemake(tmp_path, "predict_images", config={"predict": predict})
+    assert run.code == 0, run.text
+    table = pd.read_csv(tmp_path / "results/predict_images/ResNet18_predictions.csv")
+    assert len(table) == len(pictures)
+    np.testing.assert_allclose(table[list(TAXA)].sum(axis=1), 1, atol=1e-4)
+
+
+def test_too_few_labels_to_learn_from_is_said_with_the_remedy(tiny_run, tmp_path):
+    shutil.copytree(tiny_run / "results", tmp_path / "results", copy_function=shutil.copy2)
+    config = merged(TINY, {"training": {"source": "statistical", "min_per_taxon": 100}})
+    run = snakemake(tmp_path, "results/round_0/training_info.csv", "--rerun-triggers", "params", config=config)
+    assert run.code != 0
+    assert "fewer than training.min_per_taxon = 100" in run.text
+    assert "training.source to both" in run.text
