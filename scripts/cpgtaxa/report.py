@@ -4,6 +4,7 @@ The same inputs give the same bytes: no dates, fixed seeds, and fixed ids inside
 """
 
 import base64
+import gzip
 import importlib.metadata
 import io
 import json
@@ -126,9 +127,9 @@ def read_truth(path) -> pd.DataFrame:
         else:
             with open(path, "rb") as handle:
                 packed = handle.read(2) == b"\x1f\x8b"
+            with gzip.open(path, "rt") if packed else open(path, encoding="utf-8") as handle:
+                separator = "\t" if "\t" in handle.readline() else ","
             compression = "gzip" if packed else None
-            head = pd.read_csv(path, sep="\0", engine="python", header=None, nrows=1, compression=compression)
-            separator = "\t" if "\t" in str(head.iloc[0, 0]) else ","
             truth = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, compression=compression)
     except Exception as error:
         raise InputError(f"cohort.truth: {path} cannot be read as a table ({error})") from error
@@ -172,7 +173,9 @@ def agreement(taxonomy: pd.DataFrame, truth: pd.DataFrame, rounds: int | None = 
     table = truth[["cpg", "taxon", "kind"]].rename(columns={"taxon": "actual"})
     table = table.merge(taxonomy[["cpg", "taxon", "source"]], on="cpg", validate="one_to_one")
     half_way = (table["actual"] == UNCLASSIFIED).to_numpy()
-    actual = table["actual"].to_numpy(dtype=object)[~half_way]
+    # Numbers, because scikit-learn is slow on text.
+    code = {taxon: index for index, taxon in enumerate(ROWS)}
+    actual = table["actual"].map(code).to_numpy()[~half_way]
     kinds = table["kind"].fillna("").to_numpy(dtype=object)[half_way]
     rows = []
 
@@ -181,14 +184,15 @@ def agreement(taxonomy: pd.DataFrame, truth: pd.DataFrame, rounds: int | None = 
         rows.append((stage, taxon, n_true, n_called, n_half_way, precision, recall, f1, value))
 
     for stage in (*stages(rounds), "all"):
-        after = table["taxon"].to_numpy(dtype=object) if stage == "all" else taxa_after(table, stage, rounds)
+        after = table["taxon"] if stage == "all" else pd.Series(taxa_after(table, stage, rounds))
+        after = after.map(code).to_numpy()
         called, other = after[~half_way], after[half_way]
-        placed = called != UNCLASSIFIED
-        for taxon in TAXA:
-            n = int((actual == taxon).sum()), int((called == taxon).sum()), int((other == taxon).sum())
+        placed = called != code[UNCLASSIFIED]
+        for index, taxon in enumerate(TAXA):
+            n = int((actual == index).sum()), int((called == index).sum()), int((other == index).sum())
             if any(n):
                 precision, recall, f1, _ = precision_recall_fscore_support(
-                    actual == taxon, called == taxon, average="binary", zero_division=0
+                    actual == index, called == index, average="binary", zero_division=0
                 )
                 add(stage, taxon, n[0], n[1], f1, precision, recall, n[2])
         for name, chosen in (("macro", placed), ("macro_all", np.ones(len(actual), dtype=bool))):
@@ -197,7 +201,7 @@ def agreement(taxonomy: pd.DataFrame, truth: pd.DataFrame, rounds: int | None = 
         right = accuracy_score(actual[placed], called[placed]) if placed.any() else np.nan
         add(stage, "placed", len(actual), int(placed.sum()), _share(placed.sum(), len(actual)))
         add(stage, "accuracy_placed", int(placed.sum()), int((actual == called).sum()), right)
-        left = other == UNCLASSIFIED
+        left = other == code[UNCLASSIFIED]
         add(stage, "half_way_unplaced", len(left), int((~left).sum()), _share(left.sum(), len(left)))
         for kind in sorted(set(kinds) - {""}):
             those = left[kinds == kind]
@@ -211,8 +215,7 @@ def _macro(actual, called) -> tuple[float, float, float]:
     """Macro precision, recall and F1 over the taxa that are truly present; NaN without any CpG."""
     if not len(actual):
         return np.nan, np.nan, np.nan
-    present = sorted(set(actual))
-    actual, called = list(actual), list(called)
+    present = np.unique(actual)
     precision, recall, _, _ = precision_recall_fscore_support(
         actual, called, labels=present, average="macro", zero_division=0
     )
@@ -242,7 +245,7 @@ def reliability(tests: pd.DataFrame, temperature: float) -> pd.DataFrame:
 
 
 def _percent(value, digits: int = 1) -> str:
-    return "–" if value is None or np.isnan(value) else f"{100 * value:.{digits}f} %"
+    return "–" if value is None or np.isnan(value) else f"{100 * value:.{digits}f}\u00a0%"
 
 
 def _decimal(value, digits: int = 3) -> str:
@@ -324,7 +327,8 @@ def summary_text(counts, metrics, agreed, config, paths: dict, warnings: int = 0
         text.append(f"  {warnings} {noun} about the cohort: see the report")
     for name, path in paths.items():
         text.append(f"  {name:<10}{path}")
-    return "\n".join(text) + "\n"
+    # In a terminal, plain spaces are easier to search for.
+    return "\n".join(text).replace("\u00a0", " ") + "\n"
 
 
 _AGREEMENT_LINES = (
@@ -375,7 +379,7 @@ def _ages_figure(figures, samples):
         rest = ~np.logical_or.reduce(list(groups.values()))
         groups |= {"other": rest} if rest.any() else {}
     colours = [ACCENT, SECOND, MUTED, LINE]
-    figure, axes = plt.subplots(figsize=(6.6, 2.3))
+    figure, axes = plt.subplots(figsize=(5.2, 2.1))
     base, data = np.zeros(len(edges) - 1), []
     for (name, chosen), colour in zip(groups.items(), colours, strict=False):
         height = np.histogram(ages[chosen], edges)[0]
@@ -397,7 +401,7 @@ def _taxa_figure(figures, counts, config):
     added[order[0]] = numbers[order[0]]
     added.loc[UNCLASSIFIED] = 0
     shades = dict(zip(order, np.linspace(1, 0.3, len(order)) if len(order) > 1 else [1.0], strict=True))
-    figure, axes = plt.subplots(figsize=(7.4, 3.6))
+    figure, axes = plt.subplots(figsize=(5.2, 3.7))
     for row, taxon in enumerate(ROWS):
         left = 0
         for stage in order:
@@ -417,7 +421,15 @@ def _taxa_figure(figures, counts, config):
     axes.grid(axis="x")
     axes.tick_params(axis="y", length=0)
     handles = [Patch(color=MUTED, alpha=shades[stage], lw=0, label=_stage_name(stage, config)) for stage in order]
-    axes.legend(handles=handles, ncols=min(len(order), 6), loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
+    axes.legend(
+        handles=handles,
+        ncols=min(len(order), 4),
+        handlelength=1.2,
+        columnspacing=1.2,
+        loc="lower right",
+        bbox_to_anchor=(1, 1),
+        borderaxespad=0.2,
+    )
     data = added.rename_axis(index="taxon").reset_index().melt("taxon", var_name="source", value_name="n_cpgs")
     left_over = pd.DataFrame(
         {"taxon": [UNCLASSIFIED], "source": "none", "n_cpgs": [numbers.loc[UNCLASSIFIED, order[-1]]]}
@@ -429,7 +441,7 @@ def _taxa_figure(figures, counts, config):
 def _training_figure(figures, number, log):
     if not len(log):
         return None
-    figure, panels = plt.subplots(1, 2, figsize=(7.4, 2.2), layout="constrained")
+    figure, panels = plt.subplots(1, 2, figsize=(6.6, 2.1), layout="constrained")
     for axes, kind, title in zip(panels, ("loss", "acc"), ("loss", "accuracy"), strict=True):
         marker = "o" if len(log) < 3 else None
         axes.plot(log["epoch"], log[f"train_{kind}"], color=MUTED, lw=1.4, label="training", marker=marker)
@@ -481,7 +493,7 @@ def _reliability_figure(figures, tables):
     axes.grid()
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.legend(loc="upper left")
+    axes.legend(loc="lower right")
     data = pd.concat([table.assign(round=number) for number, table in tables.items()])
     data = data[["round", "confidence", "accuracy", "n"]]
     return figures.save("reliability", figure, data, "Reliability of the networks' confidence")
@@ -643,7 +655,7 @@ def _test_rows(metrics: list[dict]) -> list[dict]:
         }
         for number, found in enumerate(metrics)
         for key, name in names
-        if key in found
+        if key in found and (key != "test" or len(found.keys() & {"test_cohort", "test_simulated"}) > 1)
     ]
 
 

@@ -81,7 +81,9 @@ def make_setting(ages, rng, sex=None) -> Setting:
     width = max(high - low, 1e-6)
     position = (ages - (low + high) / 2) / width
     sex = (rng.random(n) < rng.uniform(0.35, 0.65)).astype(int) if sex is None else np.asarray(sex)
-    batch = rng.integers(0, rng.integers(1, 9), n)
+    batches = int(rng.integers(1, 13))
+    # Plates are usually filled in sample order, sometimes at random.
+    batch = np.arange(n) * batches // n if rng.random() < 0.7 else rng.integers(0, batches, n)
     factors = rng.normal(size=(n, 3))
     basis = np.linalg.qr(np.column_stack([np.ones(n), position, factors]))[0]
     return Setting(ages, position, sex, batch, basis[:, 2:] * math.sqrt(n))
@@ -175,7 +177,7 @@ def _shape(rng, profile, setting) -> None:
     profile.noise = str(rng.choice(["normal", "student", "skewed", "beta"], p=[0.4, 0.22, 0.18, 0.2]))
     profile.noise_shape = float(rng.uniform(5, 15) if profile.noise == "student" else _log_uniform(rng, 1.6, 14))
     profile.factor_share = float(rng.choice([0, rng.uniform(0, 0.6)]))
-    profile.batch_shift = float(rng.choice([0, rng.uniform(0, 0.4)]))
+    profile.batch_shift = float(rng.choice([0, rng.uniform(0, 0.6)]))
     if profile.taxon not in ("UniStable", "Outlier") and not profile.kind and rng.random() < 0.25:
         # Real cohorts have a stray sample or two at most CpGs that are not very narrow.
         profile.strays = int(rng.integers(1, 3)) if setting.n >= 200 else 1

@@ -56,6 +56,10 @@ LONG_RUN = 60
 POLISH = 3
 """Iterations on the samples themselves after those on binned ones."""
 
+LONG_RUN_BIC = 20.0
+POLISH_BIC = 10.0
+"""Both are spared where the BIC is worse than that of fewer bands by more than this."""
+
 AGE_BINS = 8
 VALUE_BINS = 256
 """At most so many bins of age and of residuals for the binned iterations."""
@@ -120,7 +124,7 @@ DESCRIPTION = {
     "three_p": "smallest p-value among the bands that a band's slope is zero, Bonferroni-corrected for their number",
     "three_common_p": "p-value that the common slope within bands is zero",
     "three_sd": "largest standard deviation of a band",
-    "three_min_gap_ends": "smallest gap of neighbouring lines at the 5th and 95th percentile of age; negative: crossing",
+    "three_min_gap_ends": "smallest gap of neighbours at the 5th and 95th percentile of age; negative: they cross",
     "three_middle": "where the middle level lies between the outer ones, 0 to 1; near 0.5 for genotypes",
     "three_hwe_p": "chi-square p-value that the shares are in Hardy–Weinberg equilibrium",
 }
@@ -738,7 +742,7 @@ def _valley(smooth, mass, start, stop, least):
 
 @_jit()
 def _gap(ordered, start, stop, least):
-    """Largest gap between neighbours of ordered[start:stop] with at least `least` values on either side: (gap, index)."""
+    """Largest step inside ordered[start:stop] with at least `least` values on either side: (step, index above it)."""
     best = 0.0
     where = -1
     for i in range(start + least, stop - least + 1):
@@ -762,7 +766,7 @@ def _starts(ordered, cuts):
     cuts[0, 0] = _quantile(ordered, 0.5)
     cuts[4, 0] = _quantile(ordered, 1.0 / 3.0)
     cuts[4, 1] = _quantile(ordered, 2.0 / 3.0)
-    least = max(3, int(math.ceil(BAND_WEIGHT * n)))
+    least = max(3, math.ceil(BAND_WEIGHT * n))
 
     low = ordered[0]
     width = (ordered[n - 1] - low) / bins
@@ -877,22 +881,25 @@ def _cells(u, v, ordered, of_cell, table, cells):
 
 
 @_jit()
-def _mixture(k, ones, u, v, scale, cells, within, cuts, floor, trend, ends, exact, out, sums):
+def _mixture(k, samples, cells, within, cuts, scale, floor, trend, ends, rival, exact, out, sums):
     """Fit k lines by EM and describe them.
 
-    ones, u, v: (n,) multiplicity 1, standardised age, residual; scale: sd of v; cells: (count, u, v) of each cell, and
-    `within`, of `_cells`; trend: overall slope per unit of u; ends: 5th and 95th percentile of u; out: slots of one
-    mixture, left alone if no start leaves samples to k bands.
+    samples: multiplicity (1), standardised age u and residual v, each (n,); cells, within: the same, binned by
+    `_cells`; cuts: of `_starts`; scale: sd of v; floor: least sd of a band; trend: overall slope per unit of u; ends:
+    5th and 95th percentile of u; out: slots of one mixture, left alone if no start leaves samples to k bands; sums:
+    (k, 6) scratch.
 
-    A few iterations from every start and then all of the best are made on the cells, the last ones on the points.
+    A few iterations from every start and then all of the best are made on the cells, the last ones on the points; fits
+    that are clearly worse than `rival`, the BIC of fewer bands, are left where the cells or the start brought them.
     `exact` makes all on the points, every start to the end, by plain EM (the reference in tests).
     """
+    ones, u, v = samples
     n = u.size
     best = -np.inf
     bands = np.empty((k, 4))
     chosen = np.empty((k, 4))
     tried = np.full((4, k), -1.0)
-    count, cu, cv = (ones, u, v) if exact else cells
+    count, cu, cv = samples if exact else cells
     within = 0.0 if exact else within
     for s in range(4):
         cut = cuts[4 * (k - 2) + s, : k - 1]
@@ -919,14 +926,23 @@ def _mixture(k, ones, u, v, scale, cells, within, cuts, floor, trend, ends, exac
     if best == -np.inf:
         return
     if not exact:
-        bands[:] = chosen
-        _iterate(count, cu, cv, n, scale, floor, within, bands, sums, LONG_RUN, 1e-4)
-        _step(count, cu, cv, n, floor, within, bands, sums)
-        if _log_likelihood(count, cu, cv, bands) > best:
-            chosen[:] = bands
-        for _ in range(POLISH):
-            if _step(ones, u, v, n, floor, 0.0, chosen, sums) < 1e-3:
-                break
+        constant = n * math.log(2.0 * math.pi) + (4 * k - 1) * math.log(n)
+        if constant - 2.0 * best < rival + LONG_RUN_BIC:
+            bands[:] = chosen
+            _iterate(count, cu, cv, n, scale, floor, within, bands, sums, LONG_RUN, 1e-4)
+            _step(count, cu, cv, n, floor, within, bands, sums)
+            likelihood = _log_likelihood(count, cu, cv, bands)
+            if likelihood > best:
+                best = likelihood
+                chosen[:] = bands
+        # Cells lie closer to the lines than their samples do.
+        loss = 0.0
+        for j in range(k):
+            loss += n * chosen[j, 0] * within / chosen[j, 3] ** 2
+        if constant - 2.0 * best + loss < rival + POLISH_BIC:
+            for _ in range(POLISH):
+                if _step(ones, u, v, n, floor, 0.0, chosen, sums) < 1e-3:
+                    break
     order = np.argsort(chosen[:, 1])
     bands[:] = chosen[order]
     if k == 2:
@@ -1084,9 +1100,14 @@ def _kernel(beta, order, ages, out, chunk, exact):
                 ones = ones_all[:m]
                 filled, within = _cells(u, residual, ordered, where, table, cells)
                 # Rows first: only then are they known to be contiguous, and the loops vectorise.
-                points = (cells[0][:filled], cells[1][:filled], cells[2][:filled])
-                _mixture(2, ones, u, residual, sd1, points, within, cuts, floor, trend, ends, exact, raw[_TWO:_THREE], sums2)
-                _mixture(3, ones, u, residual, sd1, points, within, cuts, floor, trend, ends, exact, raw[_THREE:_WIDTH], sums3)
+                binned = (cells[0][:filled], cells[1][:filled], cells[2][:filled])
+                samples = (ones, u, residual)
+                rival = raw[_BIC1]
+                slots = raw[_TWO:_THREE]
+                _mixture(2, samples, binned, within, cuts, sd1, floor, trend, ends, rival, exact, slots, sums2)
+                rival = min(rival, slots[_BIC])
+                slots = raw[_THREE:_WIDTH]
+                _mixture(3, samples, binned, within, cuts, sd1, floor, trend, ends, rival, exact, slots, sums3)
 
             if outliers == 0:
                 raw[_OUT_DIST] = 0.0
@@ -1157,16 +1178,17 @@ def compute(beta, ages) -> pd.DataFrame:
     Returns a frame of k rows with the columns NAMES, explained in DESCRIPTION: float64, but for int32 `n` and
     `outlier_n` and bool `mixture_ran`.
 
-    NaN stands for what is not defined: everything of a CpG without values; `sd` of a single value; beyond `n` to `q95`
-    everything of one with fewer than MIN_SAMPLES values; trend, bend and change of spread where all ages are equal;
-    the tests, `r2`, `sd_ratio`, shape and dip where all values are equal (slope and effect are 0 there), and those of the
+    NaN stands for what is not defined: everything of a CpG without values; `sd` of a single value; everything after
+    `q95` with fewer than MIN_SAMPLES values; trend, bend and change of spread where all ages are equal; the tests,
+    `r2`, `sd_ratio`, shape and dip where all values are equal (slope and effect are 0 there), and those of the
     residuals where they are all zero (a perfect line has `slope_p` 0); the bend where there are only two ages.
-    Where no bands were fitted (`mixture_ran` false, or EM lost a band from every start) `bic2` or `bic3` is infinite,
-    weights, gaps, D and effects are 0, the p-values are 1, `three_middle` is 0.5, and the band sd is `resid_sd`.
+    Where no bands were fitted (`mixture_ran` false, or no start leaves samples to each of the bands) `bic2` or `bic3`
+    is infinite, weights, gaps, D and effects are 0, the p-values are 1, `three_middle` is 0.5 and the band sd is
+    `resid_sd`.
 
-    The mixtures are of K = 1, 2, 3 lines on age with normal noise, by EM (maximum likelihood but for SLOPE_RIDGE and the
-    floors of sd), on the residuals of the overall line. They run where the residual variance leaves room for two bands
-    BAND_GAP apart of which the smaller holds BAND_WEIGHT of the samples.
+    The mixtures are of K = 1, 2, 3 lines on age with normal noise, by EM (maximum likelihood but for SLOPE_RIDGE and
+    the floors of sd), on the residuals of the overall line. They run where the residual variance leaves room for two
+    bands BAND_GAP apart of which the smaller holds BAND_WEIGHT of the samples.
 
     Raises ValueError for arrays of the wrong shape and for ages that are not finite.
     """

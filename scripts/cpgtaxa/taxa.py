@@ -35,7 +35,12 @@ class Criteria:
         curved = (s["core_curve_p"] < t["curve_p"]) & (s["core_curve_effect"].abs() > t["curve_share"] * effect)
         bent = (s["core_curve_p"] < t["curve_p"]) & (s["core_curve_effect"].abs() > t["tiny_effect_to_spread"] * spread)
         self.straight = ~curved.to_numpy()
-        self.no_trend &= ~bent.to_numpy()
+        self.bent = bent.to_numpy()
+        self.no_trend &= ~self.bent
+
+        # Significant, but not clear enough to call: speaks against "no trend" without being a "yes".
+        hint = t["contradicted_p"]
+        self.hint_of_trend = (s["core_slope_p"] < hint).to_numpy() & ~tiny
 
         # Spread changing with age.
         log_ratio = np.abs(np.log(s["core_sd_ratio"].clip(1e-3, 1e3).to_numpy()))
@@ -43,6 +48,8 @@ class Criteria:
         self.changing = (het_p < level) & (log_ratio >= np.log(t["min_sd_ratio"]))
         self.constant = (het_p > absent) & (log_ratio < np.log(t["min_sd_ratio"]))
         self.constant |= log_ratio <= np.log(t["tiny_sd_ratio"])
+
+        self.hint_of_change = (het_p < hint) & (log_ratio > np.log(t["tiny_sd_ratio"]))
 
         # Width of the band.
         self.narrow = spread <= t["stable_sd"]
@@ -102,18 +109,19 @@ class Criteria:
         self.one_core = unimodal
 
         # Trends within bands: in any one of them, or common to all.
-        def band_trend(prefix, bands):
+        def band_trend(prefix):
             effect = s[f"{prefix}_effect"].abs().to_numpy()
             sd = s[f"{prefix}_sd"].clip(lower=1e-6).to_numpy()
             any_p, common_p = s[f"{prefix}_p"].to_numpy(), s[f"{prefix}_common_p"].to_numpy()
             yes = (np.minimum(any_p, common_p) < level) & (effect >= t["min_effect"])
             yes &= effect >= 0.7 * t["min_effect_to_spread"] * sd
+            tiny = (effect <= t["tiny_effect"]) & (effect <= t["tiny_effect_to_spread"] * sd)
+            hinted = (np.minimum(any_p, common_p) < hint) & ~tiny
             no = (any_p > absent) & (common_p > absent)
-            no |= (effect <= t["tiny_effect"]) & (effect <= t["tiny_effect_to_spread"] * sd)
-            return yes, no
+            return yes, no | tiny, hinted
 
-        self.two_trend, self.two_no_trend = band_trend("two", ("low", "high"))
-        self.three_trend, self.three_no_trend = band_trend("three", ("low", "mid", "high"))
+        self.two_trend, self.two_no_trend, self.two_hint_of_trend = band_trend("two")
+        self.three_trend, self.three_no_trend, self.three_hint_of_trend = band_trend("three")
 
 
 def rules(c: Criteria) -> dict[str, dict[str, np.ndarray]]:
@@ -180,15 +188,18 @@ def ruled_out(statistics: pd.DataFrame, thresholds: dict, n_cpgs: int) -> np.nda
 
     forbid((*single, "Outlier"), c.two | c.three)
     forbid(("TriAge", "TriNonAge", "BiAge", "BiNonAge"), ~c.two & ~c.three & c.one & c.narrow)
-    forbid(("UniStable", "UniUnstable", "NonAgeHet", "Outlier"), c.trend)
-    forbid(("LinAgeHomo", "LinAgeHet"), c.no_trend)
-    forbid(("UniStable", "UniUnstable", "LinAgeHomo"), c.changing)
+    forbid(("UniStable", "UniUnstable", "Outlier"), c.trend | c.hint_of_trend | c.bent)
+    # Ordinary least squares is too sure of a trend where spread changes, so that a hint does not count there.
+    forbid(("NonAgeHet",), c.trend)
+    forbid(("LinAgeHomo", "LinAgeHet"), c.no_trend | ~c.straight)
+    forbid(("UniStable", "UniUnstable", "LinAgeHomo", "Outlier"), c.changing | c.hint_of_change)
     forbid(("LinAgeHet", "NonAgeHet"), c.constant)
     forbid(("UniStable",), c.wide)
     forbid(("UniUnstable",), c.narrow)
     forbid(("Outlier",), statistics["outlier_n"].to_numpy() < 2)
-    forbid(("BiNonAge",), c.two & c.two_trend)
-    forbid(("TriNonAge",), c.three & c.three_trend)
+    # The networks tell two bands from three; the tests, whether those bands have a trend.
+    forbid(("BiNonAge",), c.two_trend | c.two_hint_of_trend)
+    forbid(("TriNonAge",), c.three_trend | c.three_hint_of_trend)
     forbid(("BiAge",), c.two & c.two_no_trend)
     forbid(("TriAge",), c.three & c.three_no_trend)
     return out

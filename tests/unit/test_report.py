@@ -15,7 +15,7 @@ from cpgtaxa.errors import InputError
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 
 HOSTILE = "<script>alert(1)</script>"
-HOSTILE_SEX = "</text></svg><b>$x_{"
+HOSTILE_SEX = "</text></svg><b>$x_{$"
 CONFIG = {
     "seed": 42,
     "cohort": {"beta": "data/<i>beta</i>.csv", "samples": "data/samples.csv", "truth": None},
@@ -237,6 +237,15 @@ def test_truth_file_problems_are_listed_together(tmp_path):
         report.read_truth(path)
     with pytest.raises(InputError, match="cannot be read"):
         report.read_truth(tmp_path / "absent.csv")
+
+
+def test_truth_reads_tab_separated_and_packed_tables(tmp_path):
+    for name, separator in (("truth.tsv.gz", "\t"), ("truth.csv.gz", ","), ("truth.csv", ",")):
+        frame = pd.DataFrame({"cpg": ["a", "NA"], "taxon": ["BiAge", UNCLASSIFIED], "kind": ["", "width"]})
+        frame.to_csv(tmp_path / name, sep=separator, index=False)
+        assert report.read_truth(tmp_path / name).values.tolist() == frame.values.tolist()
+    frame.drop(columns="kind").to_parquet(tmp_path / "truth.parquet")
+    assert report.read_truth(tmp_path / "truth.parquet")["kind"].tolist() == ["", ""]
 
 
 def test_summary_fits_and_tells_all(run, tmp_path):

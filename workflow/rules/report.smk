@@ -11,6 +11,7 @@ rule report:
         beta=rules.cohort.output.beta,
         samples=rules.cohort.output.samples,
         qc=rules.cohort.output.qc,
+        template=SCRIPTS / "cpgtaxa" / "templates" / "report.html.j2",
         library=library_files(SCRIPTS / "report.py"),
     output:
         html=report("results/report.html", caption="../report/report.rst", category="Report"),
