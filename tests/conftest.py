@@ -45,7 +45,16 @@ class Run:
 def snakemake(folder, *arguments, config=None, timeout=900) -> Run:
     """Run the workflow with `folder` as working directory; `config` is written there first."""
     folder = pathlib.Path(folder)
-    command = [sys.executable, "-m", "snakemake", *arguments, "--cores", "2", "--snakefile", ROOT / "workflow/Snakefile"]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        *arguments,
+        "--cores",
+        "2",
+        "--snakefile",
+        ROOT / "workflow/Snakefile",
+    ]
     command += ["--directory", folder]
     if config is not None:
         folder.mkdir(parents=True, exist_ok=True)

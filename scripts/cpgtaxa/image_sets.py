@@ -105,5 +105,5 @@ class Packs:
         for number, file in enumerate(self.files):
             mine = numbers == number
             if mine.any():
-                out[mine] = file.planes()[rows[mine]]
+                out[mine] = file.take(rows[mine])
         return out

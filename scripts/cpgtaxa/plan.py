@@ -4,6 +4,10 @@ Snakemake's own environment imports this module, so it needs nothing that only t
 """
 
 import json
+import pathlib
+
+from cpgtaxa.errors import InputError
+from cpgtaxa.files import sha256
 
 MODELS = ("ResNet18", "MixResNet18")
 MODEL_FILES = {
@@ -51,6 +55,33 @@ class Plan:
         self.config = config
         self.shards = config["statistics"]["shards"]
         self.own_images = config["images"]["info"] is not None
+        problems = self._conflicts()
+        if problems:
+            raise InputError(problems)
+
+    def _conflicts(self) -> list[str]:
+        """What the schema cannot see: keys that do not go together."""
+        training, simulation = self.config["training"], self.config["simulation"]
+        problems = []
+        for one, other in (("weights", "stats"), ("stats", "weights")):
+            if training[one] and not training[other]:
+                problems.append(f"training.{one} is set but training.{other} is not; a network needs both")
+        if training["source"] == "simulated" and simulation["per_taxon"] == 0:
+            problems.append("training.source is simulated, but simulation.per_taxon is 0; set it to 200 or more")
+        simulate = self.config["simulate_cohort"]
+        if simulate and simulate["age_min"] >= simulate["age_max"]:
+            problems.append("simulate_cohort.age_min must be below simulate_cohort.age_max")
+        thresholds = self.config["taxa"]["thresholds"]
+        for low, high in (
+            ("stable_sd", "unstable_sd"),
+            ("tiny_effect", "min_effect"),
+            ("tiny_sd_ratio", "min_sd_ratio"),
+        ):
+            if thresholds[low] >= thresholds[high]:
+                problems.append(
+                    f"taxa.thresholds.{low} must be below taxa.thresholds.{high}: what is between is unclear"
+                )
+        return problems
 
     @property
     def simulates(self) -> bool:
@@ -117,8 +148,18 @@ class Plan:
         }
 
     def cohort_input(self) -> dict[str, str]:
-        """The cohort's two files."""
-        return {key: self.config["cohort"][key] for key in ("beta", "samples")}
+        """The cohort's two files. Raises InputError naming those that are not there."""
+        found = {key: self.config["cohort"][key] for key in ("beta", "samples")}
+        if not self.config["simulate_cohort"]:
+            what = {"beta": "your beta matrix", "samples": "your sample sheet"}
+            problems = [
+                f"cohort.{key}: {path} is not there (looked in {pathlib.Path.cwd()}); set cohort.{key} to {what[key]}"
+                for key, path in found.items()
+                if not pathlib.Path(path).exists()
+            ]
+            if problems:
+                raise InputError(problems)
+        return found
 
     def cohort_settings(self) -> dict:
         """What the cohort rule needs to know; a change elsewhere in the config does not rerun it."""
@@ -203,10 +244,11 @@ class Plan:
         number = int(wildcards.round)
         return self.network_input(number) | {"placed": self.placed_before(number)}
 
-    def predict_input(self) -> dict[str, str]:
-        """Files of the target predict_images, as far as the config names them."""
+    def predict_digests(self, wildcards) -> dict[str, str]:
+        """Digests of the files the target predict_images reads; a missing one is reported by its script."""
         predict = self.config["predict"]
-        return {key: predict[key] for key in ("images", "weights", "stats") if predict[key]}
+        files = {key: pathlib.Path(predict[key] or "") for key in ("images", "weights", "stats")}
+        return {key: sha256(path) for key, path in files.items() if path.is_file()}
 
     def targets(self) -> list[str]:
         """What `snakemake` makes by default."""

@@ -49,7 +49,7 @@ FAST_RESNET18 = {
 }
 """AdamW under a one-cycle schedule; beta mirrored at random (every taxon is symmetric in beta); half-way sites."""
 
-FAST_MIXRESNET18 = FAST_RESNET18 | {"lr": 0.001, "epochs": 6, "warm_start": True}
+FAST_MIXRESNET18 = FAST_RESNET18 | {"lr": 0.0004, "epochs": 6, "warm_start": True}
 """The same, continued from the previous round's network, hence shorter."""
 
 RECIPES = {

@@ -11,7 +11,7 @@ from cpgtaxa import simulate
 from cpgtaxa.files import write_parquet
 from cpgtaxa.images import pack
 from cpgtaxa.names import TAXA
-from cpgtaxa.render import planes, render, write_png
+from cpgtaxa.render import planes, render, render_smooth, write_png
 
 GROUP = 64
 """CpGs simulated in one setting, with the same batches and hidden factors."""
@@ -24,15 +24,18 @@ def plan(seed: int, per_taxon: int, half_way: int) -> list[str | None]:
 
 
 def simulate_group(seed: int, group: int, members: list, ages: np.ndarray, broad_share: float):
-    """Profiles and values of one group of CpGs: (profiles, values (k, n) float32, ages (n,)).
+    """Profiles and values of one group of CpGs: (profiles, values (k, n) float32, ages (n,), renderer).
 
-    With probability `broad_share` the group gets a cohort of its own, of any size and ages; else the given ages.
+    With probability `broad_share` the group gets a cohort of its own, of any size and ages; else the given ages. Half
+    of those groups are drawn with `render_smooth`, whose pixels are nearer to the published images than `render`'s,
+    so that a network knows both.
     """
     rng = np.random.default_rng([seed, 11, group])
     broad = rng.random() < broad_share
     setting = simulate.draw_broad_setting(rng) if broad else simulate.make_setting(ages, rng)
     drawn = [simulate.draw_cpg(seed, group * GROUP + k, taxon, setting) for k, taxon in enumerate(members)]
-    return [profile for profile, _ in drawn], np.stack([values for _, values in drawn]), setting.ages
+    renderer = render_smooth if broad and rng.random() < 0.5 else render
+    return [profile for profile, _ in drawn], np.stack([values for _, values in drawn]), setting.ages, renderer
 
 
 def simulate_images(
@@ -64,10 +67,9 @@ def simulate_images(
     def batches():
         told = started
         for group, start in enumerate(range(0, len(members), GROUP)):
-            profiles, values, group_ages = simulate_group(
-                seed, group, members[start : start + GROUP], ages, broad_share
-            )
-            codes = render(values, group_ages)
+            block = members[start : start + GROUP]
+            profiles, values, group_ages, renderer = simulate_group(seed, group, block, ages, broad_share)
+            codes = renderer(values, group_ages)
             for offset, profile in enumerate(profiles):
                 row = profile.row()
                 rows.append({"path": paths[start + offset], "n_samples": len(group_ages)} | row)

@@ -29,7 +29,7 @@ if config["simulate_cohort"]:
 
 rule cohort:
     input:
-        **PLAN.cohort_input(),
+        unpack(cohort_files),
         library=library_files(SCRIPTS / "cohort.py"),
     output:
         beta="results/cohort/beta.arrow",

@@ -25,3 +25,11 @@ wildcard_constraints:
 def png_folder(folder):
     """The folder of 224×224 PNG files as an output, where the config asks for them."""
     return {"png": directory(f"{folder}/CpG_image")} if config["images"]["png"] else {}
+
+
+def cohort_files(wildcards):
+    """The cohort's files, or one message about those that are missing."""
+    try:
+        return PLAN.cohort_input()
+    except InputError as error:
+        raise WorkflowError(error.text())

@@ -103,9 +103,10 @@ rule evaluate:
         "../../scripts/evaluate.py"
 
 
+# The images, weights and statistics are no inputs: weights from an earlier run's results must be used as they are, not
+# trained again for today's config. Their digests make the rule run again when they change.
 rule predict_images:
     input:
-        **PLAN.predict_input(),
         library=library_files(SCRIPTS / "predict_images.py"),
     output:
         f"results/predict_images/{config['predict']['model']}_predictions.csv",
@@ -122,5 +123,6 @@ rule predict_images:
         gpu=PLAN.gpus,
     params:
         settings=config["predict"] | PLAN.device_settings(),
+        digests=PLAN.predict_digests,
     script:
         "../../scripts/predict_images.py"

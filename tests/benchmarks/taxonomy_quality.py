@@ -1,0 +1,87 @@
+"""The main job on simulated cohorts of several sizes and seeds, judged against the truth.
+
+    .venv/bin/python tests/benchmarks/taxonomy_quality.py --work FOLDER [--samples 300 656 1500] [--seeds 1 2 3]
+
+Each cohort is a whole Snakemake run with the demo's settings in its own folder below FOLDER; finished ones are not run
+again. Prints and writes (--out) one row per cohort: label precision (worst and mean taxon) and recall, the networks'
+accuracy on held-out CpGs, macro-F1, shares placed and left, and wall time.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def run(folder, samples, seed, cores):
+    """One cohort's main job; returns its wall time in seconds (kept in a file, for finished runs)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = yaml.safe_load((ROOT / "config/demo/config.yaml").read_text())
+    config["seed"] = seed
+    config["simulate_cohort"]["samples"] = samples
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    if not (folder / "seconds.txt").exists():
+        started = time.monotonic()
+        command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--directory", folder]
+        command += ["--snakefile", ROOT / "workflow/Snakefile", "--configfile", folder / "config.yaml"]
+        with open(folder / "run.log", "w") as log:
+            subprocess.run(command, cwd=ROOT, check=True, stdout=log, stderr=subprocess.STDOUT)
+        (folder / "seconds.txt").write_text(f"{time.monotonic() - started:.0f}")
+    return int((folder / "seconds.txt").read_text())
+
+
+def judge(folder):
+    """Numbers of one finished run."""
+    agreement = pd.read_csv(folder / "results/report/agreement.csv")
+    by_stage = {stage: rows.set_index("taxon") for stage, rows in agreement.groupby("stage")}
+    last = by_stage["all"]
+    taxa = [taxon for taxon in last.index if taxon[0].isupper() and taxon != "Unclassified"]
+    labels = by_stage["statistical"].loc[taxa]
+    metrics = [json.loads(path.read_text()) for path in sorted(folder.glob("results/round_*/metrics.json"))]
+    row = {
+        "label precision, worst": labels["precision"].min(),
+        "label precision, mean": labels["precision"].mean(),
+        "label recall, mean": labels["recall"].mean(),
+        "CNN accuracy, held-out CpGs": metrics[0]["test_cohort"]["accuracy"],
+        "CNN accuracy, held-out simulated": metrics[0]["test_simulated"]["accuracy"],
+        "calibration error": metrics[0]["test"]["calibration_error"],
+        "rounds": len(metrics),
+        "macro-F1": last.loc["macro", "value"],
+        "placed": last.loc["placed", "value"],
+        "half-way left": last.loc["half_way_unplaced", "value"],
+    }
+    return row, labels[["precision", "recall"]]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=pathlib.Path, required=True)
+    parser.add_argument("--samples", type=int, nargs="+", default=[300, 656, 1500])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--out", type=pathlib.Path, help="write the rows as CSV, and the labels by taxon beside them")
+    arguments = parser.parse_args()
+    rows, labels = [], []
+    for samples in arguments.samples:
+        for seed in arguments.seeds:
+            folder = arguments.work.resolve() / f"{samples}_{seed}"
+            seconds = run(folder, samples, seed, arguments.cores)
+            row, by_taxon = judge(folder)
+            rows.append({"samples": samples, "seed": seed} | row | {"seconds": seconds})
+            labels.append(by_taxon.assign(samples=samples, seed=seed))
+            print(pd.DataFrame(rows).round(4).to_string(index=False), flush=True)
+    if arguments.out:
+        pd.DataFrame(rows).round(4).to_csv(arguments.out, index=False)
+        taxa = pd.concat(labels).reset_index().groupby(["samples", "taxon"], sort=False)[["precision", "recall"]].mean()
+        taxa.round(4).to_csv(arguments.out.with_name(arguments.out.stem + "_labels.csv"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""The house in order: one stem per rule, environments that hold what the scripts import, documented keys."""
+
+import ast
+import pathlib
+import re
+import sys
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from cpgtaxa.config import check_config, library_files
+
+SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+# Names on conda-forge that differ from the module imported.
+MODULES = {
+    "pytorch": "torch",
+    "matplotlib-base": "matplotlib",
+    "scikit-learn": "sklearn",
+    "pillow": "PIL",
+    "pyyaml": "yaml",
+}
+# Modules that come with another package of the same environment.
+INCLUDED = {"llvmlite", "markupsafe"}
+
+
+def environment(stem):
+    content = yaml.safe_load((ROOT / f"envs/{stem}.yaml").read_text())
+    return dict(spec.split("=", 1) for spec in content["dependencies"])
+
+
+def imports(script):
+    found = set()
+    for path in (script, *map(pathlib.Path, library_files(script))):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                found.add(node.module.split(".")[0])
+    return found - set(sys.stdlib_module_names) - {"cpgtaxa"}
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_each_environment_holds_what_its_script_imports(script):
+    listed = environment(script.stem)
+    modules = {MODULES.get(name, name) for name in listed} - {"python"}
+    needed = imports(script) - INCLUDED
+    assert needed <= modules
+    # pandas reads Parquet by way of pyarrow, and neither works without numpy.
+    assert modules - needed <= {"pyarrow", "numpy"}
+
+
+def test_versions_agree_everywhere():
+    pins = dict(re.findall(r"^([\w-]+)==(\S+)$", (ROOT / "envs/requirements.txt").read_text(), re.M))
+    for script in SCRIPTS:
+        for name, version in environment(script.stem).items():
+            if name != "python":
+                package = {"pytorch": "torch", "matplotlib-base": "matplotlib"}.get(name, name)
+                assert pins[package] == version, (script.stem, name)
+
+
+def test_one_stem_names_rule_script_environment_log_and_benchmark():
+    rules = {}
+    for path in (ROOT / "workflow/rules").glob("*.smk"):
+        pieces = re.split(r"^\s*(?:rule|checkpoint) (\w+):", path.read_text(), flags=re.M)
+        rules |= dict(zip(pieces[1::2], pieces[2::2], strict=True))
+    assert set(rules) == {script.stem for script in SCRIPTS}
+    for name, text in rules.items():
+        assert f'"../../scripts/{name}.py"' in text
+        assert f'"../../envs/{name}.yaml"' in text
+        assert re.search(rf'log:\s+"results/logs/{name}[._]', text), name
+        assert re.search(rf'benchmark:\s+"results/benchmarks/{name}[._]', text), name
+
+
+def keys(properties, prefix=""):
+    for key, value in properties.items():
+        yield f"{prefix}{key}"
+        yield from keys(value.get("properties", {}), f"{prefix}{key}.")
+
+
+def test_config_shows_every_key_with_the_schema_default():
+    schema = yaml.safe_load(SCHEMA.read_text())
+    text = (ROOT / "config/config.yaml").read_text()
+    config = yaml.safe_load(text)
+    for key in keys(schema["properties"]):
+        if key.split(".")[0] == "simulate_cohort" or key.startswith("images.info."):
+            assert key.split(".")[-1] in text
+            continue
+        here = config
+        for part in key.split("."):
+            assert part in here, f"config.yaml does not show {key}"
+            here = here[part]
+    assert check_config(config, SCHEMA) == check_config({}, SCHEMA) | {}
+
+
+@pytest.mark.parametrize("path", [*(ROOT / "config").rglob("*.yaml")], ids=lambda path: path.stem)
+def test_every_config_that_ships_is_valid(path):
+    check_config(yaml.safe_load(path.read_text()), SCHEMA)
+
+
+def test_nothing_names_a_machine_or_copies_real_data():
+    tracked = [path for path in ROOT.rglob("*") if path.suffix in {".py", ".smk", ".yaml", ".md", ".toml", ".cff"}]
+    tracked = [path for path in tracked if not {".venv", ".snakemake", "results"} & set(path.relative_to(ROOT).parts)]
+    assert tracked
+    for path in tracked:
+        assert not re.search(r"(?<![\w.])/(?:root|home|work|opt|tmp)/[a-z]", path.read_text()), path
