@@ -66,9 +66,7 @@ def use_images(parts: dict, outputs: dict, out_images, root, size: int) -> None:
     together = pd.concat(listed.values(), ignore_index=True)
     shared = together["path"][together["path"].duplicated()].unique()
     if len(shared):
-        raise InputError(
-            f"images.info: {len(shared)} images are in more than one of the files, {shared[0]!r} first"
-        )
+        raise InputError(f"images.info: {len(shared)} images are in more than one of the files, {shared[0]!r} first")
     lacking = sorted(set(TAXA) - set(listed["training"]["label"]))
     if lacking:
         logging.warning("no training image of: %s; the network cannot learn these taxa", ", ".join(lacking))

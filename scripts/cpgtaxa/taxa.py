@@ -127,9 +127,10 @@ class Criteria:
 def rules(c: Criteria) -> dict[str, dict[str, np.ndarray]]:
     """For each taxon the criteria it asks for, as name → boolean array."""
     single = {"one band": c.one, "no outliers": c.no_outliers_but_strays}
+    strict = {"one band": c.one, "no outliers": c.no_outliers}
     loose = {"one band": c.one_or_cone, "few outliers": c.few_outliers}
     return {
-        "UniStable": single | {"no outliers": c.no_outliers, "narrow": c.narrow, "no trend": c.no_trend, "constant spread": c.constant},
+        "UniStable": strict | {"narrow": c.narrow, "no trend": c.no_trend, "constant spread": c.constant},
         "UniUnstable": single | {"wide": c.wide, "no trend": c.no_trend, "constant spread": c.constant},
         "LinAgeHomo": single | {"trend": c.trend, "straight": c.straight, "constant spread": c.constant},
         "LinAgeHet": loose | {"trend": c.trend, "straight": c.straight, "changing spread": c.changing},
