@@ -20,12 +20,13 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
-def run(folder, samples, seed, cores):
+def run(folder, samples, seed, rounds, cores):
     """One cohort's main job; returns its wall time in seconds (kept in a file, for finished runs)."""
     folder.mkdir(parents=True, exist_ok=True)
     config = yaml.safe_load((ROOT / "config/demo/config.yaml").read_text())
     config["seed"] = seed
     config["simulate_cohort"]["samples"] = samples
+    config["rounds"]["max"] = rounds
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     if not (folder / "seconds.txt").exists():
         started = time.monotonic()
@@ -65,22 +66,24 @@ def main():
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--samples", type=int, nargs="+", default=[300, 656, 1500])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--out", type=pathlib.Path, help="write the rows as CSV, and the labels by taxon beside them")
     arguments = parser.parse_args()
     rows, labels = [], []
-    for samples in arguments.samples:
-        for seed in arguments.seeds:
+    for seed in arguments.seeds:
+        for samples in arguments.samples:
             folder = arguments.work.resolve() / f"{samples}_{seed}"
-            seconds = run(folder, samples, seed, arguments.cores)
+            seconds = run(folder, samples, seed, arguments.rounds, arguments.cores)
             row, by_taxon = judge(folder)
             rows.append({"samples": samples, "seed": seed} | row | {"seconds": seconds})
             labels.append(by_taxon.assign(samples=samples, seed=seed))
             print(pd.DataFrame(rows).round(4).to_string(index=False), flush=True)
-    if arguments.out:
-        pd.DataFrame(rows).round(4).to_csv(arguments.out, index=False)
-        taxa = pd.concat(labels).reset_index().groupby(["samples", "taxon"], sort=False)[["precision", "recall"]].mean()
-        taxa.round(4).to_csv(arguments.out.with_name(arguments.out.stem + "_labels.csv"))
+            if arguments.out:
+                pd.DataFrame(rows).round(4).to_csv(arguments.out, index=False)
+                taxa = pd.concat(labels).reset_index()
+                taxa = taxa.groupby(["samples", "taxon"], sort=False)[["precision", "recall"]].mean()
+                taxa.round(4).to_csv(arguments.out.with_name(arguments.out.stem + "_labels.csv"))
 
 
 if __name__ == "__main__":
