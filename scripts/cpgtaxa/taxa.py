@@ -56,7 +56,7 @@ class Criteria:
         self.wide = spread >= t["unstable_sd"]
 
         # Outliers. Large cohorts have a stray sample now and then.
-        count = s["outlier_n"].to_numpy()
+        count = self.outlier_count = s["outlier_n"].to_numpy()
         self.no_outliers = count <= np.floor(t["stray_share"] * self.n)
         self.no_outliers_but_strays = count <= np.maximum(t["max_strays"], np.floor(t["stray_share"] * self.n))
         enough = count >= np.maximum(t["min_outliers"], t["min_outlier_share"] * self.n)
@@ -154,24 +154,25 @@ def define_taxa(statistics: pd.DataFrame, thresholds: dict) -> pd.DataFrame:
     statistics: one row per CpG with `cpg` and the columns of `statistics.compute`.
     Returns cpg, taxon, reason: for a label the criteria met; for Unclassified the nearest taxon and what it lacks.
     """
-    table = rules(Criteria(statistics, thresholds))
+    criteria = Criteria(statistics, thresholds)
+    table = rules(criteria)
     met = np.stack([np.logical_and.reduce(list(table[taxon].values())) for taxon in TAXA], axis=1)
     lacking = np.stack([np.sum([~answer for answer in table[taxon].values()], axis=0) for taxon in TAXA], axis=1)
     n_met = met.sum(axis=1)
-    best = np.where(n_met == 1, met.argmax(axis=1), lacking.argmin(axis=1))
+    # Nearest is the taxon that lacks least; one that the tests contradict is further away.
+    best = np.where(n_met == 1, met.argmax(axis=1), (lacking + 2 * _contradicted(criteria)).argmin(axis=1))
 
     taxon = np.where(n_met == 1, np.array(TAXA, dtype=object)[best], UNCLASSIFIED)
     reason = np.empty(len(statistics), dtype=object)
     for index, name in enumerate(TAXA):
         rows = np.flatnonzero(best == index)
-        criteria = table[name]
-        whole = "; ".join(criteria)
+        whole = "; ".join(table[name])
         for row in rows:
             if n_met[row] == 1:
                 reason[row] = whole
             else:
-                open_ = [criterion for criterion, answer in criteria.items() if not answer[row]]
-                reason[row] = f"nearest {name}, but not clear: {', '.join(open_)}"
+                unanswered = [criterion for criterion, answer in table[name].items() if not answer[row]]
+                reason[row] = f"nearest {name}, but not clear: {', '.join(unanswered)}"
     for row in np.flatnonzero(n_met > 1):
         reason[row] = f"fits several: {', '.join(name for name, yes in zip(TAXA, met[row], strict=True) if yes)}"
     return pd.DataFrame({"cpg": statistics["cpg"].to_numpy(), "taxon": taxon, "reason": reason})
@@ -179,8 +180,11 @@ def define_taxa(statistics: pd.DataFrame, thresholds: dict) -> pd.DataFrame:
 
 def ruled_out(statistics: pd.DataFrame, thresholds: dict, n_cpgs: int) -> np.ndarray:
     """Boolean (CpGs, 10): taxa that the tests contradict outright, so that no network may place the CpG there."""
-    c = Criteria(statistics, thresholds, n_cpgs)
-    out = np.zeros((len(statistics), len(TAXA)), dtype=bool)
+    return _contradicted(Criteria(statistics, thresholds, n_cpgs))
+
+
+def _contradicted(c: Criteria) -> np.ndarray:
+    out = np.zeros((len(c.n), len(TAXA)), dtype=bool)
     single = ("UniStable", "UniUnstable", "LinAgeHomo", "LinAgeHet", "NonAgeHet")
 
     def forbid(names, condition):
@@ -197,7 +201,7 @@ def ruled_out(statistics: pd.DataFrame, thresholds: dict, n_cpgs: int) -> np.nda
     forbid(("LinAgeHet", "NonAgeHet"), c.constant)
     forbid(("UniStable",), c.wide)
     forbid(("UniUnstable",), c.narrow)
-    forbid(("Outlier",), statistics["outlier_n"].to_numpy() < 2)
+    forbid(("Outlier",), c.outlier_count < 2)
     # The networks tell two bands from three; the tests, whether those bands have a trend.
     forbid(("BiNonAge",), c.two_trend | c.two_hint_of_trend)
     forbid(("TriNonAge",), c.three_trend | c.three_hint_of_trend)

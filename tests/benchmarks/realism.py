@@ -18,16 +18,15 @@ import scipy.stats
 from scipy.optimize import linear_sum_assignment
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.model_selection import cross_val_predict
 from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import cross_val_predict
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from cpgtaxa import simulate  # noqa: E402
 from cpgtaxa.render import planes, render  # noqa: E402
 from cpgtaxa.statistics import compute  # noqa: E402
-from cpgtaxa.training_images import plan, simulate_group  # noqa: E402
+from cpgtaxa.training_images import GROUP, plan, simulate_group  # noqa: E402
 
 DATA = ROOT.parent / "shared/data/methylation"
 COLUMNS = ["cohort", "measure", "value", "median_real", "median_simulated"]
@@ -37,10 +36,8 @@ COHORTS = ("gse40279", "gse42861")
 def pool(ages, seed, size):
     """Simulated values (size, n): eight in ten clean, the rest half-way, all for these ages."""
     members = plan(seed, round(size * 0.08), round(size * 0.2))
-    groups = [
-        simulate_group(seed, group, members[start : start + 64], ages, 0.0)[1]
-        for group, start in enumerate(range(0, len(members), 64))
-    ]
+    starts = range(0, len(members), GROUP)
+    groups = [simulate_group(seed, group, members[at : at + GROUP], ages, 0.0)[1] for group, at in enumerate(starts)]
     return np.concatenate(groups)
 
 

@@ -8,7 +8,6 @@ import sys
 import pytest
 import yaml
 from conftest import ROOT
-
 from cpgtaxa.config import check_config, library_files
 
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))

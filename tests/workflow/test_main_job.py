@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import TINY, merged, snakemake
-from PIL import Image
-
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from PIL import Image
 
 
 def test_taxonomy_has_the_promised_columns_and_every_cpg(tiny_run):

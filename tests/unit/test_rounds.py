@@ -1,0 +1,139 @@
+"""Splits, placing, and the final table."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from cpgtaxa import rounds
+from cpgtaxa.errors import InputError
+from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+
+SETTINGS = {
+    "source": "both",
+    "min_per_taxon": 20,
+    "fallback": False,
+    "max_per_taxon": 50,
+    "val_share": 0.2,
+    "test_share": 0.2,
+    "max_test_per_taxon": 10,
+    "max_added_per_taxon": 5,
+}
+
+
+def inputs(own=40, made=30):
+    labels = pd.DataFrame(
+        [(f"{taxon}_{index}", taxon) for taxon in TAXA for index in range(own)] + [("x", UNCLASSIFIED)],
+        columns=["cpg", "taxon"],
+    )
+    simulated = pd.DataFrame(
+        [(f"results/simulated/CpG_image/{taxon}{index}.png", taxon, "") for taxon in TAXA for index in range(made)]
+        + [("results/simulated/CpG_image/half.png", "BiAge", "TriAge")],
+        columns=["path", "label", "other"],
+    )
+    return labels, simulated
+
+
+def split(tmp_path, seed=1, own=40, **changes):
+    labels, simulated = inputs(own)
+    out = {part: tmp_path / f"{part}_{seed}.csv" for part in rounds.PARTS}
+    rounds.split_first_round(labels, simulated, "results/round_0", SETTINGS | changes, seed, out)
+    return {part: pd.read_csv(path, header=None, names=["path", "label"]) for part, path in out.items()}
+
+
+def origins(rows):
+    return rows["path"].str.contains("/simulated/").value_counts().to_dict()
+
+
+def test_both_sources_meet_and_never_overlap(tmp_path):
+    parts = split(tmp_path)
+    together = pd.concat(parts.values())
+    assert together["path"].is_unique
+    assert not together["path"].str.contains("half").any()
+    assert origins(parts["test"]) == {False: 80, True: 30}
+    assert origins(parts["training"]) == {False: 260, True: 220}
+    assert set(parts["training"]["label"]) == set(TAXA)
+
+
+def test_the_split_depends_on_the_seed_alone(tmp_path):
+    pd.testing.assert_frame_equal(split(tmp_path)["training"], split(tmp_path)["training"])
+    assert not split(tmp_path, 1)["training"].equals(split(tmp_path, 2)["training"])
+
+
+def test_simulated_source_keeps_own_cpgs_for_the_test(tmp_path):
+    parts = split(tmp_path, source="simulated")
+    assert origins(parts["training"]) == {True: 220}
+    assert origins(parts["test"]) == {False: 100, True: 30}
+
+
+def test_statistical_source_uses_no_simulation_unless_it_must(tmp_path):
+    assert origins(split(tmp_path, source="statistical")["training"]) == {False: 260}
+    with pytest.raises(InputError, match=r"UniStable 10.*training.source to both"):
+        split(tmp_path, own=10, source="statistical")
+    parts = split(tmp_path, own=10, source="statistical", fallback=True)
+    counts = pd.concat(parts.values())["label"].value_counts()
+    assert counts.tolist() == [20] * 10
+
+
+def test_later_rounds_add_what_was_placed(tmp_path):
+    split(tmp_path)
+    previous = {part: tmp_path / f"{part}_1.csv" for part in rounds.PARTS}
+    out = {part: tmp_path / f"{part}_r.csv" for part in rounds.PARTS}
+    placed = pd.DataFrame({"cpg": [f"new{index}" for index in range(20)], "taxon": ["BiAge"] * 20})
+    rounds.split_later_round(previous, placed, "results/round_1", SETTINGS, 1, out)
+    before, after = rounds.read_parts(previous), rounds.read_parts(out)
+    assert set(before["test"]["path"]) == set(after["test"]["path"])
+    added = set(after["training"]["path"]) | set(after["val"]["path"])
+    added -= set(before["training"]["path"]) | set(before["val"]["path"])
+    assert len(added) == SETTINGS["max_added_per_taxon"]
+    assert all(path.startswith("results/round_1/CpG_image/new") for path in added)
+
+
+def test_image_paths_are_plain_names_whatever_the_cpg_is_called():
+    assert rounds.image_path("a", "cg01") == "a/cg01.png"
+    odd = {rounds.image_path("a", name) for name in ("../x", "..\\x", "x y", "x_y", "$(rm)", "/etc/x")}
+    assert len(odd) == 6
+    assert all(path.startswith("a/") and "/" not in path[2:] and ".." not in path for path in odd)
+
+
+def predictions(values):
+    frame = pd.DataFrame(values, columns=list(PROBABILITY_COLUMNS))
+    frame.insert(0, "cpg", [f"c{index}" for index in range(len(values))])
+    return frame
+
+
+def test_only_the_certain_and_uncontradicted_are_placed(tmp_path):
+    p = np.full((4, 10), 0.0)
+    p[0, 2], p[0, 3] = 0.96, 0.04
+    p[1, 2], p[1, 3] = 0.6, 0.4
+    p[2, 5], p[2, 0] = 0.99, 0.01
+    p[3, 8], p[3, 9] = 0.95, 0.05
+    contradicted = np.zeros((4, 10), dtype=bool)
+    contradicted[2, 5] = True
+    out = tmp_path / "reassigned.parquet", tmp_path / "reassigned.json"
+    rounds.reassign(predictions(p), contradicted, confidence=0.95, round_number=1, out_cpgs=out[0], out_counts=out[1])
+    placed = pd.read_parquet(out[0])
+    assert placed["cpg"].tolist() == ["c0", "c3"]
+    assert placed["taxon"].tolist() == ["LinAgeHomo", "BiAge"]
+    assert placed["second_taxon"].tolist() == ["LinAgeHet", "BiNonAge"]
+    counts = json.loads(out[1].read_text())
+    assert (counts["candidates"], counts["placed"], counts["contradicted_by_statistics"]) == (4, 2, 1)
+
+
+def test_taxonomy_takes_each_number_from_where_it_belongs():
+    labels = pd.DataFrame({"cpg": ["c0", "c1", "c2"], "taxon": ["BiAge", UNCLASSIFIED, UNCLASSIFIED]})
+    first = np.zeros((3, 10))
+    first[:, 0], first[:, 1], first[0, 8] = 0.7, 0.3, 0.0
+    second = np.zeros((2, 10))
+    second[:, 4], second[:, 6] = 0.8, 0.2
+    later = predictions(second).assign(cpg=["c1", "c2"])
+    placed = pd.DataFrame({"cpg": ["c2"], "taxon": ["NonAgeHet"]})
+    nothing = placed.iloc[:0]
+    table = rounds.taxonomy(
+        labels,
+        [{"predictions": predictions(first), "reassigned": nothing}, {"predictions": later, "reassigned": placed}],
+    ).set_index("cpg")
+    assert table["taxon"].tolist() == ["BiAge", UNCLASSIFIED, "NonAgeHet"]
+    assert table["source"].tolist() == ["statistical", "none", "round_1"]
+    assert table["confidence"].tolist() == pytest.approx([0.0, 0.8, 0.8])
+    assert table["second_taxon"].tolist() == ["UniStable", "TriAge", "TriAge"]

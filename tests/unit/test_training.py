@@ -1,0 +1,176 @@
+"""The training loop: repeats, resumes, learns; and what its files refuse."""
+
+import json
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from cpgtaxa import training
+from cpgtaxa.calibration import expected_calibration_error, fit_temperature, softmax
+from cpgtaxa.errors import InputError
+from cpgtaxa.models import create_model
+from cpgtaxa.names import TAXA
+from cpgtaxa.recipes import RECIPES, recipe
+
+STATISTICS = {"mean": [0.5] * 3, "std": [0.3] * 3}
+
+
+def easy_images(n, seed=0):
+    """Ten classes that differ by where a bright bar stands."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 10, n)
+    planes = rng.integers(100, 255, (n, 2, 32, 32)).astype(np.uint8)
+    for row, label in enumerate(labels):
+        planes[row, :, :, 3 * label : 3 * label + 3] //= 4
+    return training.Images(planes, np.eye(10)[labels])
+
+
+def run(tmp_path, name="run", preset="fast", **changes):
+    settings = {
+        "model_name": "ResNet18",
+        "recipe": recipe(preset, "ResNet18", {"epochs": 4}),
+        "statistics": STATISTICS,
+        "seed": 1,
+        "device": "cpu",
+        "precision": "float32",
+        "work": tmp_path / name,
+        "log_path": tmp_path / f"{name}.csv",
+    } | changes
+    network = training.train(easy_images(200), easy_images(60, 1), **settings)
+    return network.state_dict()
+
+
+def same(one, two):
+    return all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_it_learns_and_repeats_with_the_seed_and_not_without(tmp_path):
+    first = run(tmp_path, "one")
+    assert pd.read_csv(tmp_path / "one.csv")["val_acc"].iloc[-1] > 0.9
+    assert same(first, run(tmp_path, "two"))
+    assert not same(first, run(tmp_path, "three", seed=2))
+
+
+@pytest.mark.parametrize("preset", ["fast", "published"])
+def test_a_killed_run_continues_to_the_same_network(tmp_path, monkeypatch, preset):
+    undisturbed = run(tmp_path, "whole", preset)
+
+    def die(self, trainer, module):
+        if trainer.current_epoch == 2:
+            raise KeyboardInterrupt
+        original(self, trainer, module)
+
+    original = training.TrainingLog.on_train_epoch_start
+    monkeypatch.setattr(training.TrainingLog, "on_train_epoch_start", die)
+    with pytest.raises((SystemExit, KeyboardInterrupt)):
+        run(tmp_path, "killed", preset)
+    assert not (tmp_path / "killed.csv").exists()
+    monkeypatch.setattr(training.TrainingLog, "on_train_epoch_start", original)
+    assert same(undisturbed, run(tmp_path, "killed", preset))
+    logs = [pd.read_csv(tmp_path / f"{name}.csv").drop(columns="epoch_duration_s") for name in ("whole", "killed")]
+    pd.testing.assert_frame_equal(*logs)
+
+
+def test_a_checkpoint_of_other_settings_is_not_resumed(tmp_path):
+    run(tmp_path, "shared", seed=1)
+    fresh = run(tmp_path, "alone", seed=2)
+    assert same(fresh, run(tmp_path, "shared", seed=2))
+
+
+def test_published_recipes_are_as_published():
+    first, later = RECIPES["published"]["ResNet18"], RECIPES["published"]["MixResNet18"]
+    assert (first["optimiser"], first["lr"], first["batch"], first["epochs"]) == ("adam", 0.01, 64, 40)
+    assert (first["schedule"], first["monitor"]) == ("plateau", "val_acc")
+    assert (later["optimiser"], later["lr"], later["momentum"], later["weight_decay"]) == ("sgd", 0.01, 0.9, 1e-4)
+    assert (later["batch"], later["epochs"], later["patience"], later["min_delta"]) == (128, 500, 30, 1e-4)
+
+
+def test_models_are_torchvisions_resnet18_with_ten_outputs():
+    network = create_model("MixResNet18")
+    assert sum(parameter.numel() for parameter in network.parameters()) == 11_181_642
+    assert network(torch.zeros(2, 3, 64, 64)).shape == (2, 10)
+    with pytest.raises(ValueError, match="known: ResNet18, MixResNet18"):
+        create_model("ResNet19")
+
+
+def test_half_way_targets_are_shared():
+    targets = training.targets_of(["UniStable", "BiAge"], ["", "TriAge"])
+    assert targets[0].tolist() == [1.0] + [0.0] * 9
+    assert targets[1, TAXA.index("BiAge")] == targets[1, TAXA.index("TriAge")] == 0.5
+
+
+def test_no_gpu_is_said_loudly():
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    assert training.choose_device("auto") == "cpu"
+    with pytest.raises(InputError, match="torch sees no GPU"):
+        training.choose_device("gpu")
+
+
+def test_temperature_undoes_overconfidence():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (4000, 10))
+    labels = np.array([rng.choice(10, p=p) for p in softmax(logits)])
+    temperature = fit_temperature(3 * logits, np.eye(10)[labels])
+    assert temperature == pytest.approx(3, rel=0.08)
+    assert expected_calibration_error(softmax(3 * logits), labels) > 0.1
+    assert expected_calibration_error(softmax(3 * logits, temperature), labels) < 0.03
+
+
+class Evil:
+    def __reduce__(self):
+        return (open, ("harm.txt", "w"))
+
+
+def save(path, content):
+    torch.save(content, path)
+    return path
+
+
+def test_weights_that_do_not_fit_are_refused_with_the_reason(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    good = create_model("ResNet18").state_dict()
+    other = {key: value for key, value in good.items() if not key.startswith("fc")}
+    cases = {
+        "five.pt": (good | {"fc.weight": torch.zeros(5, 512), "fc.bias": torch.zeros(5)}, "made for 5 classes"),
+        "lacking.pt": (other, "lacks 2 tensors"),
+        "shape.pt": (good | {"conv1.weight": torch.zeros(64, 1, 7, 7)}, "another shape"),
+        "list.pt": ([1, 2], "no state dict"),
+    }
+    for name, (content, message) in cases.items():
+        with pytest.raises(InputError, match=message):
+            training.load_weights(save(tmp_path / name, content), "ResNet18")
+    with open(tmp_path / "evil.pt", "wb") as handle:
+        pickle.dump({"fc.weight": Evil()}, handle)
+    with pytest.raises(InputError, match="refused"):
+        training.load_weights(tmp_path / "evil.pt", "ResNet18")
+    assert not (tmp_path / "harm.txt").exists()
+    with pytest.raises(InputError, match="no such file"):
+        training.load_weights(tmp_path / "none.pt", "ResNet18")
+    parallel = {f"module.{key}": value for key, value in good.items()}
+    training.load_weights(save(tmp_path / "parallel.pt", parallel), "ResNet18")
+
+
+@pytest.mark.parametrize("content", ["[]", "{", '{"mean": [1, 2, 3]}', '{"mean": [0,0,0], "std": [1,0,1]}'])
+def test_wrong_statistics_are_refused(tmp_path, content):
+    path = tmp_path / "stats.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match="normalisation statistics"):
+        training.load_statistics(path)
+
+
+def test_saved_model_predicts_as_before(tmp_path):
+    network = create_model("ResNet18").eval()
+    paths = {key: tmp_path / f"m_{key}" for key in ("weights", "stats", "card")}
+    training.save_model(
+        network, paths, model_name="ResNet18", statistics=STATISTICS, size=32, temperature=1.5, recipe={}, seed=1
+    )
+    card = json.loads(paths["card"].read_text())
+    assert (card["model"], card["image_size"], card["temperature"]) == ("ResNet18", 32, 1.5)
+    planes = easy_images(10).planes.numpy()
+    before = training.Predictor(network, STATISTICS, 32, device="cpu", precision="float32").logits(planes)
+    loaded = training.load_predictor(**paths, model_name="ResNet18", device="cpu", precision="float32")
+    assert (loaded.size, loaded.temperature) == (32, 1.5)
+    np.testing.assert_array_equal(loaded.logits(planes), before)
