@@ -250,9 +250,14 @@ class Plan:
         files = {key: pathlib.Path(predict[key] or "") for key in ("images", "weights", "stats")}
         return {key: sha256(path) for key, path in files.items() if path.is_file()}
 
-    def targets(self) -> list[str]:
-        """What `snakemake` makes by default."""
-        return ["results/taxonomy.parquet", "results/taxonomy.csv.gz", "results/report.html"]
+    def targets(self, checkpoints) -> list[str]:
+        """What `snakemake` makes by default: taxonomy, report, and the published files of every round."""
+        found = ["results/taxonomy.parquet", "results/taxonomy.csv.gz", "results/report.html"]
+        for number in self.rounds(checkpoints):
+            found += [*self.network_input(number).values(), *parts(number).values(), model_file(number, "log")]
+            found += [round_file(number, name) for name in ("metrics.json", "reassigned.parquet")]
+            found.append(round_file(number, f"{model_of(number)}_predictions.csv"))
+        return found
 
     def optional(self, section: str, key: str) -> dict[str, str]:
         """A file from the config as a named input, if it is set."""

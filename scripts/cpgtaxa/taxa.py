@@ -148,6 +148,21 @@ def rules(c: Criteria) -> dict[str, dict[str, np.ndarray]]:
     }
 
 
+def _lacking(answers: dict, c: Criteria) -> np.ndarray:
+    """How far each CpG is from a taxon: one for each criterion left open, two where the opposite is clear."""
+    opposite = {
+        "no trend": c.trend,
+        "trend": c.no_trend,
+        "constant spread": c.changing,
+        "changing spread": c.constant,
+        "narrow": c.wide,
+        "wide": c.narrow,
+        "two bands": True,
+        "three bands": True,
+    }
+    return np.sum([np.where(yes, 0, 1 + (opposite.get(name, False) * ~yes)) for name, yes in answers.items()], axis=0)
+
+
 def define_taxa(statistics: pd.DataFrame, thresholds: dict) -> pd.DataFrame:
     """Label each CpG with a taxon or Unclassified.
 
@@ -157,10 +172,9 @@ def define_taxa(statistics: pd.DataFrame, thresholds: dict) -> pd.DataFrame:
     criteria = Criteria(statistics, thresholds)
     table = rules(criteria)
     met = np.stack([np.logical_and.reduce(list(table[taxon].values())) for taxon in TAXA], axis=1)
-    lacking = np.stack([np.sum([~answer for answer in table[taxon].values()], axis=0) for taxon in TAXA], axis=1)
+    lacking = np.stack([_lacking(table[taxon], criteria) for taxon in TAXA], axis=1)
     n_met = met.sum(axis=1)
-    # Nearest is the taxon that lacks least; one that the tests contradict is further away.
-    best = np.where(n_met == 1, met.argmax(axis=1), (lacking + 2 * _contradicted(criteria)).argmin(axis=1))
+    best = np.where(n_met == 1, met.argmax(axis=1), lacking.argmin(axis=1))
 
     taxon = np.where(n_met == 1, np.array(TAXA, dtype=object)[best], UNCLASSIFIED)
     reason = np.empty(len(statistics), dtype=object)
@@ -180,10 +194,7 @@ def define_taxa(statistics: pd.DataFrame, thresholds: dict) -> pd.DataFrame:
 
 def ruled_out(statistics: pd.DataFrame, thresholds: dict, n_cpgs: int) -> np.ndarray:
     """Boolean (CpGs, 10): taxa that the tests contradict outright, so that no network may place the CpG there."""
-    return _contradicted(Criteria(statistics, thresholds, n_cpgs))
-
-
-def _contradicted(c: Criteria) -> np.ndarray:
+    c = Criteria(statistics, thresholds, n_cpgs)
     out = np.zeros((len(c.n), len(TAXA)), dtype=bool)
     single = ("UniStable", "UniUnstable", "LinAgeHomo", "LinAgeHet", "NonAgeHet")
 
