@@ -49,7 +49,7 @@ class Criteria:
         self.constant = (het_p > absent) & (log_ratio < np.log(t["min_sd_ratio"]))
         self.constant |= log_ratio <= np.log(t["tiny_sd_ratio"])
 
-        self.hint_of_change = (het_p < hint) & (log_ratio > np.log(t["tiny_sd_ratio"]))
+        self.hint_of_change = (het_p < hint) & (log_ratio > 0.4 * np.log(t["min_sd_ratio"]))
 
         # Width of the band.
         self.narrow = spread <= t["stable_sd"]
