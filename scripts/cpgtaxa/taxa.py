@@ -30,8 +30,11 @@ class Criteria:
         spread = s["core_sd"].clip(lower=1e-6).to_numpy()
         clear = (effect >= t["min_effect"]) & (effect >= t["min_effect_to_spread"] * spread)
         self.trend = clear & (s["core_slope_p"] < level).to_numpy()
-        tiny = (effect <= t["tiny_effect"]) & (effect <= t["tiny_effect_to_spread"] * spread)
-        self.no_trend = tiny | ((s["core_slope_p"] > absent).to_numpy() & (effect < t["min_effect_to_spread"] * spread))
+        # In a very narrow band a tiny trend is many times the spread, and still nothing anyone could see.
+        self.narrow = spread <= t["stable_sd"]
+        tiny = (effect <= t["tiny_effect"]) & ((effect <= t["tiny_effect_to_spread"] * spread) | self.narrow)
+        weak = (s["core_slope_p"] > absent).to_numpy() & (effect < t["min_effect_to_spread"] * spread)
+        self.no_trend = tiny | weak
         curved = (s["core_curve_p"] < t["curve_p"]) & (s["core_curve_effect"].abs() > t["curve_share"] * effect)
         bent = (s["core_curve_p"] < t["curve_p"]) & (s["core_curve_effect"].abs() > t["tiny_effect_to_spread"] * spread)
         self.straight = ~curved.to_numpy()
@@ -52,7 +55,6 @@ class Criteria:
         self.hint_of_change = (het_p < hint) & (log_ratio > 0.4 * np.log(t["min_sd_ratio"]))
 
         # Width of the band.
-        self.narrow = spread <= t["stable_sd"]
         self.wide = spread >= t["unstable_sd"]
 
         # Outliers. Large cohorts have a stray sample now and then.

@@ -91,7 +91,7 @@ def test_changing_spread_turns_homo_into_het():
     statistics = clear_case()
     statistics["core_het_p"], statistics["core_sd_ratio"] = 1e-20, 3.0
     assert define_taxa(statistics, THRESHOLDS)["taxon"].item() == "LinAgeHet"
-    statistics["core_het_p"], statistics["core_sd_ratio"] = 1e-3, 1.4
+    statistics["core_het_p"], statistics["core_sd_ratio"] = 1e-3, 1.6
     assert define_taxa(statistics, THRESHOLDS)["taxon"].item() == UNCLASSIFIED
 
 
