@@ -9,6 +9,9 @@ import sys
 import pytest
 import yaml
 
+# Threads that wait without spinning, as the workflow's jobs do: tests share their cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 
