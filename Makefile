@@ -9,7 +9,7 @@ BIN := .venv/bin
 help:
 	@echo "make demo       set up, then run the whole workflow on a simulated cohort (minutes on two cores)"
 	@echo "make test       set up, then run the tests"
-	@echo "make test-slow  the slower proof: full-size measurements"
+	@echo "make test-slow  the measurements behind the README: labels, realism, whole runs on nine cohorts (an hour)"
 	@echo "make lint       ruff, snakefmt, snakemake --lint"
 	@echo "make clean      remove results and the environment"
 
@@ -24,10 +24,12 @@ demo: .venv/.ready
 	@$(BIN)/snakemake --cores $(CORES) --configfile config/demo/config.yaml
 
 test: .venv/.ready lint
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest
 
 test-slow: .venv/.ready
-	@$(BIN)/python -m pytest -m slow
+	$(BIN)/python tests/benchmarks/label_quality.py
+	$(BIN)/python tests/benchmarks/realism.py
+	$(BIN)/python tests/benchmarks/taxonomy_quality.py --work results/quality --cores $(CORES)
 
 lint: .venv/.ready
 	@$(BIN)/ruff check .
