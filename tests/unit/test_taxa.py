@@ -51,7 +51,13 @@ def test_the_veto_spares_the_truth_and_hits_the_opposite(judged):
     own = np.array([INDEX.get(taxon, -1) for taxon in truth])
     rows = np.flatnonzero(own >= 0)
     assert out[rows, own[rows]].mean() < 0.02
-    opposite = {"UniStable": "LinAgeHet", "LinAgeHomo": "UniUnstable", "TriNonAge": "UniStable", "BiAge": "BiNonAge"}
+    opposite = {
+        "UniStable": "LinAgeHet",
+        "UniUnstable": "LinAgeHomo",
+        "LinAgeHomo": "UniUnstable",
+        "TriNonAge": "UniStable",
+        "BiAge": "BiNonAge",
+    }
     for taxon, other in opposite.items():
         assert out[truth == taxon, INDEX[other]].mean() > 0.8, taxon
 
