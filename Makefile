@@ -4,12 +4,13 @@ PYTHON ?= python3
 CORES ?= $(shell nproc)
 BIN := .venv/bin
 
-.PHONY: help demo test test-slow lint format clean
+.PHONY: help demo test test-slow reference lint format clean
 
 help:
 	@echo "make demo       set up, then run the whole workflow on a simulated cohort (minutes on two cores)"
 	@echo "make test       set up, then run the tests"
 	@echo "make test-slow  the measurements behind the README: labels, realism, whole runs on nine cohorts (an hour)"
+	@echo "make reference  train the shipped network anew (half an hour on two cores)"
 	@echo "make lint       ruff, snakefmt, snakemake --lint"
 	@echo "make clean      remove results and the environment"
 
@@ -27,9 +28,15 @@ test: .venv/.ready lint
 	@$(BIN)/python -m pytest
 
 test-slow: .venv/.ready
+	$(BIN)/python -m pytest -m slow
 	$(BIN)/python tests/benchmarks/label_quality.py
 	$(BIN)/python tests/benchmarks/realism.py
 	$(BIN)/python tests/benchmarks/taxonomy_quality.py --work results/quality --cores $(CORES)
+
+reference: .venv/.ready
+	@mkdir -p results/reference_run
+	@$(BIN)/snakemake reference --cores $(CORES) --directory results/reference_run --configfile config/reference.yaml
+	@cp results/reference_run/results/reference/* resources/reference/
 
 lint: .venv/.ready
 	@$(BIN)/ruff check .

@@ -3,12 +3,6 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    import logging
+    from cpgtaxa.taxa import label_cohort
 
-    import pandas as pd
-    from cpgtaxa.files import write_parquet
-    from cpgtaxa.taxa import define_taxa
-
-    labels = define_taxa(pd.read_parquet(snakemake.input.statistics), snakemake.params.thresholds)
-    logging.info("statistical labels: %s", labels["taxon"].value_counts().to_dict())
-    write_parquet(snakemake.output[0], labels)
+    label_cohort(snakemake.input.statistics, snakemake.params.thresholds, snakemake.output[0])

@@ -3,11 +3,11 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    import pandas as pd
+    from cpgtaxa.files import read_parquet
     from cpgtaxa.rounds import PARTS, split_later_round
 
     folder = f"results/round_{snakemake.wildcards.round}"
     previous = {part: snakemake.input[part] for part in PARTS}
-    reassigned = pd.read_parquet(snakemake.input.reassigned)
+    reassigned = read_parquet(snakemake.input.reassigned)
     outputs = dict(snakemake.output.items())
     split_later_round(previous, reassigned, folder, snakemake.params.settings, snakemake.params.seed, outputs)

@@ -3,11 +3,11 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    import pandas as pd
+    from cpgtaxa.files import read_parquet
     from cpgtaxa.rounds import split_first_round
 
-    labels = pd.read_parquet(snakemake.input.labels)
+    labels = read_parquet(snakemake.input.labels)
     simulated = snakemake.input.get("simulated_info")
-    simulated = pd.read_parquet(simulated, columns=["path", "label", "other"]) if simulated else None
+    simulated = read_parquet(simulated, columns=["path", "label", "other"]) if simulated else None
     outputs = dict(snakemake.output.items())
     split_first_round(labels, simulated, "results/round_0", snakemake.params.settings, snakemake.params.seed, outputs)

@@ -2,15 +2,18 @@
 
 import logging
 import pathlib
+import shutil
 import time
 
 import numpy as np
 import pandas as pd
+import torch
 
+from cpgtaxa import render_torch
 from cpgtaxa.calibration import softmax
 from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.errors import InputError
-from cpgtaxa.files import atomic, write_parquet
+from cpgtaxa.files import atomic, read_parquet, write_parquet
 from cpgtaxa.image_sets import Packs, read_images
 from cpgtaxa.images import normalisation, read_image_csv
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
@@ -30,7 +33,8 @@ from cpgtaxa.training import (
     train,
 )
 
-BLOCK = 256
+BLOCK = {"cpu": 256, "cuda": 4096}
+"""CpGs drawn and classified at a time."""
 
 
 def train_round(
@@ -39,9 +43,10 @@ def train_round(
     """Train a round's network and write weights, normalisation statistics, card and log.
 
     parts: the round's CSVs. packs: packed images of this and earlier rounds. simulated_*: simulated images and their
-    table (None without). previous: weights of the round before, for recipes that continue from them.
+    table (None without). previous: weights of the round before, or the shipped ones, for recipes that continue from
+    them.
     """
-    chosen = recipe(settings["recipe"], model_name, settings["overrides"])
+    chosen = recipe(settings["recipe"], model_name, settings["overrides"], settings["tuned"])
     images = Packs(packs + ([simulated_images] if simulated_images else []))
     listed = read_parts(parts)
     sets = {}
@@ -57,6 +62,7 @@ def train_round(
     initial = None
     if previous and chosen["warm_start"]:
         initial = load_weights(previous, model_name).state_dict()
+        logging.info("starting from the weights %s", previous)
     train_set, val_set = Images(*sets["training"]), Images(*sets["val"])
     network = train(
         train_set,
@@ -88,7 +94,7 @@ def train_round(
 
 def _half_way_parts(simulated_info) -> dict:
     """Simulated half-way sites, four fifths for training, the rest for validation."""
-    info = pd.read_parquet(simulated_info, columns=["path", "label", "other"])
+    info = read_parquet(simulated_info, columns=["path", "label", "other"])
     info = info[info["other"] != ""].reset_index(drop=True)
     held = np.arange(len(info)) % 5 == 4
     return {"training": info[~held], "val": info[held]}
@@ -121,6 +127,16 @@ def use_weights(weights, stats, out, size: int) -> None:
     )
     with atomic(out["log"]) as temporary:
         pd.DataFrame(columns=list(LOG_COLUMNS)).to_csv(temporary, index=False)
+
+
+def pack_reference(network: dict, out: dict) -> None:
+    """Copy a network's files to ship them; weights of two and more dimensions in half precision, half as large."""
+    state = load_weights(network["weights"], MODELS[0]).state_dict()
+    with atomic(out["weights"]) as temporary:
+        torch.save({key: value.half() if value.ndim > 1 else value for key, value in state.items()}, temporary)
+    for kind in ("stats", "card", "metrics"):
+        with atomic(out[kind]) as temporary:
+            shutil.copyfile(network[kind], temporary)
 
 
 def card_beside(weights) -> pathlib.Path:
@@ -194,10 +210,20 @@ def predict_images(settings: dict, out) -> None:
         table.to_csv(temporary, index=False, float_format="%.6g")
 
 
+def draw(beta, ages, predictor):
+    """Planes of CpGs for a predictor's network, drawn where it runs: beta (k, n) float32, ages (n,) years."""
+    if predictor.device == "cpu":
+        return planes(render(beta, ages), predictor.size)
+    there = torch.from_numpy(beta).to(predictor.device, non_blocking=True)
+    return render_torch.planes(render_torch.render(there, ages), predictor.size)
+
+
 def predict_shard(
-    network, beta, samples, labels, placed, out, *, round_number, shard, shards, device, precision
+    network, beta, samples, labels, placed, out, *, round_number, shard, shards, predict_labelled, device, precision
 ) -> None:
-    """Calibrated probabilities (cpg, p_<taxon>) of a shard's CpGs that are not placed; round 0 predicts all.
+    """Calibrated probabilities (cpg, p_<taxon>) of a shard's CpGs that are not placed.
+
+    With `predict_labelled` round 0 predicts those placed by the rules too.
 
     Images are drawn on the fly, a block at a time, and never written.
     """
@@ -207,17 +233,19 @@ def predict_shard(
     ages = read_samples(samples)["age"].to_numpy()
     start, stop = shard_bounds(shard, shards, cohort.n_cpgs)
     wanted = np.arange(start, stop)
-    if round_number > 0:
-        taxa = pd.read_parquet(labels, columns=["taxon"])["taxon"].to_numpy()[start:stop]
+    names = cohort.names(start, stop)
+    if round_number > 0 or not predict_labelled:
+        taxa = read_parquet(labels, columns=["taxon"])["taxon"].to_numpy()[start:stop]
         left = taxa == UNCLASSIFIED
-        done = {cpg for path in placed for cpg in pd.read_parquet(path, columns=["cpg"])["cpg"]}
-        left &= np.array([cpg not in done for cpg in cohort.cpgs[start:stop]], dtype=bool)
+        done = {cpg for path in placed for cpg in read_parquet(path, columns=["cpg"])["cpg"]}
+        left &= np.array([cpg not in done for cpg in names], dtype=bool)
         wanted = wanted[left]
     probabilities = np.empty((len(wanted), len(TAXA)), dtype=np.float32)
     begun = told = time.monotonic()
-    for first in range(0, len(wanted), BLOCK):
-        rows = wanted[first : first + BLOCK]
-        images = planes(render(cohort.take(rows), ages), predictor.size)
+    block = BLOCK[predictor.device]
+    for first in range(0, len(wanted), block):
+        rows = wanted[first : first + block]
+        images = draw(cohort.take(rows), ages, predictor)
         probabilities[first : first + len(rows)] = softmax(predictor.logits(images), predictor.temperature)
         if time.monotonic() - told > 10:
             told = time.monotonic()
@@ -225,6 +253,6 @@ def predict_shard(
             minutes = (told - begun) * (1 / share - 1) / 60
             logging.info("%d of %d CpGs, about %.1f min left", first + len(rows), len(wanted), minutes)
     table = pd.DataFrame(probabilities, columns=list(PROBABILITY_COLUMNS))
-    table.insert(0, "cpg", cohort.cpgs[wanted])
+    table.insert(0, "cpg", names[wanted - start])
     write_parquet(out, table)
     logging.info("%d CpGs classified in %.0f s", len(wanted), time.monotonic() - begun)

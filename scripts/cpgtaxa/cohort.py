@@ -1,8 +1,8 @@
 """A cohort on disk: one beta value per CpG and sample, CpG-major, memory-mapped and read without copying.
 
 `beta.arrow` is an Arrow IPC file with the columns `cpg` (string) and `beta` (fixed-size list of float32, one value per
-sample, missing = NaN) in record batches of a few MB; the schema's metadata holds `sample_ids` as a JSON list. Arrow's
-own R, Python and Julia libraries read it too.
+sample, missing = NaN) in record batches of a few MB, each with the CRC-32 of its values in its metadata; the schema's
+metadata holds `sample_ids` as a JSON list. Arrow's own R, Python and Julia libraries read it too.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import functools
 import json
 import pathlib
 import sys
+import zlib
 
 import numpy as np
 import pandas as pd
@@ -63,9 +64,10 @@ class CohortWriter:
             start = stop
 
     def _flush(self) -> None:
-        flat = pa.array(self._buffer[: len(self._cpgs)].reshape(-1))  # NaN stays NaN: no null bitmap to look at
-        beta = pa.FixedSizeListArray.from_arrays(flat, type=self._schema.field("beta").type)
-        self._file.write_batch(pa.record_batch([pa.array(self._cpgs, pa.string()), beta], schema=self._schema))
+        values = self._buffer[: len(self._cpgs)].reshape(-1)  # NaN stays NaN: no null bitmap to look at
+        beta = pa.FixedSizeListArray.from_arrays(pa.array(values), type=self._schema.field("beta").type)
+        batch = pa.record_batch([pa.array(self._cpgs, pa.string()), beta], schema=self._schema)
+        self._file.write_batch(batch, custom_metadata={"crc32": str(zlib.crc32(values))})
         self._cpgs.clear()
 
     def __exit__(self, *failure):
@@ -81,7 +83,8 @@ class CohortWriter:
 class Cohort:
     """A cohort file, memory-mapped: opening it reads the footer only; CpG names are read when first asked for.
 
-    A file that is missing, truncated, not Arrow or not a cohort raises an InputError that names it.
+    A file that is missing, truncated, not Arrow or not a cohort raises an InputError that names it; so does reading
+    values that are not those written, by the checksum of their record batch.
     """
 
     def __init__(self, path):
@@ -90,12 +93,20 @@ class Cohort:
             raise InputError(f"{self.path} is not there (or not a file): run the cohort step first")
         try:
             self._file = pa.ipc.open_file(pa.memory_map(str(self.path)))
-            self._batches = [self._file.get_batch(number) for number in range(self._file.num_record_batches)]
+            batches = [
+                self._file.get_batch_with_custom_metadata(number) for number in range(self._file.num_record_batches)
+            ]
         except (pa.ArrowException, OSError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(
                 f"{self.path} is truncated or not an Arrow file ({reason}): delete it and run the cohort step again"
             ) from error
+        self._batches = [batch for batch, _ in batches]
+        self._unverified = {
+            number: int(metadata[b"crc32"])
+            for number, (_, metadata) in enumerate(batches)
+            if metadata and b"crc32" in metadata
+        }
         schema = self._file.schema
         beta = schema.field("beta").type if "beta" in schema.names and "cpg" in schema.names else None
         if not (
@@ -121,8 +132,18 @@ class Cohort:
     @functools.cached_property
     def cpgs(self) -> np.ndarray:
         """CpG names, (n_cpgs,) array of str objects."""
-        names = [batch.column("cpg").to_numpy(zero_copy_only=False) for batch in self._batches]
-        return np.concatenate(names) if names else np.empty(0, dtype=object)
+        return self.names(0, self.n_cpgs)
+
+    def names(self, start: int, stop: int) -> np.ndarray:
+        """Names of CpGs start..stop-1, array of str objects; only theirs are held."""
+        found = [
+            batch.column("cpg")
+            .slice(max(start - first, 0), min(stop, first + batch.num_rows) - max(start, first))
+            .to_numpy(zero_copy_only=False)
+            for first, batch in zip(self._starts, self._batches, strict=False)
+            if first < stop and first + batch.num_rows > start
+        ]
+        return np.concatenate(found) if found else np.empty(0, dtype=object)
 
     @functools.cached_property
     def _index(self) -> pd.Index:
@@ -130,7 +151,16 @@ class Cohort:
 
     def _batch(self, number: int) -> np.ndarray:
         values = self._batches[number].column("beta").values
-        return values.to_numpy(zero_copy_only=values.null_count == 0).reshape(-1, self.n_samples)
+        values = values.to_numpy(zero_copy_only=values.null_count == 0)
+        if number in self._unverified:
+            if zlib.crc32(values) != self._unverified[number]:
+                first, last = self._starts[number : number + 2]
+                raise InputError(
+                    f"{self.path} is damaged: the values of CpGs {first:,} to {last - 1:,} are not those that were "
+                    "written (their checksum differs). Check the disk, delete the file and run the cohort step again"
+                )
+            del self._unverified[number]
+        return values.reshape(-1, self.n_samples)
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Values of CpGs start..stop-1, (k, n_samples) float32, NaN = missing; `stop` beyond the end is the end.

@@ -5,6 +5,9 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
+
+from cpgtaxa.errors import InputError
 
 
 @contextlib.contextmanager
@@ -26,6 +29,23 @@ def atomic(path):
         raise
 
 
+def need_space(path, n_bytes: float, what: str) -> None:
+    """Raise InputError if the disk that `path` is to be written to has less than `n_bytes` free."""
+    folder = pathlib.Path(path).resolve().parent
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if free < n_bytes:
+        raise InputError(
+            f"the disk of {folder} is too small: {what} about {_size(n_bytes)}, and {_size(free)} are free. Free some "
+            "space, or choose a folder on another disk with `snakemake --directory`"
+        )
+
+
+def _size(n_bytes: float) -> str:
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:.1f} MB"
+
+
 def write_json(path, content) -> None:
     """Write `content` as indented JSON, atomically."""
     with atomic(path) as temporary:
@@ -33,9 +53,41 @@ def write_json(path, content) -> None:
 
 
 def write_parquet(path, frame) -> None:
-    """Write a pandas data frame as Parquet without its index, atomically."""
+    """Write a pandas data frame as Parquet without its index, with a checksum on every page, atomically."""
     with atomic(path) as temporary:
-        frame.to_parquet(temporary, index=False)
+        frame.to_parquet(temporary, index=False, write_page_checksum=True)
+
+
+def read_parquet(path, columns=None):
+    """A data frame from a Parquet file of this workflow; its pages' checksums are verified.
+
+    Raises InputError naming a file that is missing, cut short or no longer what was written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path, columns=columns, page_checksum_verification=True).to_pandas()
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(path, error) from error
+
+
+def parquet_blocks(path, rows: int = 1 << 15, columns=None):
+    """The rows of a Parquet file of this workflow, in order, as data frames of at most `rows`; see `read_parquet`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            for batch in file.iter_batches(rows, columns=columns):
+                yield batch.to_pandas()
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path, error) -> InputError:
+    reason = str(error).splitlines()[0]
+    return InputError(f"{path} is damaged ({reason}): delete it and start again; the step that made it is redone")
 
 
 def sha256(path) -> str:
@@ -45,9 +97,17 @@ def sha256(path) -> str:
 
 
 def concatenate_parquet(paths, out) -> None:
-    """Write the rows of several Parquet files of one schema, in the order given, as one file, atomically."""
+    """Write the rows of several Parquet files of one schema, in the order given, as one file, atomically.
+
+    Memory holds one of them at a time. Raises InputError naming a damaged one.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with atomic(out) as temporary, pq.ParquetWriter(temporary, pq.read_schema(paths[0])) as writer:
+    schema = pq.read_schema(paths[0])
+    with atomic(out) as temporary, pq.ParquetWriter(temporary, schema, write_page_checksum=True) as writer:
         for path in paths:
-            writer.write_table(pq.read_table(path))
+            try:
+                writer.write_table(pq.read_table(path, page_checksum_verification=True))
+            except (pa.ArrowException, OSError) as error:
+                raise _damaged(path, error) from error

@@ -39,6 +39,7 @@ def pack(path, names, labels, origins, plane_batches, size: int) -> None:
     planes_type = pa.list_(pa.uint8(), 2 * size * size)
     strings = [(column, pa.string()) for column in ("name", "label", "origin")]
     schema = pa.schema([*strings, ("planes", planes_type)], metadata={"size": json.dumps(size)})
+    files.need_space(path, 1.01 * 2 * size * size * len(names), f"{len(names):,} images take")
     start = 0
     with files.atomic(path) as temporary, pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, schema) as out:
         for planes in plane_batches:

@@ -37,6 +37,11 @@ FEWEST_SAMPLES = 10
 OLDEST = 125.0
 EXAMPLES = 5
 
+PACKED = {"gzip": 2.2, "bz2": 2.5, "zstd": 2.2}
+"""Bytes of text in a byte of compressed betas: their digits are nearly random."""
+PER_CPG = 2000
+"""Bytes on disk for each CpG beside its values: statistics, predictions, taxonomy."""
+
 CODECS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
 FOREIGN = {
     b"PK\x03\x04": "a zip archive or an Excel workbook: save it as CSV (or unpack it)",
@@ -124,6 +129,7 @@ class _TextMatrix:
         header, first_row, self._skip = self._head()
         self.separator = _separator(header)
         names = _fields(header, self.separator)
+        self._row_bytes = len(first_row) + 1
         self.n_fields = len(names)
         if len(_fields(first_row, self.separator)) == len(names) + 1:
             self.n_fields += 1  # R's write.table: row names without a heading
@@ -229,6 +235,10 @@ class _TextMatrix:
         """How much of the file has been read, 0..1."""
         return self._raw.tell() / max(self.path.stat().st_size, 1)
 
+    def n_rows(self) -> float:
+        """About how many CpGs there are, from the sizes of the file and of a row."""
+        return self.path.stat().st_size * PACKED.get(self.codec, 1.0) / self._row_bytes
+
 
 class _ArrowMatrix:
     """A Parquet or Feather file: CpGs in rows.
@@ -303,6 +313,10 @@ class _ArrowMatrix:
     def share(self) -> float:
         """How much of the file has been read, 0..1."""
         return self._done
+
+    def n_rows(self) -> float:
+        """How many CpGs there are; of Feather about how many, from the size of the file."""
+        return self._n_rows or self.path.stat().st_size / (4 * len(self.samples))
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -894,6 +908,8 @@ def ingest(
 
     if not readable:
         raise InputError(problems)
+    size = matrix.n_rows() * (4 * len(wanted_columns) + PER_CPG)
+    files.need_space(out_beta, size, f"{len(wanted_columns):,} samples of about {matrix.n_rows():,.0f} CpGs take")
     with files.atomic(out_beta) as temporary:
         scan = _scan(matrix, wanted_columns, temporary, max_missing_cpg)
         problems += _check_values(beta, matrix, scan)

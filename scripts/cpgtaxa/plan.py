@@ -51,8 +51,9 @@ def shard_bounds(shard: int, shards: int, n: int) -> tuple[int, int]:
 class Plan:
     """The config, asked as questions."""
 
-    def __init__(self, config: dict):
+    def __init__(self, config: dict, resources: pathlib.Path = pathlib.Path("resources")):
         self.config = config
+        self.resources = resources
         self.shards = config["statistics"]["shards"]
         self.own_images = config["images"]["info"] is not None
         problems = self._conflicts()
@@ -88,6 +89,23 @@ class Plan:
         """Whether simulated training images are needed."""
         training = self.config["training"]
         return not self.own_images and (training["source"] != "statistical" or training["fallback"])
+
+    def reference(self, kind: str) -> str:
+        """Path of a file of the shipped network: weights, stats or card."""
+        return str(self.resources / "reference" / f"{MODELS[0]}_{MODEL_FILES[kind]}")
+
+    @property
+    def tunes(self) -> bool:
+        """Whether round 0 continues from the shipped network instead of random weights."""
+        training = self.config["training"]
+        if training["initial"] == "auto":
+            card = pathlib.Path(self.reference("card"))
+            return (
+                training["recipe"] == "fast"
+                and card.is_file()
+                and json.loads(card.read_text())["image_size"] == self.config["images"]["size"]
+            )
+        return training["initial"] == "reference"
 
     def statistics_shards(self) -> list[str]:
         return shard_files("results/statistics/shards", self.shards)
@@ -177,12 +195,16 @@ class Plan:
         """Where and how networks run."""
         return {key: self.config["training"][key] for key in ("device", "precision")}
 
+    def prediction_settings(self) -> dict:
+        """What a shard's prediction needs to know."""
+        return self.device_settings() | {"predict_labelled": self.config["rounds"]["predict_labelled"]}
+
     def training_settings(self, wildcards) -> dict:
         """Recipe and overrides for the round's network."""
         training = self.config["training"]
         epochs = "epochs" if wildcards.model == MODELS[0] else "epochs_mix"
         overrides = {"epochs": training[epochs], "batch": training["batch"], "lr": training["lr"]}
-        return self.device_settings() | {"recipe": training["recipe"], "overrides": overrides}
+        return self.device_settings() | {"recipe": training["recipe"], "overrides": overrides, "tuned": self.tunes}
 
     def gpus(self, wildcards) -> int:
         """GPUs a job asks the scheduler for."""
@@ -218,6 +240,8 @@ class Plan:
         found = parts(number) | self.simulated() | {"packs": self.packs(number)}
         if number > 0:
             found["previous"] = model_file(number - 1, "weights")
+        elif self.tunes:
+            found["previous"] = self.reference("weights")
         return found
 
     def test_input(self, wildcards) -> dict:
@@ -244,9 +268,17 @@ class Plan:
         number = int(wildcards.round)
         return self.network_input(number) | {"placed": self.placed_before(number)}
 
+    def predict_settings(self) -> dict:
+        """What the target predict_images needs to know; `reference` stands for the shipped network."""
+        predict = dict(self.config["predict"])
+        if predict["weights"] == "reference":
+            predict["weights"] = self.reference("weights")
+            predict["stats"] = predict["stats"] or self.reference("stats")
+        return predict | self.device_settings()
+
     def predict_digests(self, wildcards) -> dict[str, str]:
         """Digests of the files the target predict_images reads; a missing one is reported by its script."""
-        predict = self.config["predict"]
+        predict = self.predict_settings()
         files = {key: pathlib.Path(predict[key] or "") for key in ("images", "weights", "stats")}
         return {key: sha256(path) for key, path in files.items() if path.is_file()}
 

@@ -49,6 +49,9 @@ FAST_RESNET18 = {
 }
 """AdamW under a one-cycle schedule; beta mirrored at random (every taxon is symmetric in beta); half-way sites."""
 
+TUNED_RESNET18 = FAST_RESNET18 | {"lr": 0.0006, "epochs": 4, "warm_start": True}
+"""The same, continued from the shipped network (`training.initial`)."""
+
 FAST_MIXRESNET18 = FAST_RESNET18 | {"lr": 0.0004, "epochs": 6, "warm_start": True}
 """The same, continued from the previous round's network, hence shorter."""
 
@@ -58,7 +61,11 @@ RECIPES = {
 }
 
 
-def recipe(preset: str, model_name: str, overrides: dict | None = None) -> dict:
-    """Settings of a preset for a model, with the user's overrides (None values are ignored)."""
+def recipe(preset: str, model_name: str, overrides: dict | None = None, tuned: bool = False) -> dict:
+    """Settings of a preset for a model, with the user's overrides (None values are ignored).
+
+    tuned: whether the first round's network continues from the shipped one.
+    """
     chosen = {key: value for key, value in (overrides or {}).items() if value is not None}
-    return RECIPES[preset][model_name] | chosen
+    base = TUNED_RESNET18 if tuned and model_name == "ResNet18" else RECIPES[preset][model_name]
+    return base | chosen

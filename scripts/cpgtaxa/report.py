@@ -34,7 +34,7 @@ import cpgtaxa
 from cpgtaxa.calibration import softmax
 from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.errors import InputError, some
-from cpgtaxa.files import atomic
+from cpgtaxa.files import atomic, read_parquet
 from cpgtaxa.names import COLOURS, MEANING, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.render import render
 
@@ -755,9 +755,9 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
     metrics = [_json(path) for path in _list(inputs.metrics)]
     logs = [pd.read_csv(path) for path in _list(inputs.logs)]
     tests = [pd.read_csv(path) for path in _list(inputs.tests)]
-    taxonomy = pd.read_parquet(inputs.taxonomy)
-    labels = pd.read_parquet(inputs.labels, columns=["cpg", "reason"])
-    statistics = pd.read_parquet(inputs.statistics, columns=["cpg", "core_effect", "core_sd"])
+    taxonomy = read_parquet(inputs.taxonomy)
+    labels = read_parquet(inputs.labels, columns=["cpg", "reason"])
+    statistics = read_parquet(inputs.statistics, columns=["cpg", "core_effect", "core_sd"])
     samples, cohort, qc = read_samples(inputs.samples), Cohort(inputs.beta), _json(inputs.qc)
     rounds = len(round_counts)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cpgtaxa.errors import InputError
-from cpgtaxa.files import atomic, write_json, write_parquet
+from cpgtaxa.files import atomic, parquet_blocks, read_parquet, write_json, write_parquet
 from cpgtaxa.names import INDEX, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 
 PARTS = ("training", "val", "test")
@@ -155,17 +155,20 @@ def place(predictions, labels, placed, statistics, settings, round_number: int, 
     """
     from cpgtaxa.taxa import ruled_out
 
-    taxa = pd.read_parquet(labels, columns=["cpg", "taxon"])
+    taxa = read_parquet(labels, columns=["cpg", "taxon"])
     done = set(taxa.loc[taxa["taxon"] != UNCLASSIFIED, "cpg"])
     for path in placed:
-        done |= set(pd.read_parquet(path, columns=["cpg"])["cpg"])
-    found = pd.concat([pd.read_parquet(path) for path in predictions], ignore_index=True)
+        done |= set(read_parquet(path, columns=["cpg"])["cpg"])
+    found = pd.concat([read_parquet(path) for path in predictions], ignore_index=True)
     found = found[~found["cpg"].isin(done)].reset_index(drop=True)
     out_of_bounds = np.zeros((len(found), len(TAXA)), dtype=bool)
     if settings["veto"] and len(found):
-        numbers = pd.read_parquet(statistics)
-        rows = numbers.set_index("cpg").loc[found["cpg"]].reset_index()
-        out_of_bounds = ruled_out(rows, settings["thresholds"], len(numbers))
+        # A block of the statistics at a time: the whole array's are half a gigabyte.
+        place_of = pd.Series(np.arange(len(found)), index=found["cpg"])
+        for block in parquet_blocks(statistics):
+            block = block[block["cpg"].isin(place_of.index)]
+            if len(block):
+                out_of_bounds[place_of.loc[block["cpg"]]] = ruled_out(block, settings["thresholds"], len(taxa))
     reassign(
         *(found, out_of_bounds),
         confidence=settings["confidence"],
@@ -183,9 +186,9 @@ def write_taxonomy(labels, predictions, reassigned, out_parquet, out_csv) -> Non
     rounds = []
     for path in reassigned:
         folder = pathlib.Path(path).parent
-        shards = [pd.read_parquet(shard) for shard in predictions if pathlib.Path(shard).parent.parent == folder]
-        rounds.append({"predictions": pd.concat(shards, ignore_index=True), "reassigned": pd.read_parquet(path)})
-    table = taxonomy(pd.read_parquet(labels), rounds)
+        shards = [read_parquet(shard) for shard in predictions if pathlib.Path(shard).parent.parent == folder]
+        rounds.append({"predictions": pd.concat(shards, ignore_index=True), "reassigned": read_parquet(path)})
+    table = taxonomy(read_parquet(labels), rounds)
     write_parquet(out_parquet, table)
     with atomic(out_csv) as temporary:
         table.to_csv(temporary, index=False, float_format="%.5g", compression={"method": "gzip", "mtime": 0})
@@ -196,9 +199,9 @@ def taxonomy(labels: pd.DataFrame, rounds: list[dict]) -> pd.DataFrame:
     """The final table, one row per CpG in the cohort's order.
 
     labels: cpg, taxon (statistical). rounds: per round {"predictions": cpg and p_<taxon>, "reassigned": …}; round 0
-    predicts every CpG, later ones those left. Returns cpg, taxon, source, confidence, second_taxon, p_<taxon> ×10:
-    probabilities of the last network that looked at the CpG; confidence is the taxon's probability, and for
-    Unclassified the highest one; second_taxon is the likeliest other taxon.
+    predicts every CpG (or those without a label), later ones those left. Returns cpg, taxon, source, confidence,
+    second_taxon, p_<taxon> ×10: probabilities of the last network that looked at the CpG (missing where none did);
+    confidence is the taxon's probability, and for Unclassified the highest one; second_taxon is the likeliest other.
     """
     table = pd.DataFrame({"cpg": labels["cpg"].to_numpy(dtype=object)}).set_index("cpg")
     table["taxon"] = labels["taxon"].to_numpy(dtype=object)
@@ -218,5 +221,6 @@ def taxonomy(labels: pd.DataFrame, rounds: list[dict]) -> pd.DataFrame:
     others = np.nan_to_num(values.copy(), nan=-1.0)
     others[rows, first] = -2.0
     table["confidence"] = values[rows, first].astype(np.float32)
-    table["second_taxon"] = np.array(TAXA, dtype=object)[others.argmax(axis=1)]
+    second = np.array(TAXA, dtype=object)[others.argmax(axis=1)]
+    table["second_taxon"] = np.where(np.isnan(values).all(axis=1), None, second)
     return pd.concat([table, p.astype(np.float32)], axis=1).reset_index()

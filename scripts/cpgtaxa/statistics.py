@@ -7,6 +7,8 @@ A kernel compiled by numba reduces each CpG to test statistics; the tail probabi
 whole columns.
 """
 
+import concurrent.futures
+import itertools
 import logging
 import math
 import time
@@ -1004,137 +1006,136 @@ def _describe(bands, sums, n, likelihood, trend, ends, out):
         out[_HWE] = chi
 
 
-@_jit(parallel=True)
-def _kernel(beta, order, ages, out, chunk, exact):
+@_jit()
+def _kernel(beta, order, ages, out, exact):
     """Fill out (k, _WIDTH) from beta (k, n) float32, samples taken in `order`, in which `ages` (n,) ascend."""
     k, n = beta.shape
-    for c in numba.prange((k + chunk - 1) // chunk):
-        x_all = np.empty(n)
-        y_all = np.empty(n)
-        residual_all = np.empty(n)
-        ordered_all = np.empty(n)
-        core_x = np.empty(n)
-        core_y = np.empty(n)
-        scaled_all = np.empty(n)
-        ones_all = np.ones(n)
-        counts = np.empty(n + 1, dtype=np.int64)
-        where = np.empty(n, dtype=np.int64)
-        hulls = np.empty((4, n), dtype=np.int64)
-        table = np.empty((3, AGE_BINS * VALUE_BINS))
-        cells = np.empty((3, n))
-        cuts = np.empty((8, 2))
-        ends = np.empty(2)
-        sums2 = np.empty((2, 6))
-        sums3 = np.empty((3, 6))
-        for row in range(c * chunk, min((c + 1) * chunk, k)):
-            raw = out[row]
-            m = 0
-            for i in range(n):
-                value = beta[row, order[i]]
-                if math.isfinite(value):
-                    x_all[m] = ages[i]
-                    y_all[m] = value
-                    m += 1
-            raw[_N] = m
-            if m == 0:
-                continue
-            x = x_all[:m]
-            y = y_all[:m]
-            residual = residual_all[:m]
-            ordered = ordered_all[:m]
+    x_all = np.empty(n)
+    y_all = np.empty(n)
+    residual_all = np.empty(n)
+    ordered_all = np.empty(n)
+    core_x = np.empty(n)
+    core_y = np.empty(n)
+    scaled_all = np.empty(n)
+    ones_all = np.ones(n)
+    counts = np.empty(n + 1, dtype=np.int64)
+    where = np.empty(n, dtype=np.int64)
+    hulls = np.empty((4, n), dtype=np.int64)
+    table = np.empty((3, AGE_BINS * VALUE_BINS))
+    cells = np.empty((3, n))
+    cuts = np.empty((8, 2))
+    ends = np.empty(2)
+    sums2 = np.empty((2, 6))
+    sums3 = np.empty((3, 6))
+    for row in range(k):
+        raw = out[row]
+        m = 0
+        for i in range(n):
+            value = beta[row, order[i]]
+            if math.isfinite(value):
+                x_all[m] = ages[i]
+                y_all[m] = value
+                m += 1
+        raw[_N] = m
+        if m == 0:
+            continue
+        x = x_all[:m]
+        y = y_all[:m]
+        residual = residual_all[:m]
+        ordered = ordered_all[:m]
 
-            _sort(y, ordered, where, counts)
-            mean = y.sum() / m
-            raw[_MEAN] = mean
-            raw[_MEDIAN] = _quantile(ordered, 0.5)
-            raw[_Q05] = _quantile(ordered, 0.05)
-            raw[_Q95] = _quantile(ordered, 0.95)
-            if m > 1:
-                raw[_SD] = math.sqrt(((y - mean) ** 2).sum() / (m - 1)) if ordered[0] < ordered[m - 1] else 0.0
-            if m < MIN_SAMPLES:
-                continue
+        _sort(y, ordered, where, counts)
+        mean = y.sum() / m
+        raw[_MEAN] = mean
+        raw[_MEDIAN] = _quantile(ordered, 0.5)
+        raw[_Q05] = _quantile(ordered, 0.05)
+        raw[_Q95] = _quantile(ordered, 0.95)
+        if m > 1:
+            raw[_SD] = math.sqrt(((y - mean) ** 2).sum() / (m - 1)) if ordered[0] < ordered[m - 1] else 0.0
+        if m < MIN_SAMPLES:
+            continue
 
-            mean_x, sxx, rss = _fit(x, y, residual, raw[_FULL : _FULL + 10])
-            _sort(residual, ordered, where, counts)
-            centre = _quantile(ordered, 0.5)
-            raw[_SPREAD] = 1.4826 * _median_distance(ordered, centre)
-            raw[_TAIL] = _quantile(ordered, 0.99) - _quantile(ordered, 0.01)
-            if rss > 0.0:
-                m3 = 0.0
-                m4 = 0.0
-                for i in range(m):
-                    square = residual[i] * residual[i]
-                    m3 += square * residual[i]
-                    m4 += square * square
-                variance = rss / m
-                raw[_SKEW] = m3 / m / variance**1.5
-                raw[_KURT] = m4 / m / variance**2 - 3.0
-                raw[_DIP] = _dip(ordered, hulls[0, :m], hulls[1, :m], hulls[2, :m], hulls[3, :m])
-
-            q1 = _quantile(ordered, 0.25)
-            q3 = _quantile(ordered, 0.75)
-            bottom = q1 - OUTLIER_IQR * (q3 - q1) - OUTLIER_MARGIN
-            top = q3 + OUTLIER_IQR * (q3 - q1) + OUTLIER_MARGIN
-            first = np.searchsorted(ordered, bottom)
-            last = np.searchsorted(ordered, top, side="right")
-            outliers = m - (last - first)
-            raw[_OUT_N] = outliers
-
-            # Bands before the core: `ordered` still holds all residuals.
-            share = BAND_WEIGHT * (1.0 - BAND_WEIGHT) * BAND_GAP**2
-            floor = max(SD_FLOOR, SD_FLOOR_SHARE * math.sqrt(rss / m))
-            sd1 = max(math.sqrt(rss / m), SD_FLOOR)
-            raw[_BIC1] = m * (math.log(2.0 * math.pi) + 2.0 * math.log(sd1)) + rss / sd1**2 + 3.0 * math.log(m)
-            raw[_TWO + _BAND_SD] = raw[_FULL + _RSD]
-            raw[_THREE + _BAND_SD] = raw[_FULL + _RSD]
-            if m >= MIN_MIXTURE_SAMPLES and x[0] < x[m - 1] and rss >= share * m:
-                raw[_RAN] = 1.0
-                u = scaled_all[:m]
-                scale = math.sqrt(sxx / m)
-                for i in range(m):
-                    u[i] = (x[i] - mean_x) / scale
-                trend = raw[_FULL + _SLOPE] * scale
-                ends[0] = (_quantile(x, 0.05) - mean_x) / scale
-                ends[1] = (_quantile(x, 0.95) - mean_x) / scale
-                _starts(ordered, cuts)
-                ones = ones_all[:m]
-                filled, within = _cells(u, residual, ordered, where, table, cells)
-                # Rows first: only then are they known to be contiguous, and the loops vectorise.
-                binned = (cells[0][:filled], cells[1][:filled], cells[2][:filled])
-                samples = (ones, u, residual)
-                rival = raw[_BIC1]
-                slots = raw[_TWO:_THREE]
-                _mixture(2, samples, binned, within, cuts, sd1, floor, trend, ends, rival, exact, slots, sums2)
-                rival = min(rival, slots[_BIC])
-                slots = raw[_THREE:_WIDTH]
-                _mixture(3, samples, binned, within, cuts, sd1, floor, trend, ends, rival, exact, slots, sums3)
-
-            if outliers == 0:
-                raw[_OUT_DIST] = 0.0
-                raw[_CORE : _CORE + 10] = raw[_FULL : _FULL + 10]
-                raw[_CORE_DIP] = raw[_DIP]
-                continue
-            far = scaled_all[:outliers]
-            far[:first] = ordered[:first]
-            far[first:] = ordered[last:]
-            for i in range(outliers):
-                far[i] = abs(far[i] - centre)
-            far.sort()
-            raw[_OUT_DIST] = _quantile(far, 0.5)
-            kept = 0
+        mean_x, sxx, rss = _fit(x, y, residual, raw[_FULL : _FULL + 10])
+        _sort(residual, ordered, where, counts)
+        centre = _quantile(ordered, 0.5)
+        raw[_SPREAD] = 1.4826 * _median_distance(ordered, centre)
+        raw[_TAIL] = _quantile(ordered, 0.99) - _quantile(ordered, 0.01)
+        if rss > 0.0:
+            m3 = 0.0
+            m4 = 0.0
             for i in range(m):
-                if bottom <= residual[i] <= top:
-                    core_x[kept] = x[i]
-                    core_y[kept] = y[i]
-                    kept += 1
-            if kept < MIN_SAMPLES:
-                continue
-            residual = residual_all[:kept]
-            ordered = ordered_all[:kept]
-            _, _, rss = _fit(core_x[:kept], core_y[:kept], residual, raw[_CORE : _CORE + 10])
-            if rss > 0.0:
-                _sort(residual, ordered, where, counts)
-                raw[_CORE_DIP] = _dip(ordered, hulls[0, :kept], hulls[1, :kept], hulls[2, :kept], hulls[3, :kept])
+                square = residual[i] * residual[i]
+                m3 += square * residual[i]
+                m4 += square * square
+            variance = rss / m
+            raw[_SKEW] = m3 / m / variance**1.5
+            raw[_KURT] = m4 / m / variance**2 - 3.0
+            raw[_DIP] = _dip(ordered, hulls[0, :m], hulls[1, :m], hulls[2, :m], hulls[3, :m])
+
+        q1 = _quantile(ordered, 0.25)
+        q3 = _quantile(ordered, 0.75)
+        bottom = q1 - OUTLIER_IQR * (q3 - q1) - OUTLIER_MARGIN
+        top = q3 + OUTLIER_IQR * (q3 - q1) + OUTLIER_MARGIN
+        first = np.searchsorted(ordered, bottom)
+        last = np.searchsorted(ordered, top, side="right")
+        outliers = m - (last - first)
+        raw[_OUT_N] = outliers
+
+        # Bands before the core: `ordered` still holds all residuals.
+        share = BAND_WEIGHT * (1.0 - BAND_WEIGHT) * BAND_GAP**2
+        floor = max(SD_FLOOR, SD_FLOOR_SHARE * math.sqrt(rss / m))
+        sd1 = max(math.sqrt(rss / m), SD_FLOOR)
+        raw[_BIC1] = m * (math.log(2.0 * math.pi) + 2.0 * math.log(sd1)) + rss / sd1**2 + 3.0 * math.log(m)
+        raw[_TWO + _BAND_SD] = raw[_FULL + _RSD]
+        raw[_THREE + _BAND_SD] = raw[_FULL + _RSD]
+        if m >= MIN_MIXTURE_SAMPLES and x[0] < x[m - 1] and rss >= share * m:
+            raw[_RAN] = 1.0
+            u = scaled_all[:m]
+            scale = math.sqrt(sxx / m)
+            for i in range(m):
+                u[i] = (x[i] - mean_x) / scale
+            trend = raw[_FULL + _SLOPE] * scale
+            ends[0] = (_quantile(x, 0.05) - mean_x) / scale
+            ends[1] = (_quantile(x, 0.95) - mean_x) / scale
+            _starts(ordered, cuts)
+            ones = ones_all[:m]
+            filled, within = _cells(u, residual, ordered, where, table, cells)
+            # Rows first: only then are they known to be contiguous, and the loops vectorise.
+            binned = (cells[0][:filled], cells[1][:filled], cells[2][:filled])
+            samples = (ones, u, residual)
+            rival = raw[_BIC1]
+            slots = raw[_TWO:_THREE]
+            _mixture(2, samples, binned, within, cuts, sd1, floor, trend, ends, rival, exact, slots, sums2)
+            rival = min(rival, slots[_BIC])
+            slots = raw[_THREE:_WIDTH]
+            _mixture(3, samples, binned, within, cuts, sd1, floor, trend, ends, rival, exact, slots, sums3)
+
+        if outliers == 0:
+            raw[_OUT_DIST] = 0.0
+            raw[_CORE : _CORE + 10] = raw[_FULL : _FULL + 10]
+            raw[_CORE_DIP] = raw[_DIP]
+            continue
+        far = scaled_all[:outliers]
+        far[:first] = ordered[:first]
+        far[first:] = ordered[last:]
+        for i in range(outliers):
+            far[i] = abs(far[i] - centre)
+        far.sort()
+        raw[_OUT_DIST] = _quantile(far, 0.5)
+        kept = 0
+        for i in range(m):
+            if bottom <= residual[i] <= top:
+                core_x[kept] = x[i]
+                core_y[kept] = y[i]
+                kept += 1
+        if kept < MIN_SAMPLES:
+            continue
+        residual = residual_all[:kept]
+        ordered = ordered_all[:kept]
+        _, _, rss = _fit(core_x[:kept], core_y[:kept], residual, raw[_CORE : _CORE + 10])
+        if rss > 0.0:
+            _sort(residual, ordered, where, counts)
+            raw[_CORE_DIP] = _dip(ordered, hulls[0, :kept], hulls[1, :kept], hulls[2, :kept], hulls[3, :kept])
 
 
 def _t_p(t, df):
@@ -1215,7 +1216,17 @@ def _raw(beta, ages, exact=False):
     order = np.argsort(ages, kind="stable")
     if beta.size:
         # Always writeable: a read-only view would be another type to numba, and everything would be compiled again.
-        _kernel(np.require(beta, np.float32, ["C", "W"]), order, ages[order], raw, 8, exact)
+        beta, ages = np.require(beta, np.float32, ["C", "W"]), ages[order]
+        # Threads of our own: numba's parallel loops would compile the kernel twice as long.
+        threads = min(numba.get_num_threads(), len(beta))
+        cuts = np.linspace(0, len(beta), min(8 * threads, len(beta)) + 1).astype(int)
+        with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+            parts = [
+                pool.submit(_kernel, beta[low:high], order, ages, raw[low:high], exact)
+                for low, high in itertools.pairwise(cuts)
+            ]
+            for part in parts:
+                part.result()
     return raw
 
 
@@ -1310,5 +1321,5 @@ def compute_cohort(cohort, ages, start=0, stop=None, batch=2048) -> pd.DataFrame
                 remaining if high < stop else "",
             )
     frame = pd.concat(frames, ignore_index=True) if frames else compute(np.empty((0, cohort.n_samples)), ages)
-    frame.insert(0, "cpg", np.asarray(cohort.cpgs[start:stop], dtype=object))
+    frame.insert(0, "cpg", cohort.names(start, stop))
     return frame

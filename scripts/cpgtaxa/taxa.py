@@ -5,10 +5,13 @@ Each criterion ("one band", "trend", "constant spread" …) is answered yes, no 
 Labels are meant to be clean rather than complete.
 """
 
+import logging
+
 import numpy as np
 import pandas as pd
 
 from cpgtaxa.errors import InputError, some
+from cpgtaxa.files import parquet_blocks, write_parquet
 from cpgtaxa.names import INDEX, TAXA, UNCLASSIFIED
 
 
@@ -165,13 +168,22 @@ def _lacking(answers: dict, c: Criteria) -> np.ndarray:
     return np.sum([np.where(yes, 0, 1 + (opposite.get(name, False) * ~yes)) for name, yes in answers.items()], axis=0)
 
 
-def define_taxa(statistics: pd.DataFrame, thresholds: dict) -> pd.DataFrame:
+def label_cohort(statistics, thresholds: dict, out) -> None:
+    """Run `define_taxa` over a statistics file, a block of CpGs at a time, and write the labels."""
+    n_cpgs = sum(len(block) for block in parquet_blocks(statistics, columns=["cpg"]))
+    labels = [define_taxa(block, thresholds, n_cpgs) for block in parquet_blocks(statistics)]
+    labels = pd.concat(labels, ignore_index=True)
+    logging.info("statistical labels: %s", labels["taxon"].value_counts().to_dict())
+    write_parquet(out, labels)
+
+
+def define_taxa(statistics: pd.DataFrame, thresholds: dict, n_cpgs: int | None = None) -> pd.DataFrame:
     """Label each CpG with a taxon or Unclassified.
 
-    statistics: one row per CpG with `cpg` and the columns of `statistics.compute`.
+    statistics: one row per CpG with `cpg` and the columns of `statistics.compute`. n_cpgs: as in `Criteria`.
     Returns cpg, taxon, reason: for a label the criteria met; for Unclassified the nearest taxon and what it lacks.
     """
-    criteria = Criteria(statistics, thresholds)
+    criteria = Criteria(statistics, thresholds, n_cpgs)
     table = rules(criteria)
     met = np.stack([np.logical_and.reduce(list(table[taxon].values())) for taxon in TAXA], axis=1)
     lacking = np.stack([_lacking(table[taxon], criteria) for taxon in TAXA], axis=1)

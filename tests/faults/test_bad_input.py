@@ -3,6 +3,9 @@
 The messages themselves are tested one by one in tests/unit/test_ingest.py and test_config.py.
 """
 
+import re
+import subprocess
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -88,3 +91,26 @@ def test_predict_images_names_what_is_wrong(tmp_path, what):
     )
     for word in words:
         assert word in run.text, word
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A real file system of one megabyte."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting a small file system needs root")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_disk_too_small_is_noticed_before_the_work(tmp_path, small_disk):
+    rng = np.random.default_rng(0)
+    ids = [f"S{index}" for index in range(200)]
+    beta = pd.DataFrame(rng.uniform(0.2, 0.8, (3000, 200)).round(4), [f"cg{index}" for index in range(3000)], ids)
+    write_cohort(tmp_path, beta, pd.DataFrame({"sample_id": ids, "age": np.linspace(20, 80, 200)}))
+    config = {"cohort": {"beta": str(tmp_path / "beta.csv"), "samples": str(tmp_path / "samples.csv")}}
+    text = refused(small_disk, config)
+    assert re.search(r"too small: 200 samples of about 3,\d\d\d CpGs take about 8\.\d MB, and \d\.\d MB are free", text)
+    assert "--directory" in text

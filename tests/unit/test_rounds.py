@@ -137,3 +137,16 @@ def test_taxonomy_takes_each_number_from_where_it_belongs():
     assert table["source"].tolist() == ["statistical", "none", "round_1"]
     assert table["confidence"].tolist() == pytest.approx([0.0, 0.8, 0.8])
     assert table["second_taxon"].tolist() == ["UniStable", "TriAge", "TriAge"]
+
+
+def test_a_labelled_cpg_no_network_looked_at_has_no_confidence():
+    labels = pd.DataFrame({"cpg": ["c0", "c1"], "taxon": ["BiAge", UNCLASSIFIED]})
+    p = np.zeros((1, 10))
+    p[0, 4], p[0, 6] = 0.8, 0.2
+    found = predictions(p).assign(cpg=["c1"])
+    nothing = pd.DataFrame({"cpg": [], "taxon": []})
+    table = rounds.taxonomy(labels, [{"predictions": found, "reassigned": nothing}])
+    assert table["taxon"].tolist() == ["BiAge", UNCLASSIFIED]
+    assert table["confidence"].isna().tolist() == [True, False]
+    assert table["second_taxon"].isna().tolist() == [True, False]
+    assert table.loc[0, list(PROBABILITY_COLUMNS)].isna().all()

@@ -174,3 +174,52 @@ def test_saved_model_predicts_as_before(tmp_path):
     loaded = training.load_predictor(**paths, model_name="ResNet18", device="cpu", precision="float32")
     assert (loaded.size, loaded.temperature) == (32, 1.5)
     np.testing.assert_array_equal(loaded.logits(planes), before)
+
+
+def test_what_round_0_starts_from(tmp_path):
+    import yaml
+    from conftest import ROOT
+    from cpgtaxa.config import check_config
+    from cpgtaxa.plan import Plan
+
+    def plan(text, size=64):
+        folder = tmp_path / str(size) / "reference"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "ResNet18_model.json").write_text(json.dumps({"image_size": size}))
+        schema = ROOT / "workflow/schemas/config.schema.yaml"
+        return Plan(check_config(yaml.safe_load(text), schema), folder.parent)
+
+    assert plan("images: {size: 64}").tunes
+    assert not plan("images: {size: 224}").tunes
+    assert not plan("images: {size: 64}", size=48).tunes
+    assert not plan("{images: {size: 64}, training: {recipe: published}}").tunes
+    assert not plan("{images: {size: 64}, training: {initial: random}}").tunes
+    forced = plan("{training: {initial: reference}, images: {size: 32}}")
+    assert forced.tunes
+    assert forced.predict_settings()["weights"] is None
+    chosen = plan("predict: {weights: reference}").predict_settings()
+    assert chosen["weights"].endswith("reference/ResNet18_best_model.pt")
+    assert chosen["stats"].endswith("reference/ResNet18_normalization_stat.json")
+
+
+def test_packed_weights_answer_as_the_network_they_were_made_from(tmp_path):
+    from cpgtaxa.classifier import pack_reference
+
+    network = create_model("ResNet18").eval()
+    paths = {key: tmp_path / f"ResNet18_{key}" for key in ("weights", "stats", "card")}
+    training.save_model(
+        network, paths, model_name="ResNet18", statistics=STATISTICS, size=32, temperature=1.5, recipe={}, seed=1
+    )
+    (tmp_path / "metrics.json").write_text("{}")
+    inputs = paths | {"metrics": tmp_path / "metrics.json"}
+    out = {key: tmp_path / "out" / path.name for key, path in inputs.items()}
+    pack_reference(inputs, out)
+    assert out["weights"].stat().st_size < 0.51 * paths["weights"].stat().st_size
+    planes = easy_images(10).planes.numpy()
+    settings = {"model_name": "ResNet18", "device": "cpu", "precision": "float32"}
+    first, second = (
+        training.load_predictor(files["weights"], files["stats"], files["card"], **settings).logits(planes)
+        for files in (inputs, out)
+    )
+    np.testing.assert_allclose(first, second, atol=0.02)
+    assert json.loads(out["card"].read_text())["image_size"] == 32

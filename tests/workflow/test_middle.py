@@ -1,6 +1,7 @@
 """Starting in the middle: own labels, own images, own weights; and classifying foreign images."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -89,3 +90,26 @@ def test_too_few_labels_to_learn_from_is_said_with_the_remedy(tiny_run, tmp_path
     assert run.code != 0
     assert "fewer than training.min_per_taxon = 100" in run.text
     assert "training.source to both" in run.text
+
+
+def test_round_0_continues_from_the_shipped_network(tmp_path):
+    simulation = {"per_taxon": 12, "half_way": 10}
+    training = {"source": "simulated", "initial": "reference", "epochs": 1}
+    config = merged(TINY, {"training": training, "simulation": simulation, "images": {"png": False}})
+    run = snakemake(tmp_path, "results/round_0/ResNet18_best_model.pt", config=config)
+    assert run.code == 0, run.text
+    log = (tmp_path / "results/logs/train_0_ResNet18.log").read_text()
+    assert re.search(r"starting from the weights .*resources/reference/ResNet18_best_model.pt", log)
+    card = json.loads((tmp_path / "results/round_0/ResNet18_model.json").read_text())
+    assert card["recipe"]["warm_start"] is True
+
+
+def test_the_shipped_network_classifies_images_without_any_training(tiny_run, tmp_path):
+    rows = pd.read_csv(tiny_run / "results/round_0/test_info.csv", header=None).iloc[:20]
+    rows.to_csv(tmp_path / "list.csv", header=False, index=False)
+    predict = {"images": str(tmp_path / "list.csv"), "root": str(tiny_run), "weights": "reference"}
+    run = snakemake(tmp_path, "predict_images", config={"predict": predict})
+    assert run.code == 0, run.text
+    assert set(run.jobs()) == {"predict_images"}
+    table = pd.read_csv(tmp_path / "results/predict_images/ResNet18_predictions.csv")
+    assert (table["PredictedLabelName"] == table["ActualLabel"]).mean() >= 0.7

@@ -8,7 +8,7 @@ from cpgtaxa.plan import Plan
 
 try:
     config = check_config(config, Path(workflow.basedir, "schemas", "config.schema.yaml"))
-    PLAN = Plan(config)
+    PLAN = Plan(config, Path(workflow.basedir).parent / "resources")
 except InputError as error:
     raise WorkflowError(error.text())
 

@@ -22,7 +22,7 @@ rule predict:
         runtime=lambda wildcards, attempt: 120 * attempt,
         gpu=PLAN.gpus,
     params:
-        settings=PLAN.device_settings(),
+        settings=PLAN.prediction_settings(),
     script:
         "../../scripts/predict.py"
 

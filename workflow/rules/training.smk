@@ -60,6 +60,32 @@ if config["training"]["weights"]:
             "../../scripts/use_weights.py"
 
 
+rule reference:
+    input:
+        weights="results/round_0/ResNet18_best_model.pt",
+        stats="results/round_0/ResNet18_normalization_stat.json",
+        card="results/round_0/ResNet18_model.json",
+        metrics="results/round_0/metrics.json",
+        library=library_files(SCRIPTS / "reference.py"),
+    output:
+        weights="results/reference/ResNet18_best_model.pt",
+        stats="results/reference/ResNet18_normalization_stat.json",
+        card="results/reference/ResNet18_model.json",
+        metrics="results/reference/metrics.json",
+    log:
+        "results/logs/reference.log",
+    benchmark:
+        "results/benchmarks/reference.tsv"
+    conda:
+        "../../envs/reference.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
+    script:
+        "../../scripts/reference.py"
+
+
 rule predict_test:
     input:
         unpack(PLAN.test_input),
@@ -122,7 +148,7 @@ rule predict_images:
         runtime=lambda wildcards, attempt: 30 * attempt,
         gpu=PLAN.gpus,
     params:
-        settings=config["predict"] | PLAN.device_settings(),
+        settings=PLAN.predict_settings(),
         digests=PLAN.predict_digests,
     script:
         "../../scripts/predict_images.py"

@@ -1,0 +1,8 @@
+"""Time each stage beside its peers, in one run."""
+
+from cpgtaxa.job import job
+
+with job(snakemake):
+    from cpgtaxa.benchmark import run
+
+    run(snakemake.params.settings, snakemake.output.table, snakemake.output.plot, snakemake.params.scratch)

@@ -1,0 +1,81 @@
+"""Files that are no longer what was written are found by checksum and named; nothing is computed from them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from cpgtaxa import files
+from cpgtaxa.cohort import Cohort, CohortWriter
+from cpgtaxa.errors import InputError
+
+
+def flip(path, offset):
+    """Change one byte of a file."""
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 0x01
+    path.write_bytes(bytes(data))
+
+
+@pytest.fixture
+def shard(tmp_path):
+    path = tmp_path / "3-of-8.parquet"
+    rng = np.random.default_rng(1)
+    files.write_parquet(path, pd.DataFrame({"cpg": [f"cg{k}" for k in range(5000)], "x": rng.random(5000)}))
+    return path
+
+
+def test_a_whole_file_is_read_as_written(shard):
+    frame = files.read_parquet(shard)
+    assert len(frame) == 5000
+    blocks = list(files.parquet_blocks(shard, rows=1024))
+    assert [len(block) for block in blocks] == [1024] * 4 + [904]
+    pd.testing.assert_frame_equal(pd.concat(blocks, ignore_index=True), frame)
+    assert list(files.read_parquet(shard, columns=["x"])) == ["x"]
+
+
+@pytest.mark.parametrize("read", [files.read_parquet, lambda path: list(files.parquet_blocks(path))])
+def test_a_changed_byte_is_found_and_the_file_named(shard, read):
+    flip(shard, len(shard.read_bytes()) // 2)
+    with pytest.raises(InputError, match=r"3-of-8.parquet is damaged.*start again"):
+        read(shard)
+
+
+def test_a_damaged_shard_stops_the_gathering_and_leaves_no_file(shard, tmp_path):
+    whole = tmp_path / "0-of-8.parquet"
+    whole.write_bytes(shard.read_bytes())
+    flip(shard, len(shard.read_bytes()) // 2)
+    with pytest.raises(InputError, match=r"3-of-8.parquet is damaged"):
+        files.concatenate_parquet([whole, shard], tmp_path / "all.parquet")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0-of-8.parquet", "3-of-8.parquet"]
+
+
+def test_a_file_cut_short_is_named(shard):
+    shard.write_bytes(shard.read_bytes()[:-100])
+    with pytest.raises(InputError, match=r"3-of-8.parquet is damaged"):
+        files.read_parquet(shard)
+
+
+def test_a_changed_value_in_the_cohort_is_found_where_it_lies(tmp_path, monkeypatch):
+    monkeypatch.setattr("cpgtaxa.cohort.BATCH_BYTES", 4 * 50 * 10)  # ten CpGs a batch
+    path = tmp_path / "beta.arrow"
+    values = np.random.default_rng(0).random((35, 50)).astype(np.float32)
+    with CohortWriter(path, [f"s{k}" for k in range(50)]) as writer:
+        writer.append([f"cg{k}" for k in range(35)], values)
+    np.testing.assert_array_equal(Cohort(path).read(0, 35), values)
+    at = path.read_bytes().find(values[23].tobytes())
+    assert at > 0
+    flip(path, at + 7)
+    cohort = Cohort(path)
+    np.testing.assert_array_equal(cohort.read(0, 20), values[:20])
+    with pytest.raises(InputError, match=r"beta.arrow is damaged: the values of CpGs 20 to 29"):
+        cohort.take([23])
+
+
+def test_names_of_a_part(tmp_path, monkeypatch):
+    monkeypatch.setattr("cpgtaxa.cohort.BATCH_BYTES", 4 * 50 * 10)
+    path = tmp_path / "beta.arrow"
+    names = [f"cg{k}" for k in range(35)]
+    with CohortWriter(path, [f"s{k}" for k in range(50)]) as writer:
+        writer.append(names, np.zeros((35, 50), np.float32))
+    cohort = Cohort(path)
+    for start, stop in ((0, 35), (0, 10), (9, 11), (10, 20), (34, 35), (5, 5), (12, 29)):
+        assert cohort.names(start, stop).tolist() == names[start:stop]

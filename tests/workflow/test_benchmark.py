@@ -1,0 +1,56 @@
+"""The target `benchmark`: every stage and peer measured, in one table and one plot."""
+
+import pandas as pd
+import pytest
+from conftest import merged, snakemake
+from cpgtaxa import benchmark
+from PIL import Image
+
+SMALL = {"cpgs": [30, 60], "samples": [40], "peer_samples": 60, "images": 24, "network_images": 24, "size": 32}
+
+
+def test_the_plan_covers_every_stage_and_peer_once():
+    settings = {"cpgs": [1000, 4000], "samples": [100, 656], "peer_samples": 3500, "images": 500, "network_images": 64}
+    tasks = benchmark.plan(settings)
+    assert {(task["stage"], task["implementation"]) for task in tasks} == {
+        (stage, implementation) for stage, them in benchmark.STAGES.items() for implementation in them
+    }
+    assert len(tasks) == len({tuple(sorted(task.items())) for task in tasks})
+    for task in tasks:
+        assert callable(benchmark._function(task["stage"], task["implementation"]))
+    ours = [task for task in tasks if (task["stage"], task["implementation"]) == ("images", "cpgtaxa")]
+    assert {(task["n_cpgs"], task["n_samples"]) for task in ours} == {
+        *((1000, 3500), (4000, 3500)),
+        *((1000, 100), (1000, 656)),
+    }
+
+
+def test_ratios_compare_cost_per_cpg():
+    rows = [
+        ("images", "cpgtaxa", 1000, 3500, 0.1, 1.0),
+        ("images", "cpgtaxa", 4000, 3500, 0.2, 1.0),
+        ("images", "matplotlib", 20, 3500, 2.0, 1.0),
+        ("prediction", "cpgtaxa", 512, 3500, 1.0, 1.0),
+        ("prediction", "published loop", 512, 3500, 4.0, 1.0),
+    ]
+    found = benchmark.ratios(pd.DataFrame(rows, columns=benchmark.COLUMNS))
+    assert found == [
+        ("images", "matplotlib", pytest.approx(5e-5), pytest.approx(2000.0)),
+        ("prediction", "published loop", pytest.approx(1 / 512), pytest.approx(4.0)),
+    ]
+
+
+@pytest.mark.slow
+def test_the_target_measures_and_draws(tmp_path):
+    run = snakemake(tmp_path, "benchmark", config=merged({"benchmark": SMALL}, {}))
+    assert run.code == 0, run.text
+    table = pd.read_csv(tmp_path / "results/benchmark/benchmark.csv")
+    assert tuple(table.columns) == benchmark.COLUMNS
+    wanted = benchmark.plan(SMALL)
+    left_out = [task for task in wanted if "R " in task["implementation"]]
+    assert len(wanted) - len(left_out) <= len(table) <= len(wanted)
+    assert (table["seconds"] > 0).all()
+    assert (table["peak_mb"] > 20).all()
+    with Image.open(tmp_path / "results/benchmark/benchmark.png") as image:
+        assert image.size[0] > 1000
+    assert not (tmp_path / "results/benchmark/scratch").exists()

@@ -1,0 +1,25 @@
+# How fast each stage is on this machine, beside its peers.
+
+
+rule benchmark:
+    input:
+        library=library_files(SCRIPTS / "benchmark.py"),
+    output:
+        table="results/benchmark/benchmark.csv",
+        plot=report("results/benchmark/benchmark.png", caption="../report/benchmark.rst", category="Benchmark"),
+    log:
+        "results/logs/benchmark.log",
+    benchmark:
+        "results/benchmarks/benchmark.tsv"
+    conda:
+        "../../envs/benchmark.yaml"
+    threads: workflow.cores
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime=lambda wildcards, attempt: 120 * attempt,
+        gpu=PLAN.gpus,
+    params:
+        settings=config["benchmark"] | {"cohort": PLAN.cohort_settings()},
+        scratch="results/benchmark/scratch",
+    script:
+        "../../scripts/benchmark.py"
