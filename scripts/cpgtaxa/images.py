@@ -20,6 +20,7 @@ from PIL import Image
 from cpgtaxa import files
 from cpgtaxa.errors import InputError, some
 from cpgtaxa.names import INDEX, TAXA, UNCLASSIFIED
+from cpgtaxa.threads import in_threads
 
 ORIGINS = ("cohort", "simulated", "image")
 
@@ -127,10 +128,10 @@ class PackedImages:
         return chosen
 
 
-@numba.njit(cache=True, parallel=True)
-def _moments(planes, sums, squares):
+@numba.njit(cache=True, nogil=True)
+def _moments(low, high, planes, sums, squares):
     """Sum and sum of squares of each image and channel, in whole numbers."""
-    for i in numba.prange(planes.shape[0]):
+    for i in range(low, high):
         for channel in range(planes.shape[1]):
             total, square = np.uint64(0), np.uint64(0)
             for y in range(planes.shape[2]):
@@ -157,7 +158,7 @@ def normalisation(planes) -> dict[str, list[float]]:
     pixels = planes.shape[2] * planes.shape[3]
     sums = np.empty(planes.shape[:2], np.uint64)
     squares = np.empty(planes.shape[:2], np.uint64)
-    _moments(planes, sums, squares)
+    in_threads(_moments, len(planes), planes, sums, squares)
     means = sums / pixels
     variances = np.maximum(squares - sums * means, 0) / max(pixels - 1, 1)
     mean, std = means.mean(axis=0) / 255, np.sqrt(variances).mean(axis=0) / 255

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from cpgtaxa.errors import InputError
+from cpgtaxa.threads import in_threads
 
 SIDE = 224
 """Pixels along each side of a drawn image."""
@@ -91,11 +92,17 @@ def _order_statistic(values, count, rank, scratch, bins):
         current, size = scratch, kept
     for i in range(size):
         scratch[i] = current[i]
-    part = scratch[:size]
-    part.sort()
-    value = part[rank - below]
+    # Few are left; the library's sort would take longer to compile than all the rest.
+    for i in range(1, size):
+        value = scratch[i]
+        j = i - 1
+        while j >= 0 and scratch[j] > value:
+            scratch[j + 1] = scratch[j]
+            j -= 1
+        scratch[j + 1] = value
+    value = scratch[rank - below]
     last = rank - below
-    while last + 1 < size and part[last + 1] == value:
+    while last + 1 < size and scratch[last + 1] == value:
         last += 1
     return value, below + last + 1
 
@@ -341,8 +348,8 @@ def _draw(beta, ages, order, columns, shared, units, out, work):
             canvas[row] = np.uint32(0)
 
 
-@numba.njit(cache=True, parallel=True)
-def _draw_all(beta, ages, order, columns, units, blocks, out):
+@numba.njit(cache=True, nogil=True)
+def _draw_all(low, high, beta, ages, order, columns, units, out):
     n = ages.shape[0]
     # The age axis of a CpG without missing values is the same for all.
     kernel = np.zeros(GRID)
@@ -352,22 +359,21 @@ def _draw_all(beta, ages, order, columns, units, blocks, out):
     lower, share, cell = np.empty(n, np.int32), np.empty(n), np.empty(n, np.int32)
     for i in range(n):
         lower[i], share[i], cell[i] = _place(ages[i], start, step)
-    for block in numba.prange(blocks):
-        work = (
-            np.zeros((_CANVAS_HEIGHT, _CANVAS_WIDTH), np.uint32),
-            np.zeros((3, _CANVAS_HEIGHT, _CANVAS_WIDTH), np.uint32),
-            np.zeros((GRID, _GRID_WIDTH)),
-            np.empty((GRID, GRID)),
-            np.empty((GRID, GRID)),
-            np.empty((3, _CANVAS_HEIGHT), np.bool_),
-            np.empty((2, GRID)),
-            np.empty((2, n + 1), np.int32),
-            np.empty((2, n + 1), np.float32),
-            np.empty(256, np.int32),
-        )
-        shared = (start, step, reach, kernel, lower, share, cell, np.empty(n + 1, np.float64))
-        for k in range(block * beta.shape[0] // blocks, (block + 1) * beta.shape[0] // blocks):
-            _draw(beta[k], ages, order, columns, shared, units, out[k], work)
+    work = (
+        np.zeros((_CANVAS_HEIGHT, _CANVAS_WIDTH), np.uint32),
+        np.zeros((3, _CANVAS_HEIGHT, _CANVAS_WIDTH), np.uint32),
+        np.zeros((GRID, _GRID_WIDTH)),
+        np.empty((GRID, GRID)),
+        np.empty((GRID, GRID)),
+        np.empty((3, _CANVAS_HEIGHT), np.bool_),
+        np.empty((2, GRID)),
+        np.empty((2, n + 1), np.int32),
+        np.empty((2, n + 1), np.float32),
+        np.empty(256, np.int32),
+    )
+    shared = (start, step, reach, kernel, lower, share, cell, np.empty(n + 1, np.float64))
+    for k in range(low, high):
+        _draw(beta[k], ages, order, columns, shared, units, out[k], work)
 
 
 def units(n: int) -> tuple[float, float]:
@@ -409,10 +415,8 @@ def render(beta, ages) -> np.ndarray:
     ages = np.ascontiguousarray(ages, dtype=np.float64)
     out = np.zeros((len(beta), SIDE, SIDE), np.uint8)
     if out.size and len(ages):
-        # Blocks share their work space; a few per thread, so that none waits long for another.
-        blocks = min(4 * numba.get_num_threads(), len(beta))
-        columns = np.floor(across).astype(np.int32)
-        _draw_all(beta, ages, np.argsort(ages, kind="stable"), columns, units(len(ages)), blocks, out)
+        order, columns = np.argsort(ages, kind="stable"), np.floor(across).astype(np.int32)
+        in_threads(_draw_all, len(beta), beta, ages, order, columns, units(len(ages)), out)
     return out
 
 
@@ -431,54 +435,53 @@ def _stamps() -> np.ndarray:
     return np.ascontiguousarray(kernel, dtype=np.float32)
 
 
-@numba.njit(cache=True, parallel=True)
-def _splat_all(beta, across, stamps, ramp, blocks, out):
+@numba.njit(cache=True, nogil=True)
+def _splat_all(low, high, beta, across, stamps, ramp, out):
     n = beta.shape[1]
-    for block in numba.prange(blocks):
-        field = np.zeros((_CANVAS_HEIGHT, _CANVAS_WIDTH), np.float32)
-        rows = np.empty(_CANVAS_HEIGHT, np.bool_)
-        for k in range(block * beta.shape[0] // blocks, (block + 1) * beta.shape[0] // blocks):
-            rows[:] = False
-            for i in range(n):
-                if not np.isfinite(beta[k, i]):
-                    continue
-                down = FAR - (FAR - NEAR) * np.float64(beta[k, i])
-                down = min(max(down, 0.0), SIDE - 0.01)
-                y, x = int(down), int(across[i])
-                stamp = stamps[int((down - y) * _PHASES), int((across[i] - x) * _PHASES)]
-                rows[y + REACH] = True
-                for dy in range(2 * REACH + 1):
-                    target = field[y + dy, x : x + 8]
-                    source = stamp[dy]
-                    for dx in range(8):
-                        target[dx] += source[dx]
-            densest = np.float32(0.0)
+    field = np.zeros((_CANVAS_HEIGHT, _CANVAS_WIDTH), np.float32)
+    rows = np.empty(_CANVAS_HEIGHT, np.bool_)
+    for k in range(low, high):
+        rows[:] = False
+        for i in range(n):
+            if not np.isfinite(beta[k, i]):
+                continue
+            down = FAR - (FAR - NEAR) * np.float64(beta[k, i])
+            down = min(max(down, 0.0), SIDE - 0.01)
+            y, x = int(down), int(across[i])
+            stamp = stamps[int((down - y) * _PHASES), int((across[i] - x) * _PHASES)]
+            rows[y + REACH] = True
+            for dy in range(2 * REACH + 1):
+                target = field[y + dy, x : x + 8]
+                source = stamp[dy]
+                for dx in range(8):
+                    target[dx] += source[dx]
+        densest = np.float32(0.0)
+        for y in range(SIDE):
+            touched = False
+            for other in range(y, y + 2 * REACH + 1):
+                touched |= rows[other]
+            if touched:
+                row = field[y + REACH, REACH : REACH + SIDE]
+                for x in range(SIDE):
+                    densest = max(densest, row[x])
+        if densest > 0.0:
+            scale = np.float32(ramp.shape[0] - 1) / densest
             for y in range(SIDE):
                 touched = False
                 for other in range(y, y + 2 * REACH + 1):
                     touched |= rows[other]
                 if touched:
                     row = field[y + REACH, REACH : REACH + SIDE]
+                    target_row = out[k, y]
                     for x in range(SIDE):
-                        densest = max(densest, row[x])
-            if densest > 0.0:
-                scale = np.float32(ramp.shape[0] - 1) / densest
-                for y in range(SIDE):
-                    touched = False
-                    for other in range(y, y + 2 * REACH + 1):
-                        touched |= rows[other]
-                    if touched:
-                        row = field[y + REACH, REACH : REACH + SIDE]
-                        target_row = out[k, y]
-                        for x in range(SIDE):
-                            if row[x] > 0.0:
-                                shade = min(int(row[x] * scale + np.float32(0.8)), ramp.shape[0] - 1)
-                                target_row[x] = ramp[shade]
-            for y in range(_CANVAS_HEIGHT):
-                for other in range(max(0, y - REACH), min(_CANVAS_HEIGHT, y + REACH + 1)):
-                    if rows[other]:
-                        field[y] = np.float32(0.0)
-                        break
+                        if row[x] > 0.0:
+                            shade = min(int(row[x] * scale + np.float32(0.8)), ramp.shape[0] - 1)
+                            target_row[x] = ramp[shade]
+        for y in range(_CANVAS_HEIGHT):
+            for other in range(max(0, y - REACH), min(_CANVAS_HEIGHT, y + REACH + 1)):
+                if rows[other]:
+                    field[y] = np.float32(0.0)
+                    break
 
 
 def render_smooth(beta, ages) -> np.ndarray:
@@ -498,7 +501,7 @@ def render_smooth(beta, ages) -> np.ndarray:
     if out.size and len(across):
         shades = np.arange(KERNEL_SHADES) / (KERNEL_SHADES - 1)
         ramp = np.floor(SPARSE + (DENSE - SPARSE) * shades + 0.5).astype(np.uint8)
-        _splat_all(beta, across, _stamps(), ramp, min(4 * numba.get_num_threads(), len(beta)), out)
+        in_threads(_splat_all, len(beta), beta, across, _stamps(), ramp, out)
     return out
 
 
@@ -543,12 +546,12 @@ def _pooling(length: int, size: int) -> np.ndarray:
     return weights
 
 
-@numba.njit(cache=True, parallel=True)
-def _pool(codes, size, out):
+@numba.njit(cache=True, nogil=True)
+def _pool(low, high, codes, size, out):
     side = codes.shape[1]
-    for k in numba.prange(codes.shape[0]):
+    reds, greens = np.empty(side, np.int32), np.empty(side, np.int32)
+    for k in range(low, high):
         image = codes[k]
-        reds, greens = np.empty(side, np.int32), np.empty(side, np.int32)
         for i in range(size):
             top, bottom = i * side // size, -(-(i + 1) * side // size)
             reds[:] = 0
@@ -585,7 +588,7 @@ def planes(codes, size: int = SIDE) -> np.ndarray:
         out[:, 0] *= 255
         np.bitwise_or(codes, out[:, 0], out=out[:, 1])
     elif len(codes):
-        _pool(codes, size, out)
+        in_threads(_pool, len(codes), codes, size, out)
     return out
 
 

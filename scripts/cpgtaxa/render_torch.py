@@ -16,7 +16,7 @@ BATCH = {"cpu": 16, "cuda": 512}
 
 def _quantile(ordered, count, share):
     """R's quantile (type 7) along rows of `ordered` (k, n), of which the first `count` (k,) are values; float64."""
-    index = (count - 1).clamp(min=0) * share
+    index = (count - 1).clamp(min=0).double() * share  # a whole number times a float would be float32
     low = index.floor()
     fraction = index - low
     low = low.long()[:, None]

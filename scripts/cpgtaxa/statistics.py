@@ -7,8 +7,6 @@ A kernel compiled by numba reduces each CpG to test statistics; the tail probabi
 whole columns.
 """
 
-import concurrent.futures
-import itertools
 import logging
 import math
 import time
@@ -21,6 +19,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 from scipy import special
+
+from cpgtaxa.threads import in_threads
 
 MIN_SAMPLES = 10
 """Fewest values of a CpG for which anything beyond its location is computed."""
@@ -1007,9 +1007,12 @@ def _describe(bands, sums, n, likelihood, trend, ends, out):
 
 
 @_jit()
-def _kernel(beta, order, ages, out, exact):
-    """Fill out (k, _WIDTH) from beta (k, n) float32, samples taken in `order`, in which `ages` (n,) ascend."""
-    k, n = beta.shape
+def _kernel(low, high, beta, order, ages, out, exact):
+    """Fill rows low..high-1 of out (k, _WIDTH) from beta (k, n) float32.
+
+    Samples are taken in `order`, in which `ages` (n,) ascend.
+    """
+    n = beta.shape[1]
     x_all = np.empty(n)
     y_all = np.empty(n)
     residual_all = np.empty(n)
@@ -1027,7 +1030,7 @@ def _kernel(beta, order, ages, out, exact):
     ends = np.empty(2)
     sums2 = np.empty((2, 6))
     sums3 = np.empty((3, 6))
-    for row in range(k):
+    for row in range(low, high):
         raw = out[row]
         m = 0
         for i in range(n):
@@ -1216,17 +1219,8 @@ def _raw(beta, ages, exact=False):
     order = np.argsort(ages, kind="stable")
     if beta.size:
         # Always writeable: a read-only view would be another type to numba, and everything would be compiled again.
-        beta, ages = np.require(beta, np.float32, ["C", "W"]), ages[order]
-        # Threads of our own: numba's parallel loops would compile the kernel twice as long.
-        threads = min(numba.get_num_threads(), len(beta))
-        cuts = np.linspace(0, len(beta), min(8 * threads, len(beta)) + 1).astype(int)
-        with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-            parts = [
-                pool.submit(_kernel, beta[low:high], order, ages, raw[low:high], exact)
-                for low, high in itertools.pairwise(cuts)
-            ]
-            for part in parts:
-                part.result()
+        beta = np.require(beta, np.float32, ["C", "W"])
+        in_threads(_kernel, len(beta), beta, order, ages[order], raw, exact)
     return raw
 
 

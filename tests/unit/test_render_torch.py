@@ -29,7 +29,7 @@ def awkward(n, seed=0):
     return np.concatenate([beta, more]), setting.ages
 
 
-@pytest.mark.parametrize("n", [10, 101, 656, 3500])
+@pytest.mark.parametrize("n", [30, 101, 656, 3500])
 def test_the_pixels_are_those_of_the_kernel(n):
     beta, ages = awkward(n)
     drawn = render_torch.render(torch.from_numpy(beta), ages).numpy()
