@@ -3,10 +3,12 @@
     .venv/bin/python tests/benchmarks/full_array.py --work FOLDER [--cpgs 811870] [--samples 3500] [--out FILE.csv]
 
 Simulates the array to a CSV in FOLDER (22 GB at full size; another 13 GB for the cohort), unless it is there, and runs
-the workflow with `config/two_cores.yaml`. Finished steps are not run again.
+the workflow with `config/two_cores.yaml`. Finished steps are not run again. To save time, only `--distinct` CpGs are
+simulated; they are repeated under new names.
 """
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import os
@@ -31,7 +33,7 @@ SEED = 20
 
 
 def block_of(task):
-    """Text of a block of the matrix, and its CpGs' true taxa."""
+    """Text of a block of the matrix."""
     start, stop, n_samples, plan = task
     setting = cohort_setting(SEED, n_samples)
     drawn = [draw_cpg(SEED, index, plan[index - start], setting) for index in range(start, stop)]
@@ -41,35 +43,46 @@ def block_of(task):
     table = pa.table([names, *columns], names=["cpg", *(str(column) for column in range(n_samples))])
     sink = pa.BufferOutputStream()
     pa.csv.write_csv(table, sink, pa.csv.WriteOptions(include_header=False, quoting_style="none"))
-    truth = [(f"cg{index:08d}", p.taxon, p.row()["kind"]) for index, (p, _) in enumerate(drawn, start)]
-    return sink.getvalue().to_pybytes(), truth
+    return sink.getvalue().to_pybytes()
 
 
-def simulate(folder, n_cpgs, n_samples, workers):
-    """Write beta.csv, samples.csv and truth.csv; returns the seconds it took, 0 if they are there."""
+def simulate(folder, n_cpgs, n_samples, workers, distinct):
+    """Write beta.csv, samples.csv and truth.csv: `distinct` CpGs, repeated under new names up to `n_cpgs`."""
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "truth.csv").exists():
-        return 0.0
+        return
     began = told = time.monotonic()
-    plan = plan_cohort(SEED, n_cpgs, 0.15)
-    samples = [f"S{number:05d}" for number in range(1, n_samples + 1)]
-    starts = range(0, n_cpgs, BLOCK)
-    tasks = ((a, min(a + BLOCK, n_cpgs), n_samples, plan[a : a + BLOCK]) for a in starts)
-    truth = []
-    with open(folder / "beta.csv", "wb") as out, multiprocessing.Pool(workers) as pool:
-        out.write((",".join(["cpg", *samples]) + "\n").encode())
-        for text, rows in pool.imap(block_of, tasks):
+    distinct = min(distinct, n_cpgs)
+    plan = plan_cohort(SEED, n_cpgs, 0.15)[:distinct]
+    tasks = ((a, min(a + BLOCK, distinct), n_samples, plan[a : a + BLOCK]) for a in range(0, distinct, BLOCK))
+    with open(folder / "distinct.csv", "wb") as out, multiprocessing.Pool(workers) as pool:
+        for number, text in enumerate(pool.imap(block_of, tasks), 1):
             out.write(text)
-            truth += rows
             if time.monotonic() - told > 30:
                 told = time.monotonic()
-                print(f"{len(truth):,} of {n_cpgs:,} CpGs simulated, {told - began:.0f} s", flush=True)
+                print(f"{number * BLOCK:,} of {distinct:,} CpGs simulated, {told - began:.0f} s", flush=True)
+    repeat(folder, n_cpgs, n_samples, distinct)
+    print(f"simulated in {time.monotonic() - began:.0f} s", flush=True)
+
+
+def repeat(folder, n_cpgs, n_samples, distinct):
+    """Make beta.csv from distinct.csv, and the two tables."""
+    samples = [f"S{number:05d}" for number in range(1, n_samples + 1)]
+    written = 0
+    with open(folder / "beta.csv", "wb", 1 << 22) as out:
+        out.write((",".join(["cpg", *samples]) + "\n").encode())
+        while written < n_cpgs:
+            with open(folder / "distinct.csv", "rb", 1 << 22) as lines:
+                for line in itertools.islice(lines, min(distinct, n_cpgs - written)):
+                    out.write(b"cg%08d" % written)
+                    out.write(line[10:])
+                    written += 1
+    (folder / "distinct.csv").unlink()
     ages = cohort_setting(SEED, n_samples).ages
     pd.DataFrame({"sample_id": samples, "age": ages}).to_csv(folder / "samples.csv", index=False)
-    table = pd.DataFrame(truth, columns=["cpg", "taxon", "kind"])
-    table.loc[table["kind"] != "", "taxon"] = "Unclassified"
-    table.to_csv(folder / "truth.csv", index=False)
-    return time.monotonic() - began
+    taxa = [taxon or "Unclassified" for taxon in plan_cohort(SEED, n_cpgs, 0.15)[:distinct]]
+    truth = [(f"cg{number:08d}", taxa[number % distinct]) for number in range(n_cpgs)]
+    pd.DataFrame(truth, columns=["cpg", "taxon"]).to_csv(folder / "truth.csv", index=False)
 
 
 def by_rule(folder) -> pd.DataFrame:
@@ -89,12 +102,12 @@ def main():
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--cpgs", type=int, default=811_870)
     parser.add_argument("--samples", type=int, default=3500)
+    parser.add_argument("--distinct", type=int, default=162_000, help="different CpGs; the rest repeats them")
     parser.add_argument("--cores", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=pathlib.Path)
     arguments = parser.parse_args()
     folder = arguments.work.resolve()
-    took = simulate(folder, arguments.cpgs, arguments.samples, arguments.cores)
-    print(f"simulated in {took:.0f} s, {(folder / 'beta.csv').stat().st_size / 1e9:.1f} GB", flush=True)
+    simulate(folder, arguments.cpgs, arguments.samples, arguments.cores, arguments.distinct)
     config = yaml.safe_load((ROOT / "config/two_cores.yaml").read_text())
     config["cohort"] = {"beta": "beta.csv", "samples": "samples.csv", "truth": "truth.csv"}
     config["seed"] = SEED
