@@ -194,7 +194,7 @@ ramp <- colorRampPalette(c("green", "darkgreen"))
 draw <- function(i) {
   png(sprintf("%d.png", i), 224, 224); par(mar = c(0, 0, 0, 0))
   plot(ages, beta[i, ], pch = 20, col = densCols(ages, beta[i, ], colramp = ramp), ylim = c(0, 1), axes = FALSE)
-  dev.off()
+  invisible(dev.off())
 }
 suppressWarnings(draw(1))
 began <- proc.time()[["elapsed"]]
@@ -210,7 +210,7 @@ def images_r_denscols_png(folder, n_cpgs, n_samples, settings):
     values.astype(np.float64).tofile(folder / "beta")
     command = ["Rscript", "-e", R_SCRIPT, str(folder), str(n_samples), str(n_cpgs)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return float(done.stdout)
+    return float(done.stdout.split()[-1])
 
 
 def _packed(folder, n_images, n_samples, size, png=False):
@@ -236,7 +236,7 @@ def normalisation_cpgtaxa(folder, n_cpgs, n_samples, settings):
     from cpgtaxa.images import PackedImages, normalisation
 
     path, _, _ = _packed(folder, n_cpgs, n_samples, 224)
-    normalisation(np.zeros((2, 2, 224, 224), np.uint8))
+    normalisation(PackedImages(path).planes()[:2])
     return _timed(lambda: normalisation(PackedImages(path).planes()))
 
 

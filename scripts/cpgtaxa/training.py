@@ -293,7 +293,9 @@ def train(
         *("bfloat16" if bfloat16 else "float32", device),
     )
     trainer.fit(module, *loaders, ckpt_path=str(last) if last.exists() else None, weights_only=True)
-    best = torch.load(keeper.best_model_path or last, map_location="cpu", weights_only=True)["state_dict"]
+    # Not the path the checkpoint remembers: the folder may have been moved since.
+    best = folder / "best.ckpt"
+    best = torch.load(best if best.exists() else last, map_location="cpu", weights_only=True)["state_dict"]
     prefix = "network."
     network.load_state_dict({k[len(prefix) :]: v for k, v in best.items() if k.startswith(prefix)})
     with atomic(log_path) as temporary:

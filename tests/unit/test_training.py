@@ -223,3 +223,9 @@ def test_packed_weights_answer_as_the_network_they_were_made_from(tmp_path):
     )
     np.testing.assert_allclose(first, second, atol=0.02)
     assert json.loads(out["card"].read_text())["image_size"] == 32
+
+
+def test_a_finished_run_in_a_moved_folder_is_taken_as_it_is(tmp_path):
+    first = run(tmp_path, "here")
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert same(first, run(tmp_path, "there"))
