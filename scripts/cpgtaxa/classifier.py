@@ -246,6 +246,7 @@ def predict_shard(
     for first in range(0, len(wanted), block):
         rows = wanted[first : first + block]
         images = draw(cohort.take(rows), ages, predictor)
+        cohort.release()
         probabilities[first : first + len(rows)] = softmax(predictor.logits(images), predictor.temperature)
         if time.monotonic() - told > 10:
             told = time.monotonic()

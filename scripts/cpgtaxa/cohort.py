@@ -1,13 +1,14 @@
 """A cohort on disk: one beta value per CpG and sample, CpG-major, memory-mapped and read without copying.
 
-`beta.arrow` is an Arrow IPC file with the columns `cpg` (string) and `beta` (fixed-size list of float32, one value per
-sample, missing = NaN) in record batches of a few MB, each with the CRC-32 of its values in its metadata; the schema's
+`beta.arrow` is an Arrow IPC file with the columns `cpg` (string), `beta` (fixed-size list of float32, one value per
+sample, missing = NaN) and `crc32` (uint32, of the bytes of that list) in record batches of a few MB; the schema's
 metadata holds `sample_ids` as a JSON list. Arrow's own R, Python and Julia libraries read it too.
 """
 
 import contextlib
 import functools
 import json
+import mmap
 import pathlib
 import sys
 import zlib
@@ -38,7 +39,7 @@ class CohortWriter:
 
     def __enter__(self):
         n_samples = len(self.sample_ids)
-        fields = [("cpg", pa.string()), ("beta", pa.list_(pa.float32(), n_samples))]
+        fields = [("cpg", pa.string()), ("beta", pa.list_(pa.float32(), n_samples)), ("crc32", pa.uint32())]
         self._schema = pa.schema(fields, metadata={"sample_ids": json.dumps(self.sample_ids)})
         self._cpgs: list[str] = []
         self._buffer = np.empty((max(1, BATCH_BYTES // (4 * n_samples)), n_samples), dtype=np.float32)
@@ -64,10 +65,11 @@ class CohortWriter:
             start = stop
 
     def _flush(self) -> None:
-        values = self._buffer[: len(self._cpgs)].reshape(-1)  # NaN stays NaN: no null bitmap to look at
-        beta = pa.FixedSizeListArray.from_arrays(pa.array(values), type=self._schema.field("beta").type)
-        batch = pa.record_batch([pa.array(self._cpgs, pa.string()), beta], schema=self._schema)
-        self._file.write_batch(batch, custom_metadata={"crc32": str(zlib.crc32(values))})
+        values = self._buffer[: len(self._cpgs)]
+        flat = pa.array(values.reshape(-1))  # NaN stays NaN: no null bitmap to look at
+        beta = pa.FixedSizeListArray.from_arrays(flat, type=self._schema.field("beta").type)
+        sums = pa.array(_checksums(values), pa.uint32())
+        self._file.write_batch(pa.record_batch([pa.array(self._cpgs, pa.string()), beta, sums], schema=self._schema))
         self._cpgs.clear()
 
     def __exit__(self, *failure):
@@ -80,11 +82,16 @@ class CohortWriter:
         self._stack.__exit__(*failure)
 
 
+def _checksums(values: np.ndarray) -> np.ndarray:
+    """CRC-32 of each row of (k, n) float32, as (k,) uint32."""
+    return np.fromiter((zlib.crc32(row) for row in values), np.uint32, len(values))
+
+
 class Cohort:
     """A cohort file, memory-mapped: opening it reads the footer only; CpG names are read when first asked for.
 
     A file that is missing, truncated, not Arrow or not a cohort raises an InputError that names it; so does reading
-    values that are not those written, by the checksum of their record batch.
+    values that are not those written, by the CpG's checksum.
     """
 
     def __init__(self, path):
@@ -92,22 +99,17 @@ class Cohort:
         if not self.path.is_file():
             raise InputError(f"{self.path} is not there (or not a file): run the cohort step first")
         try:
-            self._file = pa.ipc.open_file(pa.memory_map(str(self.path)))
-            batches = [
-                self._file.get_batch_with_custom_metadata(number) for number in range(self._file.num_record_batches)
-            ]
-        except (pa.ArrowException, OSError) as error:
+            with open(self.path, "rb") as handle:
+                self._map = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+            self._file = pa.ipc.open_file(pa.py_buffer(self._map))
+            self._batches = [self._file.get_batch(number) for number in range(self._file.num_record_batches)]
+        except (pa.ArrowException, OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(
                 f"{self.path} is truncated or not an Arrow file ({reason}): delete it and run the cohort step again"
             ) from error
-        self._batches = [batch for batch, _ in batches]
-        self._unverified = {
-            number: int(metadata[b"crc32"])
-            for number, (_, metadata) in enumerate(batches)
-            if metadata and b"crc32" in metadata
-        }
         schema = self._file.schema
+        self._has_checksums = "crc32" in schema.names
         beta = schema.field("beta").type if "beta" in schema.names and "cpg" in schema.names else None
         if not (
             b"sample_ids" in (schema.metadata or {})
@@ -151,16 +153,25 @@ class Cohort:
 
     def _batch(self, number: int) -> np.ndarray:
         values = self._batches[number].column("beta").values
-        values = values.to_numpy(zero_copy_only=values.null_count == 0)
-        if number in self._unverified:
-            if zlib.crc32(values) != self._unverified[number]:
-                first, last = self._starts[number : number + 2]
+        return values.to_numpy(zero_copy_only=values.null_count == 0).reshape(-1, self.n_samples)
+
+    def _rows(self, number: int, rows) -> np.ndarray:
+        """Some rows (a slice or indices) of a batch, verified."""
+        values = self._batch(number)[rows]
+        if self._has_checksums:
+            written = self._batches[number].column("crc32").to_numpy()[rows]
+            wrong = np.flatnonzero(_checksums(values) != written)
+            if len(wrong):
+                names = self._batches[number].column("cpg").to_numpy(zero_copy_only=False)[rows][wrong]
                 raise InputError(
-                    f"{self.path} is damaged: the values of CpGs {first:,} to {last - 1:,} are not those that were "
-                    "written (their checksum differs). Check the disk, delete the file and run the cohort step again"
+                    f"{self.path} is damaged: the values of {some(names)} are not those that were written (their "
+                    "checksum differs). Check the disk, delete the file and run the cohort step again"
                 )
-            del self._unverified[number]
-        return values.reshape(-1, self.n_samples)
+        return values
+
+    def release(self) -> None:
+        """Give back the memory of what was read, so that it does not grow with the number of CpGs."""
+        self._map.madvise(mmap.MADV_DONTNEED)
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Values of CpGs start..stop-1, (k, n_samples) float32, NaN = missing; `stop` beyond the end is the end.
@@ -175,7 +186,7 @@ class Cohort:
         first = int(np.searchsorted(self._starts, start, side="right")) - 1
         last = int(np.searchsorted(self._starts, stop, side="left")) - 1
         pieces = [
-            self._batch(number)[max(start - self._starts[number], 0) : stop - self._starts[number]]
+            self._rows(number, slice(max(start - self._starts[number], 0), stop - self._starts[number]))
             for number in range(first, last + 1)
         ]
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
@@ -183,7 +194,7 @@ class Cohort:
     def blocks(self):
         """Go through the file, one record batch (a few MB) at a time: (index of the first CpG, (k, n_samples) view)."""
         for number, start in enumerate(self._starts[:-1]):
-            yield int(start), self._batch(number)
+            yield int(start), self._rows(number, slice(None))
 
     def take(self, indices) -> np.ndarray:
         """Values of the CpGs at `indices` (any order, repeats allowed), (k, n_samples) float32, always a copy."""
@@ -194,7 +205,7 @@ class Cohort:
         batches = np.searchsorted(self._starts, indices, side="right") - 1
         for number in np.unique(batches):
             here = np.flatnonzero(batches == number)
-            values[here] = self._batch(number)[indices[here] - self._starts[number]]
+            values[here] = self._rows(number, indices[here] - self._starts[number])
         return values
 
     def find(self, names) -> np.ndarray:

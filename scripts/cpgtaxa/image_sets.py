@@ -36,6 +36,7 @@ def render_round(parts: dict, beta, samples, folder: str, size: int, out, png: b
         for start in range(0, len(wanted), BLOCK):
             rows = wanted[start : start + BLOCK]
             codes = render(cohort.take(rows["index"].to_numpy()), ages)
+            cohort.release()
             if png:
                 for path, code in zip(rows["path"], codes, strict=True):
                     write_png(path, code)

@@ -7,6 +7,7 @@ A kernel compiled by numba reduces each CpG to test statistics; the tail probabi
 whole columns.
 """
 
+import contextlib
 import logging
 import math
 import time
@@ -152,17 +153,20 @@ _WIDTH = _THREE + _BANDS + 3 * 3
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
 
 
-def _jit(fastmath=False, **options):
-    """numba.njit with the compilation cached on disk, or not cached where no directory can be written.
+def _jit(fastmath=False, entry=False):
+    """numba.njit; an entry's compilation is cached on disk, unless no directory can be written.
 
-    `fastmath` is always said: left out, a function inherits it from whoever calls it first.
+    Everything is compiled into the entries, and only these are cached: with calls left between functions, the last
+    digits would depend on which of them were loaded from a cache. `fastmath` is always said: left out, a function
+    inherits it from whoever calls it first.
     """
 
     def wrap(function):
-        try:
-            return numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=fastmath, **options)(function)
-        except RuntimeError:
-            return numba.njit(nogil=True, error_model="numpy", fastmath=fastmath, **options)(function)
+        options = {"nogil": True, "error_model": "numpy", "fastmath": fastmath}
+        if entry:
+            with contextlib.suppress(RuntimeError):
+                return numba.njit(cache=True, **options)(function)
+        return numba.njit(forceinline=True, **options)(function)
 
     return wrap
 
@@ -1006,7 +1010,7 @@ def _describe(bands, sums, n, likelihood, trend, ends, out):
         out[_HWE] = chi
 
 
-@_jit()
+@_jit(entry=True)
 def _kernel(low, high, beta, order, ages, out, exact):
     """Fill rows low..high-1 of out (k, _WIDTH) from beta (k, n) float32.
 
@@ -1302,6 +1306,7 @@ def compute_cohort(cohort, ages, start=0, stop=None, batch=2048) -> pd.DataFrame
     for low in range(start, stop, batch):
         high = min(low + batch, stop)
         frames.append(compute(cohort.read(low, high), ages))
+        cohort.release()
         now = time.monotonic()
         if now - told > 5.0 or high == stop:
             told = now

@@ -65,9 +65,14 @@ def test_a_changed_value_in_the_cohort_is_found_where_it_lies(tmp_path, monkeypa
     assert at > 0
     flip(path, at + 7)
     cohort = Cohort(path)
-    np.testing.assert_array_equal(cohort.read(0, 20), values[:20])
-    with pytest.raises(InputError, match=r"beta.arrow is damaged: the values of CpGs 20 to 29"):
-        cohort.take([23])
+    np.testing.assert_array_equal(cohort.read(0, 23), values[:23])
+    np.testing.assert_array_equal(cohort.take([34, 22]), values[[34, 22]])
+    cohort.release()
+    for read in (lambda: cohort.take([1, 23]), lambda: cohort.read(20, 30), lambda: list(cohort.blocks())):
+        with pytest.raises(InputError, match=r"beta.arrow is damaged: the values of 'cg23' are not those"):
+            read()
+    cohort.release()
+    np.testing.assert_array_equal(cohort.read(24, 35), values[24:])
 
 
 def test_names_of_a_part(tmp_path, monkeypatch):

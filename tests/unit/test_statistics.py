@@ -1,7 +1,10 @@
 """Statistics per CpG against independent implementations: statsmodels, scipy, diptest, scikit-learn and plain numpy."""
 
 import logging
+import os
 import pathlib
+import subprocess
+import sys
 import warnings
 
 import diptest
@@ -19,7 +22,8 @@ from diptest.consts import Consts
 from sklearn.mixture import GaussianMixture
 from statsmodels.stats.diagnostic import het_breuschpagan
 
-DATA = pathlib.Path(__file__).resolve().parents[3] / "shared" / "data" / "methylation"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DATA = ROOT.parent / "shared" / "data" / "methylation"
 
 
 def ages_of(n, rng):
@@ -539,3 +543,21 @@ def test_works_without_a_place_for_the_compilation_cache(monkeypatch):
 
     monkeypatch.setattr(statistics.numba, "njit", refuse)
     assert statistics._jit()(lambda: 0) == "compiled"
+
+
+@pytest.mark.slow
+def test_compiled_or_loaded_from_the_cache_the_last_digit_is_the_same(tmp_path):
+    program = (
+        "import hashlib, numpy as np\n"
+        "from cpgtaxa import statistics\n"
+        "rng = np.random.default_rng(0)\n"
+        "beta = (rng.choice([0.2, 0.5], (40, 200)) + rng.normal(0, 0.05, (40, 200))).astype(np.float32)\n"
+        "print(hashlib.sha256(statistics._raw(beta, rng.uniform(20, 80, 200)).tobytes()).hexdigest())\n"
+    )
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT / "scripts")}
+    found = [
+        subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+        for _ in range(2)
+    ]
+    assert any(tmp_path.rglob("*.nbc"))
+    assert found[0].stdout == found[1].stdout != ""
