@@ -1,5 +1,6 @@
 """What the rules do with networks: train one on a round's images, classify test images, CpGs and foreign images."""
 
+import gzip
 import logging
 import pathlib
 import shutil
@@ -28,6 +29,7 @@ from cpgtaxa.training import (
     load_predictor,
     load_statistics,
     load_weights,
+    rounded,
     save_model,
     targets_of,
     train,
@@ -130,10 +132,11 @@ def use_weights(weights, stats, out, size: int) -> None:
 
 
 def pack_reference(network: dict, out: dict) -> None:
-    """Copy a network's files to ship them; weights of two and more dimensions in half precision, half as large."""
-    state = load_weights(network["weights"], MODELS[0]).state_dict()
-    with atomic(out["weights"]) as temporary:
-        torch.save({key: value.half() if value.ndim > 1 else value for key, value in state.items()}, temporary)
+    """Copy a network's files to ship them, the weights rounded and compressed to a tenth (see `training.rounded`)."""
+    state = rounded(load_weights(network["weights"], MODELS[0]).state_dict())
+    with atomic(out["weights"]) as temporary, open(temporary, "wb") as raw:
+        with gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0) as packed:
+            torch.save(state, packed)
     for kind in ("stats", "card", "metrics"):
         with atomic(out[kind]) as temporary:
             shutil.copyfile(network[kind], temporary)
@@ -142,7 +145,9 @@ def pack_reference(network: dict, out: dict) -> None:
 def card_beside(weights) -> pathlib.Path:
     """Where a model's card lies: beside the weights, `_model.json` in place of `_best_model.pt`."""
     weights = pathlib.Path(weights)
-    return weights.with_name(weights.name.removesuffix(".pt").removesuffix("_best_model") + "_model.json")
+    return weights.with_name(
+        weights.name.removesuffix(".gz").removesuffix(".pt").removesuffix("_best_model") + "_model.json"
+    )
 
 
 def _prediction_table(paths, labels, logits) -> pd.DataFrame:

@@ -92,7 +92,8 @@ class Plan:
 
     def reference(self, kind: str) -> str:
         """Path of a file of the shipped network: weights, stats or card."""
-        return str(self.resources / "reference" / f"{MODELS[0]}_{MODEL_FILES[kind]}")
+        packed = ".gz" if kind == "weights" else ""
+        return str(self.resources / "reference" / f"{MODELS[0]}_{MODEL_FILES[kind]}{packed}")
 
     @property
     def tunes(self) -> bool:

@@ -1,6 +1,8 @@
 """One training loop for image classifiers, on lightning: seeded, resumable, in mixed precision where it is fast."""
 
+import gzip
 import hashlib
+import io
 import json
 import logging
 import math
@@ -362,6 +364,34 @@ def save_model(network, paths: dict, *, model_name, statistics, size, temperatur
     write_json(paths["card"], card | (extra or {}))
 
 
+STEP = 0.6
+"""Weights to ship are rounded to this share of their output channel's standard deviation."""
+
+
+def rounded(state: dict) -> dict:
+    """A state dict with its large tensors as small whole numbers (int8) and a step per output channel (`<name>.step`)."""
+    found = {}
+    for key, value in state.items():
+        if value.ndim > 1:
+            step = STEP * value.flatten(1).std(1).view(-1, *[1] * (value.ndim - 1))
+            found[key], found[f"{key}.step"] = torch.round(value / step).clamp(-127, 127).to(torch.int8), step
+        else:
+            found[key] = value
+    return found
+
+
+def _load_state(path: pathlib.Path) -> dict:
+    """A state dict from a file, or from a gzipped one of `rounded` weights; nothing in it is ever executed."""
+    with open(path, "rb") as handle:
+        packed = handle.read(2) == b"\x1f\x8b"
+    if not packed:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    content = io.BytesIO(gzip.decompress(path.read_bytes()))
+    state = torch.load(content, map_location="cpu", weights_only=True)
+    steps = {key.removesuffix(".step"): state.pop(key) for key in list(state) if key.endswith(".step")}
+    return {key: value * steps[key] if key in steps else value for key, value in state.items()}
+
+
 def load_weights(path, model_name: str) -> torch.nn.Module:
     """Network `model_name` with the weights of a state dict file; nothing in the file is ever executed.
 
@@ -371,7 +401,7 @@ def load_weights(path, model_name: str) -> torch.nn.Module:
     if not path.is_file():
         raise InputError(f"weights {path}: no such file; give the path of a {model_name}_best_model.pt")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = _load_state(path)
     except Exception as error:
         raise InputError(
             f"weights {path}: refused, since it is not a plain PyTorch state dict ({type(error).__name__}); save it "

@@ -198,7 +198,7 @@ def test_what_round_0_starts_from(tmp_path):
     assert forced.tunes
     assert forced.predict_settings()["weights"] is None
     chosen = plan("predict: {weights: reference}").predict_settings()
-    assert chosen["weights"].endswith("reference/ResNet18_best_model.pt")
+    assert chosen["weights"].endswith("reference/ResNet18_best_model.pt.gz")
     assert chosen["stats"].endswith("reference/ResNet18_normalization_stat.json")
 
 
@@ -214,14 +214,17 @@ def test_packed_weights_answer_as_the_network_they_were_made_from(tmp_path):
     inputs = paths | {"metrics": tmp_path / "metrics.json"}
     out = {key: tmp_path / "out" / path.name for key, path in inputs.items()}
     pack_reference(inputs, out)
-    assert out["weights"].stat().st_size < 0.51 * paths["weights"].stat().st_size
+    assert out["weights"].stat().st_size < 0.12 * paths["weights"].stat().st_size
     planes = easy_images(10).planes.numpy()
     settings = {"model_name": "ResNet18", "device": "cpu", "precision": "float32"}
     first, second = (
         training.load_predictor(files["weights"], files["stats"], files["card"], **settings).logits(planes)
         for files in (inputs, out)
     )
-    np.testing.assert_allclose(first, second, atol=0.02)
+    assert np.corrcoef(first.ravel(), second.ravel())[0, 1] > 0.9
+    weights = [training.load_weights(files["weights"], "ResNet18").layer4[1].conv2.weight for files in (inputs, out)]
+    step = training.STEP * weights[0].flatten(1).std(1).view(-1, 1, 1, 1)
+    assert ((weights[0] - weights[1]).abs() <= 0.501 * step).all()
     assert json.loads(out["card"].read_text())["image_size"] == 32
 
 

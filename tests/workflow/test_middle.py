@@ -99,7 +99,7 @@ def test_round_0_continues_from_the_shipped_network(tmp_path):
     run = snakemake(tmp_path, "results/round_0/ResNet18_best_model.pt", config=config)
     assert run.code == 0, run.text
     log = (tmp_path / "results/logs/train_0_ResNet18.log").read_text()
-    assert re.search(r"starting from the weights .*resources/reference/ResNet18_best_model.pt", log)
+    assert re.search(r"starting from the weights .*resources/reference/ResNet18_best_model.pt.gz", log)
     card = json.loads((tmp_path / "results/round_0/ResNet18_model.json").read_text())
     assert card["recipe"]["warm_start"] is True
 

@@ -68,7 +68,7 @@ rule reference:
         metrics="results/round_0/metrics.json",
         library=library_files(SCRIPTS / "reference.py"),
     output:
-        weights="results/reference/ResNet18_best_model.pt",
+        weights="results/reference/ResNet18_best_model.pt.gz",
         stats="results/reference/ResNet18_normalization_stat.json",
         card="results/reference/ResNet18_model.json",
         metrics="results/reference/metrics.json",
