@@ -134,9 +134,12 @@ def use_weights(weights, stats, out, size: int) -> None:
 def pack_reference(network: dict, out: dict) -> None:
     """Copy a network's files to ship them, the weights rounded and compressed to a tenth (see `training.rounded`)."""
     state = rounded(load_weights(network["weights"], MODELS[0]).state_dict())
-    with atomic(out["weights"]) as temporary, open(temporary, "wb") as raw:
-        with gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0) as packed:
-            torch.save(state, packed)
+    with (
+        atomic(out["weights"]) as temporary,
+        open(temporary, "wb") as raw,
+        gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0) as packed,
+    ):
+        torch.save(state, packed)
     for kind in ("stats", "card", "metrics"):
         with atomic(out[kind]) as temporary:
             shutil.copyfile(network[kind], temporary)

@@ -369,7 +369,7 @@ STEP = 0.6
 
 
 def rounded(state: dict) -> dict:
-    """A state dict with its large tensors as small whole numbers (int8) and a step per output channel (`<name>.step`)."""
+    """A state dict with its large tensors as whole numbers (int8) and a step per output channel (`<name>.step`)."""
     found = {}
     for key, value in state.items():
         if value.ndim > 1:
