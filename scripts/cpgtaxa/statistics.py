@@ -67,6 +67,9 @@ AGE_BINS = 8
 VALUE_BINS = 256
 """At most so many bins of age and of residuals for the binned iterations."""
 
+DIP_REACH = 64
+"""Longest chord, in values either side, by which points are left out of the search for the dip; a power of four."""
+
 DESCRIPTION = {
     "n": "samples with a value (int32); everything below is computed from these alone",
     "mean": "mean beta",
@@ -151,6 +154,8 @@ _WIDTH = _THREE + _BANDS + 3 * 3
 
 # Reductions may be reordered (SIMD); NaN and infinity keep their meaning.
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
+# Where no value can be missing: the largest of many, several at a time.
+_FINITE = {"nnan", "nsz"}
 
 
 def _jit(fastmath=False, entry=False):
@@ -191,27 +196,43 @@ def _from_bits(typing_context, value):
     return types.float64(types.int64), generate
 
 
-@_jit()  # never with fast-math, which would cancel the rounding by addition
+# Of the fast-math only "contract": the rest would cancel the rounding by addition.
+@_jit(fastmath={"contract"})
 def _exp(x):
-    """exp(x) for x ≤ 0 with a relative error below 1e-11; no call and no branch, so that loops around it vectorise.
+    """exp(x) for x ≤ 0 with a relative error below 1e-12; no call and no branch, so that loops around it vectorise.
 
-    2^k · e^f with k = round(x / ln 2) and the Taylor series of e^f; below −700 it stays at e^−700.
+    2^k · e^f with k = round(x / ln 2) and a polynomial of least relative error for e^f; below −700 it stays at e^−700.
     """
     x = x if x > -700.0 else -700.0
     shifted = x * 1.4426950408889634 + 6755399441055744.0
     k = shifted - 6755399441055744.0
     f = x - k * 0.6931471805599453
-    p = 1.0 / 362880.0
-    p = p * f + 1.0 / 40320.0
-    p = p * f + 1.0 / 5040.0
-    p = p * f + 1.0 / 720.0
-    p = p * f + 1.0 / 120.0
-    p = p * f + 1.0 / 24.0
-    p = p * f + 1.0 / 6.0
-    p = p * f + 0.5
-    p = p * f + 1.0
-    p = p * f + 1.0
+    p = 2.4727257035033986e-05
+    p = p * f + 0.00019915438591208766
+    p = p * f + 0.0013889178661283409
+    p = p * f + 0.008333267002372913
+    p = p * f + 0.041666664219073404
+    p = p * f + 0.1666666688559314
+    p = p * f + 0.5000000000618645
+    p = p * f + 0.9999999999806042
+    p = p * f + 0.9999999999997631
     return _from_bits(_bits(p) + (_bits(shifted) << 52))
+
+
+@_jit(fastmath={"contract"})
+def _log(x):
+    """log(x) for x from 1 to 3 by its series in z = (x − c) / (x + c), c = √3; absolute error below 1e-9."""
+    z = (x - 1.7320508075688772) / (x + 1.7320508075688772)
+    y = z * z
+    p = 1.0 / 15.0
+    p = p * y + 1.0 / 13.0
+    p = p * y + 1.0 / 11.0
+    p = p * y + 1.0 / 9.0
+    p = p * y + 1.0 / 7.0
+    p = p * y + 0.2
+    p = p * y + 1.0 / 3.0
+    p = p * y + 1.0
+    return 0.5493061443340549 + 2.0 * z * p
 
 
 @_jit()
@@ -223,25 +244,52 @@ def _quantile(ordered, q):
     return ordered[below] + (position - below) * (ordered[above] - ordered[below])
 
 
-@_jit()
-def _sort(values, ordered, where, counts):
-    """Sort `values` into `ordered`: into as many equal buckets as values, then within buckets."""
-    n = values.size
+@_jit(fastmath=_FINITE)
+def _range(values):
+    """Smallest and largest value."""
     low = values[0]
     high = values[0]
-    for i in range(n):
+    for i in range(values.size):
         low = min(low, values[i])
         high = max(high, values[i])
+    return low, high
+
+
+@_jit()
+def _insertion_sort(values):
+    """Sort in place: quick for few values and for those that are nearly in order."""
+    for i in range(1, values.size):
+        value = values[i]
+        j = i - 1
+        while j >= 0 and values[j] > value:
+            values[j + 1] = values[j]
+            j -= 1
+        values[j + 1] = value
+
+
+@_jit()
+def _sort(values, ordered, where, counts):
+    """Sort `values` into `ordered`: into twice as many buckets as values, then within buckets.
+
+    where: (n,) int32 scratch; counts: (2 n + 1,) int32 scratch.
+    """
+    n = values.size
+    low, high = _range(values)
     if not high - low > 1e-200:
         ordered[:] = values
         return
-    buckets = n
-    scale = (buckets - 1) / (high - low)
+    size = 0.0
+    for i in range(n):
+        size += abs(values[i])
+    # Narrow buckets where residuals are dense, wide ones in the tails.
+    scale = 0.8 * n / size
+    buckets = 2 * n
+    for i in range(n):
+        t = values[i] * scale
+        where[i] = int((0.5 + 0.5 * t / (1.0 + abs(t))) * (buckets - 1))
     counts[: buckets + 1] = 0
     for i in range(n):
-        bucket = int((values[i] - low) * scale)
-        where[i] = bucket
-        counts[bucket + 1] += 1
+        counts[where[i] + 1] += 1
     widest = 0
     for b in range(buckets):
         widest = max(widest, counts[b + 1])
@@ -257,24 +305,74 @@ def _sort(values, ordered, where, counts):
             if stop - start > 32:
                 ordered[start:stop].sort()
             start = stop
-    for i in range(1, n):
-        value = ordered[i]
-        j = i - 1
-        while j >= 0 and ordered[j] > value:
-            ordered[j + 1] = ordered[j]
-            j -= 1
-        ordered[j + 1] = value
+    _insertion_sort(ordered)
+
+
+@_jit()
+def _sort_near(values, quantiles, ordered, where, counts):
+    """`_sort` of those values alone that `_quantile` looks at for the given quantiles; returns the extremes."""
+    n = values.size
+    low, high = _range(values)
+    if not high - low > 1e-200:
+        ordered[:] = values
+        return low, high
+    buckets = n
+    scale = (buckets - 1) / (high - low)
+    counts[: buckets + 1] = 0
+    for i in range(n):
+        bucket = int((values[i] - low) * scale)
+        where[i] = bucket
+        counts[bucket + 1] += 1
+    for b in range(buckets):
+        counts[b + 1] += counts[b]
+    # The buckets of the quantiles, from first to last; all others are sent to the end of the line, unsorted.
+    for quantile in quantiles:
+        first = int((n - 1) * quantile)
+        last = min(first + 1, n - 1)
+        start = 0
+        stop = buckets
+        while stop - start > 1:
+            middle = (start + stop) // 2
+            if counts[middle] <= first:
+                start = middle
+            else:
+                stop = middle
+        end = start + 1
+        while counts[end] <= last:
+            end += 1
+        at = counts[start]
+        for i in range(n):
+            if start <= where[i] < end:
+                ordered[at] = values[i]
+                at += 1
+        part = ordered[counts[start] : at]
+        if part.size > 32:
+            part.sort()
+        else:
+            _insertion_sort(part)
+    return low, high
 
 
 @_jit()
 def _median_distance(ordered, centre):
     """Median of |ordered − centre|, walking outwards from the centre of sorted values."""
     n = ordered.size
-    right = np.searchsorted(ordered, centre)
-    left = right - 1
+    middle = np.searchsorted(ordered, centre)
+    # Of all but the last two steps, how many go to the right: bisection.
+    steps = max(n // 2 - 1, 0)
+    least = max(steps - middle, 0)
+    most = min(steps, n - middle)
+    while least < most:
+        taken = (least + most) // 2
+        if ordered[middle + taken] - centre < centre - ordered[middle - (steps - taken)]:
+            least = taken + 1
+        else:
+            most = taken
+    right = middle + least
+    left = middle - 1 - (steps - least)
     first = 0.0
     second = 0.0
-    for _ in range(n // 2 + 1):
+    for _ in range(n // 2 + 1 - steps):
         first = second
         if left < 0 or (right < n and ordered[right] - centre < centre - ordered[left]):
             second = ordered[right] - centre
@@ -286,44 +384,119 @@ def _median_distance(ordered, centre):
 
 
 @_jit()
-def _dip(x, minorant, majorant, gcm, lcm):
-    """Hartigan's dip of sorted values (Hartigan and Hartigan 1985; algorithm AS 217 with Mächler's corrections)."""
+def _mark(before, x, after, below, above, reach):
+    """Note `reach` for the points that lie above (below) the chord between two points that far before and after."""
+    for i in range(x.size):
+        bend = before[i] + after[i] - 2.0 * x[i]
+        below[i] = reach if bend > 0.0 else below[i]
+        above[i] = reach if bend < 0.0 else above[i]
+
+
+@_jit(fastmath=_FINITE)
+def _above_line(x, rate):
+    """Largest distance by which the steps of the distribution of x rise over a line from its first value."""
+    best = 0.0
+    for i in range(x.size):
+        distance = (i + 1) - (x[i] - x[0]) * rate
+        best = max(best, distance)
+    return best
+
+
+@_jit(fastmath=_FINITE)
+def _below_line(x, rate):
+    """Largest distance by which they stay below it."""
+    best = 0.0
+    for i in range(x.size):
+        distance = (x[i] - x[0]) * rate - (i - 1)
+        best = max(best, distance)
+    return best
+
+
+@_jit()
+def _corners(x, marks, sure, first, last, low, high, rising, corners):
+    """Corners of a hull of x[low..high]; returns the place of the last one in `corners`.
+
+    rising: the concave majorant from low to high, otherwise the convex minorant from high to low. marks: of `_mark`;
+    sure, first, last: the points without a mark, and the range of them that is further than DIP_REACH from low and
+    high. A marked point may be a corner only where the chord that marked it ends outside low..high.
+    """
+    left = min(low + DIP_REACH, high + 1)
+    right = max(high - DIP_REACH + 1, left)
+    top = -1
+    for part in range(3):
+        # The points near the end one comes from, those between, those near the other end.
+        count = left - low if (part == 0) == rising else high + 1 - right
+        count = last - first if part == 1 else count
+        for step in range(count):
+            if part == 1:
+                j = sure[first + step] if rising else sure[last - 1 - step]
+            else:
+                j = (low if part == 0 else right) + step if rising else (high if part == 0 else left - 1) - step
+                if marks[j] <= min(j - low, high - j):
+                    continue
+            while top > 0:
+                a = corners[top]
+                b = corners[top - 1]
+                if rising:
+                    corner = (a - b) * (x[j] - x[a]) > (j - a) * (x[a] - x[b])
+                else:
+                    corner = (a - j) * (x[b] - x[a]) < (b - a) * (x[a] - x[j])
+                if corner:
+                    break
+                top -= 1
+            top += 1
+            corners[top] = j
+    return top
+
+
+@_jit()
+def _dip(x, scratch):
+    """Hartigan's dip of sorted values (Hartigan and Hartigan 1985; algorithm AS 217 with Mächler's corrections).
+
+    x: (n,); scratch: (6, at least n) int64. The corners of the convex minorant and the concave majorant are sought
+    among few points: most lie above or below a chord between two near ones.
+    """
     n = x.size
     if n < 4 or x[0] == x[n - 1]:
         return 0.5 / n
-    # For every point the previous (next) corner of the convex minorant (concave majorant) that ends there.
-    minorant[0] = 0
-    for j in range(1, n):
-        a = j - 1
-        while a != 0:
-            b = minorant[a]
-            if (x[j] - x[a]) * (a - b) < (x[a] - x[b]) * (j - a):
-                break
-            a = b
-        minorant[j] = a
-    majorant[n - 1] = n - 1
-    for j in range(n - 2, -1, -1):
-        a = j + 1
-        while a != n - 1:
-            b = majorant[a]
-            if (x[j] - x[a]) * (a - b) < (x[a] - x[b]) * (j - a):
-                break
-            a = b
-        majorant[j] = a
+    below, above, sure_g, sure_l, gcm, lcm = (
+        *(scratch[0][:n], scratch[1][:n], scratch[2][:n]),
+        *(scratch[3][:n], scratch[4][:n], scratch[5][:n]),
+    )
+    below[:] = n
+    above[:] = n
+    reach = DIP_REACH
+    while reach > 0:
+        inner = n - 2 * reach
+        if inner > 0:
+            stop = reach + inner
+            _mark(x[:inner], x[reach:stop], x[2 * reach :], below[reach:stop], above[reach:stop], reach)
+        reach //= 4
+    last_g = 0
+    last_l = 0
+    for i in range(n):
+        sure_g[last_g] = i
+        last_g += below[i] == n
+        sure_l[last_l] = i
+        last_l += above[i] == n
+    first_g = 0
+    first_l = 0
     low = 0
     high = n - 1
     dip = 1.0  # in units of 1 / (2 n)
     while True:
-        gcm[0] = high
-        ends_g = 0
-        while gcm[ends_g] > low:
-            gcm[ends_g + 1] = minorant[gcm[ends_g]]
-            ends_g += 1
-        lcm[0] = low
-        ends_l = 0
-        while lcm[ends_l] < high:
-            lcm[ends_l + 1] = majorant[lcm[ends_l]]
-            ends_l += 1
+        left = min(low + DIP_REACH, high + 1)
+        right = max(high - DIP_REACH + 1, left)
+        while first_g < last_g and sure_g[first_g] < left:
+            first_g += 1
+        while last_g > first_g and sure_g[last_g - 1] >= right:
+            last_g -= 1
+        while first_l < last_l and sure_l[first_l] < left:
+            first_l += 1
+        while last_l > first_l and sure_l[last_l - 1] >= right:
+            last_l -= 1
+        ends_g = _corners(x, below, sure_g, first_g, last_g, low, high, False, gcm)
+        ends_l = _corners(x, above, sure_l, first_l, last_l, low, high, True, lcm)
         at_g = ends_g
         at_l = ends_l
         # The largest distance between the two hulls over the modal interval.
@@ -363,16 +536,12 @@ def _dip(x, minorant, majorant, gcm, lcm):
             b = gcm[j + 1]
             e = gcm[j]
             if e - b > 1 and x[e] != x[b]:
-                rate = (e - b) / (x[e] - x[b])
-                for i in range(b, e + 1):
-                    dip = max(dip, (i - b + 1) - (x[i] - x[b]) * rate)
+                dip = max(dip, _above_line(x[b : e + 1], (e - b) / (x[e] - x[b])))
         for j in range(at_l, ends_l):
             b = lcm[j]
             e = lcm[j + 1]
             if e - b > 1 and x[e] != x[b]:
-                rate = (e - b) / (x[e] - x[b])
-                for i in range(b, e + 1):
-                    dip = max(dip, (x[i] - x[b]) * rate - (i - b - 1))
+                dip = max(dip, _below_line(x[b : e + 1], (e - b) / (x[e] - x[b])))
         if low == gcm[at_g] and high == lcm[at_l]:
             break
         low = gcm[at_g]
@@ -472,11 +641,28 @@ def _fit(x, y, residual, out):
 
 
 @_jit(fastmath=_FAST)
-def _expect2(count, u, v, bands, sums):
-    """The E-step for two bands.
+def _totals(count, u, v, totals):
+    """Sums of count times 1, u, v, u², uv, v² over all points."""
+    t0 = t1 = t2 = t3 = t4 = t5 = 0.0
+    for i in range(u.size):
+        c = count[i]
+        ui = u[i]
+        vi = v[i]
+        t0 += c
+        t1 += c * ui
+        t2 += c * vi
+        t3 += c * (ui * ui)
+        t4 += c * (ui * vi)
+        t5 += c * (vi * vi)
+    totals[0], totals[1], totals[2], totals[3], totals[4], totals[5] = t0, t1, t2, t3, t4, t5
 
-    count, u, v: (n,) multiplicity and coordinates of points; bands: (2, 4) weight, level, slope, sd; sums: (2, 6)
-    receives for each band the sums of the posterior weights times 1, u, v, u², uv, v².
+
+@_jit(fastmath=_FAST)
+def _expect2(count, u, v, totals, bands, sums, likelihood):
+    """The E-step for two bands; returns the log-likelihood without the constant −½ log 2π per point, if asked for.
+
+    count, u, v: (n,) multiplicity and coordinates of points; totals: of `_totals`; bands: (2, 4) weight, level, slope,
+    sd; sums: (2, 6) receives for each band the sums of the posterior weights times 1, u, v, u², uv, v².
     """
     g1 = math.log(bands[0, 0] / bands[0, 3])
     g2 = math.log(bands[1, 0] / bands[1, 3])
@@ -484,37 +670,34 @@ def _expect2(count, u, v, bands, sums):
     h2 = 0.5 / bands[1, 3] ** 2
     a1, b1 = bands[0, 1], bands[0, 2]
     a2, b2 = bands[1, 1], bands[1, 2]
-    s0 = s1 = s2 = s3 = s4 = s5 = 0.0
-    t0 = t1 = t2 = t3 = t4 = t5 = 0.0
+    s0 = s1 = s2 = s3 = s4 = s5 = total = 0.0
     for i in range(u.size):
         ui = u[i]
         vi = v[i]
         e1 = vi - a1 - b1 * ui
         e2 = vi - a2 - b2 * ui
-        d = (g2 - h2 * e2 * e2) - (g1 - h1 * e1 * e1)
-        e = _exp(-abs(d))
-        larger = count[i] / (1.0 + e)
-        smaller = e * larger
-        w1 = larger if d <= 0.0 else smaller
-        w2 = smaller if d <= 0.0 else larger
-        s0 += w1
-        s1 += w1 * ui
-        s2 += w1 * vi
-        s3 += w1 * ui * ui
-        s4 += w1 * ui * vi
-        s5 += w1 * vi * vi
-        t0 += w2
-        t1 += w2 * ui
-        t2 += w2 * vi
-        t3 += w2 * ui * ui
-        t4 += w2 * ui * vi
-        t5 += w2 * vi * vi
+        q1 = g1 - h1 * e1 * e1
+        q2 = g2 - h2 * e2 * e2
+        # The likelier band has density 1, so that nothing overflows.
+        other = _exp(-abs(q2 - q1))
+        larger = count[i] / (1.0 + other)
+        w = larger if q1 >= q2 else other * larger
+        s0 += w
+        s1 += w * ui
+        s2 += w * vi
+        s3 += w * (ui * ui)
+        s4 += w * (ui * vi)
+        s5 += w * (vi * vi)
+        if likelihood:
+            total += count[i] * (max(q1, q2) + _log(1.0 + other))
     sums[0, 0], sums[0, 1], sums[0, 2], sums[0, 3], sums[0, 4], sums[0, 5] = s0, s1, s2, s3, s4, s5
-    sums[1, 0], sums[1, 1], sums[1, 2], sums[1, 3], sums[1, 4], sums[1, 5] = t0, t1, t2, t3, t4, t5
+    for p in range(6):
+        sums[1, p] = totals[p] - sums[0, p]
+    return total
 
 
 @_jit(fastmath=_FAST)
-def _expect3(count, u, v, bands, sums):
+def _expect3(count, u, v, totals, bands, sums, likelihood):
     """`_expect2` for three bands; bands: (3, 4), sums: (3, 6)."""
     g1 = math.log(bands[0, 0] / bands[0, 3])
     g2 = math.log(bands[1, 0] / bands[1, 3])
@@ -526,8 +709,7 @@ def _expect3(count, u, v, bands, sums):
     a2, b2 = bands[1, 1], bands[1, 2]
     a3, b3 = bands[2, 1], bands[2, 2]
     s0 = s1 = s2 = s3 = s4 = s5 = 0.0
-    t0 = t1 = t2 = t3 = t4 = t5 = 0.0
-    r0 = r1 = r2 = r3 = r4 = r5 = 0.0
+    t0 = t1 = t2 = t3 = t4 = t5 = total = 0.0
     for i in range(u.size):
         ui = u[i]
         vi = v[i]
@@ -537,78 +719,36 @@ def _expect3(count, u, v, bands, sums):
         q1 = g1 - h1 * e1 * e1
         q2 = g2 - h2 * e2 * e2
         q3 = g3 - h3 * e3 * e3
-        q = q1 if q1 > q2 else q2
-        q = q if q > q3 else q3
-        p1 = _exp(q1 - q)
-        p2 = _exp(q2 - q)
-        p3 = _exp(q3 - q)
-        share = count[i] / (p1 + p2 + p3)
-        w1 = p1 * share
-        w2 = p2 * share
-        w3 = p3 * share
-        s0 += w1
-        s1 += w1 * ui
-        s2 += w1 * vi
-        s3 += w1 * ui * ui
-        s4 += w1 * ui * vi
-        s5 += w1 * vi * vi
-        t0 += w2
-        t1 += w2 * ui
-        t2 += w2 * vi
-        t3 += w2 * ui * ui
-        t4 += w2 * ui * vi
-        t5 += w2 * vi * vi
-        r0 += w3
-        r1 += w3 * ui
-        r2 += w3 * vi
-        r3 += w3 * ui * ui
-        r4 += w3 * ui * vi
-        r5 += w3 * vi * vi
+        # The likeliest band has density 1: two exponentials instead of three.
+        high = max(q1, q2)
+        top = max(high, q3)
+        lower = _exp(min(q1, q2) - top)
+        other = _exp(min(high, q3) - top)
+        p3 = 1.0 if q3 > high else other
+        upper = other if q3 > high else 1.0
+        p1 = upper if q1 >= q2 else lower
+        density = 1.0 + lower + other
+        share = count[i] / density
+        w = p1 * share
+        s0 += w
+        s1 += w * ui
+        s2 += w * vi
+        s3 += w * (ui * ui)
+        s4 += w * (ui * vi)
+        s5 += w * (vi * vi)
+        w = p3 * share
+        t0 += w
+        t1 += w * ui
+        t2 += w * vi
+        t3 += w * (ui * ui)
+        t4 += w * (ui * vi)
+        t5 += w * (vi * vi)
+        if likelihood:
+            total += count[i] * (top + _log(density))
     sums[0, 0], sums[0, 1], sums[0, 2], sums[0, 3], sums[0, 4], sums[0, 5] = s0, s1, s2, s3, s4, s5
-    sums[1, 0], sums[1, 1], sums[1, 2], sums[1, 3], sums[1, 4], sums[1, 5] = t0, t1, t2, t3, t4, t5
-    sums[2, 0], sums[2, 1], sums[2, 2], sums[2, 3], sums[2, 4], sums[2, 5] = r0, r1, r2, r3, r4, r5
-
-
-@_jit(fastmath=_FAST)
-def _log_likelihood(count, u, v, bands):
-    """Log-likelihood of the points under two or three bands, without the constant −½ log 2π per point."""
-    g1 = math.log(bands[0, 0] / bands[0, 3])
-    g2 = math.log(bands[1, 0] / bands[1, 3])
-    h1 = 0.5 / bands[0, 3] ** 2
-    h2 = 0.5 / bands[1, 3] ** 2
-    a1, b1 = bands[0, 1], bands[0, 2]
-    a2, b2 = bands[1, 1], bands[1, 2]
-    g3 = -1e6  # no third band
-    h3 = a3 = b3 = 0.0
-    if bands.shape[0] == 3:
-        g3 = math.log(bands[2, 0] / bands[2, 3])
-        h3 = 0.5 / bands[2, 3] ** 2
-        a3, b3 = bands[2, 1], bands[2, 2]
-    total = 0.0
-    for i in range(u.size):
-        ui = u[i]
-        vi = v[i]
-        e1 = vi - a1 - b1 * ui
-        e2 = vi - a2 - b2 * ui
-        e3 = vi - a3 - b3 * ui
-        q1 = g1 - h1 * e1 * e1
-        q2 = g2 - h2 * e2 * e2
-        q3 = g3 - h3 * e3 * e3
-        q = q1 if q1 > q2 else q2
-        q = q if q > q3 else q3
-        # log of a sum between 1 and 3 by its series in z = (sum − c) / (sum + c), c = √3; error below 1e-9.
-        density = _exp(q1 - q) + _exp(q2 - q) + _exp(q3 - q)
-        z = (density - 1.7320508075688772) / (density + 1.7320508075688772)
-        y = z * z
-        p = 1.0 / 15.0
-        p = p * y + 1.0 / 13.0
-        p = p * y + 1.0 / 11.0
-        p = p * y + 1.0 / 9.0
-        p = p * y + 1.0 / 7.0
-        p = p * y + 0.2
-        p = p * y + 1.0 / 3.0
-        p = p * y + 1.0
-        total += count[i] * (q + 0.5493061443340549 + 2.0 * z * p)
+    sums[2, 0], sums[2, 1], sums[2, 2], sums[2, 3], sums[2, 4], sums[2, 5] = t0, t1, t2, t3, t4, t5
+    for p in range(6):
+        sums[1, p] = totals[p] - sums[0, p] - sums[2, p]
     return total
 
 
@@ -642,17 +782,27 @@ def _maximise(sums, total, floor, within, bands):
 
 
 @_jit()
-def _step(count, u, v, total, floor, within, bands, sums):
-    """One iteration of EM in place; returns as `_maximise`."""
+def _likelihood(points, bands, sums):
+    """Log-likelihood of points under two or three bands, and in `sums` those of `_expect2` or `_expect3`."""
+    count, u, v, totals = points
     if bands.shape[0] == 2:
-        _expect2(count, u, v, bands, sums)
-    else:
-        _expect3(count, u, v, bands, sums)
-    return _maximise(sums, total, floor, within, bands)
+        return _expect2(count, u, v, totals, bands, sums, True)
+    return _expect3(count, u, v, totals, bands, sums, True)
 
 
 @_jit()
-def _iterate(count, u, v, total, scale, floor, within, bands, sums, limit, tolerance):
+def _step(points, floor, within, bands, sums):
+    """One iteration of EM in place; returns as `_maximise`."""
+    count, u, v, totals = points
+    if bands.shape[0] == 2:
+        _expect2(count, u, v, totals, bands, sums, False)
+    else:
+        _expect3(count, u, v, totals, bands, sums, False)
+    return _maximise(sums, totals[0], floor, within, bands)
+
+
+@_jit()
+def _iterate(points, scale, floor, within, bands, sums, limit, tolerance):
     """EM from the given bands, in place, until they settle, a band dies out or `limit` rounds of two steps are made.
 
     After each round the bands are carried on along the path of its two steps (SQUAREM, scheme S3; Varadhan and Roland
@@ -665,11 +815,11 @@ def _iterate(count, u, v, total, scale, floor, within, bands, sums, limit, toler
     reach = 4.0
     for _ in range(limit):
         start[:] = bands
-        change = _step(count, u, v, total, floor, within, bands, sums)
+        change = _step(points, floor, within, bands, sums)
         if change < tolerance:
             break
         middle[:] = bands
-        change = _step(count, u, v, total, floor, within, bands, sums)
+        change = _step(points, floor, within, bands, sums)
         if change < tolerance:
             break
         speed = 0.0
@@ -700,12 +850,13 @@ def _iterate(count, u, v, total, scale, floor, within, bands, sums, limit, toler
             bands[j, 3] = min(max(math.exp(min(bands[j, 3], 10.0)), floor), 3.0 * scale)
             share += bands[j, 0]
         for j in range(k):
-            bands[j, 0] = max(bands[j, 0] / share, 2.0 / total)
+            bands[j, 0] = max(bands[j, 0] / share, 2.0 / points[3][0])
 
 
 @_jit()
-def _split(count, u, v, cuts, total, floor, within, bands, sums):
+def _split(points, cuts, floor, within, bands, sums):
     """Bands from cutting the residuals at `cuts` (ascending); False if a part is too small."""
+    count, u, v, totals = points
     sums[:] = 0.0
     for i in range(u.size):
         j = 0
@@ -720,7 +871,7 @@ def _split(count, u, v, cuts, total, floor, within, bands, sums):
         sums[j, 4] += c * u[i] * v[i]
         sums[j, 5] += c * v[i] * v[i]
     bands[:] = 1.0
-    return _maximise(sums, total, floor, within, bands) >= 0.0
+    return _maximise(sums, totals[0], floor, within, bands) >= 0.0
 
 
 @_jit()
@@ -838,6 +989,15 @@ def _starts(ordered, cuts):
                     cuts[7, 1] = low + b * width
 
 
+@_jit(fastmath=_FINITE)
+def _narrowest(low, high):
+    """Smallest difference between two arrays."""
+    best = np.inf
+    for i in range(low.size):
+        best = min(best, high[i] - low[i])
+    return best
+
+
 @_jit()
 def _cells(u, v, ordered, of_cell, table, cells):
     """Bin the points by age and residual; returns the number of filled cells and the variance of v inside cells.
@@ -850,9 +1010,7 @@ def _cells(u, v, ordered, of_cell, table, cells):
     # A band's sd from the narrowest tenth of the residuals: a quarter of an sd wide in one normal band, half a one in
     # a band holding half of the samples.
     tenth = n // 10
-    narrowest = np.inf
-    for i in range(n - tenth):
-        narrowest = min(narrowest, ordered[i + tenth] - ordered[i])
+    narrowest = _narrowest(ordered[: n - tenth], ordered[tenth:])
     low = ordered[0]
     length = ordered[n - 1] - low
     width = max(narrowest, 0.5 * SD_FLOOR, length / (VALUE_BINS - 1))
@@ -890,30 +1048,29 @@ def _cells(u, v, ordered, of_cell, table, cells):
 def _mixture(k, samples, cells, within, cuts, scale, floor, trend, ends, rival, exact, out, sums):
     """Fit k lines by EM and describe them.
 
-    samples: multiplicity (1), standardised age u and residual v, each (n,); cells, within: the same, binned by
-    `_cells`; cuts: of `_starts`; scale: sd of v; floor: least sd of a band; trend: overall slope per unit of u; ends:
-    5th and 95th percentile of u; out: slots of one mixture, left alone if no start leaves samples to k bands; sums:
-    (k, 6) scratch.
+    samples: multiplicity (1), standardised age u and residual v, each (n,), and `_totals`; cells, within: the same,
+    binned by `_cells`; cuts: of `_starts`; scale: sd of v; floor: least sd of a band; trend: overall slope per unit of
+    u; ends: 5th and 95th percentile of u; out: slots of one mixture, left alone if no start leaves samples to k bands;
+    sums: (k, 6) scratch.
 
     A few iterations from every start and then all of the best are made on the cells, the last ones on the points; fits
     that are clearly worse than `rival`, the BIC of fewer bands, are left where the cells or the start brought them.
     `exact` makes all on the points, every start to the end, by plain EM (the reference in tests).
     """
-    ones, u, v = samples
-    n = u.size
+    n = samples[1].size
     best = -np.inf
     bands = np.empty((k, 4))
     chosen = np.empty((k, 4))
     tried = np.full((4, k), -1.0)
-    count, cu, cv = samples if exact else cells
+    points = samples if exact else cells
     within = 0.0 if exact else within
     for s in range(4):
         cut = cuts[4 * (k - 2) + s, : k - 1]
-        if np.isnan(cut[0]) or not _split(count, cu, cv, cut, n, floor, within, bands, sums):
+        if np.isnan(cut[0]) or not _split(points, cut, floor, within, bands, sums):
             continue
         if exact:
             for _ in range(10000):
-                if _step(count, cu, cv, n, floor, within, bands, sums) < 1e-6:
+                if _step(points, floor, within, bands, sums) < 1e-6:
                     break
         else:
             known = False
@@ -922,10 +1079,10 @@ def _mixture(k, samples, cells, within, cuts, scale, floor, trend, ends, rival, 
             if known:
                 continue
             tried[s] = bands[:, 0]
-            _iterate(count, cu, cv, n, scale, floor, within, bands, sums, SHORT_RUN, 1e-3)
+            _iterate(points, scale, floor, within, bands, sums, SHORT_RUN, 1e-3)
             # Off the extrapolation, back on the path of EM.
-            _step(count, cu, cv, n, floor, within, bands, sums)
-        likelihood = _log_likelihood(count, cu, cv, bands)
+            _step(points, floor, within, bands, sums)
+        likelihood = _likelihood(points, bands, sums)
         if likelihood > best:
             best = likelihood
             chosen[:] = bands
@@ -935,9 +1092,9 @@ def _mixture(k, samples, cells, within, cuts, scale, floor, trend, ends, rival, 
         constant = n * math.log(2.0 * math.pi) + (4 * k - 1) * math.log(n)
         if constant - 2.0 * best < rival + LONG_RUN_BIC:
             bands[:] = chosen
-            _iterate(count, cu, cv, n, scale, floor, within, bands, sums, LONG_RUN, 1e-4)
-            _step(count, cu, cv, n, floor, within, bands, sums)
-            likelihood = _log_likelihood(count, cu, cv, bands)
+            _iterate(points, scale, floor, within, bands, sums, LONG_RUN, 1e-4)
+            _step(points, floor, within, bands, sums)
+            likelihood = _likelihood(points, bands, sums)
             if likelihood > best:
                 best = likelihood
                 chosen[:] = bands
@@ -947,15 +1104,12 @@ def _mixture(k, samples, cells, within, cuts, scale, floor, trend, ends, rival, 
             loss += n * chosen[j, 0] * within / chosen[j, 3] ** 2
         if constant - 2.0 * best + loss < rival + POLISH_BIC:
             for _ in range(POLISH):
-                if _step(ones, u, v, n, floor, 0.0, chosen, sums) < 1e-3:
+                if _step(samples, floor, 0.0, chosen, sums) < 1e-3:
                     break
     order = np.argsort(chosen[:, 1])
     bands[:] = chosen[order]
-    if k == 2:
-        _expect2(ones, u, v, bands, sums)
-    else:
-        _expect3(ones, u, v, bands, sums)
-    _describe(bands, sums, n, _log_likelihood(ones, u, v, bands), trend, ends, out)
+    likelihood = _likelihood(samples, bands, sums)
+    _describe(bands, sums, n, likelihood, trend, ends, out)
 
 
 @_jit()
@@ -1025,15 +1179,17 @@ def _kernel(low, high, beta, order, ages, out, exact):
     core_y = np.empty(n)
     scaled_all = np.empty(n)
     ones_all = np.ones(n)
-    counts = np.empty(n + 1, dtype=np.int64)
-    where = np.empty(n, dtype=np.int64)
-    hulls = np.empty((4, n), dtype=np.int64)
+    counts = np.empty(2 * n + 1, dtype=np.int32)
+    where = np.empty(n, dtype=np.int32)
+    hulls = np.empty((6, n), dtype=np.int64)
     table = np.empty((3, AGE_BINS * VALUE_BINS))
     cells = np.empty((3, n))
     cuts = np.empty((8, 2))
     ends = np.empty(2)
     sums2 = np.empty((2, 6))
     sums3 = np.empty((3, 6))
+    totals = np.empty(6)
+    totals_binned = np.empty(6)
     for row in range(low, high):
         raw = out[row]
         m = 0
@@ -1051,14 +1207,14 @@ def _kernel(low, high, beta, order, ages, out, exact):
         residual = residual_all[:m]
         ordered = ordered_all[:m]
 
-        _sort(y, ordered, where, counts)
+        lowest, highest = _sort_near(y, (0.05, 0.5, 0.95), ordered, where, counts)
         mean = y.sum() / m
         raw[_MEAN] = mean
         raw[_MEDIAN] = _quantile(ordered, 0.5)
         raw[_Q05] = _quantile(ordered, 0.05)
         raw[_Q95] = _quantile(ordered, 0.95)
         if m > 1:
-            raw[_SD] = math.sqrt(((y - mean) ** 2).sum() / (m - 1)) if ordered[0] < ordered[m - 1] else 0.0
+            raw[_SD] = math.sqrt(((y - mean) ** 2).sum() / (m - 1)) if lowest < highest else 0.0
         if m < MIN_SAMPLES:
             continue
 
@@ -1077,7 +1233,7 @@ def _kernel(low, high, beta, order, ages, out, exact):
             variance = rss / m
             raw[_SKEW] = m3 / m / variance**1.5
             raw[_KURT] = m4 / m / variance**2 - 3.0
-            raw[_DIP] = _dip(ordered, hulls[0, :m], hulls[1, :m], hulls[2, :m], hulls[3, :m])
+            raw[_DIP] = _dip(ordered, hulls)
 
         q1 = _quantile(ordered, 0.25)
         q3 = _quantile(ordered, 0.75)
@@ -1108,8 +1264,10 @@ def _kernel(low, high, beta, order, ages, out, exact):
             ones = ones_all[:m]
             filled, within = _cells(u, residual, ordered, where, table, cells)
             # Rows first: only then are they known to be contiguous, and the loops vectorise.
-            binned = (cells[0][:filled], cells[1][:filled], cells[2][:filled])
-            samples = (ones, u, residual)
+            binned = (cells[0][:filled], cells[1][:filled], cells[2][:filled], totals_binned)
+            samples = (ones, u, residual, totals)
+            _totals(*binned)
+            _totals(*samples)
             rival = raw[_BIC1]
             slots = raw[_TWO:_THREE]
             _mixture(2, samples, binned, within, cuts, sd1, floor, trend, ends, rival, exact, slots, sums2)
@@ -1142,7 +1300,7 @@ def _kernel(low, high, beta, order, ages, out, exact):
         _, _, rss = _fit(core_x[:kept], core_y[:kept], residual, raw[_CORE : _CORE + 10])
         if rss > 0.0:
             _sort(residual, ordered, where, counts)
-            raw[_CORE_DIP] = _dip(ordered, hulls[0, :kept], hulls[1, :kept], hulls[2, :kept], hulls[3, :kept])
+            raw[_CORE_DIP] = _dip(ordered, hulls)
 
 
 def _t_p(t, df):

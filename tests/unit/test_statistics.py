@@ -173,7 +173,7 @@ def test_p_values_hold_in_the_far_tail():
 def test_exponential_and_sort_and_dip_helpers():
     x = np.concatenate([np.linspace(-690, 0, 1001), [-1e9]])
     ours = np.array([statistics._exp(value) for value in x])
-    np.testing.assert_allclose(ours[:-1], np.exp(x[:-1]), rtol=1e-10)
+    np.testing.assert_allclose(ours[:-1], np.exp(x[:-1]), rtol=1e-12)
     assert 0 < ours[-1] < 1e-300
     rng = np.random.default_rng(1)
     for n in (4, 5, 30, 500, 3000):
@@ -181,12 +181,19 @@ def test_exponential_and_sort_and_dip_helpers():
         far = rng.standard_cauchy(n)
         two = np.where(rng.random(n) < 0.3, 0.0, 1.0) + 0.1 * rng.standard_normal(n)
         for values in (uniform, far, two, np.round(uniform, 1), np.repeat(uniform[: n // 2], 2), np.full(n, 0.5)):
-            ordered, where = np.empty(len(values)), np.empty(len(values), np.int64)
-            statistics._sort(values, ordered, where, np.empty(len(values) + 1, np.int64))
+            size = len(values)
+            near, where, counts = np.empty(size), np.empty(size, np.int32), np.empty(2 * size + 1, np.int32)
+            assert statistics._sort_near(values, (0.05, 0.5, 0.95), near, where, counts) == (min(values), max(values))
+            for q in (0.05, 0.5, 0.95):
+                assert statistics._quantile(near, q) == pytest.approx(np.quantile(values, q), rel=1e-14)
+            ordered = np.empty(size)
+            statistics._sort(values, ordered, where, counts)
             np.testing.assert_array_equal(ordered, np.sort(values))
+            centre = np.median(values) + 0.1
+            distance = statistics._median_distance(ordered, centre)
+            assert distance == pytest.approx(np.median(np.abs(values - centre)), rel=1e-12)
             if ordered[0] < ordered[-1]:
-                hulls = np.empty((4, len(values)), np.int64)
-                dip = statistics._dip(ordered, *hulls)
+                dip = statistics._dip(ordered, np.empty((6, size), np.int64))
                 assert dip == pytest.approx(diptest.dipstat(values), rel=1e-9)
                 p = statistics._dip_p(np.array([dip]), np.array([float(len(values))]))[0]
                 assert p == pytest.approx(diptest.diptest(values)[1], abs=1e-9)
