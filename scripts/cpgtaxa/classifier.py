@@ -31,6 +31,7 @@ from cpgtaxa.training import (
     load_weights,
     rounded,
     save_model,
+    spread_over_gpus,
     targets_of,
     train,
 )
@@ -235,6 +236,7 @@ def predict_shard(
 
     Images are drawn on the fly, a block at a time, and never written.
     """
+    spread_over_gpus(shard)
     model_name = MODELS[min(round_number, 1)]
     predictor = load_predictor(**network, model_name=model_name, device=device, precision=precision)
     cohort = Cohort(beta)

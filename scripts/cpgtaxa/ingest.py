@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from cpgtaxa import files
+from cpgtaxa import files, plain_text
 from cpgtaxa.cohort import CohortWriter
 from cpgtaxa.errors import InputError, some
 
@@ -195,13 +195,20 @@ class _TextMatrix:
         yield rest
 
     def batches(self, columns: list[int]):
-        """Blocks of rows: (ids, one Arrow array per wanted column), float64, or text where some of it is no number."""
+        """Blocks of rows: ids, and values (k, n) float32 or one Arrow array for each wanted column.
+
+        The arrays are float64, or text where some of it is no number.
+        """
         self.odd_rows, self.n_odd_rows = [], 0
         shift = self.n_fields - len(self.samples)
         wanted = [str(column + shift) for column in columns]
         skip = self._skip
         for chunk in self._chunks():
             if not skip and (not chunk or chunk.isspace()):
+                continue
+            if plain := self._plain(chunk, skip, [column + shift for column in columns]):
+                skip = 0
+                yield plain
                 continue
             n_odd_rows, odd_rows = self.n_odd_rows, list(self.odd_rows)
             try:
@@ -214,6 +221,18 @@ class _TextMatrix:
             skip = 0
             for batch in table.to_batches():
                 yield batch.column(0).to_pylist(), batch.columns[1:]
+
+    def _plain(self, chunk: bytes, skip: int, columns: list[int]) -> tuple[list[str], np.ndarray] | None:
+        """Ids and values of a piece that is plain throughout, else None."""
+        start = 0
+        for _ in range(skip):
+            start = chunk.find(b"\n", start) + 1
+            if not start:
+                return None
+        # Lines may end in other ways; what is skipped must be what `_head` counted.
+        if len(chunk[:start].decode("utf-8-sig", errors="replace").splitlines()) != skip:
+            return None
+        return plain_text.parse(chunk[start:] if start else chunk, self.separator, self.n_fields, columns)
 
     def _parse(self, chunk: bytes, skip: int, wanted: list[str], kind: pa.DataType) -> pa.Table:
         return pa.csv.read_csv(
@@ -456,7 +475,7 @@ def _scan(matrix, columns: list[int], path: pathlib.Path, max_missing_cpg: float
         try:
             for ids, arrays in matrix.batches(columns):
                 cpgs = [(name or "").strip() for name in ids]
-                values = _values(scan, cpgs, arrays)
+                values = arrays if isinstance(arrays, np.ndarray) else _values(scan, cpgs, arrays)
                 if not values.flags.writeable:
                     values = values.copy()
                 for start in range(0, len(cpgs), rows):

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from cpgtaxa.errors import InputError
+from cpgtaxa.small_sort import insertion_sort
 from cpgtaxa.threads import in_threads
 
 SIDE = 224
@@ -92,14 +93,7 @@ def _order_statistic(values, count, rank, scratch, bins):
         current, size = scratch, kept
     for i in range(size):
         scratch[i] = current[i]
-    # Few are left; the library's sort would take longer to compile than all the rest.
-    for i in range(1, size):
-        value = scratch[i]
-        j = i - 1
-        while j >= 0 and scratch[j] > value:
-            scratch[j + 1] = scratch[j]
-            j -= 1
-        scratch[j + 1] = value
+    insertion_sort(scratch[:size])
     value = scratch[rank - below]
     last = rank - below
     while last + 1 < size and scratch[last + 1] == value:
@@ -150,18 +144,47 @@ def _axis(smallest, largest, q05, q95, kernel, unit):
     return start, step, reach
 
 
-@numba.njit(cache=True, inline="always")
-def _place(value, start, step):
-    """(lower grid point, share of the upper one, cell) of a value on an axis.
+@numba.njit(cache=True)
+def _place(values, start, step, lower, share, cell):
+    """Lower grid point, share of the upper one and cell of values on an axis, into arrays of the same length.
 
     The cell is that of densCols: bounds half-way between grid points, closed above; no cell (GRID − 1) beyond the last
     bound, which densCols lets stop short of the last grid point.
     """
-    position = (value - start) / step
-    lower = int(position)
-    lower = lower if lower < GRID - 2 else GRID - 2
-    cell = int(np.ceil(position + 0.5)) - 1
-    return lower, position - lower, cell
+    for i in range(values.size):
+        position = (np.float64(values[i]) - start) / step
+        below = np.int32(position)
+        below = below if below < GRID - 2 else np.int32(GRID - 2)
+        lower[i] = below
+        share[i] = position - below
+        cell[i] = np.int32(np.ceil(position + 0.5)) - np.int32(1)
+
+
+@numba.njit(cache=True, fastmath={"nnan", "nsz"})
+def _look_up(flat, cells, found):
+    """found[i] = flat[cells[i]]; returns the smallest and the largest."""
+    smallest, largest = np.inf, -np.inf
+    for i in range(cells.size):
+        value = flat[cells[i]]
+        found[i] = value
+        smallest = min(smallest, value)
+        largest = max(largest, value)
+    return smallest, largest
+
+
+@numba.njit(cache=True)
+def _centres(values, found, sparsest, shades, at, key):
+    """Canvas row and key of each sample's disc: the key grows with the sample and ends in its colour.
+
+    cut(density, SHADES): intervals closed above, the lowest on both sides; one density only (shades 0) falls in the
+    middle.
+    """
+    for i in range(values.size):
+        shade = np.int32(np.ceil((found[i] - sparsest) * shades)) if shades > 0.0 else np.int32(SHADES // 2)
+        shade = min(max(shade, np.int32(1)), np.int32(SHADES))
+        row = np.int32(np.floor(FAR - (FAR - NEAR) * np.float64(values[i])))
+        at[i] = min(max(row, np.int32(0)), np.int32(SIDE - 1)) + np.int32(REACH)
+        key[i] = np.uint32(i + 1) << np.uint32(8) | np.uint32(RAMP[shade - 1])
 
 
 @numba.njit(cache=True, fastmath={"contract"})
@@ -187,17 +210,36 @@ def _smooth_rows(counts, used, kernel, reach, unit, smoothed):
 
 @numba.njit(cache=True, fastmath={"contract"})
 def _smooth_columns(smoothed, used, wanted, kernel, reach, density):
-    """Convolve along columns; only the wanted rows of `density`, and only from used rows."""
+    """Convolve along columns; only the wanted rows of `density`, and only from used rows, four at a time."""
+    sources = np.empty(GRID, np.int64)
+    n = 0
     for row in range(GRID):
-        if wanted[row]:
-            target = density[row]
-            target[:] = 0.0
-            for source_row in range(max(0, row - reach), min(GRID, row + reach + 1)):
-                if used[source_row]:
-                    weight = kernel[abs(row - source_row)]
-                    source = smoothed[source_row]
-                    for x in range(GRID):
-                        target[x] += weight * source[x]
+        sources[n] = row
+        n += used[row]
+    first, last = 0, 0
+    for row in range(GRID):
+        if not wanted[row]:
+            continue
+        while first < n and sources[first] < row - reach:
+            first += 1
+        while last < n and sources[last] <= row + reach:
+            last += 1
+        target = density[row]
+        target[:] = 0.0
+        at = first
+        while at + 4 <= last:
+            p, q, r, t = sources[at], sources[at + 1], sources[at + 2], sources[at + 3]
+            a, b, c, d = smoothed[p], smoothed[q], smoothed[r], smoothed[t]
+            u, v, w, z = kernel[abs(row - p)], kernel[abs(row - q)], kernel[abs(row - r)], kernel[abs(row - t)]
+            for x in range(GRID):
+                target[x] += (u * a[x] + v * b[x]) + (w * c[x] + z * d[x])
+            at += 4
+        while at < last:
+            weight = kernel[abs(row - sources[at])]
+            source = smoothed[sources[at]]
+            for x in range(GRID):
+                target[x] += weight * source[x]
+            at += 1
 
 
 @numba.njit(cache=True)
@@ -245,10 +287,10 @@ def _draw(beta, ages, order, columns, shared, units, out, work):
     shared: (start, step, reach, kernel, cells) of the age axis when no sample is missing. units: see `units`.
     """
     weight_unit, kernel_unit = units
-    canvas, wide, counts, smoothed, density, flags, kernels, places, floats, bins = work
+    canvas, wide, counts, smoothed, density, flags, kernels, places, floats, shares, keys, bins = work
     n = beta.shape[0]
     values, scratch = floats[0], floats[1]
-    members, cells = places[0], places[1]
+    members = places[0]
     count = 0
     for i in range(n):
         members[count] = i
@@ -256,11 +298,14 @@ def _draw(beta, ages, order, columns, shared, units, out, work):
         count += np.isfinite(beta[i])
     if count == 0:
         return
+    members, values = members[:count], values[:count]
+    cells, y_lower, y_cell = places[1][:count], places[2][:count], places[3][:count]
+    y_share, found = shares[0][:count], shares[1][:count]
 
     # Age axis: the cohort's own, or that of the samples which have a value.
-    x_start, x_step, x_reach, x_kernel, x_lower, x_share, x_cell, x_sorted = shared
+    x_start, x_step, x_reach, x_kernel, x_lower, x_share, x_cell = shared
     if count < n:
-        kept = 0
+        kept, x_sorted = 0, shares[2]
         for i in range(n):
             sample = order[i]
             x_sorted[kept] = ages[sample]
@@ -274,6 +319,10 @@ def _draw(beta, ages, order, columns, shared, units, out, work):
             x_kernel,
             kernel_unit,
         )
+        for i in range(count):
+            found[i] = ages[members[i]]
+        x_lower, x_share, x_cell = places[4][:count], shares[2][:count], places[5][:count]
+        _place(found, x_start, x_step, x_lower, x_share, x_cell)
     smallest, largest = values[0], values[0]
     for i in range(count):
         value = values[i]
@@ -288,60 +337,49 @@ def _draw(beta, ages, order, columns, shared, units, out, work):
         y_kernel,
         kernel_unit,
     )
+    _place(values, y_start, y_step, y_lower, y_share, y_cell)
 
     # Linear binning: each sample is shared among the four grid points around it.
     used, wanted, rows = flags[0], flags[1], flags[2]
     used[:] = False
     wanted[:] = False
     for i in range(count):
-        if count < n:
-            column, right, x_at = _place(ages[members[i]], x_start, x_step)
-        else:
-            column, right, x_at = x_lower[i], x_share[i], x_cell[i]
-        row, up, y_at = _place(np.float64(values[i]), y_start, y_step)
-        column += _MAX_REACH
+        row, up = np.uint32(y_lower[i]), y_share[i]
+        column, right = np.uint32(x_lower[i] + _MAX_REACH), x_share[i]
         left, down = 1.0 - right, 1.0 - up
-        counts[row, column] += np.rint(weight_unit * (left * down))
-        counts[row, column + 1] += np.rint(weight_unit * (right * down))
-        counts[row + 1, column] += np.rint(weight_unit * (left * up))
-        counts[row + 1, column + 1] += np.rint(weight_unit * (right * up))
+        lower, upper = counts[row], counts[row + np.uint32(1)]
+        lower[column] += np.rint(weight_unit * (left * down))
+        lower[column + np.uint32(1)] += np.rint(weight_unit * (right * down))
+        upper[column] += np.rint(weight_unit * (left * up))
+        upper[column + np.uint32(1)] += np.rint(weight_unit * (right * up))
         used[row] = True
-        used[row + 1] = True
-        if x_at < GRID - 1 and y_at < GRID - 1:
-            wanted[y_at] = True
-            cells[i] = y_at * GRID + x_at
-        else:
-            cells[i] = -1
+        used[row + np.uint32(1)] = True
+        x_at, y_at = x_cell[i], y_cell[i]
+        inside = x_at < GRID - 1 and y_at < GRID - 1
+        wanted[y_at] |= inside
+        # A sample without a cell has density 0, as in densCols: the place after the last row.
+        cells[i] = np.uint32(y_at * GRID + x_at if inside else GRID * GRID)
     _smooth_rows(counts, used, x_kernel, x_reach, kernel_unit, smoothed)
     _smooth_columns(smoothed, used, wanted, y_kernel, y_reach, density)
     for row in range(GRID):
         if used[row]:
             counts[row] = 0.0
 
-    # A sample without a cell has density 0, as in densCols.
-    flat = density.reshape(GRID * GRID)
-    found = x_sorted
-    sparsest, densest = np.inf, 0.0
-    for i in range(count):
-        value = flat[cells[i]] if cells[i] >= 0 else 0.0
-        found[i] = value
-        sparsest = value if value < sparsest else sparsest
-        densest = value if value > densest else densest
-    # cut(density, SHADES): intervals closed above, the lowest on both sides; one density only falls in the middle.
+    sparsest, densest = _look_up(density.reshape(density.size), cells, found)
     shades = SHADES / (densest - sparsest) if densest > sparsest else 0.0
-
-    # Later samples hide earlier ones: the largest key wins, and keys grow with the sample.
+    at, key = y_lower, keys[:count]
+    _centres(values, found, sparsest, shades, at, key)
+    # Later samples hide earlier ones: the largest key wins.
     rows[:] = False
-    first, last = _CANVAS_HEIGHT, 0
     for i in range(count):
-        shade = int(np.ceil((found[i] - sparsest) * shades))
-        shade = min(max(shade, 1), SHADES) if densest > sparsest else SHADES // 2
-        at = int(np.floor(FAR - (FAR - NEAR) * np.float64(values[i])))
-        at = min(max(at, 0), SIDE - 1) + REACH
-        canvas[at, columns[members[i]] + REACH] = np.uint32(i + 1) << np.uint32(8) | np.uint32(RAMP[shade - 1])
-        rows[at] = True
-        first = min(first, at)
-        last = max(last, at)
+        row = np.uint32(at[i])
+        canvas[row, np.uint32(columns[members[i]] + REACH)] = key[i]
+        rows[row] = True
+    first, last = 0, _CANVAS_HEIGHT - 1
+    while not rows[first]:
+        first += 1
+    while not rows[last]:
+        last -= 1
     _dilate(canvas, first, last, rows, wide, out)
     for row in range(first, last + 1):
         if rows[row]:
@@ -357,21 +395,22 @@ def _draw_all(low, high, beta, ages, order, columns, units, out):
     q05, q95 = _quantile_of_sorted(ordered, n, 0.05), _quantile_of_sorted(ordered, n, 0.95)
     start, step, reach = _axis(ordered[0], ordered[-1], q05, q95, kernel, units[1])
     lower, share, cell = np.empty(n, np.int32), np.empty(n), np.empty(n, np.int32)
-    for i in range(n):
-        lower[i], share[i], cell[i] = _place(ages[i], start, step)
+    _place(ages, start, step, lower, share, cell)
     work = (
         np.zeros((_CANVAS_HEIGHT, _CANVAS_WIDTH), np.uint32),
         np.zeros((3, _CANVAS_HEIGHT, _CANVAS_WIDTH), np.uint32),
         np.zeros((GRID, _GRID_WIDTH)),
         np.empty((GRID, GRID)),
-        np.empty((GRID, GRID)),
+        np.zeros((GRID + 1, GRID)),
         np.empty((3, _CANVAS_HEIGHT), np.bool_),
         np.empty((2, GRID)),
-        np.empty((2, n + 1), np.int32),
+        np.empty((6, n + 1), np.int32),
         np.empty((2, n + 1), np.float32),
+        np.empty((3, n + 1)),
+        np.empty(n, np.uint32),
         np.empty(256, np.int32),
     )
-    shared = (start, step, reach, kernel, lower, share, cell, np.empty(n + 1, np.float64))
+    shared = (start, step, reach, kernel, lower, share, cell)
     for k in range(low, high):
         _draw(beta[k], ages, order, columns, shared, units, out[k], work)
 
@@ -440,6 +479,7 @@ def _splat_all(low, high, beta, across, stamps, ramp, out):
     n = beta.shape[1]
     field = np.zeros((_CANVAS_HEIGHT, _CANVAS_WIDTH), np.float32)
     rows = np.empty(_CANVAS_HEIGHT, np.bool_)
+    touched = np.empty(SIDE, np.bool_)
     for k in range(low, high):
         rows[:] = False
         for i in range(n):
@@ -457,20 +497,15 @@ def _splat_all(low, high, beta, across, stamps, ramp, out):
                     target[dx] += source[dx]
         densest = np.float32(0.0)
         for y in range(SIDE):
-            touched = False
-            for other in range(y, y + 2 * REACH + 1):
-                touched |= rows[other]
-            if touched:
+            touched[y] = rows[y : y + 2 * REACH + 1].any()
+            if touched[y]:
                 row = field[y + REACH, REACH : REACH + SIDE]
                 for x in range(SIDE):
                     densest = max(densest, row[x])
         if densest > 0.0:
             scale = np.float32(ramp.shape[0] - 1) / densest
             for y in range(SIDE):
-                touched = False
-                for other in range(y, y + 2 * REACH + 1):
-                    touched |= rows[other]
-                if touched:
+                if touched[y]:
                     row = field[y + REACH, REACH : REACH + SIDE]
                     target_row = out[k, y]
                     for x in range(SIDE):

@@ -21,6 +21,7 @@ from numba import types
 from numba.extending import intrinsic
 from scipy import special
 
+from cpgtaxa.small_sort import insertion_sort
 from cpgtaxa.threads import in_threads
 
 MIN_SAMPLES = 10
@@ -256,18 +257,6 @@ def _range(values):
 
 
 @_jit()
-def _insertion_sort(values):
-    """Sort in place: quick for few values and for those that are nearly in order."""
-    for i in range(1, values.size):
-        value = values[i]
-        j = i - 1
-        while j >= 0 and values[j] > value:
-            values[j + 1] = values[j]
-            j -= 1
-        values[j + 1] = value
-
-
-@_jit()
 def _sort(values, ordered, where, counts):
     """Sort `values` into `ordered`: into twice as many buckets as values, then within buckets.
 
@@ -305,7 +294,7 @@ def _sort(values, ordered, where, counts):
             if stop - start > 32:
                 ordered[start:stop].sort()
             start = stop
-    _insertion_sort(ordered)
+    insertion_sort(ordered)
 
 
 @_jit()
@@ -349,7 +338,7 @@ def _sort_near(values, quantiles, ordered, where, counts):
         if part.size > 32:
             part.sort()
         else:
-            _insertion_sort(part)
+            insertion_sort(part)
     return low, high
 
 

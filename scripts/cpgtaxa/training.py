@@ -37,6 +37,16 @@ def choose_device(wanted: str) -> str:
     return "gpu" if there and wanted != "cpu" else "cpu"
 
 
+def spread_over_gpus(number: int) -> None:
+    """Make this process use one of several GPUs: jobs of consecutive numbers take them in turn.
+
+    Where a scheduler shows a job a single GPU, that one is used.
+    """
+    there = torch.cuda.device_count()
+    if there > 1:
+        torch.cuda.set_device(number % there)
+
+
 def has_bfloat16(device: str) -> bool:
     """Whether bfloat16 is fast here: on GPUs that support it, and on CPUs with its instructions."""
     if device == "gpu":

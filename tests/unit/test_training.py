@@ -232,3 +232,13 @@ def test_a_finished_run_in_a_moved_folder_is_taken_as_it_is(tmp_path):
     first = run(tmp_path, "here")
     (tmp_path / "here").rename(tmp_path / "there")
     assert same(first, run(tmp_path, "there"))
+
+
+@pytest.mark.parametrize(("there", "taken"), [(0, []), (1, []), (3, [0, 1, 2, 0])])
+def test_jobs_take_several_gpus_in_turn(monkeypatch, there, taken):
+    found = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    monkeypatch.setattr(torch.cuda, "set_device", found.append)
+    for number in range(4):
+        training.spread_over_gpus(number)
+    assert found == taken
