@@ -36,7 +36,7 @@ test-slow: .venv/.ready
 reference: .venv/.ready
 	@mkdir -p results/reference_run
 	@$(BIN)/snakemake reference --cores $(CORES) --directory results/reference_run --configfile config/reference.yaml
-	@cp results/reference_run/results/reference/* resources/reference/
+	@cp results/reference_run/results/reference/*.gz results/reference_run/results/reference/*.json resources/reference/
 
 lint: .venv/.ready
 	@$(BIN)/ruff check .

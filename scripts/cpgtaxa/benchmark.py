@@ -7,6 +7,7 @@ the plot. Work that is done once (imports, compilation, making the data) is not 
 whole process's.
 """
 
+import itertools
 import json
 import logging
 import os
@@ -76,15 +77,18 @@ def _timed(work, *arguments) -> float:
 
 def _csv(folder, n_cpgs, n_samples):
     import pandas as pd
-
-    values, ages = _tiled(n_cpgs, n_samples)
-    samples = [f"s{number}" for number in range(n_samples)]
-    frame = pd.DataFrame(np.round(values.astype(np.float64), 5), columns=samples)
-    frame.insert(0, "cpg", [f"cg{number:08d}" for number in range(n_cpgs)])
     import pyarrow as pa
     import pyarrow.csv
 
-    pa.csv.write_csv(pa.Table.from_pandas(frame, preserve_index=False), folder / "beta.csv")
+    values, ages = _values(n_cpgs, n_samples)
+    samples = [f"s{number}" for number in range(n_samples)]
+    with open(folder / "beta.csv", "wb") as out:
+        for start in range(0, n_cpgs, len(values)):
+            rows = min(len(values), n_cpgs - start)
+            frame = pd.DataFrame(np.round(values[:rows].astype(np.float64), 5), columns=samples)
+            frame.insert(0, "cpg", [f"cg{number:08d}" for number in range(start, start + rows)])
+            table = pa.Table.from_pandas(frame, preserve_index=False)
+            pa.csv.write_csv(table, out, pa.csv.WriteOptions(include_header=not start))
     pd.DataFrame({"sample_id": samples, "age": ages}).to_csv(folder / "samples.csv", index=False)
     return folder / "beta.csv"
 
@@ -140,11 +144,15 @@ def images_cpgtaxa(folder, n_cpgs, n_samples, settings):
     values, ages = _values(n_cpgs, n_samples)
     render(values[:8], ages)
     # In blocks, as prediction draws them; what is drawn is used and forgotten.
-    blocks = [values[np.arange(start, min(start + 256, n_cpgs)) % len(values)] for start in range(0, n_cpgs, 256)]
+    blocks = [values[start : start + 256] for start in range(0, len(values), 256)]
 
     def draw():
-        for block in blocks:
-            render(block, ages)
+        left = n_cpgs
+        for block in itertools.cycle(blocks):
+            render(block[:left], ages)
+            left -= len(block)
+            if left <= 0:
+                break
 
     return _timed(draw)
 
@@ -288,7 +296,7 @@ STATISTICS = {"mean": [0.9, 0.95, 0.9], "std": [0.2, 0.1, 0.2]}
 
 
 def training_cpgtaxa(folder, n_cpgs, n_samples, settings):
-    """The second of two epochs, by the log."""
+    """One epoch, by the log, after one of a few images."""
     import pandas as pd
 
     from cpgtaxa.images import PackedImages
@@ -296,18 +304,22 @@ def training_cpgtaxa(folder, n_cpgs, n_samples, settings):
     from cpgtaxa.training import Images, targets_of, train
 
     packed = PackedImages(_packed(folder, n_cpgs, n_samples, settings["size"])[0])
-    images = Images(packed.planes(), targets_of(packed.labels))
-    train(
-        *(images, Images(packed.take([0, 1]), targets_of(packed.labels[:2]))),
-        model_name="ResNet18",
-        recipe=recipe("fast", "ResNet18", {"epochs": 2}),
-        statistics=STATISTICS,
-        seed=1,
-        device="auto",
-        precision="auto",
-        work=folder / "work",
-        log_path=folder / "log.csv",
-    )
+
+    def few(n):
+        return Images(packed.take(range(n)), targets_of(packed.labels[:n]))
+
+    for images in (few(min(n_cpgs, 64)), few(n_cpgs)):
+        train(
+            *(images, few(2)),
+            model_name="ResNet18",
+            recipe=recipe("fast", "ResNet18", {"epochs": 1}),
+            statistics=STATISTICS,
+            seed=1,
+            device="auto",
+            precision="auto",
+            work=folder / "work",
+            log_path=folder / "log.csv",
+        )
     return float(pd.read_csv(folder / "log.csv")["epoch_duration_s"].iloc[-1])
 
 
@@ -322,16 +334,17 @@ def training_published_loop(folder, n_cpgs, n_samples, settings):
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = create_model("ResNet18").to(device).train()
     optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
-    began = None
-    for _ in range(2):
-        began = time.perf_counter()
-        for images, targets in loader:
+
+    def epoch(batches):
+        for images, targets in itertools.islice(loader, batches):
             optimiser.zero_grad()
             loss = torch.nn.functional.cross_entropy(network(images.to(device)), targets.to(device))
             loss.backward()
             optimiser.step()
             loss.item()
-    return time.perf_counter() - began
+
+    epoch(1)
+    return _timed(epoch, None)
 
 
 def prediction_cpgtaxa(folder, n_cpgs, n_samples, settings):

@@ -141,7 +141,7 @@ def pack_reference(network: dict, out: dict) -> None:
         gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0) as packed,
     ):
         torch.save(state, packed)
-    for kind in ("stats", "card", "metrics"):
+    for kind in ("stats", "card"):
         with atomic(out[kind]) as temporary:
             shutil.copyfile(network[kind], temporary)
 

@@ -251,6 +251,11 @@ class Plan:
         packs = self.packs(number) + list(self.simulated().values())[:1]
         return self.network_input(number) | {"test": parts(number)["test"], "packs": packs}
 
+    def reference_input(self) -> dict:
+        """Round 0's network, log and test images, from which the network to ship is made."""
+        found = {"log": model_file(0, "log"), "test": parts(0)["test"]}
+        return self.network_input(0) | found | {"packs": self.packs(0) + list(self.simulated().values())[:1]}
+
     def network_input(self, round_number) -> dict[str, str]:
         """Weights, normalisation statistics and card of a round's network."""
         return {kind: model_file(round_number, kind) for kind in ("weights", "stats", "card")}

@@ -210,19 +210,17 @@ def test_packed_weights_answer_as_the_network_they_were_made_from(tmp_path):
     training.save_model(
         network, paths, model_name="ResNet18", statistics=STATISTICS, size=32, temperature=1.5, recipe={}, seed=1
     )
-    (tmp_path / "metrics.json").write_text("{}")
-    inputs = paths | {"metrics": tmp_path / "metrics.json"}
-    out = {key: tmp_path / "out" / path.name for key, path in inputs.items()}
-    pack_reference(inputs, out)
+    out = {key: tmp_path / "out" / path.name for key, path in paths.items()}
+    pack_reference(paths, out)
     assert out["weights"].stat().st_size < 0.12 * paths["weights"].stat().st_size
     planes = easy_images(10).planes.numpy()
     settings = {"model_name": "ResNet18", "device": "cpu", "precision": "float32"}
     first, second = (
         training.load_predictor(files["weights"], files["stats"], files["card"], **settings).logits(planes)
-        for files in (inputs, out)
+        for files in (paths, out)
     )
     assert np.corrcoef(first.ravel(), second.ravel())[0, 1] > 0.9
-    weights = [training.load_weights(files["weights"], "ResNet18").layer4[1].conv2.weight for files in (inputs, out)]
+    weights = [training.load_weights(files["weights"], "ResNet18").layer4[1].conv2.weight for files in (paths, out)]
     step = training.STEP * weights[0].flatten(1).std(1).view(-1, 1, 1, 1)
     assert ((weights[0] - weights[1]).abs() <= 0.501 * step).all()
     assert json.loads(out["card"].read_text())["image_size"] == 32

@@ -62,15 +62,13 @@ if config["training"]["weights"]:
 
 rule reference:
     input:
-        weights="results/round_0/ResNet18_best_model.pt",
-        stats="results/round_0/ResNet18_normalization_stat.json",
-        card="results/round_0/ResNet18_model.json",
-        metrics="results/round_0/metrics.json",
+        **PLAN.reference_input(),
         library=library_files(SCRIPTS / "reference.py"),
     output:
         weights="results/reference/ResNet18_best_model.pt.gz",
         stats="results/reference/ResNet18_normalization_stat.json",
         card="results/reference/ResNet18_model.json",
+        predictions="results/reference/ResNet18_predictions.csv",
         metrics="results/reference/metrics.json",
     log:
         "results/logs/reference.log",
@@ -78,10 +76,12 @@ rule reference:
         "results/benchmarks/reference.tsv"
     conda:
         "../../envs/reference.yaml"
-    threads: 1
+    threads: workflow.cores
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
+    params:
+        settings=PLAN.device_settings(),
     script:
         "../../scripts/reference.py"
 
