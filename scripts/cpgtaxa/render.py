@@ -55,6 +55,16 @@ def _next_above(values, count, threshold):
     return smallest
 
 
+@numba.njit(cache=True, fastmath={"nnan", "nsz"})
+def _extremes(values):
+    """Smallest and largest value; none may be missing."""
+    low, high = values[0], values[0]
+    for i in range(values.size):
+        low = min(low, values[i])
+        high = max(high, values[i])
+    return low, high
+
+
 @numba.njit(cache=True)
 def _order_statistic(values, count, rank, scratch, bins):
     """(value of rank `rank` (from 0) of values[:count], how many values are not above it).
@@ -65,11 +75,7 @@ def _order_statistic(values, count, rank, scratch, bins):
     below = 0
     current, size = values, count
     while size > _MANY:
-        low, high = current[0], current[0]
-        for i in range(size):
-            value = current[i]
-            low = value if value < low else low
-            high = value if value > high else high
+        low, high = _extremes(current[:size])
         if low == high:
             return low, below + size
         scale = np.float32(n_bins - 1) / (high - low)
@@ -198,7 +204,18 @@ def _smooth_rows(counts, used, kernel, reach, unit, smoothed):
             middle = source[_MAX_REACH : _MAX_REACH + GRID]
             for x in range(GRID):
                 target[x] = kernel[0] * middle[x]
-            for i in range(1, reach + 1):
+            first = 1
+            while first + 4 <= reach + 1:
+                at = _MAX_REACH - first
+                a, b, c, d = source[at:], source[at - 1 :], source[at - 2 :], source[at - 3 :]
+                at = _MAX_REACH + first
+                e, f, g, h = source[at:], source[at + 1 :], source[at + 2 :], source[at + 3 :]
+                p, q, r, s = kernel[first], kernel[first + 1], kernel[first + 2], kernel[first + 3]
+                for x in range(GRID):
+                    near = p * (a[x] + e[x]) + q * (b[x] + f[x])
+                    target[x] = target[x] + near + r * (c[x] + g[x]) + s * (d[x] + h[x])
+                first += 4
+            for i in range(first, reach + 1):
                 left = source[_MAX_REACH - i : _MAX_REACH - i + GRID]
                 right = source[_MAX_REACH + i : _MAX_REACH + i + GRID]
                 weight = kernel[i]
@@ -232,7 +249,7 @@ def _smooth_columns(smoothed, used, wanted, kernel, reach, density):
             a, b, c, d = smoothed[p], smoothed[q], smoothed[r], smoothed[t]
             u, v, w, z = kernel[abs(row - p)], kernel[abs(row - q)], kernel[abs(row - r)], kernel[abs(row - t)]
             for x in range(GRID):
-                target[x] += (u * a[x] + v * b[x]) + (w * c[x] + z * d[x])
+                target[x] = target[x] + u * a[x] + v * b[x] + w * c[x] + z * d[x]
             at += 4
         while at < last:
             weight = kernel[abs(row - sources[at])]
@@ -323,11 +340,7 @@ def _draw(beta, ages, order, columns, shared, units, out, work):
             found[i] = ages[members[i]]
         x_lower, x_share, x_cell = places[4][:count], shares[2][:count], places[5][:count]
         _place(found, x_start, x_step, x_lower, x_share, x_cell)
-    smallest, largest = values[0], values[0]
-    for i in range(count):
-        value = values[i]
-        smallest = value if value < smallest else smallest
-        largest = value if value > largest else largest
+    smallest, largest = _extremes(values)
     y_kernel = kernels[1]
     y_start, y_step, y_reach = _axis(
         np.float64(smallest),

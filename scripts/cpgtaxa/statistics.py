@@ -7,6 +7,7 @@ A kernel compiled by numba reduces each CpG to test statistics; the tail probabi
 whole columns.
 """
 
+import concurrent.futures
 import contextlib
 import logging
 import math
@@ -1350,8 +1351,11 @@ def compute(beta, ages) -> pd.DataFrame:
     return _frame(_raw(beta, ages))
 
 
-def _raw(beta, ages, exact=False):
-    """The kernel's raw numbers, (k, _WIDTH); `exact`: mixtures without binning, see `_mixture`."""
+def _raw(beta, ages, exact=False, serial=False):
+    """The kernel's raw numbers, (k, _WIDTH).
+
+    exact: mixtures without binning, see `_mixture`. serial: in this thread alone.
+    """
     beta = np.asarray(beta, dtype=np.float32)
     ages = np.asarray(ages, dtype=np.float64)
     if beta.ndim != 2 or ages.shape != beta.shape[1:]:
@@ -1371,7 +1375,11 @@ def _raw(beta, ages, exact=False):
     if beta.size:
         # Always writeable: a read-only view would be another type to numba, and everything would be compiled again.
         beta = np.require(beta, np.float32, ["C", "W"])
-        in_threads(_kernel, len(beta), beta, order, ages[order], raw, exact)
+        arguments = beta, order, ages[order], raw, exact
+        if serial:
+            _kernel(0, len(beta), *arguments)
+        else:
+            in_threads(_kernel, len(beta), *arguments)
     return raw
 
 
@@ -1441,31 +1449,36 @@ def _frame(raw) -> pd.DataFrame:
     return pd.DataFrame({name: columns[name] for name in NAMES})
 
 
-def compute_cohort(cohort, ages, start=0, stop=None, batch=2048) -> pd.DataFrame:
+def compute_cohort(cohort, ages, start=0, stop=None, batch=512) -> pd.DataFrame:
     """`compute` for the CpGs from `start` to `stop` of a `cohort.Cohort`, in batches, with progress in the log.
 
     ages: (n_samples,) float64 years, in the order of the cohort's samples. Returns the frame with the CpG's name as
-    first column, `cpg`.
+    first column, `cpg`. Each thread takes a whole batch, from reading to p-values.
     """
     stop = cohort.n_cpgs if stop is None else min(stop, cohort.n_cpgs)
     began = told = time.monotonic()
     frames = []
-    for low in range(start, stop, batch):
-        high = min(low + batch, stop)
-        frames.append(compute(cohort.read(low, high), ages))
-        cohort.release()
-        now = time.monotonic()
-        if now - told > 5.0 or high == stop:
-            told = now
-            left = (now - began) / (high - start) * (stop - high)
-            remaining = f", about {left / 60:.0f} min left" if left > 90 else f", about {left:.0f} s left"
-            logging.info(
-                "%s of %s CpGs, %.0f s%s",
-                f"{high - start:,}",
-                f"{stop - start:,}",
-                now - began,
-                remaining if high < stop else "",
-            )
+
+    def of_batch(low):
+        return _frame(_raw(cohort.read(low, min(low + batch, stop)), ages, serial=True))
+
+    with concurrent.futures.ThreadPoolExecutor(numba.get_num_threads()) as pool:
+        for low, frame in zip(range(start, stop, batch), pool.map(of_batch, range(start, stop, batch)), strict=True):
+            frames.append(frame)
+            cohort.release()
+            high = min(low + batch, stop)
+            now = time.monotonic()
+            if now - told > 5.0 or high == stop:
+                told = now
+                left = (now - began) / (high - start) * (stop - high)
+                remaining = f", about {left / 60:.0f} min left" if left > 90 else f", about {left:.0f} s left"
+                logging.info(
+                    "%s of %s CpGs, %.0f s%s",
+                    f"{high - start:,}",
+                    f"{stop - start:,}",
+                    now - began,
+                    remaining if high < stop else "",
+                )
     frame = pd.concat(frames, ignore_index=True) if frames else compute(np.empty((0, cohort.n_samples)), ages)
     frame.insert(0, "cpg", cohort.names(start, stop))
     return frame

@@ -10,7 +10,9 @@ import numba
 import numpy as np
 
 PARTS = 8
-"""Parts for each thread, so that none waits long for another."""
+"""Parts for each thread, so that none waits long for another,"""
+FEWEST = 64
+"""but no more than leave so many to each: a part begins by making its working memory."""
 
 
 def in_threads(function, n: int, *arguments) -> None:
@@ -23,7 +25,8 @@ def in_threads(function, n: int, *arguments) -> None:
         if n:
             function(0, n, *arguments)
         return
-    cuts = np.linspace(0, n, min(PARTS * threads, n) + 1).astype(int).tolist()
+    parts = max(min(PARTS * threads, n // FEWEST), threads)
+    cuts = np.linspace(0, n, parts + 1).astype(int).tolist()
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         parts = [pool.submit(function, low, high, *arguments) for low, high in itertools.pairwise(cuts)]
         for part in parts:
