@@ -519,8 +519,8 @@ def plot(table, path, n_samples) -> None:
     axes[2].invert_yaxis()
     axes[2].set(xlabel="times as long as cpgtaxa, per CpG", title=f"Peers ({n_samples:,} samples)")
     for place, (*_, ratio) in enumerate(bars):
-        axes[2].text(ratio, place, f" {ratio:.3g}×", va="center")
-    axes[2].margins(x=0.2)
+        axes[2].text(ratio, place, f" {ratio:,.0f}×" if ratio >= 10 else f" {ratio:.2g}×", va="center")
+    axes[2].margins(x=0.35)
     figure.savefig(path, format="png", dpi=120)
     plt.close(figure)
 
