@@ -12,6 +12,7 @@ _EXACT_POWER = 22
 _EXACT = 2**53
 """Up to these, powers of ten and whole numbers are exact in float64."""
 _MOST = 10**18 - 1
+"""No mantissa grows far beyond this, and int64 holds them all."""
 _MARGIN = 2.0**-50
 
 
@@ -58,11 +59,11 @@ def _rows(text, separator, place, ids, values):
             digits = 0
             power = 0
             while at < size and 48 <= text[at] <= 57:
+                if mantissa > _MOST // 10:
+                    return -1
                 mantissa = mantissa * 10 + (text[at] - 48)
                 digits += 1
                 at += 1
-                if mantissa > _MOST:
-                    return -1
             if at < size and text[at] == 46:
                 at += 1
                 while at < size and 48 <= text[at] <= 57:

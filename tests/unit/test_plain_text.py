@@ -53,7 +53,7 @@ def test_what_programs_write_is_read(text, ids):
         *("a", "a,0.5", "a,0.5,1,2", "a,x,1", "a, 0.5,1", "a,0.5,1 ", "a,0,5,1", "a\rb,0.5,1", "a,0.5,1\rb,0.5,1"),
         *('a,"0.5",1', 'a"b,0.5,1', '"a,0.5,1', '"a"b,0.5,1', '"a\nb",0.5,1'),
         *("a,-,1", "a,.,1", "a,1e,1", "a,1e-50,1", "a,12345678901234567890,1", "a,0x1,1", "a,inf,1"),
-        *("a,N,1", "a,NAN,1", "a,1,-NA", "a,null,1"),
+        *("a,9999999999999999999,1", "a,N,1", "a,NAN,1", "a,1,-NA", "a,null,1"),
     ],
 )
 def test_everything_else_is_left_to_the_general_reader(row):
