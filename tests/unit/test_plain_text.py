@@ -62,3 +62,9 @@ def test_everything_else_is_left_to_the_general_reader(row):
 
 def test_text_that_is_no_utf8_is_left_to_the_general_reader():
     assert plain_text.parse(b"\xff,1,2\n", ",", 3, [1, 2]) is None
+
+
+def test_a_value_too_near_to_the_middle_of_two_float32_is_left_to_the_general_reader():
+    middle = f"{0.5 + 2**-25:.25f}"
+    assert read(f"a,{middle},1\n", 3) is None
+    assert read(f"a,{middle[:15]},1\n", 3)[1][0, 0] == np.float32(float(middle[:15]))
