@@ -6,19 +6,18 @@ The matrix is streamed: memory holds one block of CpGs, their names and a few nu
 import concurrent.futures
 import csv
 import dataclasses
-import gzip
 import io
 import logging
 import pathlib
 import re
 import time
-import zlib
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
+from isal import igzip, isal_zlib
 
 from cpgtaxa import files, plain_text
 from cpgtaxa.cohort import CohortWriter
@@ -53,7 +52,7 @@ FOREIGN = {
     b"X\n\x00": "an R object (.rds): write the matrix with data.table::fwrite or arrow::write_parquet",
     b"!Series": "a GEO series matrix: keep only the table between `!series_matrix_table_begin` and `_end`",
 }
-DAMAGE = (OSError, EOFError, zlib.error, pa.ArrowException, UnicodeDecodeError)
+DAMAGE = (OSError, EOFError, isal_zlib.error, pa.ArrowException, UnicodeDecodeError)
 
 
 class _Unreadable(Exception):
@@ -90,7 +89,10 @@ def _codec(first: bytes) -> str | None:
 
 
 def _stream(path: pathlib.Path, codec: str | None):
-    """The raw file and the stream of its (unpacked) bytes."""
+    """The raw file and the stream of its (unpacked) bytes; gzip by ISA-L, several times the pace of zlib."""
+    if codec == "gzip":
+        raw = open(path, "rb")  # noqa: SIM115 - the caller's
+        return raw, igzip.IGzipFile(fileobj=raw, mode="rb")
     raw = pa.OSFile(str(path), "rb")
     return raw, pa.CompressedInputStream(raw, codec) if codec else raw
 
@@ -508,7 +510,7 @@ def _read_sheet(path: pathlib.Path, columns: dict) -> tuple[pd.DataFrame, list[s
     _foreign(path, first)
     codec = _codec(first)
     try:
-        data = _stream(path, codec)[1].read() if codec != "gzip" else gzip.decompress(path.read_bytes())
+        data = _stream(path, codec)[1].read()
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise _Unreadable(f"{path} is not text in UTF-8: save it as CSV (UTF-8)") from error

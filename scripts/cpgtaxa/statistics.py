@@ -58,14 +58,14 @@ SHORT_RUN = 4
 LONG_RUN = 60
 """Rounds of two iterations from every start, and at most from the best of them."""
 
-POLISH = 3
+POLISH = 2
 """Iterations on the samples themselves after those on binned ones."""
 
 LONG_RUN_BIC = 20.0
 POLISH_BIC = 10.0
 """Both are spared where the BIC is worse than that of fewer bands by more than this."""
 
-AGE_BINS = 8
+AGE_BINS = 6
 VALUE_BINS = 256
 """At most so many bins of age and of residuals for the binned iterations."""
 
@@ -296,6 +296,19 @@ def _sort(values, ordered, where, counts):
                 ordered[start:stop].sort()
             start = stop
     insertion_sort(ordered)
+
+
+@_jit(fastmath=_FAST)
+def _moments(values):
+    """Mean, and sum of the squared distances from it."""
+    total = 0.0
+    for i in range(values.size):
+        total += values[i]
+    mean = total / values.size
+    squares = 0.0
+    for i in range(values.size):
+        squares += (values[i] - mean) ** 2
+    return mean, squares
 
 
 @_jit()
@@ -792,26 +805,30 @@ def _step(points, floor, within, bands, sums):
 
 
 @_jit()
-def _iterate(points, scale, floor, within, bands, sums, limit, tolerance):
+def _iterate(points, scale, floor, within, bands, sums, limit, tolerance, plain):
     """EM from the given bands, in place, until they settle, a band dies out or `limit` rounds of two steps are made.
 
-    After each round the bands are carried on along the path of its two steps (SQUAREM, scheme S3; Varadhan and Roland
-    2008), with weights and sds on the log scale and levels and slopes in units of `scale`: plain EM creeps where bands
-    overlap.
+    One step more ends the last round. Between rounds the bands are carried on along the path of the two steps
+    (SQUAREM, scheme S3; Varadhan and Roland 2008), with weights and sds on the log scale and levels and slopes in units
+    of `scale`: plain EM, which is what `plain` asks for, creeps where bands overlap.
     """
     k = bands.shape[0]
     start = np.empty((k, 4))
     middle = np.empty((k, 4))
     reach = 4.0
-    for _ in range(limit):
-        start[:] = bands
+    for step in range(2 * limit + 1):
+        first = step % 2 == 0
+        for j in range(k):
+            for p in range(4):
+                if first:
+                    start[j, p] = bands[j, p]
+                else:
+                    middle[j, p] = bands[j, p]
         change = _step(points, floor, within, bands, sums)
         if change < tolerance:
             break
-        middle[:] = bands
-        change = _step(points, floor, within, bands, sums)
-        if change < tolerance:
-            break
+        if first or plain:
+            continue
         speed = 0.0
         turn = 0.0
         for j in range(k):
@@ -887,17 +904,29 @@ def _valley(smooth, mass, start, stop, least):
     return best, where
 
 
+@_jit(fastmath=_FINITE)
+def _widest(low, high):
+    """Largest difference between two arrays; 0 without values."""
+    best = 0.0
+    for i in range(low.size):
+        best = max(best, high[i] - low[i])
+    return best
+
+
 @_jit()
 def _gap(ordered, start, stop, least):
     """Largest step inside ordered[start:stop] with at least `least` values on either side: (step, index above it)."""
-    best = 0.0
-    where = -1
-    for i in range(start + least, stop - least + 1):
-        d = ordered[i] - ordered[i - 1]
-        if d > best:
-            best = d
-            where = i
-    return best, where
+    first = start + least
+    last = stop - least + 1
+    if last <= first:
+        return 0.0, -1
+    best = _widest(ordered[first - 1 : last - 1], ordered[first:last])
+    if best == 0.0:
+        return 0.0, -1
+    for i in range(first, last):
+        if ordered[i] - ordered[i - 1] == best:
+            return best, i
+    return 0.0, -1
 
 
 @_jit()
@@ -1054,24 +1083,29 @@ def _mixture(k, samples, cells, within, cuts, scale, floor, trend, ends, rival, 
     tried = np.full((4, k), -1.0)
     points = samples if exact else cells
     within = 0.0 if exact else within
-    for s in range(4):
-        cut = cuts[4 * (k - 2) + s, : k - 1]
-        if np.isnan(cut[0]) or not _split(points, cut, floor, within, bands, sums):
-            continue
-        if exact:
-            for _ in range(10000):
-                if _step(points, floor, within, bands, sums) < 1e-6:
-                    break
-        else:
+    constant = n * math.log(2.0 * math.pi) + (4 * k - 1) * math.log(n)
+    for s in range(5):
+        if s < 4:
+            cut = cuts[4 * (k - 2) + s, : k - 1]
+            if np.isnan(cut[0]) or not _split(points, cut, floor, within, bands, sums):
+                continue
             known = False
             for t in range(s):
-                known |= np.abs(tried[t] - bands[:, 0]).max() < 0.005
-            if known:
+                apart = 0.0
+                for j in range(k):
+                    apart = max(apart, abs(tried[t, j] - bands[j, 0]))
+                known |= apart < 0.005
+            if known and not exact:
                 continue
-            tried[s] = bands[:, 0]
-            _iterate(points, scale, floor, within, bands, sums, SHORT_RUN, 1e-3)
-            # Off the extrapolation, back on the path of EM.
-            _step(points, floor, within, bands, sums)
+            for j in range(k):
+                tried[s, j] = bands[j, 0]
+            limit, tolerance = (5000, 1e-6) if exact else (SHORT_RUN, 1e-3)
+        elif exact or constant - 2.0 * best >= rival + LONG_RUN_BIC:
+            break
+        else:
+            bands[:] = chosen
+            limit, tolerance = LONG_RUN, 1e-4
+        _iterate(points, scale, floor, within, bands, sums, limit, tolerance, exact)
         likelihood = _likelihood(points, bands, sums)
         if likelihood > best:
             best = likelihood
@@ -1079,15 +1113,6 @@ def _mixture(k, samples, cells, within, cuts, scale, floor, trend, ends, rival, 
     if best == -np.inf:
         return
     if not exact:
-        constant = n * math.log(2.0 * math.pi) + (4 * k - 1) * math.log(n)
-        if constant - 2.0 * best < rival + LONG_RUN_BIC:
-            bands[:] = chosen
-            _iterate(points, scale, floor, within, bands, sums, LONG_RUN, 1e-4)
-            _step(points, floor, within, bands, sums)
-            likelihood = _likelihood(points, bands, sums)
-            if likelihood > best:
-                best = likelihood
-                chosen[:] = bands
         # Cells lie closer to the lines than their samples do.
         loss = 0.0
         for j in range(k):
@@ -1096,10 +1121,13 @@ def _mixture(k, samples, cells, within, cuts, scale, floor, trend, ends, rival, 
             for _ in range(POLISH):
                 if _step(samples, floor, 0.0, chosen, sums) < 1e-3:
                     break
-    order = np.argsort(chosen[:, 1])
-    bands[:] = chosen[order]
-    likelihood = _likelihood(samples, bands, sums)
-    _describe(bands, sums, n, likelihood, trend, ends, out)
+    for last in range(k - 1, 0, -1):
+        for j in range(last):
+            if chosen[j, 1] > chosen[j + 1, 1]:
+                for p in range(4):
+                    chosen[j, p], chosen[j + 1, p] = chosen[j + 1, p], chosen[j, p]
+    likelihood = _likelihood(samples, chosen, sums)
+    _describe(chosen, sums, n, likelihood, trend, ends, out)
 
 
 @_jit()
@@ -1107,8 +1135,13 @@ def _describe(bands, sums, n, likelihood, trend, ends, out):
     """Numbers of bands in ascending order of level; `sums` of posterior weights under these bands."""
     k = bands.shape[0]
     out[_BIC] = -2.0 * likelihood + n * math.log(2.0 * math.pi) + (4 * k - 1) * math.log(n)
-    out[_WEIGHT] = bands[:, 0].min()
-    out[_BAND_SD] = bands[:, 3].max()
+    weight = 1.0
+    sd = 0.0
+    for j in range(k):
+        weight = min(weight, bands[j, 0])
+        sd = max(sd, bands[j, 3])
+    out[_WEIGHT] = weight
+    out[_BAND_SD] = sd
     gap = np.inf
     d = np.inf
     end = np.inf
@@ -1176,8 +1209,7 @@ def _kernel(low, high, beta, order, ages, out, exact):
     cells = np.empty((3, n))
     cuts = np.empty((8, 2))
     ends = np.empty(2)
-    sums2 = np.empty((2, 6))
-    sums3 = np.empty((3, 6))
+    sums = np.empty((3, 6))
     totals = np.empty(6)
     totals_binned = np.empty(6)
     for row in range(low, high):
@@ -1198,13 +1230,13 @@ def _kernel(low, high, beta, order, ages, out, exact):
         ordered = ordered_all[:m]
 
         lowest, highest = _sort_near(y, (0.05, 0.5, 0.95), ordered, where, counts)
-        mean = y.sum() / m
+        mean, squares = _moments(y)
         raw[_MEAN] = mean
         raw[_MEDIAN] = _quantile(ordered, 0.5)
         raw[_Q05] = _quantile(ordered, 0.05)
         raw[_Q95] = _quantile(ordered, 0.95)
         if m > 1:
-            raw[_SD] = math.sqrt(((y - mean) ** 2).sum() / (m - 1)) if lowest < highest else 0.0
+            raw[_SD] = math.sqrt(squares / (m - 1)) if lowest < highest else 0.0
         if m < MIN_SAMPLES:
             continue
 
@@ -1259,11 +1291,10 @@ def _kernel(low, high, beta, order, ages, out, exact):
             _totals(*binned)
             _totals(*samples)
             rival = raw[_BIC1]
-            slots = raw[_TWO:_THREE]
-            _mixture(2, samples, binned, within, cuts, sd1, floor, trend, ends, rival, exact, slots, sums2)
-            rival = min(rival, slots[_BIC])
-            slots = raw[_THREE:_WIDTH]
-            _mixture(3, samples, binned, within, cuts, sd1, floor, trend, ends, rival, exact, slots, sums3)
+            for k in range(2, 4):
+                slots = raw[_TWO:_THREE] if k == 2 else raw[_THREE:_WIDTH]
+                _mixture(k, samples, binned, within, cuts, sd1, floor, trend, ends, rival, exact, slots, sums[:k])
+                rival = min(rival, slots[_BIC])
 
         if outliers == 0:
             raw[_OUT_DIST] = 0.0
@@ -1457,7 +1488,7 @@ def compute_cohort(cohort, ages, start=0, stop=None, batch=512) -> pd.DataFrame:
     """
     stop = cohort.n_cpgs if stop is None else min(stop, cohort.n_cpgs)
     # Compiled before the clock starts, so that the estimates below are of the work itself.
-    logging.info("the first run on a machine compiles the statistics, about a minute")
+    logging.info("the first run on a machine compiles the statistics, half a minute")
     _raw(np.zeros((1, cohort.n_samples), np.float32), ages, serial=True)
     began = told = time.monotonic()
     frames = []
