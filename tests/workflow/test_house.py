@@ -18,7 +18,6 @@ MODULES = {
     "matplotlib-base": "matplotlib",
     "scikit-learn": "sklearn",
     "pillow": "PIL",
-    "python-isal": "isal",
     "pyyaml": "yaml",
 }
 # Modules that come with another package of the same environment.
@@ -56,7 +55,7 @@ def test_versions_agree_everywhere():
     for script in SCRIPTS:
         for name, version in environment(script.stem).items():
             if name != "python":
-                package = {"pytorch": "torch", "matplotlib-base": "matplotlib", "python-isal": "isal"}.get(name, name)
+                package = {"pytorch": "torch", "matplotlib-base": "matplotlib"}.get(name, name)
                 assert pins[package] == version, (script.stem, name)
 
 
