@@ -26,6 +26,7 @@ from cpgtaxa.training import (
     LOG_COLUMNS,
     Images,
     calibrate,
+    load_card,
     load_predictor,
     load_statistics,
     load_weights,
@@ -106,14 +107,16 @@ def _half_way_parts(simulated_info) -> dict:
 def use_weights(weights, stats, out, size: int) -> None:
     """Adopt given ResNet18 weights and statistics as round 0's; a card beside them gives size and temperature."""
     problems = []
-    for check, path in ((lambda p: load_weights(p, MODELS[0]), weights), (load_statistics, stats)):
+    card = card_beside(weights)
+    checks = [(lambda p: load_weights(p, MODELS[0]), weights), (load_statistics, stats)]
+    for check, path in [*checks, *([(load_card, card)] if card.is_file() else [])]:
         try:
             check(path)
         except InputError as error:
             problems += error.problems
     if problems:
         raise InputError(problems)
-    predictor = load_predictor(weights, stats, card_beside(weights), model_name=MODELS[0], size=size)
+    predictor = load_predictor(weights, stats, card, model_name=MODELS[0], size=size)
     if predictor.size != size:
         raise InputError(
             f"training.weights: {weights} was trained on images of {predictor.size} pixels, but images.size is {size}; "
@@ -192,7 +195,9 @@ def predict_images(settings: dict, out) -> None:
     if problems:
         raise InputError(problems)
     model_name = settings["model"]
+    card = card_beside(settings["weights"])
     for check in (
+        *([lambda: load_card(card)] if card.is_file() else []),
         lambda: load_weights(settings["weights"], model_name),
         lambda: load_statistics(settings["stats"]),
         lambda: read_image_csv(settings["images"], settings["root"], labels_required=False),
@@ -206,7 +211,7 @@ def predict_images(settings: dict, out) -> None:
     predictor = load_predictor(
         settings["weights"],
         settings["stats"],
-        card_beside(settings["weights"]),
+        card,
         model_name=model_name,
         size=settings["size"],
         device=settings["device"],

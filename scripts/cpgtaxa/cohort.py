@@ -103,6 +103,8 @@ class Cohort:
                 self._map = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
             self._file = pa.ipc.open_file(pa.py_buffer(self._map))
             self._batches = [self._file.get_batch(number) for number in range(self._file.num_record_batches)]
+            for batch in self._batches:
+                batch.validate()  # lengths only; where it fails, reading would lead out of the file
         except (pa.ArrowException, OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(

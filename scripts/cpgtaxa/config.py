@@ -6,6 +6,7 @@ Runs inside the workflow manager's own environment: nothing but the standard lib
 import ast
 import copy
 import difflib
+import math
 import pathlib
 
 import jsonschema
@@ -47,9 +48,31 @@ def check_config(config: dict, schema: pathlib.Path) -> dict:
     problems = []
     for error in sorted(_errors(rules).iter_errors(filled), key=lambda error: [str(part) for part in error.path]):
         problems += _explain(error, rules)
+    problems += _unusable(filled)
     if problems:
         raise InputError(list(dict.fromkeys(problems)))
     return filled
+
+
+def _unusable(value, path: tuple = ()) -> list[str]:
+    """What no key takes, and no schema can say: numbers that are none, and text with control characters.
+
+    A line break in a file's name would end up in logs, tables and the workflow's records.
+    """
+    if isinstance(value, dict):
+        return [text for key, item in value.items() for text in _unusable(item, (*path, key))]
+    if isinstance(value, list):
+        return [text for number, item in enumerate(value) for text in _unusable(item, (*path, number))]
+    if isinstance(value, float) and not math.isfinite(value):
+        return [f"`{_path(path)}` is {value}: write a finite number"]
+    if isinstance(value, str) and any(
+        ord(sign) < 32 or 127 <= ord(sign) < 160 or "\ud800" <= sign <= "\udfff" for sign in value
+    ):
+        return [
+            f"`{_path(path)}` is the text {value!r}: it holds a line break or another control character; "
+            "remove it, and rename a file called so"
+        ]
+    return []
 
 
 def _errors(rules: dict):

@@ -22,6 +22,6 @@ class InputError(Exception):
 
 def some(items, limit: int = 5) -> str:
     """The first few items as text, and how many more there are."""
-    items = [str(item) for item in items]
+    items = [str(item) if len(str(item)) <= 200 else f"{str(item)[:200]}…" for item in items]
     more = f" and {len(items) - limit} more" if len(items) > limit else ""
     return ", ".join(repr(item) for item in items[:limit]) + more

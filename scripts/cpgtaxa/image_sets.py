@@ -9,7 +9,7 @@ import pandas as pd
 from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import atomic
-from cpgtaxa.images import PackedImages, pack, read_image_csv
+from cpgtaxa.images import EXAMPLES, PackedImages, pack, read_image_csv
 from cpgtaxa.names import TAXA
 from cpgtaxa.render import planes, planes_of_rgb, read_png, render, write_png
 from cpgtaxa.rounds import PARTS, image_path, read_parts
@@ -47,11 +47,25 @@ def render_round(parts: dict, beta, samples, folder: str, size: int, out, png: b
 
 
 def read_images(listed: pd.DataFrame, root, size: int):
-    """Yield the planes (k, 2, size, size) of listed image files, a block at a time."""
+    """Yield the planes (k, 2, size, size) of listed image files, a block at a time.
+
+    InputError at the end, naming all files that cannot be read.
+    """
     root = pathlib.Path(root or ".")
+    problems = []
     for start in range(0, len(listed), BLOCK):
-        block = [planes_of_rgb(read_png(root / path), size) for path in listed["path"][start : start + BLOCK]]
-        yield np.stack(block)
+        block = []
+        for path in listed["path"][start : start + BLOCK]:
+            try:
+                block.append(planes_of_rgb(read_png(root / path), size))
+            except InputError as error:
+                problems += error.problems
+        if not problems:
+            yield np.stack(block)
+    if len(problems) > EXAMPLES:
+        problems = [*problems[:EXAMPLES], f"{len(problems) - EXAMPLES} more images cannot be read."]
+    if problems:
+        raise InputError(problems)
 
 
 def use_images(parts: dict, outputs: dict, out_images, root, size: int) -> None:
@@ -71,9 +85,6 @@ def use_images(parts: dict, outputs: dict, out_images, root, size: int) -> None:
     lacking = sorted(set(TAXA) - set(listed["training"]["label"]))
     if lacking:
         logging.warning("no training image of: %s; the network cannot learn these taxa", ", ".join(lacking))
-    for part in PARTS:
-        with atomic(outputs[part]) as temporary:
-            listed[part][["path", "label"]].to_csv(temporary, index=False, header=False)
     origins = ["image"] * len(together)
     pack(
         out_images,
@@ -83,6 +94,9 @@ def use_images(parts: dict, outputs: dict, out_images, root, size: int) -> None:
         read_images(together, root, size),
         size,
     )
+    for part in PARTS:  # last, for pictures may turn out to be damaged
+        with atomic(outputs[part]) as temporary:
+            listed[part][["path", "label"]].to_csv(temporary, index=False, header=False)
 
 
 class Packs:

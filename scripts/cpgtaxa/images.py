@@ -5,9 +5,11 @@ A packed file is an Arrow IPC file with the columns `name` (string), `label` (st
 2 × size × size); the schema's metadata holds `size`. It is memory-mapped and read without copying.
 """
 
+import contextlib
 import csv
 import difflib
 import functools
+import io
 import json
 import pathlib
 
@@ -20,9 +22,20 @@ from PIL import Image
 from cpgtaxa import files
 from cpgtaxa.errors import InputError, some
 from cpgtaxa.names import INDEX, TAXA, UNCLASSIFIED
+from cpgtaxa.render import LARGEST_SIDE
+from cpgtaxa.texts import read_text
 from cpgtaxa.threads import in_threads
 
 ORIGINS = ("cohort", "simulated", "image")
+EXAMPLES = 10
+OTHER_IMAGES = {
+    b"\xff\xd8\xff": "JPEG",
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"RIFF": "WebP",
+}
 
 
 def pack(path, names, labels, origins, plane_batches, size: int) -> None:
@@ -72,15 +85,19 @@ class PackedImages:
         try:
             reader = pa.ipc.open_file(pa.memory_map(str(self.path)))
             batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+            for batch in batches:
+                batch.validate(full=True)  # where it fails, reading would lead out of the file
         except (pa.ArrowException, OSError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(
                 f"{self.path} is truncated or not an Arrow file ({reason}): delete it and draw the images again"
             ) from None
-        metadata = reader.schema.metadata or {}
-        if b"size" not in metadata or reader.schema.names != ["name", "label", "origin", "planes"]:
+        size = (reader.schema.metadata or {}).get(b"size", b"")
+        self.size: int = int(size) if size.isdigit() and len(size) < 6 else 0
+        strings = [(column, pa.string()) for column in ("name", "label", "origin")]
+        expected = pa.schema([*strings, ("planes", pa.list_(pa.uint8(), 2 * self.size**2))])
+        if not self.size or not reader.schema.equals(expected) or any(batch.column(3).null_count for batch in batches):
             raise InputError(f"{self.path} is an Arrow file but holds no packed images: delete it and draw them again")
-        self.size: int = json.loads(metadata[b"size"])
         columns = [[value for batch in batches for value in batch.column(i).to_pylist()] for i in range(3)]
         self.names, self.labels, self.origins = columns
         shape = (-1, 2, self.size, self.size)
@@ -185,6 +202,36 @@ def _nearest(label: str) -> str:
     return f"did you mean {lower[found[0]]!r}?" if found else f"write one of {', '.join(TAXA)} or an index 0-9"
 
 
+def is_file(path: pathlib.Path) -> bool:
+    """Whether a path that stands in a file of the user's is a file: names too long for the disk are none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _no_plot(path) -> str | None:
+    """What keeps a file from being the image of a CpG, judged by its head: "" if it is no image, None if nothing."""
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            width, height = image.size
+            if max(width, height) > LARGEST_SIDE:
+                return f"{width}×{height} pixels, more than {LARGEST_SIDE} along a side"
+            if width != height:
+                return f"{width}×{height} pixels, not square"
+            if getattr(image, "n_frames", 1) > 1:
+                return f"animated, {image.n_frames} frames"
+            return None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        pass
+    with contextlib.suppress(OSError), open(path, "rb") as handle:
+        first = handle.read(12)
+        for start, name in OTHER_IMAGES.items():
+            if first.startswith(start):
+                return f"{name}, not PNG"
+    return ""
+
+
 def read_image_csv(path, root=None, labels_required: bool = True) -> pd.DataFrame:
     """Read a list of images in the published form: no header, two columns, image path and label.
 
@@ -195,22 +242,24 @@ def read_image_csv(path, root=None, labels_required: bool = True) -> pd.DataFram
     Returns the columns path (as written) and label (name, or None). InputError lists everything that is wrong.
     """
     path = pathlib.Path(path)
-    if not path.is_file():
-        raise InputError(f"The image list {path} does not exist (or is no file); check the path.")
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as handle:
-            rows = [(number, row) for number, row in enumerate(csv.reader(handle), 1) if any(map(str.strip, row))]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(
-            f"The image list {path} is not a text file ({error}); it must be a CSV of image path and label."
-        ) from None
-    if not rows:
-        raise InputError(f"The image list {path} is empty; it must hold one line per image: image path,label.")
-
     folder = pathlib.Path(root) if root is not None else pathlib.Path()
     problems: list[str] = []
+    rows: list[tuple[int, list[str]]] = []
+    try:
+        reader = csv.reader(io.StringIO(read_text(path, "image list"), newline=""))
+        rows = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
+        if not rows:
+            problems.append(f"The image list {path} is empty; it must hold one line per image: image path,label.")
+    except InputError as error:
+        problems += [f"{problem}. It must be a CSV of image path and label." for problem in error.problems]
+    except csv.Error as error:
+        problems.append(
+            f"The image list {path}, line {reader.line_num}: {error}; a quotation mark may lack its partner."
+        )
     if root is not None and not folder.is_dir():
-        raise InputError(f"The folder of images {folder} does not exist; the paths in {path} are relative to it.")
+        problems.append(f"The folder of images {folder} does not exist; the paths in {path} are relative to it.")
+    if problems:
+        raise InputError(problems)
     inside = folder.resolve()
     allowed = {2} if labels_required else {1, 2}
     widths = [(number, len(row)) for number, row in rows if len(row) not in allowed]
@@ -222,20 +271,22 @@ def read_image_csv(path, root=None, labels_required: bool = True) -> pd.DataFram
             f"{path}: {len(widths)} of {len(rows)} lines do not have two columns, image path and label; "
             f"line {number} has {width}{hint}."
         )
-    found, seen, twice, absent, outside, unreadable = [], {}, [], [], [], []
+    found, seen, twice, absent, outside, unreadable, strange, unknown = [], {}, [], [], [], [], [], []
     unlabelled: list[int] = []
     for position, (number, row) in enumerate(rows):
         if len(row) not in allowed:
             continue
         image = row[0].strip()
         label = _label_of(row[1] if len(row) == 2 else "")
-        target = folder / image
-        resolved = target.resolve()
-        if position == 0 and label is None and resolved.suffix == "" and not target.is_file():
+        try:
+            resolved = (folder / image).resolve()
+        except (OSError, RuntimeError):  # links in a circle
+            resolved = inside / image
+        if position == 0 and label is None and resolved.suffix == "" and not is_file(resolved):
             problems.append(f"{path}: line 1 looks like a header ({','.join(row)!r}); the published form has none.")
             continue
         if label is None:
-            problems.append(f"{path}: line {number} has the label {row[1].strip()!r}, unknown; {_nearest(row[1])}")
+            unknown.append(f"{path}: line {number} has the label {row[1].strip()[:40]!r}, unknown; {_nearest(row[1])}")
         elif label == "" and labels_required:
             unlabelled.append(number)
         if resolved in seen:
@@ -243,15 +294,14 @@ def read_image_csv(path, root=None, labels_required: bool = True) -> pd.DataFram
         seen.setdefault(resolved, number)
         if root is not None and not resolved.is_relative_to(inside):
             outside.append(f"{image} (line {number})")
-        elif not image or not resolved.is_file():
+        elif not image or not is_file(resolved):
             absent.append(f"{image} (line {number})")
-        else:
-            try:
-                with Image.open(resolved):
-                    pass
-            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-                unreadable.append(f"{image} (line {number})")
+        elif (wrong := _no_plot(resolved)) is not None:
+            (strange if wrong else unreadable).append(f"{image} (line {number}{wrong and ': ' + wrong})")
         found.append((image, label or None))
+    problems += unknown[:EXAMPLES]
+    if len(unknown) > EXAMPLES:
+        problems.append(f"{path}: {len(unknown) - EXAMPLES} more lines have an unknown label.")
     if unlabelled:
         lines = ", ".join(map(str, unlabelled[:5])) + (" …" if len(unlabelled) > 5 else "")
         problems.append(
@@ -267,7 +317,15 @@ def read_image_csv(path, root=None, labels_required: bool = True) -> pd.DataFram
             f"paths are relative to {folder.resolve()}."
         )
     if unreadable:
-        problems.append(f"{path}: {len(unreadable)} files are no images: {some(unreadable)}.")
+        problems.append(
+            f"{path}: {len(unreadable)} files are no images: {some(unreadable)}. PNG files are needed, whole ones: "
+            "copy or draw them again."
+        )
+    if strange:
+        problems.append(
+            f"{path}: {len(strange)} images are not in the published form: {some(strange)}. Needed are square PNG "
+            "files of a scatterplot without axes, 224×224 pixels: draw them so."
+        )
     if problems:
         raise InputError(problems)
     return pd.DataFrame(

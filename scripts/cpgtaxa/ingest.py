@@ -22,10 +22,13 @@ from xopen import xopen
 from cpgtaxa import files, plain_text
 from cpgtaxa.cohort import CohortWriter
 from cpgtaxa.errors import InputError, some
+from cpgtaxa.texts import MOST, foreign, lines_of, separator_of
 
 MISSING = ["", "NA", "NaN", "nan", "null", "NULL", "N/A", "n/a", "#N/A", "<NA>", "None", "."]
 BLOCK_BYTES = 48 << 20
 """Text parsed at a time: with thousands of columns, smaller blocks cost more per column than per value."""
+LONGEST_LINE = 1 << 28
+"""Bytes in a row of the matrix. Where a file holds no line ends, memory must not grow with its unpacked size."""
 STATISTICS_BYTES = 1 << 20
 """Values looked at together: what stays in the processor's cache."""
 TOLERANCE = 1e-6
@@ -42,16 +45,6 @@ PER_CPG = 2000
 """Bytes on disk for each CpG beside its values: statistics, predictions, taxonomy."""
 
 CODECS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
-FOREIGN = {
-    b"PK\x03\x04": "a zip archive or an Excel workbook: save it as CSV (or unpack it)",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook: save it as CSV",
-    b"\xfd7zXZ": "compressed with xz: unpack it, or use gzip",
-    b"\x89HDF": "an HDF5 file: export it as CSV or Parquet",
-    b"FEA1": "a Feather file of version 1: write it again with a current `arrow` or `pyarrow`",
-    b"RDX": "an R workspace: write the matrix with data.table::fwrite or arrow::write_parquet",
-    b"X\n\x00": "an R object (.rds): write the matrix with data.table::fwrite or arrow::write_parquet",
-    b"!Series": "a GEO series matrix: keep only the table between `!series_matrix_table_begin` and `_end`",
-}
 DAMAGE = (OSError, EOFError, pa.ArrowException, UnicodeDecodeError)
 
 
@@ -79,9 +72,8 @@ def _magic(path: pathlib.Path, key: str) -> bytes:
 
 
 def _foreign(path: pathlib.Path, first: bytes) -> None:
-    for start, what in FOREIGN.items():
-        if first.startswith(start):
-            raise _Unreadable(f"{path} is {what}")
+    if what := foreign(first):
+        raise _Unreadable(f"{path} is {what}")
 
 
 def _codec(first: bytes) -> str | None:
@@ -95,6 +87,17 @@ def _stream(path: pathlib.Path, codec: str | None):
         return raw, _Gzip(raw)
     raw = pa.OSFile(str(path), "rb")
     return raw, pa.CompressedInputStream(raw, codec) if codec else raw
+
+
+def _all(stream, most: int) -> bytes:
+    """What a stream holds. Raises OSError beyond `most` bytes: a few kilobytes of gzip can hold gigabytes."""
+    pieces, size = [], 0
+    while piece := stream.read(1 << 20):
+        pieces.append(piece)
+        size += len(piece)
+        if size > most:
+            raise OSError(f"more than {most >> 20} MB of text")
+    return b"".join(pieces)
 
 
 class _Gzip:
@@ -112,20 +115,13 @@ class _Gzip:
             raise OSError(str(error)) from error
 
 
-def _separator(line: str) -> str | None:
-    """The separator of a header line: the commonest of tab, comma and semicolon; else a blank; else none."""
-    bare = re.sub(r'"[^"]*"', "", line)
-    counts = {separator: bare.count(separator) for separator in "\t,;"}
-    best = max(counts, key=counts.get)
-    if counts[best]:
-        return best
-    return " " if " " in bare.strip() else None
-
-
 def _fields(line: str, separator: str | None) -> list[str]:
     if separator is None:
         return [line.strip().strip('"')]
-    return [field.strip() for field in next(csv.reader([line], delimiter=separator), [])]
+    try:
+        return [field.strip() for field in next(csv.reader([line], delimiter=separator), [])]
+    except csv.Error:  # a quoted field beyond all bounds
+        return [field.strip() for field in line.split(separator)]
 
 
 def _many(number: int, noun: str) -> str:
@@ -144,8 +140,10 @@ class _TextMatrix:
         self.n_odd_rows = 0
         self._raw = None
         header, first_row, self._skip = self._head()
-        self.separator = _separator(header)
+        self.separator = separator_of(header)
         names = _fields(header, self.separator)
+        if header.startswith("#") and len(_fields(first_row, separator_of(first_row))) > len(names) + 1:
+            raise _Unreadable(f"{path} begins with a comment, {header[:60]!r}: remove the lines before the header")
         self._row_bytes = len(first_row) + 1
         self.n_fields = len(names)
         if len(_fields(first_row, self.separator)) == len(names) + 1:
@@ -167,8 +165,8 @@ class _TextMatrix:
         _, stream = _stream(self.path, self.codec)
         data = b""
         try:
-            while len(data.lstrip(b"\xef\xbb\xbf\r\n ").splitlines()) < 3 and len(data) < 1 << 28:
-                piece = stream.read(1 << 20)
+            while len(data.lstrip(b"\xef\xbb\xbf\r\n ").splitlines()) < 3 and len(data) < LONGEST_LINE:
+                piece = stream.read(max(len(data), 1 << 20))  # doubled, so that long lines are not looked at anew
                 if not piece:
                     break
                 data += piece
@@ -180,7 +178,9 @@ class _TextMatrix:
             text = data.decode("utf-8-sig", errors="replace")
         except DAMAGE as error:
             raise _Unreadable(f"{self.path} is damaged or cut off ({_reason(error)}): copy it again") from error
-        lines = text.splitlines()
+        lines = lines_of(text)
+        if not text.strip():  # such as nothing but a byte order mark
+            raise _Unreadable(f"{self.path} is empty: check how the file was made")
         where = next(number for number, line in enumerate(lines) if line.strip())
         rest = [line for line in lines[where + 1 :] if line.strip()]
         return lines[where], rest[0] if rest else "", where + 1
@@ -209,6 +209,8 @@ class _TextMatrix:
                     rest = data[end:]
                 else:
                     rest += data
+                if len(rest) > max(LONGEST_LINE, 2 * self._block):
+                    raise OSError(f"a line of more than {len(rest) >> 20} MB")
         yield rest
 
     def batches(self, columns: list[int]):
@@ -247,7 +249,7 @@ class _TextMatrix:
             if not start:
                 return None
         # Lines may end in other ways; what is skipped must be what `_head` counted.
-        if len(chunk[:start].decode("utf-8-sig", errors="replace").splitlines()) != skip:
+        if len(chunk[:start].splitlines()) != skip:
             return None
         return plain_text.parse(chunk[start:] if start else chunk, self.separator, self.n_fields, columns)
 
@@ -319,7 +321,9 @@ class _ArrowMatrix:
         else:
             waiting = []  # many small batches are put together: with thousands of columns, each one costs
             for number in range(self._n_batches):
-                waiting.append(self._file.get_batch(number))
+                batch = self._file.get_batch(number)
+                batch.validate(full=True)  # a damaged file's offsets would lead out of memory
+                waiting.append(batch)
                 self._done = (number + 1) / self._n_batches
                 if sum(batch.num_rows for batch in waiting) >= self._rows or number + 1 == self._n_batches:
                     batch = pa.concat_batches(waiting)
@@ -525,7 +529,7 @@ def _read_sheet(path: pathlib.Path, columns: dict) -> tuple[pd.DataFrame, list[s
     _foreign(path, first)
     codec = _codec(first)
     try:
-        data = _stream(path, codec)[1].read()
+        data = _all(_stream(path, codec)[1], MOST)
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise _Unreadable(f"{path} is not text in UTF-8: save it as CSV (UTF-8)") from error
@@ -533,16 +537,23 @@ def _read_sheet(path: pathlib.Path, columns: dict) -> tuple[pd.DataFrame, list[s
         raise _Unreadable(f"{path} is damaged or cut off ({_reason(error)}): copy it again") from error
     if not text.strip():
         raise _Unreadable(f"{path} is empty: check `cohort.samples` and how the file was made")
-    separator = _separator(text.lstrip().splitlines()[0])
+    if "\0" in text:
+        raise _Unreadable(f"{path} is not text, it holds NUL bytes: save it as CSV (UTF-8)")
+    separator = separator_of(lines_of(text.lstrip())[0])
     if separator is None:
         raise _Unreadable(
             f"{path} has a single column. Expected: one row per sample, columns for its id and its age in years, "
             "separated by commas or tabs"
         )
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    rows = [(reader.line_num, [field.strip() for field in row]) for row in reader]
+    try:
+        rows = [(reader.line_num, [field.strip() for field in row]) for row in reader]
+    except csv.Error as error:
+        raise _Unreadable(
+            f"{path}, line {reader.line_num}: {error}. A quotation mark may lack its partner: correct the line"
+        ) from error
     rows = [(number, row) for number, row in rows if any(row)]
-    names = rows[0][1]
+    names = rows[0][1] if rows else []
     rows = rows[1:]
     if not rows:
         raise _Unreadable(f"{path} has a header but no rows: there is not a single sample in it")
@@ -770,9 +781,11 @@ def _check_values(beta, matrix, scan: _Scan) -> list[str]:
     """What makes the matrix wrong as a whole: its shape, its ids, its values."""
     problems = []
     if scan.damage:
-        problems.append(
-            f"{beta} is damaged or cut off after {_many(len(scan.cpgs), 'CpG')} ({scan.damage}): copy it again"
-        )
+        after = f"after {_many(len(scan.cpgs), 'CpG')} ({scan.damage})"
+        if "invalid UTF8" in scan.damage:
+            problems.append(f"{beta} is not text in UTF-8 {after}: save it as CSV (UTF-8)")
+        else:
+            problems.append(f"{beta} is damaged or cut off {after}: copy it again")
     if matrix.n_odd_rows:
         problems.append(
             f"{beta} is not a matrix: {_many(matrix.n_odd_rows, 'row')} with another number of fields than the "

@@ -180,6 +180,22 @@ class Plan:
                 raise InputError(problems)
         return found
 
+    def given(self, keys: dict[str, str]) -> dict[str, str]:
+        """Files of the user's: names as in `keys`, paths from the config. Raises InputError naming missing ones."""
+        found, problems = {}, []
+        for name, key in keys.items():
+            path = self.config
+            for part in key.split("."):
+                path = path[part]
+            found[name] = path
+            # A simulated cohort's files are made by the workflow itself.
+            if not self.config["simulate_cohort"] and not pathlib.Path(path).is_file():
+                what = "is a directory, not a file" if pathlib.Path(path).is_dir() else "is not there"
+                problems.append(f"{key}: {path} {what} (looked in {pathlib.Path.cwd()}); correct {key}")
+        if problems:
+            raise InputError(problems)
+        return found
+
     def cohort_settings(self) -> dict:
         """What the cohort rule needs to know; a change elsewhere in the config does not rerun it."""
         return {key: value for key, value in self.config["cohort"].items() if key not in ("beta", "samples", "truth")}
@@ -298,6 +314,5 @@ class Plan:
         return found
 
     def optional(self, section: str, key: str) -> dict[str, str]:
-        """A file from the config as a named input, if it is set."""
-        value = self.config[section][key]
-        return {key: value} if value else {}
+        """The config key of a file as a named input, if it is set."""
+        return {key: f"{section}.{key}"} if self.config[section][key] else {}

@@ -667,13 +667,20 @@ def write_png(path, code) -> None:
         raise
 
 
-def read_png(path) -> np.ndarray:
-    """Read an image file as RGB, uint8 (H, W, 3); transparency is laid on white, grey and palette are converted.
+LARGEST_SIDE = 4096
+"""Pixels. A PNG of kilobytes can unpack to gigabytes; the published ones have 224."""
 
-    InputError for a missing file, for one that is no image, and for one that is cut short.
+
+def read_png(path) -> np.ndarray:
+    """Read a PNG file as RGB, uint8 (H, W, 3); transparency is laid on white, grey and palette are converted.
+
+    InputError for a missing file, for one that is no PNG or is too large to be a plot, and for one that is cut short.
     """
     try:
-        with Image.open(path) as image:
+        # No other format: some of Pillow's readers start programs.
+        with Image.open(path, formats=("PNG",)) as image:
+            if max(image.size) > LARGEST_SIDE:
+                raise ValueError(f"{image.size[0]}×{image.size[1]} pixels, more than {LARGEST_SIDE} along a side")
             image.load()
             if image.mode.startswith("I") or image.mode == "F":
                 # 16-bit grey: Pillow's own conversion clips instead of scaling.

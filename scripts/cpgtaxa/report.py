@@ -4,7 +4,6 @@ The same inputs give the same bytes: no dates, fixed seeds, and fixed ids inside
 """
 
 import base64
-import gzip
 import importlib.metadata
 import io
 import json
@@ -37,6 +36,7 @@ from cpgtaxa.errors import InputError, some
 from cpgtaxa.files import atomic, read_parquet
 from cpgtaxa.names import COLOURS, MEANING, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.render import render
+from cpgtaxa.texts import read_taxa
 
 AGREEMENT_COLUMNS = ("stage", "taxon", "n_true", "n_called", "n_half_way", "precision", "recall", "f1", "value")
 ROWS = (*TAXA, UNCLASSIFIED)
@@ -120,21 +120,7 @@ def read_truth(path) -> pd.DataFrame:
 
     path: CSV or TSV (.gz) or Parquet. Raises InputError listing missing columns, unknown taxa and duplicates.
     """
-    path = pathlib.Path(path)
-    try:
-        if path.suffix == ".parquet":
-            truth = pd.read_parquet(path)
-        else:
-            with open(path, "rb") as handle:
-                packed = handle.read(2) == b"\x1f\x8b"
-            with gzip.open(path, "rt") if packed else open(path, encoding="utf-8") as handle:
-                separator = "\t" if "\t" in handle.readline() else ","
-            compression = "gzip" if packed else None
-            truth = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, compression=compression)
-    except Exception as error:
-        raise InputError(f"cohort.truth: {path} cannot be read as a table ({error})") from error
-    if not {"cpg", "taxon"} <= set(truth.columns):
-        raise InputError(f"cohort.truth: {path} needs the columns cpg and taxon; found {some(truth.columns)}")
+    truth, _ = read_taxa(path, "cohort.truth")
     problems = []
     unknown = sorted(set(truth["taxon"]) - set(ROWS))
     if unknown:
@@ -144,7 +130,7 @@ def read_truth(path) -> pd.DataFrame:
         problems.append(f"cohort.truth: {path}: {len(doubles)} CpGs have more than one row: {some(doubles)}; keep one")
     if problems:
         raise InputError(problems)
-    kind = truth["kind"].fillna("").astype(str) if "kind" in truth else ""
+    kind = truth["kind"].where(truth["kind"].notna(), "").astype(str) if "kind" in truth else ""
     return truth[["cpg", "taxon"]].assign(kind=kind)
 
 

@@ -17,7 +17,7 @@ PARTS = ("training", "val", "test")
 
 def image_path(folder: str, cpg: str) -> str:
     """Path of a CpG's PNG; ids that are no plain file name get one that is, with a hash to stay unique."""
-    plain = re.sub(r"[^A-Za-z0-9._-]", "_", cpg).lstrip(".")
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", cpg).lstrip(".")[:100]  # disks take names of 255 bytes
     if plain != cpg:
         plain = f"{plain}_{hashlib.sha256(cpg.encode()).hexdigest()[:8]}"
     return f"{folder}/{plain}.png"
@@ -92,9 +92,7 @@ def split_later_round(previous: dict, reassigned: pd.DataFrame, folder: str, set
     previous: paths of the previous round's CSVs by part. reassigned: cpg, taxon placed by the previous round.
     """
     rng = np.random.default_rng([seed, 6])
-    pieces = {
-        part: [pd.read_csv(path, header=None, names=["path", "label"], dtype=str)] for part, path in previous.items()
-    }
+    pieces = {part: [rows] for part, rows in read_parts(previous).items()}
     for taxon in TAXA:
         new = reassigned.loc[reassigned["taxon"] == taxon, ["cpg"]]
         new = new.assign(label=taxon, path=[image_path(f"{folder}/CpG_image", cpg) for cpg in new["cpg"]])
@@ -105,7 +103,8 @@ def split_later_round(previous: dict, reassigned: pd.DataFrame, folder: str, set
 
 def read_parts(paths: dict) -> dict:
     """The three CSVs of a round as data frames path, label by part."""
-    return {part: pd.read_csv(path, header=None, names=["path", "label"], dtype=str) for part, path in paths.items()}
+    columns = {"header": None, "names": ["path", "label"], "dtype": str, "keep_default_na": False}
+    return {part: pd.read_csv(path, **columns) for part, path in paths.items()}
 
 
 def reassign(

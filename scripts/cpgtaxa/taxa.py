@@ -5,6 +5,7 @@ Each criterion ("one band", "trend", "constant spread" …) is answered yes, no 
 Labels are meant to be clean rather than complete.
 """
 
+import difflib
 import logging
 
 import numpy as np
@@ -13,6 +14,9 @@ import pandas as pd
 from cpgtaxa.errors import InputError, some
 from cpgtaxa.files import parquet_blocks, write_parquet
 from cpgtaxa.names import INDEX, TAXA, UNCLASSIFIED
+from cpgtaxa.texts import read_taxa
+
+EXAMPLES = 10
 
 
 class Criteria:
@@ -236,35 +240,27 @@ def ruled_out(statistics: pd.DataFrame, thresholds: dict, n_cpgs: int) -> np.nda
 
 
 def read_labels(path, cpgs) -> pd.DataFrame:
-    """Read the user's own labels: CSV/TSV (.gz) or Parquet with columns cpg and taxon.
+    """Read the user's own labels: CSV or TSV (may be gzipped) or Parquet with the columns cpg and taxon.
 
     cpgs: the cohort's CpGs. Returns cpg, taxon, reason for all of them in the cohort's order ("given", or Unclassified
     where the file is silent). Raises InputError listing unknown taxa, CpGs the cohort lacks, and duplicates.
     """
-    import difflib
-    import pathlib
-
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise InputError(f"taxa.labels: {path} is not there; give a CSV with the columns cpg and taxon")
-    try:
-        if path.suffix == ".parquet":
-            labels = pd.read_parquet(path)
-        else:
-            labels = pd.read_csv(path, sep=None, engine="python", dtype=str, keep_default_na=False)
-    except Exception as error:
-        raise InputError(f"taxa.labels: {path} cannot be read as a table ({error})") from error
-    if not {"cpg", "taxon"} <= set(labels.columns):
-        found = some(labels.columns)
-        raise InputError(f"taxa.labels: {path} needs the columns cpg and taxon in its header; found {found}")
+    labels, lines = read_taxa(path, "taxa.labels")
     problems = []
-    labels["taxon"] = labels["taxon"].astype(str).str.strip()
+    empty = np.flatnonzero(labels["cpg"] == "")
+    if len(empty):
+        problems.append(
+            f"taxa.labels: {path}: {len(empty)} rows without a CpG id, line {lines[empty[0]]} first; fill in or remove"
+        )
+        labels = labels[labels["cpg"] != ""]
     known = (*TAXA, UNCLASSIFIED)
-    for wrong in sorted(set(labels["taxon"]) - set(known)):
-        row = int(np.flatnonzero(labels["taxon"] == wrong)[0]) + 2
+    unknown = labels["taxon"][~labels["taxon"].isin(known)].drop_duplicates()
+    for row, wrong in list(unknown.items())[:EXAMPLES]:
         close = difflib.get_close_matches(wrong, known, 1, 0.4)
         hint = f"did you mean {close[0]!r}?" if close else f"use one of {', '.join(known)}"
-        problems.append(f"taxa.labels: {path}, line {row}: unknown taxon {wrong!r}; {hint}")
+        problems.append(f"taxa.labels: {path}, line {lines[row]}: unknown taxon {wrong[:40]!r}; {hint}")
+    if len(unknown) > EXAMPLES:
+        problems.append(f"taxa.labels: {path}: {len(unknown) - EXAMPLES} more unknown taxa")
     doubles = labels["cpg"][labels["cpg"].duplicated()].unique()
     if len(doubles):
         problems.append(f"taxa.labels: {path}: {len(doubles)} CpGs have more than one row: {some(doubles)}; keep one")

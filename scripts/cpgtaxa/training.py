@@ -1,6 +1,5 @@
 """One training loop for image classifiers, on lightning: seeded, resumable, in mixed precision where it is fast."""
 
-import gzip
 import hashlib
 import io
 import json
@@ -21,6 +20,7 @@ from cpgtaxa.errors import InputError
 from cpgtaxa.files import atomic, write_json
 from cpgtaxa.models import create_model
 from cpgtaxa.names import TAXA
+from cpgtaxa.texts import unzipped
 from cpgtaxa.vision import Callback, EarlyStopping, ModelCheckpoint, lightning
 
 LOG_COLUMNS = ("epoch", "train_loss", "train_acc", "val_loss", "val_acc", "epoch_duration_s")
@@ -298,7 +298,12 @@ def train(
     )
     last = folder / "last.ckpt"
     if last.exists():
-        logging.info("continuing from the checkpoint in %s", folder)
+        if _is_checkpoint(last) and _is_checkpoint(folder / "best.ckpt", absent=True):
+            logging.info("continuing from the checkpoint in %s", folder)
+        else:
+            logging.warning("the checkpoint in %s is damaged or something else: training starts anew", folder)
+            shutil.rmtree(folder)
+            folder.mkdir()
     logging.info(
         "%s: %d training and %d validation images of %d px, %s on %s",
         *(model_name, len(train_set), len(val_set), train_set.planes.shape[-1]),
@@ -313,6 +318,21 @@ def train(
     with atomic(log_path) as temporary:
         shutil.copyfile(folder / "training_log.csv", temporary)
     return network.eval().cpu()
+
+
+def _is_checkpoint(path: pathlib.Path, absent: bool = False) -> bool:
+    """Whether a file is a whole checkpoint of tensors and plain values; nothing in it is ever executed.
+
+    absent: what a missing file counts as.
+    """
+    if not path.exists():
+        return absent
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        logging.warning("%s cannot be read (%s)", path, type(error).__name__)
+        return False
+    return isinstance(content, dict) and {"state_dict", "optimizer_states", "loops", "callbacks"} <= set(content)
 
 
 def _as_is(batch):
@@ -390,13 +410,22 @@ def rounded(state: dict) -> dict:
     return found
 
 
+LARGEST_SIZE = 1024
+"""Pixels along a side of the images that a network can have been trained on."""
+LARGEST_WEIGHTS = 512 << 20
+"""Bytes that gzipped weights may unpack to: ten times those of a ResNet18."""
+
+
 def _load_state(path: pathlib.Path) -> dict:
     """A state dict from a file, or from a gzipped one of `rounded` weights; nothing in it is ever executed."""
     with open(path, "rb") as handle:
         packed = handle.read(2) == b"\x1f\x8b"
     if not packed:
         return torch.load(path, map_location="cpu", weights_only=True)
-    content = io.BytesIO(gzip.decompress(path.read_bytes()))
+    data = unzipped(path.read_bytes(), LARGEST_WEIGHTS)
+    if data is None:
+        raise ValueError(f"it unpacks to more than {LARGEST_WEIGHTS >> 20} MB")
+    content = io.BytesIO(data)
     state = torch.load(content, map_location="cpu", weights_only=True)
     steps = {key.removesuffix(".step"): state.pop(key) for key in list(state) if key.endswith(".step")}
     return {key: value * steps[key] if key in steps else value for key, value in state.items()}
@@ -409,60 +438,126 @@ def load_weights(path, model_name: str) -> torch.nn.Module:
     """
     path = pathlib.Path(path)
     if not path.is_file():
-        raise InputError(f"weights {path}: no such file; give the path of a {model_name}_best_model.pt")
+        raise InputError(
+            f"weights {path}: no such file{' but a folder' if path.is_dir() else ''}; give the path of a "
+            f"{model_name}_best_model.pt"
+        )
+    if not path.stat().st_size:
+        raise InputError(f"weights {path}: the file is empty; copy it again")
     try:
         state = _load_state(path)
     except Exception as error:
         raise InputError(
-            f"weights {path}: refused, since it is not a plain PyTorch state dict ({type(error).__name__}); save it "
-            "again with torch.save(model.state_dict(), path)"
+            f"weights {path}: refused, since it is not a plain PyTorch state dict ({type(error).__name__}), or "
+            "damaged; copy it again, or save it again with torch.save(model.state_dict(), path)"
         ) from error
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        raise InputError(
+            f"weights {path}: a training checkpoint, not a plain state dict; save its `state_dict` alone, with the "
+            f"names of a {model_name}, as with torch.save(model.state_dict(), path)"
+        )
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
+    ):
         raise InputError(f"weights {path}: holds no state dict; save model.state_dict(), not the model")
     network = create_model(model_name)
     expected = network.state_dict()
     state = {key.removeprefix("module."): value for key, value in state.items()}
-    problems = []
-    if "fc.weight" in state and state["fc.weight"].shape[0] != len(TAXA):
-        problems.append(
-            f"weights {path}: made for {state['fc.weight'].shape[0]} classes, but the taxonomy has {len(TAXA)}; give "
-            f"weights trained on the ten taxa in this order: {', '.join(TAXA)}"
+    if problem := _misfit(state, expected, model_name):
+        raise InputError(f"weights {path}: {problem}")
+    try:
+        network.load_state_dict({key: state[key] for key in expected})
+    except (RuntimeError, TypeError) as error:  # sparse, quantised … tensors
+        raise InputError(
+            f"weights {path}: tensors that cannot be taken over ({str(error).splitlines()[-1].strip()}); save plain "
+            "float32 tensors"
+        ) from error
+    odd = [key for key, value in network.state_dict().items() if not torch.isfinite(value).all()]
+    if odd:
+        raise InputError(
+            f"weights {path}: {len(odd)} tensors hold NaN or infinite values, {odd[0]!r} first: the training went "
+            "astray, or the file is damaged; give other weights"
         )
-    elif missing := sorted(set(expected) - set(state)):
-        problems.append(f"weights {path}: not a {model_name}: lacks {len(missing)} tensors, {missing[0]!r} first")
-    else:
-        wrong = [key for key in expected if expected[key].shape != state[key].shape]
-        if wrong:
-            problems.append(f"weights {path}: not a {model_name}: tensor {wrong[0]!r} has another shape")
-    if problems:
-        raise InputError(problems)
-    network.load_state_dict({key: state[key] for key in expected})
     return network.eval()
+
+
+def _misfit(state: dict, expected: dict, model_name: str) -> str | None:
+    """Why a state dict is not that of the network, or None."""
+    last = state.get("fc.weight")
+    if last is not None and last.ndim == 2 and last.shape[0] != len(TAXA):
+        return (
+            f"made for {last.shape[0]} classes, but the taxonomy has {len(TAXA)}; give weights trained on the ten taxa "
+            f"in this order: {', '.join(TAXA)}"
+        )
+    give = f"; give weights of a {model_name}"
+    if missing := sorted(set(expected) - set(state)):
+        return f"not a {model_name}: lacks {len(missing)} tensors, {missing[0]!r} first{give}"
+    if wrong := [key for key in expected if expected[key].shape != state[key].shape]:
+        return f"not a {model_name}: tensor {wrong[0]!r} has another shape{give}"
+    if more := sorted(set(state) - set(expected)):  # a ResNet34 has all that a ResNet18 has
+        return f"not a {model_name}: has {len(more)} tensors too many, {more[0]!r} first{give}"
+    return None
+
+
+def _json_object(path, what: str) -> dict:
+    """The object in a small JSON file of the user's. Raises InputError."""
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise InputError(f"{what} {path}: no such file; give the path of the one that lies beside the weights")
+    try:
+        if path.stat().st_size > 1 << 20:
+            raise ValueError("it is larger than 1 MB")
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        if not isinstance(content, dict):
+            raise ValueError("it holds no object in braces")
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{what} {path}: not JSON as expected ({error}); copy it again") from error
+    return content
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9  # not NaN either
 
 
 def load_statistics(path) -> dict:
     """Normalisation statistics {'mean': [3], 'std': [3]} from a published JSON; InputError if they are not that."""
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise InputError(f"normalisation statistics {path}: no such file; give the model's normalization_stat.json")
-    try:
-        content = json.loads(path.read_text())
-        found = {key: [float(value) for value in content[key]] for key in ("mean", "std")}
-    except (ValueError, KeyError, TypeError) as error:
+    what = "normalisation statistics"
+    content = _json_object(path, what)
+    needs = 'needs {"mean": [r, g, b], "std": [r, g, b]} of pixels on the scale 0-1'
+    problems = [f"{what} {path}: {needs}; {key!r} is missing" for key in ("mean", "std") if key not in content]
+    if problems:
+        raise InputError(problems)
+    for key in ("mean", "std"):
+        values = content[key]
+        if not isinstance(values, list) or len(values) != 3 or not all(map(_is_number, values)):
+            problems.append(f"{what} {path}: {needs}; {key!r} is {str(values)[:80]}, not three numbers")
+        elif key == "std" and not all(0 < value <= 1 for value in values):
+            problems.append(f"{what} {path}: {needs}; the standard deviations {values} are not above 0 and at most 1")
+        elif key == "mean" and not all(0 <= value <= 1 for value in values):
+            problems.append(f"{what} {path}: {needs}; the means {values} are not between 0 and 1")
+    if problems:
+        raise InputError(problems)
+    return {key: [float(value) for value in content[key]] for key in ("mean", "std")}
+
+
+def load_card(path) -> tuple[int, float]:
+    """Image size in pixels and temperature from a model's card; InputError if they are not there."""
+    content = _json_object(path, "model card")
+    size, temperature = content.get("image_size"), content.get("temperature")
+    if type(size) is not int or not 8 <= size <= LARGEST_SIZE or not _is_number(temperature) or temperature <= 0:
         raise InputError(
-            f'normalisation statistics {path}: needs {{"mean": [r, g, b], "std": [r, g, b]}} ({error!r})'
-        ) from error
-    if any(len(found[key]) != 3 for key in found) or not all(0 < value < 10 for value in found["std"]):
-        raise InputError(f"normalisation statistics {path}: needs three means and three positive stds")
-    return found
+            f"model card {path}: needs image_size (a whole number of pixels, 8 to {LARGEST_SIZE}) and temperature "
+            f"(above 0), found {str(size)[:40]} and {str(temperature)[:40]}; copy the card that belongs to the "
+            "weights, or remove it"
+        )
+    return size, float(temperature)
 
 
 def load_predictor(weights, stats, card=None, *, model_name, size=224, device="auto", precision="auto") -> Predictor:
     """A Predictor from files; `card` (if it exists) gives image size and temperature."""
     temperature = 1.0
     if card is not None and pathlib.Path(card).is_file():
-        content = json.loads(pathlib.Path(card).read_text())
-        size, temperature = content["image_size"], content["temperature"]
+        size, temperature = load_card(card)
     network = load_weights(weights, model_name)
     return Predictor(network, load_statistics(stats), size, temperature, device, precision)
 

@@ -198,11 +198,11 @@ def test_paths_must_stay_inside_the_root(folder, tmp_path_factory):
 
 
 def test_lists_that_are_none(folder):
-    assert "does not exist" in problems_of(folder / "nowhere.csv")[0]
+    assert "is not there" in problems_of(folder / "nowhere.csv")[0]
     assert "is empty" in problems_of(listing(folder, ""))[0]
     assert "is empty" in problems_of(listing(folder, "\n \n"))[0]
     (folder / "info.csv").write_bytes(b"\x89PNG\xff\xfe\x00")
-    assert "not a text file" in problems_of(folder / "info.csv")[0]
+    assert "a PNG image, not a table" in problems_of(folder / "info.csv")[0]
     path = listing(folder, "CpG_image/cg1.png,1\n")
     assert "folder of images" in problems_of(path, root=folder / "nowhere")[0]
     assert "header" in problems_of(listing(folder, "path,label\nCpG_image/cg1.png,1\n"), root=folder)[0]

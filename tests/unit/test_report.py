@@ -235,7 +235,7 @@ def test_truth_file_problems_are_listed_together(tmp_path):
     path.write_text("probe,taxon\na,BiAge\n")
     with pytest.raises(InputError, match="cpg and taxon"):
         report.read_truth(path)
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is not there"):
         report.read_truth(tmp_path / "absent.csv")
 
 

@@ -27,6 +27,21 @@ def png_folder(folder):
     return {"png": directory(f"{folder}/CpG_image")} if config["images"]["png"] else {}
 
 
+def given(**keys):
+    """Input function: the user's files under these config keys, or one message about those that are missing.
+
+    What a function gives is taken as it is; braces in a file name given otherwise would be wildcards.
+    """
+
+    def files(wildcards):
+        try:
+            return PLAN.given(keys)
+        except InputError as error:
+            raise WorkflowError(error.text())
+
+    return files
+
+
 def cohort_files(wildcards):
     """The cohort's files, or one message about those that are missing."""
     try:

@@ -31,7 +31,7 @@ if PLAN.own_images:
 
     rule use_images:
         input:
-            **config["images"]["info"],
+            unpack(given(**{part: f"images.info.{part}" for part in PLAN.parts(0)})),
             library=library_files(SCRIPTS / "use_images.py"),
         output:
             **PLAN.parts(0),
@@ -47,7 +47,7 @@ if PLAN.own_images:
             mem_mb=lambda wildcards, attempt: 2000 * attempt,
             runtime=lambda wildcards, attempt: 30 * attempt,
         params:
-            root=config["images"]["root"],
+            root=lambda wildcards: config["images"]["root"],
             size=config["images"]["size"],
         script:
             "../../scripts/use_images.py"

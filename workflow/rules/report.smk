@@ -3,8 +3,8 @@
 
 rule report:
     input:
+        unpack(given(**PLAN.optional("cohort", "truth"))),
         unpack(lambda wildcards: PLAN.report_input(checkpoints)),
-        **PLAN.optional("cohort", "truth"),
         taxonomy="results/taxonomy.parquet",
         labels="results/taxa/statistical.parquet",
         statistics=rules.gather_statistics.output[0],

@@ -46,7 +46,7 @@ if config["taxa"]["labels"]:
 
     rule use_labels:
         input:
-            labels=config["taxa"]["labels"],
+            unpack(given(labels="taxa.labels")),
             statistics=rules.gather_statistics.output[0],
             library=library_files(SCRIPTS / "use_labels.py"),
         output:

@@ -36,8 +36,7 @@ if config["training"]["weights"]:
 
     rule use_weights:
         input:
-            weights=config["training"]["weights"],
-            stats=config["training"]["stats"],
+            unpack(given(weights="training.weights", stats="training.stats")),
             library=library_files(SCRIPTS / "use_weights.py"),
         output:
             weights="results/round_0/ResNet18_best_model.pt",

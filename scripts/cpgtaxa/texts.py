@@ -1,0 +1,171 @@
+"""Small text files that people give: named if they are something else, unpacked within bounds, split into fields."""
+
+import csv
+import io
+import pathlib
+import re
+import zlib
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cpgtaxa.errors import InputError, some
+
+MOST = 256 << 20
+"""Bytes of text in a sheet or list; a gzip of a few kilobytes can hold far more than memory does."""
+
+FOREIGN = {
+    b"PK\x03\x04": "a zip archive or an Excel workbook: save it as CSV (or unpack it)",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook: save it as CSV",
+    b"\xfd7zXZ": "compressed with xz: unpack it, or use gzip",
+    b"\x89HDF": "an HDF5 file: export it as CSV or Parquet",
+    b"FEA1": "a Feather file of version 1: write it again with a current `arrow` or `pyarrow`",
+    b"RDX": "an R workspace: write the matrix with data.table::fwrite or arrow::write_parquet",
+    b"X\n\x00": "an R object (.rds): write the matrix with data.table::fwrite or arrow::write_parquet",
+    b"!Series": "a GEO series matrix: keep only the table between `!series_matrix_table_begin` and `_end`",
+    b"\xff\xfe": "text in UTF-16: save it as CSV (UTF-8)",
+    b"\xfe\xff": "text in UTF-16: save it as CSV (UTF-8)",
+    b"%PDF": "a PDF: save the table as CSV",
+    b"\x89PNG": "a PNG image, not a table: check the path",
+}
+PAGE = (b"<!doctype", b"<html", b"<?xml")
+
+
+def foreign(first: bytes) -> str | None:
+    """What a file is instead of a table, and what to do, by its first 16 bytes; None where nothing is recognised."""
+    if first.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(PAGE):
+        return "a web page, perhaps the error page of a download, not a table: open it, and download the file again"
+    return next((what for start, what in FOREIGN.items() if first.startswith(start)), None)
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text. `str.splitlines` would also cut at signs that may stand in names, such as U+2028."""
+    return re.split("\r\n|\r|\n", text)
+
+
+def separator_of(line: str) -> str | None:
+    """The separator of a header line: the commonest of tab, comma and semicolon; else a blank; else none."""
+    bare = re.sub(r'"[^"]*"', "x", line)
+    counts = {separator: bare.count(separator) for separator in "\t,;"}
+    best = max(counts, key=counts.get)
+    if counts[best]:
+        return best
+    return " " if " " in bare.strip() else None
+
+
+def unzipped(data: bytes, most: int) -> bytes | None:
+    """What gzip bytes hold, or None if that is more than `most` bytes. Raises EOFError or zlib.error for damage."""
+    pieces, size = [], 0
+    while data.rstrip(b"\0"):  # members may follow one another, and blocks of zeros the last
+        unpack = zlib.decompressobj(wbits=31)
+        piece = unpack.decompress(data, most + 1 - size)
+        size += len(piece)
+        if size > most:
+            return None
+        if not unpack.eof:
+            raise EOFError("it ends before its end")
+        pieces.append(piece)
+        data = unpack.unused_data
+    return b"".join(pieces)
+
+
+def read_text(path, key: str, most: int = MOST) -> str:
+    """The text (UTF-8, plain or gzipped) of a file that the config names under `key`.
+
+    Raises InputError for a file that is missing, no file, empty, something else, damaged, in another encoding, or
+    larger than `most` bytes once unpacked.
+    """
+    path = pathlib.Path(path)
+    if not path.exists():
+        looked = "" if path.is_absolute() else f" (looked in {pathlib.Path.cwd()})"
+        raise InputError(f"{key}: {path} is not there{looked}: check the path")
+    if not path.is_file():
+        raise InputError(f"{key}: {path} is not a file: give the path of the file itself")
+    try:
+        if path.stat().st_size > most:
+            raise InputError(f"{key}: {path} is larger than {most >> 20} MB: this is hardly the right file")
+        data = path.read_bytes()
+        if data.startswith(b"\x1f\x8b"):
+            data = unzipped(data, most)
+            if data is None:
+                raise InputError(f"{key}: {path} unpacks to more than {most >> 20} MB: this is hardly the right file")
+    except OSError as error:
+        raise InputError(f"{key}: {path} cannot be read ({error.strerror}): check its permissions") from error
+    except (EOFError, zlib.error) as error:
+        raise InputError(f"{key}: {path} is damaged or cut off ({error}): copy it again") from error
+    if what := foreign(data[:16]):
+        raise InputError(f"{key}: {path} is {what}")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{key}: {path} is not text in UTF-8 ({error.reason}): save it as CSV (UTF-8)") from error
+    if "\0" in text:
+        raise InputError(f"{key}: {path} is not text, it holds NUL bytes: save it as CSV (UTF-8)")
+    if not text.strip():
+        raise InputError(f"{key}: {path} is empty: check how the file was made")
+    return text
+
+
+def read_table(path, key: str, needed: tuple[str, ...]) -> tuple[dict[str, list[str]], list[int]]:
+    """Columns by name, as stripped text, and the line of each row, of a CSV or TSV with a header; see `read_text`.
+
+    Raises InputError also where a column of `needed` is lacking, or rows have another number of fields.
+    """
+    text = read_text(path, key)
+    separator = separator_of(lines_of(text.lstrip())[0]) or ","
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    try:
+        rows = [(reader.line_num, [field.strip() for field in row]) for row in reader]
+    except csv.Error as error:
+        raise InputError(
+            f"{key}: {path}, line {reader.line_num}: {error}. A quotation mark may lack its partner: correct the line"
+        ) from error
+    rows = [(number, row) for number, row in rows if any(row)]
+    names = rows[0][1] if rows else []
+    lacking = [name for name in needed if name not in names]
+    if lacking:
+        raise InputError(
+            f"{key}: {path} needs the columns {' and '.join(needed)} in its header; found {some(names) or 'none'}"
+        )
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        raise InputError(f"{key}: {path} has several columns of the same name: {some(twice)}. Rename or remove them")
+    rows = rows[1:]
+    if not rows:
+        raise InputError(f"{key}: {path} has a header but no rows: check how the file was made")
+    odd = [f"line {number} ({len(row)})" for number, row in rows if len(row) != len(names)]
+    if odd:
+        raise InputError(
+            f"{key}: {path}: {len(odd)} rows with another number of fields than the header's {len(names)}: "
+            f"{', '.join(odd[:5])}{' …' if len(odd) > 5 else ''}. Write rows in full, and quote fields that contain "
+            "the separator"
+        )
+    return {name: [row[at] for _, row in rows] for at, name in enumerate(names)}, [number for number, _ in rows]
+
+
+def read_taxa(path, key: str) -> tuple[pd.DataFrame, list[int]]:
+    """A table of taxa as text (columns cpg, taxon and whatever else there is), and the line or row of each entry.
+
+    CSV or TSV (may be gzipped) or Parquet, told by content. Raises InputError as `read_table` does.
+    """
+    needed = ("cpg", "taxon")
+    path = pathlib.Path(path)
+    try:
+        with open(path, "rb") as handle:
+            parquet = handle.read(4) == b"PAR1"
+    except OSError:
+        parquet = False
+    if not parquet:
+        columns, lines = read_table(path, key, needed)
+        return pd.DataFrame(columns, dtype=object), lines
+    try:
+        frame = pq.read_table(path).to_pandas(ignore_metadata=True)
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{key}: {path} is damaged or cut off ({reason}): copy it again") from error
+    if not set(needed) <= set(frame.columns):
+        raise InputError(f"{key}: {path} needs the columns cpg and taxon; found {some(frame.columns) or 'none'}")
+    for name in needed:
+        frame[name] = frame[name].astype(object).where(frame[name].notna(), "").astype(str).str.strip()
+    return frame, list(range(1, len(frame) + 1))
