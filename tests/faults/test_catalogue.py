@@ -247,6 +247,7 @@ CONFIG = {
     "an empty name": ({"taxa": {"labels": ""}}, ["`taxa.labels` is the text ''", "1 or more characters"]),
     "a line break": ({"cohort": {"beta": "a\nb.csv"}}, ["`cohort.beta`", "line break or another control character"]),
     "NUL": ({"taxa": {"labels": "a\0b"}}, ["`taxa.labels`", "control character", "remove it"]),
+    "braces": ({"taxa": {"labels": "{x}.csv"}}, ["taxa.labels: {x}.csv has braces in its name", "rename the file"]),
     "weights without stats": ({"training": {"weights": "w.pt"}}, ["training.stats is not", "needs both"]),
     "thresholds crossed": ({"taxa": {"thresholds": {"stable_sd": 0.5}}}, ["stable_sd must be below"]),
     "ages crossed": ({"simulate_cohort": {"age_min": 80, "age_max": 20}}, ["age_min must be below"]),
