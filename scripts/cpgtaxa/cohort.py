@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 
 from cpgtaxa import files
-from cpgtaxa.errors import InputError, some
+from cpgtaxa.errors import InputError, reason_of, some
 
 BATCH_BYTES = 4 << 20
 """Size of a record batch: large enough to read fast, small enough to hold a few in memory."""
@@ -105,25 +105,30 @@ class Cohort:
             self._batches = [self._file.get_batch(number) for number in range(self._file.num_record_batches)]
             for batch in self._batches:
                 batch.validate()  # lengths only; where it fails, reading would lead out of the file
-        except (pa.ArrowException, OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
+            schema = self._file.schema
+            types = dict(zip(schema.names, schema.types, strict=True))
+            ids = json.loads((schema.metadata or {}).get(b"sample_ids", b"null"))
+        except (pa.ArrowException, OSError, ValueError, RecursionError) as error:
             raise InputError(
-                f"{self.path} is truncated or not an Arrow file ({reason}): delete it and run the cohort step again"
+                f"{self.path} is truncated or not an Arrow file ({reason_of(error)}): delete it and run the cohort "
+                "step again"
             ) from error
-        schema = self._file.schema
-        self._has_checksums = "crc32" in schema.names
-        beta = schema.field("beta").type if "beta" in schema.names and "cpg" in schema.names else None
+        self._has_checksums = "crc32" in types
+        beta = types.get("beta")
         if not (
-            b"sample_ids" in (schema.metadata or {})
+            types.get("cpg") == pa.string()
+            and isinstance(ids, list)
             and pa.types.is_fixed_size_list(beta)
             and beta.value_type == pa.float32()
+            and beta.list_size == len(ids) > 0
+            and types.get("crc32", pa.uint32()) == pa.uint32()
         ):
             raise InputError(
                 f"{self.path} is an Arrow file but not a cohort (columns `cpg` and `beta`, metadata `sample_ids`): "
                 "delete it and run the cohort step again"
             )
-        self.sample_ids: list[str] = json.loads(schema.metadata[b"sample_ids"])
-        self.n_samples: int = beta.list_size
+        self.sample_ids: list[str] = ids
+        self.n_samples: int = len(ids)
         self._starts = np.concatenate([[0], np.cumsum([batch.num_rows for batch in self._batches])]).astype(np.int64)
         self.n_cpgs: int = int(self._starts[-1])
 
@@ -140,14 +145,19 @@ class Cohort:
 
     def names(self, start: int, stop: int) -> np.ndarray:
         """Names of CpGs start..stop-1, array of str objects; only theirs are held."""
-        found = [
-            batch.column("cpg")
-            .slice(max(start - first, 0), min(stop, first + batch.num_rows) - max(start, first))
-            .to_numpy(zero_copy_only=False)
-            for first, batch in zip(self._starts, self._batches, strict=False)
-            if first < stop and first + batch.num_rows > start
-        ]
+        with files.naming_damage(self.path, "delete it and run the cohort step again"):
+            found = [
+                self._names_of(batch, max(start - first, 0), min(stop, first + batch.num_rows) - max(start, first))
+                for first, batch in zip(self._starts, self._batches, strict=False)
+                if first < stop and first + batch.num_rows > start
+            ]
         return np.concatenate(found) if found else np.empty(0, dtype=object)
+
+    @staticmethod
+    def _names_of(batch, start: int, length: int) -> np.ndarray:
+        names = batch.column("cpg").slice(start, length)
+        names.validate(full=True)  # a damaged file's offsets would lead out of memory
+        return names.to_numpy(zero_copy_only=False)
 
     @functools.cached_property
     def _index(self) -> pd.Index:
@@ -164,7 +174,8 @@ class Cohort:
             written = self._batches[number].column("crc32").to_numpy()[rows]
             wrong = np.flatnonzero(_checksums(values) != written)
             if len(wrong):
-                names = self._batches[number].column("cpg").to_numpy(zero_copy_only=False)[rows][wrong]
+                with files.naming_damage(self.path, "delete it and run the cohort step again"):
+                    names = self._names_of(self._batches[number], 0, len(self._batches[number]))[rows][wrong]
                 raise InputError(
                     f"{self.path} is damaged: the values of {some(names)} are not those that were written (their "
                     "checksum differs). Check the disk, delete the file and run the cohort step again"
@@ -223,11 +234,7 @@ class Cohort:
 def read_samples(path) -> pd.DataFrame:
     """The samples, in the order of the matrix's columns: sample_id (str), age (float64, years), sex and covariates."""
     path = pathlib.Path(path)
-    try:
-        samples = pd.read_parquet(path)
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path} cannot be read ({reason}): delete it and run the cohort step again") from error
+    samples = files.read_parquet(path)
     lacking = [name for name in ("sample_id", "age") if name not in samples.columns]
     if lacking:
         raise InputError(f"{path} lacks {some(lacking)}: delete it and run the cohort step again")

@@ -25,3 +25,10 @@ def some(items, limit: int = 5) -> str:
     items = [str(item) if len(str(item)) <= 200 else f"{str(item)[:200]}…" for item in items]
     more = f" and {len(items) - limit} more" if len(items) > limit else ""
     return ", ".join(repr(item) for item in items[:limit]) + more
+
+
+def reason_of(error: BaseException) -> str:
+    """The first line of a library's message, short and printable: of damaged files, it may quote what it fell over."""
+    lines = str(error).splitlines()
+    text = "".join(sign if sign.isprintable() else "?" for sign in (lines[0] if lines else ""))
+    return f"{text[:200]}…" if len(text) > 200 else text or type(error).__name__

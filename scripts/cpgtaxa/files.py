@@ -7,7 +7,7 @@ import os
 import pathlib
 import shutil
 
-from cpgtaxa.errors import InputError
+from cpgtaxa.errors import InputError, reason_of
 
 
 @contextlib.contextmanager
@@ -63,31 +63,33 @@ def read_parquet(path, columns=None):
 
     Raises InputError naming a file that is missing, cut short or no longer what was written.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    with naming_damage(path):
         return pq.read_table(path, columns=columns, page_checksum_verification=True).to_pandas()
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(path, error) from error
 
 
 def parquet_blocks(path, rows: int = 1 << 15, columns=None):
     """The rows of a Parquet file of this workflow, in order, as data frames of at most `rows`; see `read_parquet`."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
+    with naming_damage(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        for batch in file.iter_batches(rows, columns=columns):
+            yield batch.to_pandas()
+
+
+@contextlib.contextmanager
+def naming_damage(path, remedy: str = "delete it and start again; the step that made it is redone"):
+    """Make an InputError that names `path` out of what Arrow and pandas raise on a damaged file.
+
+    Besides errors of their own these are whatever a spoilt description of the columns leads to.
+    """
+    import pyarrow as pa
+
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            for batch in file.iter_batches(rows, columns=columns):
-                yield batch.to_pandas()
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(path, error) from error
-
-
-def _damaged(path, error) -> InputError:
-    reason = str(error).splitlines()[0]
-    return InputError(f"{path} is damaged ({reason}): delete it and start again; the step that made it is redone")
+        yield
+    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is damaged ({reason_of(error)}): {remedy}") from error
 
 
 def sha256(path) -> str:
@@ -101,13 +103,11 @@ def concatenate_parquet(paths, out) -> None:
 
     Memory holds one of them at a time. Raises InputError naming a damaged one.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pq.read_schema(paths[0])
+    with naming_damage(paths[0]):
+        schema = pq.read_schema(paths[0])
     with atomic(out) as temporary, pq.ParquetWriter(temporary, schema, write_page_checksum=True) as writer:
         for path in paths:
-            try:
+            with naming_damage(path):
                 writer.write_table(pq.read_table(path, page_checksum_verification=True))
-            except (pa.ArrowException, OSError) as error:
-                raise _damaged(path, error) from error

@@ -20,9 +20,9 @@ import pyarrow as pa
 from PIL import Image
 
 from cpgtaxa import files
-from cpgtaxa.errors import InputError, some
+from cpgtaxa.errors import InputError, reason_of, some
 from cpgtaxa.names import INDEX, TAXA, UNCLASSIFIED
-from cpgtaxa.render import LARGEST_SIDE
+from cpgtaxa.render import LARGEST_SIDE, UNREADABLE
 from cpgtaxa.texts import read_text
 from cpgtaxa.threads import in_threads
 
@@ -87,10 +87,10 @@ class PackedImages:
             batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
             for batch in batches:
                 batch.validate(full=True)  # where it fails, reading would lead out of the file
-        except (pa.ArrowException, OSError) as error:
-            reason = str(error).splitlines()[0]
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise InputError(
-                f"{self.path} is truncated or not an Arrow file ({reason}): delete it and draw the images again"
+                f"{self.path} is truncated or not an Arrow file ({reason_of(error)}): delete it and draw the images "
+                "again"
             ) from None
         size = (reader.schema.metadata or {}).get(b"size", b"")
         self.size: int = int(size) if size.isdigit() and len(size) < 6 else 0
@@ -222,7 +222,7 @@ def _no_plot(path) -> str | None:
             if getattr(image, "n_frames", 1) > 1:
                 return f"animated, {image.n_frames} frames"
             return None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except UNREADABLE:
         pass
     with contextlib.suppress(OSError), open(path, "rb") as handle:
         first = handle.read(12)

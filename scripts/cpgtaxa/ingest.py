@@ -21,7 +21,7 @@ from xopen import xopen
 
 from cpgtaxa import files, plain_text
 from cpgtaxa.cohort import CohortWriter
-from cpgtaxa.errors import InputError, some
+from cpgtaxa.errors import InputError, reason_of, some
 from cpgtaxa.texts import MOST, foreign, lines_of, separator_of
 
 MISSING = ["", "NA", "NaN", "nan", "null", "NULL", "N/A", "n/a", "#N/A", "<NA>", "None", "."]
@@ -177,7 +177,7 @@ class _TextMatrix:
                 raise _Unreadable(f"{self.path} is neither text (UTF-8), Parquet nor Feather: export it as CSV")
             text = data.decode("utf-8-sig", errors="replace")
         except DAMAGE as error:
-            raise _Unreadable(f"{self.path} is damaged or cut off ({_reason(error)}): copy it again") from error
+            raise _Unreadable(f"{self.path} is damaged or cut off ({reason_of(error)}): copy it again") from error
         lines = lines_of(text)
         if not text.strip():  # such as nothing but a byte order mark
             raise _Unreadable(f"{self.path} is empty: check how the file was made")
@@ -368,10 +368,6 @@ def _is_text(kind: pa.DataType) -> bool:
     )
 
 
-def _reason(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
 def _open_matrix(path: pathlib.Path):
     first = _magic(path, "cohort.beta")
     _foreign(path, first)
@@ -379,7 +375,7 @@ def _open_matrix(path: pathlib.Path):
         try:
             return _ArrowMatrix(path, parquet=first.startswith(b"PAR1"))
         except DAMAGE as error:
-            raise _Unreadable(f"{path} is damaged or cut off ({_reason(error)}): copy it again") from error
+            raise _Unreadable(f"{path} is damaged or cut off ({reason_of(error)}): copy it again") from error
     return _TextMatrix(path, _codec(first))
 
 
@@ -516,7 +512,7 @@ def _scan(matrix, columns: list[int], path: pathlib.Path, max_missing_cpg: float
                     left = (told - begin) * (1 / share - 1)
                     logging.info(f"{len(scan.cpgs):,} CpGs read, {told - begin:.0f} s, about {left:.0f} s left")
         except DAMAGE as error:
-            scan.damage = _reason(error)
+            scan.damage = reason_of(error)
     return scan
 
 
@@ -534,7 +530,7 @@ def _read_sheet(path: pathlib.Path, columns: dict) -> tuple[pd.DataFrame, list[s
     except UnicodeDecodeError as error:
         raise _Unreadable(f"{path} is not text in UTF-8: save it as CSV (UTF-8)") from error
     except DAMAGE as error:
-        raise _Unreadable(f"{path} is damaged or cut off ({_reason(error)}): copy it again") from error
+        raise _Unreadable(f"{path} is damaged or cut off ({reason_of(error)}): copy it again") from error
     if not text.strip():
         raise _Unreadable(f"{path} is empty: check `cohort.samples` and how the file was made")
     if "\0" in text:

@@ -18,6 +18,13 @@ MODEL_FILES = {
 }
 
 
+INPUTS = (
+    *("cohort.beta", "cohort.samples", "cohort.truth", "taxa.labels", "training.weights", "training.stats"),
+    *("images.info.training", "images.info.val", "images.info.test"),
+)
+"""Config keys of files that become inputs of rules."""
+
+
 def model_of(round_number) -> str:
     """ResNet18 in round 0, MixResNet18 afterwards."""
     return MODELS[0] if int(round_number) == 0 else MODELS[1]
@@ -63,7 +70,11 @@ class Plan:
     def _conflicts(self) -> list[str]:
         """What the schema cannot see: keys that do not go together."""
         training, simulation = self.config["training"], self.config["simulation"]
-        problems = []
+        problems = [
+            f"{key}: {path} has braces in its name, which Snakemake takes for wildcards: rename the file or folder"
+            for key in INPUTS
+            if (path := self.value(key)) and set("{}") & set(path)
+        ]
         for one, other in (("weights", "stats"), ("stats", "weights")):
             if training[one] and not training[other]:
                 problems.append(f"training.{one} is set but training.{other} is not; a network needs both")
@@ -83,6 +94,13 @@ class Plan:
                     f"taxa.thresholds.{low} must be below taxa.thresholds.{high}: what is between is unclear"
                 )
         return problems
+
+    def value(self, key: str):
+        """What the config says under a dotted key; None where a section on the way is empty."""
+        found = self.config
+        for part in key.split("."):
+            found = found[part] if found is not None else None
+        return found
 
     @property
     def simulates(self) -> bool:
@@ -184,10 +202,7 @@ class Plan:
         """Files of the user's: names as in `keys`, paths from the config. Raises InputError naming missing ones."""
         found, problems = {}, []
         for name, key in keys.items():
-            path = self.config
-            for part in key.split("."):
-                path = path[part]
-            found[name] = path
+            found[name] = path = self.value(key)
             # A simulated cohort's files are made by the workflow itself.
             if not self.config["simulate_cohort"] and not pathlib.Path(path).is_file():
                 what = "is a directory, not a file" if pathlib.Path(path).is_dir() else "is not there"

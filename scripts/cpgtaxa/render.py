@@ -13,7 +13,7 @@ import numba
 import numpy as np
 from PIL import Image
 
-from cpgtaxa.errors import InputError
+from cpgtaxa.errors import InputError, reason_of
 from cpgtaxa.small_sort import insertion_sort
 from cpgtaxa.threads import in_threads
 
@@ -671,6 +671,10 @@ LARGEST_SIDE = 4096
 """Pixels. A PNG of kilobytes can unpack to gigabytes; the published ones have 224."""
 
 
+UNREADABLE = (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError)
+"""What Pillow raises on damaged files; MemoryError where a chunk's length is."""
+
+
 def read_png(path) -> np.ndarray:
     """Read a PNG file as RGB, uint8 (H, W, 3); transparency is laid on white, grey and palette are converted.
 
@@ -693,7 +697,7 @@ def read_png(path) -> np.ndarray:
             return np.array(image.convert("RGB"))
     except FileNotFoundError:
         raise InputError(f"The image {path} does not exist; check the path.") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise InputError(
-            f"The image {path} cannot be read ({error}); it must be a whole PNG file: copy or draw it again."
+            f"The image {path} cannot be read ({reason_of(error)}); it must be a whole PNG file: copy or draw it again."
         ) from None

@@ -7,10 +7,10 @@ import re
 import zlib
 
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cpgtaxa.errors import InputError, some
+from cpgtaxa.files import naming_damage
 
 MOST = 256 << 20
 """Bytes of text in a sheet or list; a gzip of a few kilobytes can hold far more than memory does."""
@@ -159,11 +159,10 @@ def read_taxa(path, key: str) -> tuple[pd.DataFrame, list[int]]:
     if not parquet:
         columns, lines = read_table(path, key, needed)
         return pd.DataFrame(columns, dtype=object), lines
-    try:
-        frame = pq.read_table(path).to_pandas(ignore_metadata=True)
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{key}: {path} is damaged or cut off ({reason}): copy it again") from error
+    with naming_damage(f"{key}: {path}", "copy it again"):
+        table = pq.read_table(path).replace_schema_metadata()
+        table.validate(full=True)
+        frame = table.to_pandas()
     if not set(needed) <= set(frame.columns):
         raise InputError(f"{key}: {path} needs the columns cpg and taxon; found {some(frame.columns) or 'none'}")
     for name in needed:

@@ -9,6 +9,7 @@ import pathlib
 import shutil
 import time
 import warnings
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -328,7 +329,7 @@ def _is_checkpoint(path: pathlib.Path, absent: bool = False) -> bool:
     if not path.exists():
         return absent
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = _tensors(path)
     except Exception as error:
         logging.warning("%s cannot be read (%s)", path, type(error).__name__)
         return False
@@ -416,17 +417,30 @@ LARGEST_WEIGHTS = 512 << 20
 """Bytes that gzipped weights may unpack to: ten times those of a ResNet18."""
 
 
+def _tensors(source):
+    """What torch saved, tensors and plain values only; nothing in it is ever executed. Raises on damage.
+
+    torch.load itself does not look at the checksums in the archive that it writes.
+    """
+    if zipfile.is_zipfile(source):
+        with zipfile.ZipFile(source) as archive:
+            if damaged := archive.testzip():
+                raise ValueError(f"the checksum of {damaged} differs")
+    if isinstance(source, io.BytesIO):
+        source.seek(0)
+    return torch.load(source, map_location="cpu", weights_only=True)
+
+
 def _load_state(path: pathlib.Path) -> dict:
     """A state dict from a file, or from a gzipped one of `rounded` weights; nothing in it is ever executed."""
     with open(path, "rb") as handle:
         packed = handle.read(2) == b"\x1f\x8b"
     if not packed:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return _tensors(path)
     data = unzipped(path.read_bytes(), LARGEST_WEIGHTS)
     if data is None:
         raise ValueError(f"it unpacks to more than {LARGEST_WEIGHTS >> 20} MB")
-    content = io.BytesIO(data)
-    state = torch.load(content, map_location="cpu", weights_only=True)
+    state = _tensors(io.BytesIO(data))
     steps = {key.removesuffix(".step"): state.pop(key) for key in list(state) if key.endswith(".step")}
     return {key: value * steps[key] if key in steps else value for key, value in state.items()}
 

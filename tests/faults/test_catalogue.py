@@ -100,6 +100,13 @@ def middle_damaged(data):
     return bytes(data)
 
 
+def flipped(data):
+    """One bit another, in the middle."""
+    data = bytearray(data)
+    data[len(data) // 2] ^= 1
+    return bytes(data)
+
+
 def long_gzip():
     """Gzip whose text is cut off in the middle of the rows."""
     rng = random.Random(3)
@@ -240,6 +247,7 @@ CONFIG = {
     "an empty name": ({"taxa": {"labels": ""}}, ["`taxa.labels` is the text ''", "1 or more characters"]),
     "a line break": ({"cohort": {"beta": "a\nb.csv"}}, ["`cohort.beta`", "line break or another control character"]),
     "NUL": ({"taxa": {"labels": "a\0b"}}, ["`taxa.labels`", "control character", "remove it"]),
+    "braces": ({"taxa": {"labels": "{x}.csv"}}, ["taxa.labels: {x}.csv has braces in its name", "rename the file"]),
     "weights without stats": ({"training": {"weights": "w.pt"}}, ["training.stats is not", "needs both"]),
     "thresholds crossed": ({"taxa": {"thresholds": {"stable_sd": 0.5}}}, ["stable_sd must be below"]),
     "ages crossed": ({"simulate_cohort": {"age_min": 80, "age_max": 20}}, ["age_min must be below"]),
@@ -299,6 +307,11 @@ def bomb(side=60_000):
     return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(bytes(1 << 16))) + chunk(b"IEND", b"")
 
 
+def endless():
+    """A PNG whose last chunk promises two gigabytes."""
+    return PNG[:-12] + b"\x7f\xff\xff\xff" + b"tEXt" + b"a"
+
+
 PNG = png()
 NOISE = io.BytesIO()
 Image.fromarray(np.random.default_rng(2).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(NOISE, "png")
@@ -318,6 +331,7 @@ PICTURES = {
     "animated": (png(save_all=True, append_images=[Image.new("RGB", (32, 32), "red")]), ["animated, 2 frames"]),
     "cut off": (cut(NOISE), ["a.png cannot be read", "copy or draw it again"]),
     "damaged": (middle_damaged(NOISE), ["a.png cannot be read"]),
+    "a chunk without end": (endless(), ["a.png cannot be read"]),
 }
 # Content of the list of training images; a.png, b.png and c.png are there.
 LISTS = {
@@ -392,6 +406,7 @@ WEIGHTS = {
     "a training checkpoint": (lambda: saved({"state_dict": {}, "epoch": 3}), ["a training checkpoint", "`state_dict`"]),
     "cut off": (lambda: cut(saved(network().state_dict())), ["refused", "or damaged"]),
     "gzip cut off": (lambda: cut(gzip.compress(saved({}))), ["refused", "or damaged"]),
+    "a bit flipped": (lambda: flipped(saved(network().state_dict())), ["refused", "or damaged"]),
     "a gzip bomb": (lambda: gzip.compress(bytes(600 << 20), 1), ["refused"]),
     "nothing in it": (lambda: saved({}), ["not a ResNet18: lacks", "give weights of a ResNet18"]),
     "1000 classes": (lambda: saved(network(classes=1000).state_dict()), ["made for 1000 classes", "ten taxa"]),

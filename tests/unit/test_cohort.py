@@ -170,7 +170,7 @@ def test_read_samples(tmp_path):
     with pytest.raises(InputError, match=r"ageless\.parquet lacks 'age'"):
         read_samples(tmp_path / "ageless.parquet")
     (tmp_path / "bad.parquet").write_text("sample_id,age\n")
-    with pytest.raises(InputError, match=r"bad\.parquet cannot be read"):
+    with pytest.raises(InputError, match=r"bad\.parquet is damaged"):
         read_samples(tmp_path / "bad.parquet")
-    with pytest.raises(InputError, match=r"none\.parquet cannot be read"):
+    with pytest.raises(InputError, match=r"none\.parquet is damaged"):
         read_samples(tmp_path / "none.parquet")

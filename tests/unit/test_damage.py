@@ -84,3 +84,42 @@ def test_names_of_a_part(tmp_path, monkeypatch):
     cohort = Cohort(path)
     for start, stop in ((0, 35), (0, 10), (9, 11), (10, 20), (34, 35), (5, 5), (12, 29)):
         assert cohort.names(start, stop).tolist() == names[start:stop]
+
+
+def test_names_that_would_lead_out_of_memory_are_found(tmp_path):
+    """An offset far beyond the text crashed the interpreter; found by damaging files at random."""
+    path = tmp_path / "beta.arrow"
+    names = [f"cg{k:04}" for k in range(60)]
+    with CohortWriter(path, ["s1", "s2"]) as writer:
+        writer.append(names, np.full((60, 2), 0.5, np.float32))
+    offsets = np.arange(0, 6 * 61, 6, dtype=np.int32).tobytes()
+    data = path.read_bytes()
+    at = data.find(offsets)
+    assert at > 0
+    for place, offset in ((25, 805306518), (14, -1), (60, 2**31 - 1)):
+        spoilt = bytearray(data)
+        spoilt[at + 4 * place : at + 4 * place + 4] = np.int32(offset).tobytes()
+        path.unlink()
+        path.write_bytes(spoilt)
+        with pytest.raises(InputError, match=r"beta.arrow is (damaged|truncated)"):
+            list(Cohort(path).cpgs)
+
+
+@pytest.mark.parametrize("old", [b'"pandas_version"', b'"int64"', b'"column_indexes"'])
+def test_a_spoilt_description_of_the_columns_is_damage(tmp_path, old):
+    """It lies outside the pages that carry checksums, and pandas stumbles over it in many ways."""
+    path = tmp_path / "table.parquet"
+    files.write_parquet(path, pd.DataFrame({"cpg": ["cg1", "cg2"], "n": [1, 2]}))
+    data = path.read_bytes()
+    assert old in data
+    for new in (old[:-1] + b"\x90", b"{" + old[1:], b"[" * len(old)):
+        path.write_bytes(data.replace(old, new))
+        with pytest.raises(InputError, match=r"table.parquet is damaged"):
+            list(files.parquet_blocks(path))
+
+
+def test_messages_about_damage_are_short_and_printable():
+    from cpgtaxa.errors import reason_of
+
+    assert reason_of(ValueError("\x1b[2Jx\x00" + "y" * 5000 + "\nmore")) == "?[2Jx?" + "y" * 194 + "…"
+    assert reason_of(EOFError()) == "EOFError"

@@ -28,10 +28,7 @@ def png_folder(folder):
 
 
 def given(**keys):
-    """Input function: the user's files under these config keys, or one message about those that are missing.
-
-    What a function gives is taken as it is; braces in a file name given otherwise would be wildcards.
-    """
+    """Input function: the user's files under these config keys, or one message about those that are missing."""
 
     def files(wildcards):
         try:
