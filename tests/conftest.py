@@ -45,28 +45,22 @@ class Run:
         return {name: int(count) for name, count in rows if name not in ("total", "all")}
 
 
-def snakemake(folder, *arguments, config=None, timeout=900) -> Run:
-    """Run the workflow with `folder` as working directory; `config` is written there first."""
+def call(folder, *arguments, config=None, cores=2, root=ROOT) -> dict:
+    """What subprocess needs to run the workflow of `root` in `folder`; `config` is written there first."""
     folder = pathlib.Path(folder)
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        *arguments,
-        "--cores",
-        "2",
-        "--snakefile",
-        ROOT / "workflow/Snakefile",
-    ]
-    command += ["--directory", folder]
     if config is not None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "test_config.yaml").write_text(yaml.safe_dump(config))
+    command = [sys.executable, "-m", "snakemake", *arguments, "--cores", str(cores)]
+    command += ["--snakefile", root / "workflow/Snakefile", "--directory", folder]
     command += ["--configfile", folder / "test_config.yaml"]
-    environment = os.environ | {"PYTHONPATH": ""}
-    return Run(
-        subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment, cwd=ROOT, check=False)
-    )
+    return {"args": command, "env": os.environ | {"PYTHONPATH": ""}, "cwd": root, "text": True}
+
+
+def snakemake(folder, *arguments, config=None, timeout=900, cores=2, root=ROOT) -> Run:
+    """Run the workflow with `folder` as working directory; `config` is written there first."""
+    process = call(folder, *arguments, config=config, cores=cores, root=root)
+    return Run(subprocess.run(**process, capture_output=True, timeout=timeout, check=False))
 
 
 def merged(base: dict, changes: dict) -> dict:

@@ -68,6 +68,8 @@ def train_round(
         initial = load_weights(previous, model_name).state_dict()
         logging.info("starting from the weights %s", previous)
     train_set, val_set = Images(*sets["training"]), Images(*sets["val"])
+    if settings["threads"]:
+        torch.set_num_threads(settings["threads"])
     network = train(
         train_set,
         val_set,
@@ -94,6 +96,7 @@ def train_round(
         seed=seed,
         extra=counts,
     )
+    shutil.rmtree(work, ignore_errors=True)  # nothing is left to continue
 
 
 def _half_way_parts(simulated_info) -> dict:

@@ -1,8 +1,8 @@
 """A cohort on disk: one beta value per CpG and sample, CpG-major, memory-mapped and read without copying.
 
 `beta.arrow` is an Arrow IPC file with the columns `cpg` (string), `beta` (fixed-size list of float32, one value per
-sample, missing = NaN) and `crc32` (uint32, of the bytes of that list) in record batches of a few MB; the schema's
-metadata holds `sample_ids` as a JSON list. Arrow's own R, Python and Julia libraries read it too.
+sample, missing = NaN) and `crc32` (uint32, of the bytes of that list and the name) in record batches of a few MB; the
+schema's metadata holds `sample_ids` as a JSON list. Arrow's own R, Python and Julia libraries read it too.
 """
 
 import contextlib
@@ -31,8 +31,9 @@ class CohortWriter:
     ...     writer.append(["cg1"], np.array([[0.1, np.nan]], dtype=np.float32))
     """
 
-    def __init__(self, path, sample_ids):
-        self.path = pathlib.Path(path)
+    def __init__(self, path, sample_ids, *, in_place: bool = False):
+        """sample_ids: one per column. in_place: `path` is a temporary name already, and written directly."""
+        self.path, self.in_place = pathlib.Path(path), in_place
         self.sample_ids = [str(sample_id) for sample_id in sample_ids]
         if not self.sample_ids:
             raise ValueError("a cohort needs at least one sample")
@@ -44,7 +45,7 @@ class CohortWriter:
         self._cpgs: list[str] = []
         self._buffer = np.empty((max(1, BATCH_BYTES // (4 * n_samples)), n_samples), dtype=np.float32)
         with contextlib.ExitStack() as stack:
-            temporary = stack.enter_context(files.atomic(self.path))
+            temporary = self.path if self.in_place else stack.enter_context(files.atomic(self.path))
             self._sink = stack.enter_context(pa.OSFile(str(temporary), "wb"))
             self._file = stack.enter_context(pa.ipc.new_file(self._sink, self._schema))
             self._stack = stack.pop_all()
@@ -68,8 +69,9 @@ class CohortWriter:
         values = self._buffer[: len(self._cpgs)]
         flat = pa.array(values.reshape(-1))  # NaN stays NaN: no null bitmap to look at
         beta = pa.FixedSizeListArray.from_arrays(flat, type=self._schema.field("beta").type)
-        sums = pa.array(_checksums(values), pa.uint32())
-        self._file.write_batch(pa.record_batch([pa.array(self._cpgs, pa.string()), beta, sums], schema=self._schema))
+        names = pa.array(self._cpgs, pa.string())
+        sums = pa.array(_checksums(values, self._cpgs), pa.uint32())
+        self._file.write_batch(pa.record_batch([names, beta, sums], schema=self._schema))
         self._cpgs.clear()
 
     def __exit__(self, *failure):
@@ -82,9 +84,10 @@ class CohortWriter:
         self._stack.__exit__(*failure)
 
 
-def _checksums(values: np.ndarray) -> np.ndarray:
-    """CRC-32 of each row of (k, n) float32, as (k,) uint32."""
-    return np.fromiter((zlib.crc32(row) for row in values), np.uint32, len(values))
+def _checksums(values: np.ndarray, names) -> np.ndarray:
+    """CRC-32 of each row of (k, n) float32 and of its CpG's name, as (k,) uint32."""
+    sums = (zlib.crc32(name.encode(), zlib.crc32(row)) for row, name in zip(values, names, strict=True))
+    return np.fromiter(sums, np.uint32, len(values))
 
 
 class Cohort:
@@ -145,19 +148,12 @@ class Cohort:
 
     def names(self, start: int, stop: int) -> np.ndarray:
         """Names of CpGs start..stop-1, array of str objects; only theirs are held."""
-        with files.naming_damage(self.path, "delete it and run the cohort step again"):
-            found = [
-                self._names_of(batch, max(start - first, 0), min(stop, first + batch.num_rows) - max(start, first))
-                for first, batch in zip(self._starts, self._batches, strict=False)
-                if first < stop and first + batch.num_rows > start
-            ]
+        found = [
+            self._names(number, max(start - first, 0), stop - first)
+            for number, (first, batch) in enumerate(zip(self._starts, self._batches, strict=False))
+            if first < stop and first + batch.num_rows > start
+        ]
         return np.concatenate(found) if found else np.empty(0, dtype=object)
-
-    @staticmethod
-    def _names_of(batch, start: int, length: int) -> np.ndarray:
-        names = batch.column("cpg").slice(start, length)
-        names.validate(full=True)  # a damaged file's offsets would lead out of memory
-        return names.to_numpy(zero_copy_only=False)
 
     @functools.cached_property
     def _index(self) -> pd.Index:
@@ -167,18 +163,24 @@ class Cohort:
         values = self._batches[number].column("beta").values
         return values.to_numpy(zero_copy_only=values.null_count == 0).reshape(-1, self.n_samples)
 
+    def _names(self, number: int, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Names of a batch's rows start..stop-1, array of str objects."""
+        with files.naming_damage(self.path, "delete it and run the cohort step again"):
+            names = self._batches[number].column("cpg")[start:stop]
+            names.validate(full=True)  # a damaged file's offsets would lead out of memory
+            return names.to_numpy(zero_copy_only=False)
+
     def _rows(self, number: int, rows) -> np.ndarray:
         """Some rows (a slice or indices) of a batch, verified."""
         values = self._batch(number)[rows]
         if self._has_checksums:
             written = self._batches[number].column("crc32").to_numpy()[rows]
-            wrong = np.flatnonzero(_checksums(values) != written)
+            names = self._names(number)[rows]
+            wrong = np.flatnonzero(_checksums(values, names) != written)
             if len(wrong):
-                with files.naming_damage(self.path, "delete it and run the cohort step again"):
-                    names = self._names_of(self._batches[number], 0, len(self._batches[number]))[rows][wrong]
                 raise InputError(
-                    f"{self.path} is damaged: the values of {some(names)} are not those that were written (their "
-                    "checksum differs). Check the disk, delete the file and run the cohort step again"
+                    f"{self.path} is damaged: the values of {some(names[wrong])} are not those that were written "
+                    "(their checksum differs). Check the disk, delete the file and run the cohort step again"
                 )
         return values
 

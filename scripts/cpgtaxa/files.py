@@ -1,32 +1,144 @@
 """Writing files so that a reader finds the whole file or none."""
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import json
 import os
 import pathlib
 import shutil
+import uuid
+import zlib
 
 from cpgtaxa.errors import InputError, reason_of
 
 
 @contextlib.contextmanager
-def atomic(path):
-    """Yield a temporary path beside `path`; on success it takes the final name in one step.
+def atomic(path, durable: bool = True):
+    """Yield a temporary path beside `path`, an empty file; on success it takes the final name in one step.
 
-    An error or a kill leaves `path` as it was; a leftover temporary file is overwritten next time.
+    An error or a kill leaves `path` as it was. The temporary name is this call's own, so that a job that outlived its
+    run never shares it; what killed jobs left is removed by the next that writes `path`. durable: wait until the disk
+    has it, so that not even a power cut leaves an incomplete file. Raises InputError where the disk is full, read-only
+    or not ours.
     """
     path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.partial")
+    lock = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _clear_leftovers(path)
+        lock = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+        with contextlib.suppress(OSError):  # file systems without locks keep leftovers, and nothing worse
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield temporary
-        with open(temporary, "rb") as handle:
-            os.fsync(handle.fileno())
+        if durable:
+            with open(temporary, "rb") as handle:
+                os.fsync(handle.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        problem = None if isinstance(error, InputError) else disk_problem(error, path)
+        if problem:
+            raise InputError(problem) from error
         raise
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _clear_leftovers(path: pathlib.Path) -> None:
+    """Remove temporary files of `path` whose writer is dead: the living hold a lock on theirs."""
+    for name in os.listdir(path.parent):
+        if not (name.startswith(f".{path.name}.") and name.endswith(".partial")):
+            continue
+        with contextlib.suppress(OSError):
+            found = os.open(path.with_name(name), os.O_RDWR)
+            try:
+                fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(path.with_name(name))
+            finally:
+                os.close(found)
+
+
+AGAIN = "and start again: the run continues where it stopped"
+DISK_PROBLEMS = {
+    errno.ENOSPC: f"the disk is full. Free some space {AGAIN}. Another disk is chosen with `snakemake --directory`",
+    errno.EDQUOT: f"your quota on this disk is used up. Free some space {AGAIN}",
+    errno.EROFS: f"the disk is read-only. Make it writable {AGAIN}. Another is chosen with `snakemake --directory`",
+    errno.EACCES: f"permission denied. Look at owner and mode of the file and its folder (ls -ld), mend them {AGAIN}",
+    errno.EPERM: f"not permitted. Look at owner and mode of the file and its folder (ls -ld), mend them {AGAIN}",
+    errno.EIO: f"the disk fails (input/output error). Check it {AGAIN}",
+}
+
+
+def disk_problem(error: BaseException | None, path=None) -> str | None:
+    """What to tell the user if `error`, or what it came from, is the disk's fault; None if it is not.
+
+    path: final name of the file that was being written, if known.
+    """
+    seen = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, OSError) and error.errno in DISK_PROBLEMS:
+            culprit = error.filename if error.filename and not str(error.filename).endswith(".partial") else path
+            return f"{culprit or 'a file'}: {DISK_PROBLEMS[error.errno]}"
+        error = error.__cause__ or error.__context__
+    return None
+
+
+# --- checksums beside the files --------------------------------------------------------------------------------------
+
+CHECKSUMS = "results/.checksums"
+
+
+def _note(path) -> pathlib.Path:
+    """Where the checksum of a file under results lies."""
+    return pathlib.Path(CHECKSUMS, pathlib.PurePath(path).relative_to("results"))
+
+
+def _own_files(paths):
+    """The files under results among `paths`, but for the matrix, whose rows carry checksums of their own."""
+    for path in map(pathlib.Path, paths):
+        if path.parts[:1] == ("results",) and path.name != "beta.arrow" and path.is_file():
+            yield path
+
+
+def _crc32(path) -> str:
+    total, size = 0, 0
+    with open(path, "rb") as handle:
+        while block := handle.read(1 << 20):
+            total, size = zlib.crc32(block, total), size + len(block)
+    return f"{total:08x} {size}"
+
+
+def note_checksums(paths) -> None:
+    """Write down CRC-32 and size of a job's outputs, in the folder `CHECKSUMS`."""
+    for path in _own_files(paths):
+        note = _note(path)
+        note.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(note) as temporary:
+            temporary.write_text(_crc32(path))
+
+
+def check_checksums(paths) -> None:
+    """Raise InputError naming those of a job's inputs that are not what the step that made them wrote.
+
+    Files without a note (the user's own) pass.
+    """
+    noted = [path for path in _own_files(paths) if _note(path).is_file()]
+    wrong = [path for path in noted if _note(path).read_text() != _crc32(path)]
+    if wrong:
+        raise InputError([_damage(path, "its checksum is not that of what was written") for path in wrong])
+
+
+REMEDY = "delete it and start again; the step that made it is redone"
+
+
+def _damage(path, reason: str, remedy: str = REMEDY) -> str:
+    return f"{path} is damaged ({reason}): {remedy}"
 
 
 def need_space(path, n_bytes: float, what: str) -> None:
@@ -79,7 +191,7 @@ def parquet_blocks(path, rows: int = 1 << 15, columns=None):
 
 
 @contextlib.contextmanager
-def naming_damage(path, remedy: str = "delete it and start again; the step that made it is redone"):
+def naming_damage(path, remedy: str = REMEDY):
     """Make an InputError that names `path` out of what Arrow and pandas raise on a damaged file.
 
     Besides errors of their own these are whatever a spoilt description of the columns leads to.
@@ -89,7 +201,13 @@ def naming_damage(path, remedy: str = "delete it and start again; the step that 
     try:
         yield
     except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is damaged ({reason_of(error)}): {remedy}") from error
+        raise InputError(_damage(path, reason_of(error), remedy)) from error
+
+
+def read_json(path):
+    """The content of a JSON file of this workflow. Raises InputError naming one that is missing or damaged."""
+    with naming_damage(path):
+        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
 
 
 def sha256(path) -> str:

@@ -488,7 +488,7 @@ def _scan(matrix, columns: list[int], path: pathlib.Path, max_missing_cpg: float
     scan.sample_missing = np.zeros(len(columns), dtype=np.int64)
     rows = max(1, STATISTICS_BYTES // (4 * len(columns)))
     begin = told = time.monotonic()
-    with CohortWriter(path, scan.samples) as writer:
+    with CohortWriter(path, scan.samples, in_place=True) as writer:
         try:
             for ids, arrays in matrix.batches(columns):
                 cpgs = [(name or "").strip() for name in ids]
@@ -911,6 +911,7 @@ def ingest(
         if policy not in ("error", "drop"):
             raise ValueError(f'{name} is "error" or "drop", not {policy!r}')
     beta, samples = pathlib.Path(beta), pathlib.Path(samples)
+    begun = {path: _state(path) for path in (beta, samples)}
     problems: list[str] = []
     warnings: list[str] = []
 
@@ -1021,10 +1022,24 @@ def ingest(
             },
             "warnings": warnings,
         }
+        changed = [path for path, state in begun.items() if _state(path) != state]
+        if changed:
+            raise InputError(
+                [f"{path} was changed while it was being read: let the copy finish and start again" for path in changed]
+            )
         files.write_parquet(out_samples, table)
         files.write_parquet(out_cpgs, cpgs)
         files.write_json(out_qc, qc)
     logging.info(f"{int(kept.sum()):,} CpGs x {len(scan.samples):,} samples, ages {ages.min():g} to {ages.max():g}")
+
+
+def _state(path: pathlib.Path):
+    """What tells a file from the one that was there before: None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 _TOO_FEW = f": at least {FEWEST_SAMPLES} are needed (hundreds to say anything about most CpGs)"

@@ -1,10 +1,13 @@
 """What every entry script needs around its few lines: log file, threads, and clear errors."""
 
 import contextlib
+import ctypes
 import logging
 import os
+import signal
 import sys
 
+from cpgtaxa import files
 from cpgtaxa.errors import InputError
 
 
@@ -12,8 +15,10 @@ from cpgtaxa.errors import InputError
 def job(snakemake):
     """Run a rule's body: messages go to the rule's log and the terminal; bad input ends without a traceback.
 
-    The rule's threads bound those of numba, torch and BLAS, so that parallel jobs do not fight for cores.
+    The rule's threads bound those of numba, torch and BLAS, so that parallel jobs do not fight for cores. Inputs made
+    by earlier steps are compared with the checksums noted then; outputs get theirs.
     """
+    _end_with_parent()
     threads = str(snakemake.threads)
     for variable in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = threads
@@ -23,14 +28,14 @@ def job(snakemake):
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     root = logging.getLogger()
     root.setLevel(logging.INFO)
-    handlers = [logging.StreamHandler(sys.stderr)]
-    if snakemake.log:
-        handlers.append(logging.FileHandler(snakemake.log[0], mode="w"))
-    for handler in handlers:
-        handler.setFormatter(logging.Formatter(f"[{snakemake.rule}] %(message)s"))
-        root.addHandler(handler)
+    logging.raiseExceptions = False  # a log on a full disk must not hide the message about it under tracebacks
+    _listen(root, logging.StreamHandler(sys.stderr), snakemake.rule)
     try:
+        if snakemake.log:
+            _listen(root, logging.FileHandler(snakemake.log[0], mode="w"), snakemake.rule)
+        files.check_checksums(snakemake.input)
         yield
+        files.note_checksums(snakemake.output)
     except InputError as error:
         logging.error(error.text())
         sys.exit(1)
@@ -38,6 +43,22 @@ def job(snakemake):
         # Libraries that end the process quietly when told to stop must not make a job look finished.
         logging.error("stopped before the end")
         sys.exit(1)
-    except Exception:
-        logging.exception("unexpected error")
+    except Exception as error:
+        problem = files.disk_problem(error)
+        if problem:
+            logging.error(InputError(problem).text())
+        else:
+            logging.exception("unexpected error")
         sys.exit(1)
+
+
+def _listen(root, handler, rule: str) -> None:
+    handler.setFormatter(logging.Formatter(f"[{rule}] %(message)s"))
+    root.addHandler(handler)
+
+
+def _end_with_parent() -> None:
+    """Have Linux end this job when Snakemake is killed: it must not write into the folder of the next run."""
+    set_parent_death_signal = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)

@@ -7,7 +7,7 @@ import json
 import pathlib
 
 from cpgtaxa.errors import InputError
-from cpgtaxa.files import sha256
+from cpgtaxa.files import check_checksums, read_json, sha256
 
 MODELS = ("ResNet18", "MixResNet18")
 MODEL_FILES = {
@@ -150,9 +150,9 @@ class Plan:
         return [round_file(number, "reassigned.parquet") for number in range(int(round_number))]
 
     def goes_on(self, counts_path) -> bool:
-        """Whether a round placed enough of its candidates for another one."""
-        with open(counts_path) as handle:
-            counts = json.load(handle)
+        """Whether a round placed enough of its candidates for another one. InputError for a damaged file."""
+        check_checksums([counts_path])
+        counts = read_json(counts_path)
         return (
             counts["placed"] > 0 and counts["placed"] >= self.config["rounds"]["min_new_share"] * counts["candidates"]
         )
@@ -211,6 +211,14 @@ class Plan:
             raise InputError(problems)
         return found
 
+    def cohort_states(self, wildcards) -> dict[str, list[int]]:
+        """Size and time of the user's two files: one older than the results is noticed too, such as one moved here."""
+        if self.config["simulate_cohort"]:
+            return {}
+        found = {key: pathlib.Path(self.config["cohort"][key]) for key in ("beta", "samples")}
+        states = {key: path.stat() for key, path in found.items() if path.is_file()}
+        return {key: [state.st_size, int(state.st_mtime)] for key, state in states.items()}
+
     def cohort_settings(self) -> dict:
         """What the cohort rule needs to know; a change elsewhere in the config does not rerun it."""
         return {key: value for key, value in self.config["cohort"].items() if key not in ("beta", "samples", "truth")}
@@ -219,9 +227,23 @@ class Plan:
         """What splitting into training, validation and test needs to know."""
         training = self.config["training"]
         keys = ("source", "min_per_taxon", "fallback", "max_per_taxon", "val_share", "test_share", "max_test_per_taxon")
-        return {key: training[key] for key in keys} | {
-            "max_added_per_taxon": self.config["rounds"]["max_added_per_taxon"]
+        return {key: training[key] for key in keys}
+
+    def enlarge_settings(self) -> dict:
+        """What adding a round's CpGs to the images needs to know."""
+        return {
+            "val_share": self.config["training"]["val_share"],
+            "max_added_per_taxon": self.config["rounds"]["max_added_per_taxon"],
         }
+
+    def rule_thresholds(self) -> dict:
+        """The thresholds that statistical labels depend on: all but the rounds' own."""
+        thresholds = self.config["taxa"]["thresholds"]
+        return {key: value for key, value in thresholds.items() if key != "contradicted_p"}
+
+    def report_config(self) -> dict:
+        """What the report shows of the config: all but what other targets use."""
+        return {key: value for key, value in self.config.items() if key not in ("predict", "benchmark")}
 
     def device_settings(self) -> dict:
         """Where and how networks run."""
@@ -236,7 +258,8 @@ class Plan:
         training = self.config["training"]
         epochs = "epochs" if wildcards.model == MODELS[0] else "epochs_mix"
         overrides = {"epochs": training[epochs], "batch": training["batch"], "lr": training["lr"]}
-        return self.device_settings() | {"recipe": training["recipe"], "overrides": overrides, "tuned": self.tunes}
+        chosen = {"recipe": training["recipe"], "overrides": overrides, "tuned": self.tunes}
+        return self.device_settings() | chosen | {"threads": training["threads"]}
 
     def gpus(self, wildcards) -> int:
         """GPUs a job asks the scheduler for."""

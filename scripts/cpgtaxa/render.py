@@ -658,7 +658,7 @@ def planes_of_rgb(rgb, size: int = SIDE) -> np.ndarray:
 def write_png(path, code) -> None:
     """Write one image, codes uint8 (224, 224), as RGB PNG; a reader finds the whole file or none."""
     path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.name}.partial")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         Image.fromarray(to_rgb(code)).save(temporary, format="png", compress_level=1)
         os.replace(temporary, path)

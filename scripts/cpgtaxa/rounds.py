@@ -1,5 +1,6 @@
 """Which images teach in which round, which CpGs a round places, and the taxonomy that comes out."""
 
+import gzip
 import hashlib
 import logging
 import pathlib
@@ -40,7 +41,8 @@ def _write_parts(pieces: dict, seed, out: dict) -> None:
     for part in PARTS:
         rows = pd.concat(pieces[part], ignore_index=True)
         order = np.random.default_rng([seed, 3, PARTS.index(part)]).permutation(len(rows))
-        rows.iloc[order][["path", "label"]].to_csv(out[part], index=False, header=False)
+        with atomic(out[part]) as temporary:
+            rows.iloc[order][["path", "label"]].to_csv(temporary, index=False, header=False)
         logging.info("%s: %d images, %s", part, len(rows), rows["label"].value_counts().to_dict())
 
 
@@ -189,8 +191,12 @@ def write_taxonomy(labels, predictions, reassigned, out_parquet, out_csv) -> Non
         rounds.append({"predictions": pd.concat(shards, ignore_index=True), "reassigned": read_parquet(path)})
     table = taxonomy(read_parquet(labels), rounds)
     write_parquet(out_parquet, table)
-    with atomic(out_csv) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.5g", compression={"method": "gzip", "mtime": 0})
+    with (
+        atomic(out_csv) as temporary,
+        open(temporary, "wb") as raw,
+        gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0) as packed,  # else name and time are packed too
+    ):
+        table.to_csv(packed, index=False, float_format="%.5g", mode="wb")
     logging.info("taxonomy: %s", table["taxon"].value_counts().to_dict())
 
 

@@ -49,7 +49,7 @@ class Criteria:
         self.no_trend &= ~self.bent
 
         # Significant, but not clear enough to call: speaks against "no trend" without being a "yes".
-        hint = t["contradicted_p"]
+        hint = t.get("contradicted_p", 0.0)  # labels do without: only the rounds' veto looks at hints
         self.hint_of_trend = (s["core_slope_p"] < hint).to_numpy() & ~tiny
 
         # Spread changing with age.

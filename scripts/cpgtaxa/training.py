@@ -18,11 +18,11 @@ from torch.fx.experimental.optimization import fuse
 
 from cpgtaxa.calibration import fit_temperature
 from cpgtaxa.errors import InputError
-from cpgtaxa.files import atomic, write_json
+from cpgtaxa.files import atomic, sha256, write_json
 from cpgtaxa.models import create_model
 from cpgtaxa.names import TAXA
 from cpgtaxa.texts import unzipped
-from cpgtaxa.vision import Callback, EarlyStopping, ModelCheckpoint, lightning
+from cpgtaxa.vision import Callback, EarlyStopping, ModelCheckpoint, TorchCheckpointIO, lightning
 
 LOG_COLUMNS = ("epoch", "train_loss", "train_acc", "val_loss", "val_acc", "epoch_duration_s")
 
@@ -211,6 +211,36 @@ class TrainingLog(Callback):
         )
 
 
+class Checkpoints(TorchCheckpointIO):
+    """Checkpoints written beside their final name, not in the temporary folder, where a kill would leave them."""
+
+    def save_checkpoint(self, checkpoint, path, storage_options=None):
+        save(path, checkpoint, durable=False)  # an incomplete one would be noticed, see `_whole`
+
+
+def save(path, content, durable: bool = True) -> None:
+    """torch.save, atomically. By way of memory: torch's own writing hides what is wrong with a disk."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with atomic(path, durable) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
+
+
+def _whole(path) -> bool:
+    """Whether a checkpoint is there and what was written: every part of the file carries a checksum."""
+    try:
+        with zipfile.ZipFile(path) as parts:
+            return parts.testzip() is None
+    except (OSError, zipfile.BadZipFile, EOFError, ValueError, NotImplementedError):
+        return False
+
+
+def code_digests() -> dict[str, str]:
+    """SHA-256 of the library's files by name: a checkpoint is continued by the code that began it, or not at all."""
+    library = pathlib.Path(__file__).parent
+    return {str(path.relative_to(library)): sha256(path) for path in sorted(library.rglob("*.py"))}
+
+
 def digest(*parts) -> str:
     """Short SHA-256 over JSON-able settings and numpy arrays."""
     total = hashlib.sha256()
@@ -247,8 +277,8 @@ def train(
     """Train `model_name` and return the network with the best validation score (recipe's `monitor`).
 
     statistics: normalisation, `mean` and `std` of three channels. work: folder for checkpoints, one subfolder per
-    digest of data and settings; a run killed half-way continues there, another's checkpoint is never touched.
-    initial: state dict to start from. Writes the training log to `log_path`.
+    digest of data, settings and code; a run killed half-way continues there, and other digests' checkpoints are
+    removed. initial: state dict to start from. Writes the training log to `log_path`.
     """
     _quiet()
     device = choose_device(device)
@@ -258,7 +288,8 @@ def train(
         network.load_state_dict(initial)
     bfloat16 = use_bfloat16(precision, device)
     key = digest(
-        *(model_name, recipe, statistics, seed, bool(bfloat16), torch.__version__),
+        *(model_name, recipe, statistics, seed, bool(bfloat16), torch.__version__, lightning.__version__),
+        *(torch.get_num_threads(), code_digests()),
         *(train_set.planes.numpy(), train_set.targets.numpy(), val_set.planes.numpy(), val_set.targets.numpy()),
         *(value.numpy() for value in (initial or {}).values()),
     )
@@ -296,10 +327,11 @@ def train(
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
+        plugins=[Checkpoints()],
     )
     last = folder / "last.ckpt"
     if last.exists():
-        if _is_checkpoint(last) and _is_checkpoint(folder / "best.ckpt", absent=True):
+        if _is_checkpoint(last) and _is_checkpoint(folder / "best.ckpt"):
             logging.info("continuing from the checkpoint in %s", folder)
         else:
             logging.warning("the checkpoint in %s is damaged or something else: training starts anew", folder)
@@ -321,13 +353,10 @@ def train(
     return network.eval().cpu()
 
 
-def _is_checkpoint(path: pathlib.Path, absent: bool = False) -> bool:
-    """Whether a file is a whole checkpoint of tensors and plain values; nothing in it is ever executed.
-
-    absent: what a missing file counts as.
-    """
-    if not path.exists():
-        return absent
+def _is_checkpoint(path: pathlib.Path) -> bool:
+    """Whether a file is a whole checkpoint of tensors and plain values; nothing in it is ever executed."""
+    if not _whole(path):
+        return False
     try:
         content = _tensors(path)
     except Exception as error:
@@ -379,8 +408,7 @@ class Predictor:
 
 def save_model(network, paths: dict, *, model_name, statistics, size, temperature, recipe, seed, extra=None) -> None:
     """Write weights (plain state dict), normalisation statistics (`mean`, `std`) and the model's card."""
-    with atomic(paths["weights"]) as temporary:
-        torch.save(network.state_dict(), temporary)
+    save(paths["weights"], network.state_dict())
     write_json(paths["stats"], statistics)
     card = {
         "model": model_name,

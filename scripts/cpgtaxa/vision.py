@@ -23,5 +23,6 @@ except RuntimeError as error:
 
 import lightning
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-__all__ = ["Callback", "EarlyStopping", "ModelCheckpoint", "lightning", "torchvision"]
+__all__ = ["Callback", "EarlyStopping", "ModelCheckpoint", "TorchCheckpointIO", "lightning", "torchvision"]

@@ -1,5 +1,7 @@
 """Files that are no longer what was written are found by checksum and named; nothing is computed from them."""
 
+import errno
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -123,3 +125,50 @@ def test_messages_about_damage_are_short_and_printable():
 
     assert reason_of(ValueError("\x1b[2Jx\x00" + "y" * 5000 + "\nmore")) == "?[2Jx?" + "y" * 194 + "…"
     assert reason_of(EOFError()) == "EOFError"
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "the disk is full. Free some space"),
+        (errno.EDQUOT, "quota"),
+        (errno.EROFS, "read-only"),
+        (errno.EACCES, "permission denied"),
+        (errno.EIO, "the disk fails"),
+        (errno.ENOENT, None),
+    ],
+)
+def test_what_a_disk_refuses_is_told_with_the_file_and_what_to_do(tmp_path, number, words):
+    path = tmp_path / "table.csv"
+
+    def write():
+        with files.atomic(path):
+            try:
+                raise OSError(number, "refused")
+            except OSError as error:
+                raise RuntimeError("a library's own words") from error
+
+    if words is None:
+        with pytest.raises(RuntimeError, match="own words"):
+            write()
+    else:
+        with pytest.raises(InputError, match=rf"table.csv: .*{words}.*start again"):
+            write()
+    assert not list(tmp_path.iterdir())
+
+
+def test_inputs_that_are_not_what_was_written_are_named_together(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths = [f"results/{name}" for name in ("a.json", "deep/b.pt", "c.csv")]
+    for path in paths:
+        files.write_json(path, {"path": path})
+    files.note_checksums([*paths, "results/absent"])
+    files.check_checksums([*paths, "results/absent", __file__])
+    for path in paths[:2]:
+        flip(tmp_path / path, 5)
+    with pytest.raises(InputError) as caught:
+        files.check_checksums(paths)
+    assert [problem.split(" is damaged")[0] for problem in caught.value.problems] == paths[:2]
+    files.write_json(paths[0], {"made": "again"})
+    files.note_checksums(paths[:1])
+    files.check_checksums([paths[0], paths[2]])

@@ -1,7 +1,9 @@
 """The training loop: repeats, resumes, learns; and what its files refuse."""
 
 import json
+import pathlib
 import pickle
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -38,7 +40,7 @@ def run(tmp_path, name="run", preset="fast", **changes):
         "work": tmp_path / name,
         "log_path": tmp_path / f"{name}.csv",
     } | changes
-    network = training.train(easy_images(200), easy_images(60, 1), **settings)
+    network = training.train(settings.pop("train_set", easy_images(200)), easy_images(60, 1), **settings)
     return network.state_dict()
 
 
@@ -240,3 +242,64 @@ def test_jobs_take_several_gpus_in_turn(monkeypatch, there, taken):
     for number in range(4):
         training.spread_over_gpus(number)
     assert found == taken
+
+
+def _die_in(epoch, monkeypatch):
+    original = training.TrainingLog.on_train_epoch_start
+
+    def start(self, trainer, module):
+        if trainer.current_epoch == epoch:
+            raise KeyboardInterrupt
+        original(self, trainer, module)
+
+    monkeypatch.setattr(training.TrainingLog, "on_train_epoch_start", start)
+    return lambda: monkeypatch.setattr(training.TrainingLog, "on_train_epoch_start", original)
+
+
+def _other_code(tmp_path, monkeypatch):
+    library = tmp_path / "library"
+    shutil.copytree(pathlib.Path(training.__file__).parent, library, ignore=shutil.ignore_patterns("__pycache__"))
+    with open(library / "vision.py", "a") as handle:
+        handle.write("# changed\n")
+    monkeypatch.setattr(training, "__file__", str(library / "training.py"))
+    return {}
+
+
+OTHER = {
+    "config": lambda *_: {"recipe": recipe("fast", "ResNet18", {"epochs": 4, "lr": 0.003})},
+    "data": lambda *_: {"train_set": easy_images(200, 7)},
+    "code": _other_code,
+}
+
+
+@pytest.mark.parametrize("what", [None, *OTHER])
+def test_only_a_checkpoint_of_the_same_config_data_and_code_is_continued(tmp_path, monkeypatch, caplog, what):
+    caplog.set_level("INFO")
+    mend = _die_in(2, monkeypatch)
+    with pytest.raises((SystemExit, KeyboardInterrupt)):
+        run(tmp_path, "killed")
+    mend()
+    before = {path.name for path in (tmp_path / "killed").iterdir()}
+    assert len(before) == 1
+    caplog.clear()
+    run(tmp_path, "killed", **(OTHER[what](tmp_path, monkeypatch) if what else {}))
+    told = [record.getMessage() for record in caplog.records]
+    resumed = any("continuing from the checkpoint" in text for text in told)
+    assert resumed == (what is None)
+    assert any(text.startswith("epoch 1 of") for text in told) != resumed
+    assert ({path.name for path in (tmp_path / "killed").iterdir()} == before) == resumed
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
+def test_a_damaged_checkpoint_is_not_continued(tmp_path, monkeypatch, caplog, name):
+    undisturbed = run(tmp_path, "whole")
+    mend = _die_in(2, monkeypatch)
+    with pytest.raises((SystemExit, KeyboardInterrupt)):
+        run(tmp_path, "killed")
+    mend()
+    path = next((tmp_path / "killed").glob(f"*/{name}"))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+    assert same(undisturbed, run(tmp_path, "killed"))
+    assert "is damaged: starting from the first epoch" in caplog.text

@@ -49,7 +49,7 @@ ReturnToService=2
 MpiDefault=none
 MailProg=/bin/true
 # Without accounting, finished jobs must stay in squeue until Snakemake has asked for them.
-MinJobAge=600
+MinJobAge=100000
 InactiveLimit=0
 KillWait=3
 GresTypes=gpu

@@ -48,5 +48,6 @@ rule cohort:
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         settings=PLAN.cohort_settings(),
+        states=PLAN.cohort_states,
     script:
         "../../scripts/cohort.py"

@@ -6,13 +6,16 @@ from cpgtaxa.config import check_config, library_files
 from cpgtaxa.errors import InputError
 from cpgtaxa.plan import Plan
 
+# Paths are relative where the workflow lies in the working directory: a folder that was moved is not made anew.
+HOME = Path(workflow.basedir).parent
+HOME = HOME.relative_to(Path.cwd()) if HOME.is_relative_to(Path.cwd()) else HOME
+SCRIPTS = HOME / "scripts"
+
 try:
     config = check_config(config, Path(workflow.basedir, "schemas", "config.schema.yaml"))
-    PLAN = Plan(config, Path(workflow.basedir).parent / "resources")
+    PLAN = Plan(config, HOME / "resources")
 except InputError as error:
     raise WorkflowError(error.text())
-
-SCRIPTS = Path(workflow.basedir).parent / "scripts"
 
 
 wildcard_constraints:

@@ -98,7 +98,7 @@ rule enlarge:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
-        settings=PLAN.split_settings(),
+        settings=PLAN.enlarge_settings(),
         seed=config["seed"],
     script:
         "../../scripts/enlarge.py"

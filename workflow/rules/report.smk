@@ -30,6 +30,6 @@ rule report:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
-        config=config,
+        config=PLAN.report_config(),
     script:
         "../../scripts/report.py"

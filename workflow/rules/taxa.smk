@@ -83,6 +83,6 @@ else:
             mem_mb=lambda wildcards, attempt: 2000 * attempt,
             runtime=lambda wildcards, attempt: 30 * attempt,
         params:
-            thresholds=config["taxa"]["thresholds"],
+            thresholds=PLAN.rule_thresholds(),
         script:
             "../../scripts/define_taxa.py"

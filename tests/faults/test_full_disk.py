@@ -1,0 +1,153 @@
+"""Full and read-only disks: one clear message, no half-written file, and the next run goes on where this stopped."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+from conftest import snakemake
+from processes import assert_same, contents, leftovers
+
+# What each rule writes, downstream first: so that remaking one leaves those still to come untouched.
+OUTPUTS = {
+    "report": ["report.html", "summary.txt", "report/counts.csv", "report/agreement.csv", "report/figures"],
+    "taxonomy": ["taxonomy.parquet", "taxonomy.csv.gz"],
+    "reassign": ["round_1/reassigned.parquet", "round_1/reassigned.json"],
+    "predict": ["round_1/predictions/0-of-2.parquet"],
+    "evaluate": ["round_1/metrics.json"],
+    "predict_test": ["round_1/MixResNet18_predictions.csv"],
+    "train": [f"round_1/MixResNet18_{name}" for name in ("best_model.pt", "model.json", "training_log.csv")],
+    "render": ["round_1/images.arrow", "round_1/CpG_image"],
+    "enlarge": [f"round_1/{part}_info.csv" for part in ("training", "val", "test")],
+    "split": [f"round_0/{part}_info.csv" for part in ("training", "val", "test")],
+    "define_taxa": ["taxa/statistical.parquet"],
+    "gather_statistics": ["statistics/statistics.parquet"],
+    "compute_statistics": ["statistics/shards/0-of-2.parquet"],
+    "simulate_training": ["simulated/images.arrow", "simulated/info.parquet", "simulated/CpG_image"],
+    "cohort": ["cohort/beta.arrow", "cohort/samples.parquet", "cohort/cpgs.parquet", "cohort/qc.json"],
+    "simulate_cohort": [f"simulated_cohort/{name}" for name in ("beta.csv.gz", "samples.csv", "truth.csv")],
+}
+OUTPUTS["train"].append("round_1/MixResNet18_normalization_stat.json")
+
+
+class Disk:
+    """A real file system in memory at `folder`."""
+
+    def __init__(self, folder, megabytes):
+        self.folder = folder
+        folder.mkdir(parents=True)
+        options = ["-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+        if subprocess.run(["mount", *options], capture_output=True).returncode:
+            pytest.skip("mounting a file system needs root")
+
+    def fill(self, left: int = 0):
+        """Leave `left` bytes free."""
+        stat = os.statvfs(self.folder)
+        with open(self.folder / "filler", "wb") as filler:
+            os.posix_fallocate(filler.fileno(), 0, max(stat.f_bavail * stat.f_frsize - left, 1))
+
+    def free(self):
+        (self.folder / "filler").unlink()
+
+    def writable(self, yes: bool):
+        subprocess.run(["mount", "-o", f"remount,{'rw' if yes else 'ro'}", str(self.folder)], check=True)
+
+    def end(self):
+        subprocess.run(["umount", "-l", str(self.folder)], check=True)
+
+
+@pytest.fixture
+def disk(tmp_path):
+    disk = Disk(tmp_path / "run/results", 400)
+    yield disk
+    disk.end()
+
+
+def copy_run(source, folder):
+    """A finished run in another folder, whose `results` may be there already."""
+    shutil.copytree(source, folder, copy_function=shutil.copy2, dirs_exist_ok=True)
+    return folder
+
+
+def remove(folder, rule):
+    for name in OUTPUTS[rule]:
+        path = folder / "results" / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def refused(run, folder, rule, words):
+    assert run.code != 0
+    assert any(word in run.text for word in words), run.text
+    assert "Traceback (most recent call last)" not in run.text, run.text
+    written = [name for name in OUTPUTS[rule] if (folder / "results" / name).exists()]
+    assert not written
+    assert not [name for name in leftovers(folder) if name.endswith(".partial")]
+
+
+FULL = ("the disk is full. Free some space and start again: the run continues", "is too small:")
+
+
+def fill_and_mend(disk, folder, rule, left):
+    remove(folder, rule)
+    target = f"results/{OUTPUTS[rule][0]}"
+    disk.fill(left)
+    refused(snakemake(folder, target), folder, rule, FULL)
+    disk.free()
+    run = snakemake(folder, target)
+    assert run.code == 0, run.text
+    assert run.jobs() == {rule: 1}
+
+
+def test_a_full_disk_while_the_taxonomy_is_written(tiny_run, tmp_path, disk):
+    folder = copy_run(tiny_run, tmp_path / "run")
+    fill_and_mend(disk, folder, "taxonomy", left=4096)
+    assert_same(folder, contents(tiny_run))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("left", [0, 16384])
+def test_a_full_disk_at_every_rule(tiny_run, tmp_path, disk, left):
+    folder = copy_run(tiny_run, tmp_path / "run")
+    small = {"reassign", "evaluate", "enlarge", "split", "define_taxa"} if left else set()
+    for rule in OUTPUTS:
+        if rule not in small:  # what these write fits into what is left
+            fill_and_mend(disk, folder, rule, left)
+            print(f"{rule}: refused with {left} bytes free, then made")
+    run = snakemake(folder)
+    assert run.code == 0, run.text
+    assert_same(folder, contents(tiny_run))
+
+
+@pytest.mark.slow
+def test_a_full_disk_under_snakemakes_own_notes(tiny_run, tmp_path):
+    disk = Disk(tmp_path / "run", 400)
+    try:
+        folder = copy_run(tiny_run, disk.folder)
+        remove(folder, "taxonomy")
+        disk.fill()
+        run = snakemake(folder, "results/taxonomy.parquet")
+        assert run.code != 0
+        assert "No space left on device" in run.text or FULL[0] in run.text, run.text
+        assert not (folder / "results/taxonomy.parquet").exists()
+        disk.free()
+        snakemake(folder, "--unlock")
+        run = snakemake(folder)
+        assert run.code == 0, run.text
+        assert_same(folder, contents(tiny_run))
+    finally:
+        disk.end()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", ["report", "train", "split", "cohort"])
+def test_a_read_only_disk(tiny_run, tmp_path, disk, rule):
+    folder = copy_run(tiny_run, tmp_path / "run")
+    remove(folder, rule)
+    disk.writable(False)
+    run = snakemake(folder, f"results/{OUTPUTS[rule][0]}")
+    assert run.code != 0
+    assert "Read-only file system" in run.text or "the disk is read-only" in run.text, run.text
+    disk.writable(True)
+    run = snakemake(folder)
+    assert run.code == 0, run.text
+    assert_same(folder, contents(tiny_run))

@@ -1,0 +1,198 @@
+"""Killed runs: each goes on where it stood, and ends in the very files of an undisturbed run."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT, TINY, snakemake
+from cpgtaxa.files import atomic
+from processes import Started, assert_same, contents, jobs, leftovers, wait_until
+
+ONCE = ("simulate_cohort", "cohort", "simulate_training", "compute_statistics", "gather_statistics", "define_taxa")
+ONCE += ("split", "enlarge", "taxonomy", "report")
+EACH_ROUND = ("render", "train", "predict_test", "evaluate", "predict", "reassign")
+VICTIMS = ("everything", "the job", "Snakemake")
+MOMENTS = ("at random", "at random", "in a write")
+
+
+def durations(folder) -> dict[str, float]:
+    """Seconds a job of each rule takes at most, from the run's own benchmarks; compilation in a first run left out."""
+    found = {}
+    for path in (folder / "results/benchmarks").glob("*.tsv"):
+        rule = re.match(r"[a-z_]+[a-z]", path.stem).group()
+        seconds = float(pd.read_csv(path, sep="\t")["s"].iloc[-1])
+        found[rule] = max(found.get(rule, 0), min(seconds, 15))
+    return found
+
+
+def round_of(folder, rule):
+    if rule not in EACH_ROUND:
+        return None
+    return int((folder / "results/round_0/reassigned.json").exists())
+
+
+def partial_there(folder) -> bool:
+    return any(name.endswith(".partial") for _, _, names in os.walk(folder / "results") for name in names)
+
+
+def strike(run, pid, victim) -> None:
+    """Kill one job, or Snakemake, or everything; unlock the folder as a user would where Snakemake could not."""
+    if victim == "the job":
+        os.kill(pid, signal.SIGKILL)
+        assert run.wait() != 0
+        return
+    run.kill_all() if victim == "everything" else run.kill_snakemake()
+    unlocked = snakemake(run.folder, "--unlock")
+    assert unlocked.code == 0, unlocked.text
+
+
+def one_kill(folder, targets, rng, usual, victim, moment):
+    """Start the run, kill at the first job that is a target. Returns (rule, round), and the moment in words."""
+    run = Started(folder)
+
+    def target():
+        found = [(pid, rule) for pid, rule in run.jobs().items() if (rule, round_of(folder, rule)) in targets]
+        return found or run.ended()
+
+    found = wait_until(target)
+    assert found is not True, f"the run ended before {sorted(targets, key=str)} were seen:\n{run.text}"
+    pid, rule = found[0]
+    number, begun = round_of(folder, rule), time.monotonic()
+    if moment == "in a write":
+        end = begun + 2 * usual[rule]
+        wait_until(lambda: partial_there(folder) or pid not in run.jobs() or time.monotonic() > end, step=0)
+    else:
+        time.sleep(rng.uniform(0, 0.8 * usual[rule]))
+    when = f"{moment}, after {time.monotonic() - begun:.2f} s"
+    if pid not in run.jobs():
+        run.kill_all()  # the job was quicker than usual: some other one is hit
+        snakemake(folder, "--unlock")
+        return (rule, number), "too late"
+    strike(run, pid, victim)
+    return (rule, number), when
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_runs_killed_at_every_rule_end_in_the_same_files(tiny_run, tmp_path, seed):
+    usual, rng = durations(tiny_run), np.random.default_rng(seed)
+    targets = {(rule, None) for rule in ONCE} | {(rule, number) for rule in EACH_ROUND for number in (0, 1)}
+    victims, moments, table = [], [], []
+    snakemake(tmp_path, "--dry-run", config=TINY)
+    while targets:
+        victims = victims or rng.permutation(VICTIMS).tolist()
+        moments = moments or rng.permutation(MOMENTS).tolist()
+        place, when = one_kill(tmp_path, targets, rng, usual, victims[-1], moments.pop())
+        targets.remove(place)
+        table.append((*place, when, victims.pop()))
+    print(pd.DataFrame(table, columns=["rule", "round", "moment", "killed"]).to_string())
+    struck = [row for row in table if row[2] != "too late"]
+    assert len(struck) >= 18
+    run = snakemake(tmp_path)
+    assert run.code == 0, run.text
+    assert_same(tmp_path, contents(tiny_run))
+    assert leftovers(tmp_path) == []
+    assert jobs(tmp_path) == {}
+    assert "Nothing to be done" in snakemake(tmp_path).text
+
+
+def epochs(folder, number) -> list[int]:
+    """Epochs told in the log of a round's training."""
+    log = next((folder / "results/logs").glob(f"train_{number}_*.log"), None)
+    return [int(epoch) for epoch in re.findall(r"epoch (\d+) of", log.read_text())] if log else []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("first", "second"), [("everything", "the job"), ("Snakemake", "everything")])
+def test_killed_training_continues_from_its_last_epoch(tiny_run, tmp_path, first, second):
+    folder = tmp_path / "run"
+    shutil.copytree(tiny_run, folder, copy_function=shutil.copy2)
+    weights = folder / "results/round_0/ResNet18_best_model.pt"
+    weights.unlink()
+    rng = np.random.default_rng(3)
+    told = [0]
+    for victim in (first, second):
+        run = Started(folder, str(weights.relative_to(folder)))
+        begun = time.time()
+
+        def enough(run=run, begun=begun):
+            last = list((folder / "results/round_0/.checkpoints").glob("*/last.ckpt"))
+            return run.ended() or (last and last[0].stat().st_mtime > begun)
+
+        wait_until(enough)
+        assert not run.ended(), run.text
+        pid = next(pid for pid, rule in run.jobs().items() if rule == "train")
+        time.sleep(rng.uniform(0, 0.3))
+        strike(run, pid, victim)
+        before, told = told[-1], epochs(folder, 0)
+        print(f"train, round 0: {victim} killed after epoch {told}")
+        assert told[0] in (before, before + 1)
+    assert leftovers(folder)
+    run = snakemake(folder, str(weights.relative_to(folder)))
+    assert run.code == 0, run.text
+    assert run.jobs() == {"train": 1}
+    assert "continuing from the checkpoint" in (folder / "results/logs/train_0_ResNet18.log").read_text()
+    # The last epoch told may have been killed before its checkpoint was written.
+    assert epochs(folder, 0) in [list(range(start, 4)) for start in (told[-1], told[-1] + 1)]
+    assert leftovers(folder) == []
+    assert_same(folder, contents(tiny_run))
+
+
+WRITER = """
+import os, signal, sys
+from cpgtaxa.files import atomic
+path, what = sys.argv[1:]
+with atomic(path) as temporary:
+    temporary.write_text("half")
+    print("writing", flush=True)
+    if what == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    sys.stdin.readline()
+    with open(temporary, "a") as handle:
+        handle.write(" and whole")
+"""
+
+
+def writer(path, what):
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, path, what],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "scripts")},
+    )
+
+
+def test_a_kill_inside_a_write_leaves_the_old_file_and_the_next_write_clears_up(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    with writer(path, "die") as killed:
+        assert killed.wait() == -signal.SIGKILL
+    assert path.read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 2
+    with atomic(path) as temporary:
+        temporary.write_text("new")
+    assert [(found.name, found.read_text()) for found in tmp_path.iterdir()] == [("table.csv", "new")]
+
+
+def test_two_writers_of_one_file_do_not_share_a_temporary_one(tmp_path):
+    path = tmp_path / "table.csv"
+    with writer(path, "wait") as first:
+        assert first.stdout.readline() == "writing\n"
+        with writer(path, "wait") as second:
+            assert second.stdout.readline() == "writing\n"
+            assert len(list(tmp_path.iterdir())) == 2  # the second did not take the first's for a leftover
+            _, trouble = second.communicate("\n")
+            assert second.returncode == 0, trouble
+            assert path.read_text() == "half and whole"
+            _, trouble = first.communicate("\n")
+            assert first.returncode == 0, trouble
+    assert [(found.name, found.read_text()) for found in tmp_path.iterdir()] == [("table.csv", "half and whole")]
