@@ -272,7 +272,9 @@ OTHER = {
 }
 
 
-@pytest.mark.parametrize("what", [None, *OTHER])
+@pytest.mark.parametrize(
+    "what", [None, "code", *(pytest.param(what, marks=pytest.mark.slow) for what in ("config", "data"))]
+)
 def test_only_a_checkpoint_of_the_same_config_data_and_code_is_continued(tmp_path, monkeypatch, caplog, what):
     caplog.set_level("INFO")
     mend = _die_in(2, monkeypatch)
@@ -290,9 +292,9 @@ def test_only_a_checkpoint_of_the_same_config_data_and_code_is_continued(tmp_pat
     assert ({path.name for path in (tmp_path / "killed").iterdir()} == before) == resumed
 
 
-@pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
+@pytest.mark.parametrize("name", ["last.ckpt", pytest.param("best.ckpt", marks=pytest.mark.slow)])
 def test_a_damaged_checkpoint_is_not_continued(tmp_path, monkeypatch, caplog, name):
-    undisturbed = run(tmp_path, "whole")
+    caplog.set_level("INFO")
     mend = _die_in(2, monkeypatch)
     with pytest.raises((SystemExit, KeyboardInterrupt)):
         run(tmp_path, "killed")
@@ -301,5 +303,7 @@ def test_a_damaged_checkpoint_is_not_continued(tmp_path, monkeypatch, caplog, na
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(bytes(data))
-    assert same(undisturbed, run(tmp_path, "killed"))
+    caplog.clear()
+    run(tmp_path, "killed")
     assert "training starts anew" in caplog.text
+    assert "epoch 1 of 4" in caplog.text
