@@ -1,5 +1,6 @@
 """Snakemake runs that are watched from outside while they run, and ended by force."""
 
+import contextlib
 import os
 import pathlib
 import re
@@ -67,12 +68,13 @@ class Started:
 
     def kill_all(self):
         """SIGKILL for every process of the session at once, as when a machine goes down."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
     def kill_snakemake(self):
         """SIGKILL for the main process only."""
-        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.kill()
         self.process.wait()
 
 

@@ -1,5 +1,6 @@
 """Killed runs: each goes on where it stood, and ends in the very files of an undisturbed run."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -51,15 +52,21 @@ def lose(folder, rule, number) -> None:
     (folder / "results" / path).unlink()
 
 
-def strike(run, pid, victim) -> None:
-    """Kill one job, or Snakemake, or everything; unlock the folder as a user would where Snakemake could not."""
-    if victim == "the job":
-        os.kill(pid, signal.SIGKILL)
-        assert run.wait() != 0
-        return
+def strike(run, pid, victim) -> bool:
+    """Kill one job, or Snakemake, or everything; unlock the folder as a user would where Snakemake could not.
+
+    False if the job had just ended.
+    """
+    if victim == "the job" and pid in run.jobs():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+            assert run.wait() != 0
+            return True
+    in_time = pid in run.jobs()
     run.kill_all() if victim == "everything" else run.kill_snakemake()
     unlocked = snakemake(run.folder, "--unlock")
     assert unlocked.code == 0, unlocked.text
+    return in_time
 
 
 def one_kill(folder, targets, rng, usual, victim, moment):
@@ -84,12 +91,7 @@ def one_kill(folder, targets, rng, usual, victim, moment):
     else:
         time.sleep(rng.uniform(0, 0.8 * usual[rule]))
     when = f"{moment}, after {time.monotonic() - begun:.2f} s"
-    if pid not in run.jobs():
-        run.kill_all()  # the job was quicker than usual: some other one is hit
-        snakemake(folder, "--unlock")
-        return job, "too late"
-    strike(run, pid, victim)
-    return job, when
+    return job, when if strike(run, pid, victim) else "too late"
 
 
 @pytest.mark.slow
