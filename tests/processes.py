@@ -1,5 +1,6 @@
 """Snakemake runs that are watched from outside while they run, and ended by force."""
 
+import contextlib
 import os
 import pathlib
 import re
@@ -11,6 +12,28 @@ from conftest import call
 
 VARIES = ("logs", "benchmarks", "report", "report.html", "summary.txt", ".checksums", "metrics.json")
 """Files that hold times of day or durations, and those that sum them up."""
+
+
+OUTPUTS = {
+    "report": ["report.html", "summary.txt", "report/counts.csv", "report/agreement.csv", "report/figures"],
+    "taxonomy": ["taxonomy.parquet", "taxonomy.csv.gz"],
+    "reassign": ["round_1/reassigned.parquet", "round_1/reassigned.json"],
+    "predict": ["round_1/predictions/0-of-2.parquet"],
+    "evaluate": ["round_1/metrics.json"],
+    "predict_test": ["round_1/MixResNet18_predictions.csv"],
+    "train": [f"round_1/MixResNet18_{name}" for name in ("best_model.pt", "model.json", "training_log.csv")],
+    "render": ["round_1/images.arrow", "round_1/CpG_image"],
+    "enlarge": [f"round_1/{part}_info.csv" for part in ("training", "val", "test")],
+    "split": [f"round_0/{part}_info.csv" for part in ("training", "val", "test")],
+    "define_taxa": ["taxa/statistical.parquet"],
+    "gather_statistics": ["statistics/statistics.parquet"],
+    "compute_statistics": ["statistics/shards/0-of-2.parquet"],
+    "simulate_training": ["simulated/images.arrow", "simulated/info.parquet", "simulated/CpG_image"],
+    "cohort": ["cohort/beta.arrow", "cohort/samples.parquet", "cohort/cpgs.parquet", "cohort/qc.json"],
+    "simulate_cohort": [f"simulated_cohort/{name}" for name in ("beta.csv.gz", "samples.csv", "truth.csv")],
+}
+OUTPUTS["train"].append("round_1/MixResNet18_normalization_stat.json")
+"""What each rule writes (the last round's), downstream first: remaking one leaves those still to come untouched."""
 
 
 class Started:
@@ -30,9 +53,9 @@ class Started:
     def ended(self) -> bool:
         return self.process.poll() is not None
 
-    def jobs(self) -> dict[int, str]:
-        """Rule by process id of the jobs that run now."""
-        return {pid: rule for pid, rule in jobs(self.folder).items() if session(pid) == self.process.pid}
+    def jobs(self) -> dict[int, tuple[str, int | None]]:
+        """Rule and round by process id of this run's jobs that run now."""
+        return {pid: job for pid, job in jobs(self.folder).items() if session(pid) == self.process.pid}
 
     def held(self, timeout=600) -> int:
         """Process id of the first job that starts, which is stopped until it gets SIGCONT."""
@@ -45,12 +68,13 @@ class Started:
 
     def kill_all(self):
         """SIGKILL for every process of the session at once, as when a machine goes down."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
     def kill_snakemake(self):
         """SIGKILL for the main process only."""
-        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.kill()
         self.process.wait()
 
 
@@ -61,19 +85,24 @@ def session(pid: int) -> int | None:
         return None
 
 
-def jobs(folder) -> dict[int, str]:
-    """Rule by process id of all jobs that run in a folder, whoever started them."""
+def jobs(folder) -> dict[int, tuple[str, int | None]]:
+    """Rule and round (None where it has none) by process id of all jobs that run in a folder, whoever started them."""
     scripts = re.compile(re.escape(f"{pathlib.Path(folder).resolve()}/.snakemake/scripts/") + r"tmp[^.]+\.(\w+)\.py")
     found = {}
     for entry in pathlib.Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 line = (entry / "cmdline").read_bytes().decode(errors="replace")
+                script = scripts.search(line)
+                if script is None or "bash" in line.split("\0")[0]:
+                    continue
+                # Snakemake writes the job's files into the script, its log among them.
+                log = rb"results/logs/" + script.group(1).encode() + rb"(?:_(\d+)(?!-of|\d))?"
+                number = re.search(log, pathlib.Path(script.group()).read_bytes())
             except OSError:
                 continue
-            match = scripts.search(line)
-            if match and not line.startswith("/bin/bash"):
-                found[int(entry.name)] = match.group(1)
+            if number:
+                found[int(entry.name)] = script.group(1), number.group(1) and int(number.group(1))
     return found
 
 
@@ -106,7 +135,7 @@ def assert_same(folder, expected: dict[str, bytes]) -> None:
     assert different == []
 
 
-def wait_until(condition, timeout=600.0, step=0.002):
+def wait_until(condition, timeout=600.0, step=0.01):
     """What `condition()` returns once it is true."""
     end = time.monotonic() + timeout
     while True:

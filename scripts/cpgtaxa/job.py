@@ -44,7 +44,7 @@ def job(snakemake):
         logging.error("stopped before the end")
         sys.exit(1)
     except Exception as error:
-        problem = files.disk_problem(error)
+        problem = files.disk_problem(error, snakemake.output[0])
         if problem:
             logging.error(InputError(problem).text())
         else:

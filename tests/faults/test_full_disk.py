@@ -6,28 +6,7 @@ import subprocess
 
 import pytest
 from conftest import snakemake
-from processes import assert_same, contents, leftovers
-
-# What each rule writes, downstream first: so that remaking one leaves those still to come untouched.
-OUTPUTS = {
-    "report": ["report.html", "summary.txt", "report/counts.csv", "report/agreement.csv", "report/figures"],
-    "taxonomy": ["taxonomy.parquet", "taxonomy.csv.gz"],
-    "reassign": ["round_1/reassigned.parquet", "round_1/reassigned.json"],
-    "predict": ["round_1/predictions/0-of-2.parquet"],
-    "evaluate": ["round_1/metrics.json"],
-    "predict_test": ["round_1/MixResNet18_predictions.csv"],
-    "train": [f"round_1/MixResNet18_{name}" for name in ("best_model.pt", "model.json", "training_log.csv")],
-    "render": ["round_1/images.arrow", "round_1/CpG_image"],
-    "enlarge": [f"round_1/{part}_info.csv" for part in ("training", "val", "test")],
-    "split": [f"round_0/{part}_info.csv" for part in ("training", "val", "test")],
-    "define_taxa": ["taxa/statistical.parquet"],
-    "gather_statistics": ["statistics/statistics.parquet"],
-    "compute_statistics": ["statistics/shards/0-of-2.parquet"],
-    "simulate_training": ["simulated/images.arrow", "simulated/info.parquet", "simulated/CpG_image"],
-    "cohort": ["cohort/beta.arrow", "cohort/samples.parquet", "cohort/cpgs.parquet", "cohort/qc.json"],
-    "simulate_cohort": [f"simulated_cohort/{name}" for name in ("beta.csv.gz", "samples.csv", "truth.csv")],
-}
-OUTPUTS["train"].append("round_1/MixResNet18_normalization_stat.json")
+from processes import OUTPUTS, assert_same, contents, leftovers
 
 
 class Disk:
@@ -108,7 +87,7 @@ def test_a_full_disk_while_the_taxonomy_is_written(tiny_run, tmp_path, disk):
 @pytest.mark.parametrize("left", [0, 16384])
 def test_a_full_disk_at_every_rule(tiny_run, tmp_path, disk, left):
     folder = copy_run(tiny_run, tmp_path / "run")
-    small = {"reassign", "evaluate", "enlarge", "split", "define_taxa"} if left else set()
+    small = {"reassign", "predict", "evaluate", "predict_test", "enlarge", "split", "define_taxa"} if left else set()
     for rule in OUTPUTS:
         if rule not in small:  # what these write fits into what is left
             fill_and_mend(disk, folder, rule, left)

@@ -99,7 +99,7 @@ def test_an_input_exchanged_in_the_middle_is_noticed_by_the_next_run(tiny_run, o
     folder = tmp_path / "exchanged"
     bring(cohorts["first"], folder)
     run = Started(folder, "taxonomy", config=SMALL)
-    wait_until(lambda: "compute_statistics" in run.jobs().values() or run.ended())
+    wait_until(lambda: ("compute_statistics", None) in run.jobs().values() or run.ended())
     bring(cohorts["second"], folder)
     for name in FILES.values() if not older else ():
         os.utime(folder / "data" / name)

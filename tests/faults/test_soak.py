@@ -54,7 +54,7 @@ def test_ten_disturbed_runs_leave_nothing_behind(tmp_path, monkeypatch):
                 assert run.process.returncode == 0, run.text
                 break
             running = run.jobs()
-            killed.append(f"{victim} during {'+'.join(sorted(set(running.values()))) or 'no job'}")
+            killed.append(f"{victim} during {'+'.join(sorted({rule for rule, _ in running.values()})) or 'no job'}")
             if victim == "the job" and running:
                 os.kill(next(iter(running)), signal.SIGKILL)
                 run.wait()

@@ -161,7 +161,10 @@ def would_run(folder, config=TINY, **settings) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(("change", "jobs"), list(rows()))
-def test_a_changed_key_reruns_what_looks_at_it(tiny_run, change, jobs):
+def test_a_changed_key_reruns_what_looks_at_it(tiny_run, tmp_path, change, jobs):
+    if "labels" in change.get("taxa", {}):
+        (tmp_path / "labels.csv").write_text("cpg,taxon\ncg10000001,BiAge\n")
+        change = {"taxa": {"labels": str(tmp_path / "labels.csv")}}
     found = would_run(tiny_run, merged(TINY, change))
     if jobs == "nothing":
         assert found == {}
