@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -61,6 +62,11 @@ def snakemake(folder, *arguments, config=None, timeout=900, cores=2, root=ROOT) 
     """Run the workflow with `folder` as working directory; `config` is written there first."""
     process = call(folder, *arguments, config=config, cores=cores, root=root)
     return Run(subprocess.run(**process, capture_output=True, timeout=timeout, check=False))
+
+
+def copy_run(source, folder):
+    """A finished run, times of its files included, in another folder, whose `results` may be there already."""
+    return shutil.copytree(source, folder, symlinks=True, copy_function=shutil.copy2, dirs_exist_ok=True)
 
 
 def merged(base: dict, changes: dict) -> dict:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 
-from conftest import call
+from conftest import call, snakemake
 
 VARIES = ("logs", "benchmarks", "report", "report.html", "summary.txt", ".checksums", "metrics.json")
 """Files that hold times of day or durations, and those that sum them up."""
@@ -133,6 +133,13 @@ def assert_same(folder, expected: dict[str, bytes]) -> None:
     assert sorted(found) == sorted(expected)
     different = [path for path in expected if found[path] != expected[path]]
     assert different == []
+
+
+def assert_finishes_as(folder, expected: dict[str, bytes]) -> None:
+    """The run in a folder goes on to its end, with the results expected, byte by byte."""
+    run = snakemake(folder)
+    assert run.code == 0, run.text
+    assert_same(folder, expected)
 
 
 def wait_until(condition, timeout=600.0, step=0.01):

@@ -6,7 +6,6 @@ The matrix is streamed: memory holds one block of CpGs, their names and a few nu
 import concurrent.futures
 import csv
 import dataclasses
-import io
 import logging
 import pathlib
 import re
@@ -22,7 +21,7 @@ from xopen import xopen
 from cpgtaxa import files, plain_text
 from cpgtaxa.cohort import CohortWriter
 from cpgtaxa.errors import InputError, reason_of, some
-from cpgtaxa.texts import MOST, foreign, lines_of, separator_of
+from cpgtaxa.texts import MOST, csv_rows, foreign, lines_of, separator_of
 
 MISSING = ["", "NA", "NaN", "nan", "null", "NULL", "N/A", "n/a", "#N/A", "<NA>", "None", "."]
 BLOCK_BYTES = 48 << 20
@@ -48,8 +47,8 @@ CODECS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
 DAMAGE = (OSError, EOFError, pa.ArrowException, UnicodeDecodeError)
 
 
-class _Unreadable(Exception):
-    """A file that cannot be read at all; the text is the problem."""
+class _Unreadable(InputError):
+    """A file that cannot be read at all."""
 
 
 # --- opening files ---------------------------------------------------------------------------------------------------
@@ -541,14 +540,7 @@ def _read_sheet(path: pathlib.Path, columns: dict) -> tuple[pd.DataFrame, list[s
             f"{path} has a single column. Expected: one row per sample, columns for its id and its age in years, "
             "separated by commas or tabs"
         )
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    try:
-        rows = [(reader.line_num, [field.strip() for field in row]) for row in reader]
-    except csv.Error as error:
-        raise _Unreadable(
-            f"{path}, line {reader.line_num}: {error}. A quotation mark may lack its partner: correct the line"
-        ) from error
-    rows = [(number, row) for number, row in rows if any(row)]
+    rows = csv_rows(text, separator, str(path))
     names = rows[0][1] if rows else []
     rows = rows[1:]
     if not rows:
@@ -923,13 +915,13 @@ def ingest(
     try:
         sheet, found = _read_sheet(samples, columns)
         problems += found
-    except _Unreadable as error:
-        problems.append(str(error))
+    except InputError as error:
+        problems += error.problems
     try:
         matrix = _open_matrix(beta)
         problems += _check_header(beta, matrix)
-    except _Unreadable as error:
-        problems.append(str(error))
+    except InputError as error:
+        problems += error.problems
     has_ids = sheet is not None and "sample_id" in sheet
     if has_ids:
         problems += _check_ids(samples, sheet)

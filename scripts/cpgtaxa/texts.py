@@ -107,6 +107,18 @@ def read_text(path, key: str, most: int = MOST) -> str:
     return text
 
 
+def csv_rows(text: str, separator: str, what: str) -> list[tuple[int, list[str]]]:
+    """Line and stripped fields of each row that is not blank. Raises InputError, beginning with `what`."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    try:
+        rows = [(reader.line_num, [field.strip() for field in row]) for row in reader]
+    except csv.Error as error:
+        raise InputError(
+            f"{what}, line {reader.line_num}: {error}. A quotation mark may lack its partner: correct the line"
+        ) from error
+    return [(number, row) for number, row in rows if any(row)]
+
+
 def read_table(path, key: str, needed: tuple[str, ...]) -> tuple[dict[str, list[str]], list[int]]:
     """Columns by name, as stripped text, and the line of each row, of a CSV or TSV with a header; see `read_text`.
 
@@ -114,14 +126,7 @@ def read_table(path, key: str, needed: tuple[str, ...]) -> tuple[dict[str, list[
     """
     text = read_text(path, key)
     separator = separator_of(lines_of(text.lstrip())[0]) or ","
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    try:
-        rows = [(reader.line_num, [field.strip() for field in row]) for row in reader]
-    except csv.Error as error:
-        raise InputError(
-            f"{key}: {path}, line {reader.line_num}: {error}. A quotation mark may lack its partner: correct the line"
-        ) from error
-    rows = [(number, row) for number, row in rows if any(row)]
+    rows = csv_rows(text, separator, f"{key}: {path}")
     names = rows[0][1] if rows else []
     lacking = [name for name in needed if name not in names]
     if lacking:

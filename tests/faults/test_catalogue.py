@@ -9,7 +9,6 @@ import gzip
 import io
 import pickle
 import random
-import shutil
 import struct
 import zipfile
 import zlib
@@ -20,7 +19,7 @@ import pyarrow as pa
 import pyarrow.feather
 import pytest
 import yaml
-from conftest import ROOT, TINY, merged, snakemake
+from conftest import ROOT, TINY, copy_run, merged, snakemake
 from cpgtaxa.classifier import predict_images, use_weights
 from cpgtaxa.config import check_config
 from cpgtaxa.errors import InputError
@@ -662,7 +661,7 @@ def test_the_workflow_says_the_same(tmp_path, case):
 def test_wrong_labels_through_the_workflow(tiny_run, tmp_path, content, words):
     """Labels need the statistics of a cohort; those of a finished run are taken."""
     folder = tmp_path / "run"
-    shutil.copytree(tiny_run, folder, copy_function=shutil.copy2)
+    copy_run(tiny_run, folder)
     before = (folder / "results/taxa/statistical.parquet").read_bytes()
     put(folder / "labels.csv", content)
     config = merged(TINY, {"taxa": {"labels": "labels.csv"}}) | {"simulate_cohort": None}

@@ -2,9 +2,8 @@
 
 import os
 import re
-import shutil
 
-from conftest import TINY, snakemake
+from conftest import TINY, copy_run, snakemake
 
 
 def flip_a_byte(path):
@@ -18,7 +17,7 @@ def flip_a_byte(path):
 
 def test_a_corrupt_shard_is_named_and_only_it_is_redone(tiny_run, tmp_path):
     folder = tmp_path / "run"
-    shutil.copytree(tiny_run, folder)
+    copy_run(tiny_run, folder)
     table = folder / "results/statistics/statistics.parquet"
     before = table.read_bytes()
     table.unlink()
@@ -37,7 +36,7 @@ def test_a_corrupt_shard_is_named_and_only_it_is_redone(tiny_run, tmp_path):
 
 def test_a_corrupt_matrix_stops_the_statistics(tiny_run, tmp_path):
     folder = tmp_path / "run"
-    shutil.copytree(tiny_run, folder)
+    copy_run(tiny_run, folder)
     flip_a_byte(folder / "results/cohort/beta.arrow")
     shard = folder / "results/statistics/shards/0-of-2.parquet"
     shard.unlink()

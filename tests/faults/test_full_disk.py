@@ -5,8 +5,8 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import snakemake
-from processes import OUTPUTS, assert_same, contents, leftovers
+from conftest import copy_run, snakemake
+from processes import OUTPUTS, assert_finishes_as, assert_same, contents, leftovers
 
 
 class Disk:
@@ -40,12 +40,6 @@ def disk(tmp_path):
     disk = Disk(tmp_path / "run/results", 400)
     yield disk
     disk.end()
-
-
-def copy_run(source, folder):
-    """A finished run in another folder, whose `results` may be there already."""
-    shutil.copytree(source, folder, copy_function=shutil.copy2, dirs_exist_ok=True)
-    return folder
 
 
 def remove(folder, rule):
@@ -92,9 +86,7 @@ def test_a_full_disk_at_every_rule(tiny_run, tmp_path, disk, left):
         if rule not in small:  # what these write fits into what is left
             fill_and_mend(disk, folder, rule, left)
             print(f"{rule}: refused with {left} bytes free, then made")
-    run = snakemake(folder)
-    assert run.code == 0, run.text
-    assert_same(folder, contents(tiny_run))
+    assert_finishes_as(folder, contents(tiny_run))
 
 
 @pytest.mark.slow
@@ -110,9 +102,7 @@ def test_a_full_disk_under_snakemakes_own_notes(tiny_run, tmp_path):
         assert not (folder / "results/taxonomy.parquet").exists()
         disk.free()
         snakemake(folder, "--unlock")
-        run = snakemake(folder)
-        assert run.code == 0, run.text
-        assert_same(folder, contents(tiny_run))
+        assert_finishes_as(folder, contents(tiny_run))
     finally:
         disk.end()
 
@@ -127,6 +117,4 @@ def test_a_read_only_disk(tiny_run, tmp_path, disk, rule):
     assert run.code != 0
     assert "Read-only file system" in run.text or "the disk is read-only" in run.text, run.text
     disk.writable(True)
-    run = snakemake(folder)
-    assert run.code == 0, run.text
-    assert_same(folder, contents(tiny_run))
+    assert_finishes_as(folder, contents(tiny_run))

@@ -12,10 +12,10 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, TINY, merged, snakemake
+from conftest import ROOT, TINY, copy_run, merged, snakemake
 from cpgtaxa.cohort import CohortWriter
 from cpgtaxa.errors import InputError
-from processes import Started, assert_same, contents, jobs, wait_until
+from processes import Started, assert_finishes_as, assert_same, contents, jobs, wait_until
 from test_damaged_files import flip_a_byte
 
 # --- two runs at once ------------------------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ READ_BY = {
 @pytest.mark.slow
 def test_a_flipped_byte_in_any_file_is_named_and_deleting_it_mends_it(tiny_run, tmp_path):
     folder = tmp_path / "run"
-    shutil.copytree(tiny_run, folder, copy_function=shutil.copy2)
+    copy_run(tiny_run, folder)
     for damaged, target in READ_BY.items():
         (folder / "results" / target).unlink()
         flip_a_byte(folder / "results" / damaged)
@@ -185,15 +185,13 @@ def test_a_flipped_byte_in_any_file_is_named_and_deleting_it_mends_it(tiny_run, 
         run = snakemake(folder, f"results/{target}")
         assert run.code == 0, run.text
         print(f"{damaged}: named, deleted, made again with {run.jobs()}")
-    run = snakemake(folder)
-    assert run.code == 0, run.text
-    assert_same(folder, contents(tiny_run))
+    assert_finishes_as(folder, contents(tiny_run))
 
 
 @pytest.mark.slow
 def test_a_flipped_byte_in_the_counts_that_decide_about_rounds(tiny_run, tmp_path):
     folder = tmp_path / "run"
-    shutil.copytree(tiny_run, folder, copy_function=shutil.copy2)
+    copy_run(tiny_run, folder)
     counts = folder / "results/round_0/reassigned.json"
     flip_a_byte(counts)
     run = snakemake(folder)
@@ -201,9 +199,7 @@ def test_a_flipped_byte_in_the_counts_that_decide_about_rounds(tiny_run, tmp_pat
     assert "results/round_0/reassigned.json is damaged" in run.text
     assert "Traceback (most recent call last)" not in run.text, run.text
     counts.unlink()
-    run = snakemake(folder)
-    assert run.code == 0, run.text
-    assert_same(folder, contents(tiny_run))
+    assert_finishes_as(folder, contents(tiny_run))
 
 
 FLIPS = """

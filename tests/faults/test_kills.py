@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,9 +11,9 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, TINY, snakemake
+from conftest import ROOT, TINY, copy_run, snakemake
 from cpgtaxa.files import atomic
-from processes import OUTPUTS, Started, assert_same, contents, jobs, leftovers, wait_until
+from processes import OUTPUTS, Started, assert_finishes_as, assert_same, contents, jobs, leftovers, wait_until
 
 ONCE = ("simulate_cohort", "cohort", "simulate_training", "compute_statistics", "gather_statistics", "define_taxa")
 ONCE += ("split", "taxonomy", "report")
@@ -114,9 +113,7 @@ def test_runs_killed_at_every_rule_end_in_the_same_files(tiny_run, tmp_path, tem
     print(pd.DataFrame(table, columns=["rule", "round", "moment", "killed"]).to_string())
     struck = [row for row in table if row[2] != "too late"]
     assert len(struck) >= 18
-    run = snakemake(tmp_path)
-    assert run.code == 0, run.text
-    assert_same(tmp_path, contents(tiny_run))
+    assert_finishes_as(tmp_path, contents(tiny_run))
     assert leftovers(tmp_path) == []
     assert jobs(tmp_path) == {}
     assert "Nothing to be done" in snakemake(tmp_path).text
@@ -134,7 +131,7 @@ def epochs(folder, number) -> list[int]:
 @pytest.mark.parametrize(("first", "second"), [("everything", "the job"), ("Snakemake", "everything")])
 def test_killed_training_continues_from_its_last_epoch(tiny_run, tmp_path, temporary, first, second):
     folder = tmp_path / "run"
-    shutil.copytree(tiny_run, folder, copy_function=shutil.copy2)
+    copy_run(tiny_run, folder)
     weights = folder / "results/round_0/ResNet18_best_model.pt"
     weights.unlink()
     rng = np.random.default_rng(3)

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from conftest import ROOT, TINY, merged, snakemake
+from conftest import ROOT, TINY, copy_run, merged, snakemake
 from cpgtaxa import training
 from cpgtaxa.errors import InputError
 from cpgtaxa.images import read_image_csv
@@ -148,7 +148,7 @@ def test_a_foreign_checkpoint_is_not_run_and_not_resumed(tmp_path, caplog, name,
 @pytest.mark.slow
 def test_a_checkpoint_with_code_in_the_workflows_folder_is_not_run(tiny_run, tmp_path):
     folder = tmp_path / "run"
-    shutil.copytree(tiny_run, folder, copy_function=shutil.copy2)
+    copy_run(tiny_run, folder)
     harm = tmp_path / "harm.txt"
     last = list((folder / "results/round_0/.checkpoints").rglob("last.ckpt"))
     assert last, "the run keeps its checkpoint"
@@ -291,7 +291,7 @@ def test_images_weights_and_labels_of_any_name(tiny_run, tmp_path, name):
 def test_labels_and_truth_of_any_name(tiny_run, tmp_path, name):
     folder = tmp_path / name
     name = without_braces(name)
-    shutil.copytree(tiny_run, folder, copy_function=shutil.copy2)
+    copy_run(tiny_run, folder)
     labels = pd.read_parquet(folder / "results/taxa/statistical.parquet")[["cpg", "taxon"]]
     labels[labels["taxon"] != "Unclassified"][:50].to_csv(folder / f"{name}.csv", index=False)
     config = merged(TINY, {"taxa": {"labels": f"{name}.csv"}})

@@ -256,6 +256,14 @@ def _die_in(epoch, monkeypatch):
     return lambda: monkeypatch.setattr(training.TrainingLog, "on_train_epoch_start", original)
 
 
+def _killed(tmp_path, monkeypatch):
+    """A run that died in its third epoch, in the folder `killed`."""
+    mend = _die_in(2, monkeypatch)
+    with pytest.raises((SystemExit, KeyboardInterrupt)):
+        run(tmp_path, "killed")
+    mend()
+
+
 def _other_code(tmp_path, monkeypatch):
     library = tmp_path / "library"
     shutil.copytree(pathlib.Path(training.__file__).parent, library, ignore=shutil.ignore_patterns("__pycache__"))
@@ -277,10 +285,7 @@ OTHER = {
 )
 def test_only_a_checkpoint_of_the_same_config_data_and_code_is_continued(tmp_path, monkeypatch, caplog, what):
     caplog.set_level("INFO")
-    mend = _die_in(2, monkeypatch)
-    with pytest.raises((SystemExit, KeyboardInterrupt)):
-        run(tmp_path, "killed")
-    mend()
+    _killed(tmp_path, monkeypatch)
     before = {path.name for path in (tmp_path / "killed").iterdir()}
     assert len(before) == 1
     caplog.clear()
@@ -295,10 +300,7 @@ def test_only_a_checkpoint_of_the_same_config_data_and_code_is_continued(tmp_pat
 @pytest.mark.parametrize("name", ["last.ckpt", pytest.param("best.ckpt", marks=pytest.mark.slow)])
 def test_a_damaged_checkpoint_is_not_continued(tmp_path, monkeypatch, caplog, name):
     caplog.set_level("INFO")
-    mend = _die_in(2, monkeypatch)
-    with pytest.raises((SystemExit, KeyboardInterrupt)):
-        run(tmp_path, "killed")
-    mend()
+    _killed(tmp_path, monkeypatch)
     path = next((tmp_path / "killed").glob(f"*/{name}"))
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1

@@ -2,12 +2,11 @@
 
 import json
 import pathlib
-import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import TINY, merged, snakemake
+from conftest import TINY, copy_run, merged, snakemake
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from PIL import Image
 
@@ -114,7 +113,7 @@ LOST = {
 @pytest.mark.parametrize("lost", LOST)
 def test_deleting_a_file_costs_what_depends_on_it(tiny_run, tmp_path, lost):
     folder = tmp_path / "copy"
-    shutil.copytree(tiny_run, folder, symlinks=True, copy_function=shutil.copy2)
+    copy_run(tiny_run, folder)
     (folder / lost).unlink()
     run = snakemake(folder, "--dry-run", "--rerun-triggers", "mtime")
     assert run.code == 0, run.text

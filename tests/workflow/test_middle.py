@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import TINY, merged, snakemake
+from conftest import TINY, copy_run, merged, snakemake
 from cpgtaxa.names import TAXA, UNCLASSIFIED
 
 
@@ -84,7 +84,7 @@ def test_published_reference_images_can_be_predicted(tiny_run, tmp_path, shared)
 
 def test_too_few_labels_to_learn_from_is_said_with_the_remedy(tiny_run, tmp_path):
     folder = tmp_path / "copy"
-    shutil.copytree(tiny_run, folder, copy_function=shutil.copy2)
+    copy_run(tiny_run, folder)
     config = merged(TINY, {"training": {"source": "statistical", "min_per_taxon": 100}})
     run = snakemake(folder, "results/round_0/training_info.csv", config=config)
     assert run.code != 0
