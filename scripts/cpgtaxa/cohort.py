@@ -104,8 +104,12 @@ class Cohort:
         try:
             with open(self.path, "rb") as handle:
                 self._map = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
-            self._file = pa.ipc.open_file(pa.py_buffer(self._map))
+            content = pa.py_buffer(self._map)
+            self._file = pa.ipc.open_file(content)
             self._batches = [self._file.get_batch(number) for number in range(self._file.num_record_batches)]
+            written = sum(1 for _ in pa.ipc.open_stream(content.slice(8)))  # behind "ARROW1": the batches as a stream
+            if written != len(self._batches):
+                raise ValueError(f"its end lists {len(self._batches):,} of {written:,} record batches")
             for batch in self._batches:
                 batch.validate()  # lengths only; where it fails, reading would lead out of the file
             schema = self._file.schema
@@ -121,7 +125,7 @@ class Cohort:
         if not (
             types.get("cpg") == pa.string()
             and isinstance(ids, list)
-            and pa.types.is_fixed_size_list(beta)
+            and isinstance(beta, pa.FixedSizeListType)  # a damaged schema may name no such column
             and beta.value_type == pa.float32()
             and beta.list_size == len(ids) > 0
             and types.get("crc32", pa.uint32()) == pa.uint32()
