@@ -75,6 +75,7 @@ def test_a_killed_run_continues_to_the_same_network(tmp_path, monkeypatch, prese
     pd.testing.assert_frame_equal(*logs)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_other_settings_is_not_resumed(tmp_path):
     run(tmp_path, "shared", seed=1)
     fresh = run(tmp_path, "alone", seed=2)

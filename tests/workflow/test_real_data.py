@@ -10,10 +10,14 @@ QUICK = {
     "simulation": {"per_taxon": 60, "half_way": 100},
     "training": {"epochs": 4, "epochs_mix": 2},
     "images": {"size": 32, "png": False},
+    "rounds": {"max": 1},
 }
 
 
-@pytest.mark.parametrize(("name", "cpgs", "samples"), [("gse40279", 418, 656), ("gse42861", 3000, 100)])
+@pytest.mark.parametrize(
+    ("name", "cpgs", "samples"),
+    [("gse40279", 418, 656), pytest.param("gse42861", 3000, 100, marks=pytest.mark.slow)],
+)
 def test_example_runs_on_its_cohort(shared, tmp_path, name, cpgs, samples):
     config = merged(yaml.safe_load((ROOT / f"config/examples/{name}.yaml").read_text()), QUICK)
     for key in ("beta", "samples"):
