@@ -36,11 +36,16 @@ SPARSE, DENSE, SHADES = 255, 100, 256
 # colorRampPalette(c("green", "darkgreen"))(256): linear, and rounded to nearest by rgb().
 RAMP = np.floor(SPARSE + (DENSE - SPARSE) * np.arange(SHADES) / (SHADES - 1) + 0.5).astype(np.uint8)
 
-_MAX_REACH = GRID - 1
-_GRID_WIDTH = GRID + 2 * _MAX_REACH
+_MOST_WIDTH = 3 * GRID
+"""Cells in a row of the grid with the widest margins, each a multiple of four cells and at least a kernel's reach."""
+_TOGETHER = 6
+"""Rows of the grid that are smoothed in one loop, since beginning one costs as much as a row; they fit the L1 cache."""
 # The canvas has a margin of one reach on each side, so that discs need no bounds; its width is whole SIMD registers.
 _CANVAS_WIDTH = 240
 _CANVAS_HEIGHT = SIDE + 2 * REACH
+# Columns of the image that discs reach, whatever the ages.
+_LEFT = int(NEAR) - REACH
+_ACROSS = int(FAR) + REACH + 1 - _LEFT
 _MANY = 24
 
 
@@ -169,7 +174,7 @@ def _place(values, start, step, lower, share, cell):
 @numba.njit(cache=True, fastmath={"nnan", "nsz"})
 def _look_up(flat, cells, found):
     """found[i] = flat[cells[i]]; returns the smallest and the largest."""
-    smallest, largest = np.inf, -np.inf
+    smallest, largest = np.float32(np.inf), np.float32(-np.inf)
     for i in range(cells.size):
         value = flat[cells[i]]
         found[i] = value
@@ -179,54 +184,68 @@ def _look_up(flat, cells, found):
 
 
 @numba.njit(cache=True)
-def _centres(values, found, sparsest, shades, at, key):
-    """Canvas row and key of each sample's disc: the key grows with the sample and ends in its colour.
+def _positions(found, sparsest, scale, relative, absolute, shade, margin):
+    """Each sample's shade, and by how much its distance from the next shade exceeds what its density may be wrong by.
 
-    cut(density, SHADES): intervals closed above, the lowest on both sides; one density only (shades 0) falls in the
-    middle.
+    A density may be wrong by `relative` times itself and `absolute`.
     """
+    for i in range(found.size):
+        value = np.float64(found[i])
+        place = (value - sparsest) * scale
+        bound = np.rint(place)
+        shade[i] = np.int32(np.ceil(place))
+        doubt = 2.0 * scale * (relative * value + absolute)
+        # Beyond both ends of the ramp there is one shade only.
+        margin[i] = np.abs(place - bound) - doubt if 0.0 < bound < SHADES or doubt > 0.25 else 1.0
+
+
+@numba.njit(cache=True)
+def _centres(values, shade, at, key):
+    """Canvas row and key of each sample's disc: the key grows with the sample and ends in its colour."""
     for i in range(values.size):
-        shade = np.int32(np.ceil((found[i] - sparsest) * shades)) if shades > 0.0 else np.int32(SHADES // 2)
-        shade = min(max(shade, np.int32(1)), np.int32(SHADES))
+        colour = min(max(shade[i], np.int32(1)), np.int32(SHADES)) - np.int32(1)
         row = np.int32(np.floor(FAR - (FAR - NEAR) * np.float64(values[i])))
         at[i] = min(max(row, np.int32(0)), np.int32(SIDE - 1)) + np.int32(REACH)
-        key[i] = np.uint32(i + 1) << np.uint32(8) | np.uint32(RAMP[shade - 1])
+        key[i] = np.uint32(i + 1) << np.uint32(8) | np.uint32(RAMP[colour])
 
 
 @numba.njit(cache=True, fastmath={"contract"})
-def _smooth_rows(counts, used, kernel, reach, unit, smoothed):
-    """Convolve the used rows of `counts` (GRID, _GRID_WIDTH), which have margins, with the kernel; whole numbers."""
-    scale = 1.0 / unit
-    for row in range(GRID):
-        if used[row]:
-            target = smoothed[row]
-            source = counts[row]
-            middle = source[_MAX_REACH : _MAX_REACH + GRID]
-            for x in range(GRID):
-                target[x] = kernel[0] * middle[x]
-            first = 1
-            while first + 4 <= reach + 1:
-                at = _MAX_REACH - first
-                a, b, c, d = source[at:], source[at - 1 :], source[at - 2 :], source[at - 3 :]
-                at = _MAX_REACH + first
-                e, f, g, h = source[at:], source[at + 1 :], source[at + 2 :], source[at + 3 :]
-                p, q, r, s = kernel[first], kernel[first + 1], kernel[first + 2], kernel[first + 3]
-                for x in range(GRID):
-                    near = p * (a[x] + e[x]) + q * (b[x] + f[x])
-                    target[x] = target[x] + near + r * (c[x] + g[x]) + s * (d[x] + h[x])
-                first += 4
-            for i in range(first, reach + 1):
-                left = source[_MAX_REACH - i : _MAX_REACH - i + GRID]
-                right = source[_MAX_REACH + i : _MAX_REACH + i + GRID]
-                weight = kernel[i]
-                for x in range(GRID):
-                    target[x] += weight * (left[x] + right[x])
-            for x in range(GRID):
-                target[x] = np.rint(scale * target[x])
+def _smooth_rows(counts, width, used, kernel, pad, source, smoothed):
+    """Convolve the used rows of `counts` with the kernel, kernel[0..pad], in float32.
+
+    counts, smoothed: flat, in rows of `width` = GRID + 2 pad; a row of counts begins with its margin, one of smoothed
+    with its first cell, and what follows its GRID cells means nothing. A few rows that follow one another are one loop.
+    """
+    row = 0
+    while row < GRID:
+        if not used[row]:
+            row += 1
+            continue
+        stop = row + 1
+        while stop < min(row + _TOGETHER, GRID) and used[stop]:
+            stop += 1
+        size = (stop - row) * width
+        exact, target = counts[row * width :], smoothed[row * width :]
+        for x in range(size):
+            source[x] = np.float32(exact[x])
+        size -= 2 * pad
+        middle = source[pad:]
+        for x in range(size):
+            target[x] = kernel[0] * middle[x]
+        for first in range(1, pad + 1, 4):
+            at = pad - first
+            a, b, c, d = source[at:], source[at - 1 :], source[at - 2 :], source[at - 3 :]
+            at = pad + first
+            e, f, g, h = source[at:], source[at + 1 :], source[at + 2 :], source[at + 3 :]
+            p, q, r, s = kernel[first], kernel[first + 1], kernel[first + 2], kernel[first + 3]
+            for x in range(size):
+                near = p * (a[x] + e[x]) + q * (b[x] + f[x])
+                target[x] = target[x] + near + r * (c[x] + g[x]) + s * (d[x] + h[x])
+        row = stop
 
 
 @numba.njit(cache=True, fastmath={"contract"})
-def _smooth_columns(smoothed, used, wanted, kernel, reach, density):
+def _smooth_columns(smoothed, width, used, wanted, kernel, reach, density):
     """Convolve along columns; only the wanted rows of `density`, and only from used rows, four at a time."""
     sources = np.empty(GRID, np.int64)
     n = 0
@@ -242,21 +261,81 @@ def _smooth_columns(smoothed, used, wanted, kernel, reach, density):
         while last < n and sources[last] <= row + reach:
             last += 1
         target = density[row]
-        target[:] = 0.0
+        target[:] = np.float32(0.0)
         at = first
         while at + 4 <= last:
             p, q, r, t = sources[at], sources[at + 1], sources[at + 2], sources[at + 3]
-            a, b, c, d = smoothed[p], smoothed[q], smoothed[r], smoothed[t]
+            a, b = smoothed[p * width :], smoothed[q * width :]
+            c, d = smoothed[r * width :], smoothed[t * width :]
             u, v, w, z = kernel[abs(row - p)], kernel[abs(row - q)], kernel[abs(row - r)], kernel[abs(row - t)]
             for x in range(GRID):
                 target[x] = target[x] + u * a[x] + v * b[x] + w * c[x] + z * d[x]
             at += 4
         while at < last:
             weight = kernel[abs(row - sources[at])]
-            source = smoothed[sources[at]]
+            source = smoothed[sources[at] * width :]
             for x in range(GRID):
                 target[x] += weight * source[x]
             at += 1
+
+
+@numba.njit(cache=True)
+def _exact(cell, grid, kernels, known, seen):
+    """Density at a cell, exact, in whole units; remembered in `known` (−1: not known yet).
+
+    It is the sum over rows of the column kernel times the row's own sum, rounded to whole units. The last cell stands
+    for samples without one and has no density. seen: (n + 1,), the cells known and, in its last place, their number.
+    """
+    if known[cell] >= 0.0 or cell == GRID * GRID:
+        return max(known[cell], 0.0)
+    counts, width, pad, used = grid
+    x_kernel, x_reach, y_kernel, y_reach, unit = kernels
+    y, x = cell // GRID, cell % GRID + pad
+    total = 0.0
+    for row in range(max(y - y_reach, 0), min(y + y_reach, GRID - 1) + 1):
+        if used[row]:
+            source = counts[row * width :]
+            across = x_kernel[0] * source[x]
+            for i in range(1, x_reach + 1):
+                across += x_kernel[i] * (source[x - i] + source[x + i])
+            total += y_kernel[abs(row - y)] * np.rint(across / unit)
+    known[cell] = total
+    seen[seen[-1]] = cell
+    seen[-1] += 1
+    return total
+
+
+@numba.njit(cache=True)
+def _shades(cells, density, grid, kernels, memory, shade):
+    """Shade of each sample, 1..SHADES, from the density at its cell: exact wherever float32 leaves it in doubt.
+
+    cut(density, SHADES): intervals closed above, the lowest on both sides; one density only falls in the middle.
+    """
+    known, seen, found, margin = memory
+    x_reach, y_kernel, y_reach = kernels[1], kernels[2], kernels[3]
+    # All terms are positive: a sum's relative error is at most 2^-24 for each rounding that a term goes through. The
+    # exact sums of rows are rounded too, each by half a unit at most.
+    relative = 2.0**-24 * (2 * (x_reach + y_reach) + 16)
+    absolute = y_kernel[: y_reach + 1].sum()
+    low, high = _look_up(density.reshape(density.size), cells, found)
+    lowest = np.float64(low) * (1.0 + 3.0 * relative) + 3.0 * absolute
+    highest = np.float64(high) * (1.0 - 3.0 * relative) - 3.0 * absolute
+    sparsest, densest = np.inf, -np.inf
+    seen[-1] = 0
+    for i in range(cells.size):
+        if found[i] <= lowest or found[i] >= highest:
+            value = _exact(cells[i], grid, kernels, known, seen)
+            sparsest, densest = min(sparsest, value), max(densest, value)
+    if densest > sparsest:
+        scale = SHADES / (densest - sparsest)
+        _positions(found, sparsest, scale, relative, absolute, shade, margin)
+        for i in range(cells.size):
+            if margin[i] <= 0.0:
+                shade[i] = np.int32(np.ceil((_exact(cells[i], grid, kernels, known, seen) - sparsest) * scale))
+    else:
+        shade[:] = SHADES // 2
+    for i in range(seen[-1]):
+        known[seen[i]] = -1.0
 
 
 @numba.njit(cache=True)
@@ -267,18 +346,18 @@ def _dilate(canvas, first, last, rows, wide, out):
     included). rows: whether a row has centres. wide: (3, height, width) maxima over 3, 5 and 7 columns.
     out: uint8 (SIDE, SIDE), receives the lower 8 bits of the key.
     """
-    inner = _CANVAS_WIDTH - 2
+    start, stop = _LEFT + REACH, _LEFT + REACH + _ACROSS
     for y in range(max(0, first - 2 * REACH), min(_CANVAS_HEIGHT, last + 2 * REACH + 1)):
         if rows[y]:
-            left, middle, right = canvas[y, :inner], canvas[y, 1 : inner + 1], canvas[y, 2:]
-            three, five, seven = wide[0, y, 1 : inner + 1], wide[1, y, 1 : inner + 1], wide[2, y, 1 : inner + 1]
-            for x in range(inner):
+            left, middle, right = canvas[y, start - 1 :], canvas[y, start:], canvas[y, start + 1 :]
+            three, five, seven = wide[0, y, start:stop], wide[1, y, start:stop], wide[2, y, start:stop]
+            for x in range(_ACROSS):
                 three[x] = max(left[x], middle[x], right[x])
-            left, right = wide[0, y, :inner], wide[0, y, 2:]
-            for x in range(inner):
+            left, right = wide[0, y, start - 1 :], wide[0, y, start + 1 :]
+            for x in range(_ACROSS):
                 five[x] = max(left[x], right[x])
-            left, right = wide[1, y, :inner], wide[1, y, 2:]
-            for x in range(inner):
+            left, right = wide[1, y, start - 1 :], wide[1, y, start + 1 :]
+            for x in range(_ACROSS):
                 seven[x] = max(left[x], right[x])
         else:
             wide[:, y] = 0
@@ -288,12 +367,12 @@ def _dilate(canvas, first, last, rows, wide, out):
             any_centre |= rows[other]
         if not any_centre:
             continue
-        row = out[y - REACH]
-        a, g = wide[0, y - 3, REACH : REACH + SIDE], wide[0, y + 3, REACH : REACH + SIDE]
-        b, f = wide[1, y - 2, REACH : REACH + SIDE], wide[1, y + 2, REACH : REACH + SIDE]
-        c, e = wide[2, y - 1, REACH : REACH + SIDE], wide[2, y + 1, REACH : REACH + SIDE]
-        d = wide[2, y, REACH : REACH + SIDE]
-        for x in range(SIDE):
+        row = out[y - REACH, _LEFT : _LEFT + _ACROSS]
+        a, g = wide[0, y - 3, start:stop], wide[0, y + 3, start:stop]
+        b, f = wide[1, y - 2, start:stop], wide[1, y + 2, start:stop]
+        c, e = wide[2, y - 1, start:stop], wide[2, y + 1, start:stop]
+        d = wide[2, y, start:stop]
+        for x in range(_ACROSS):
             row[x] = np.uint8(max(max(a[x], g[x]), max(b[x], f[x]), max(c[x], e[x]), d[x]) & np.uint32(255))
 
 
@@ -301,10 +380,12 @@ def _dilate(canvas, first, last, rows, wide, out):
 def _draw(beta, ages, order, columns, shared, units, out, work):
     """Draw one CpG into out, uint8 (SIDE, SIDE), already zero.
 
-    shared: (start, step, reach, kernel, cells) of the age axis when no sample is missing. units: see `units`.
+    shared: (start, step, reach, kernel, lower, share, cell) of the age axis when no sample is missing.
     """
     weight_unit, kernel_unit = units
-    canvas, wide, counts, smoothed, density, flags, kernels, places, floats, shares, keys, bins = work
+    canvas, wide, counts, smoothed, density, known, narrow, seen, flags, kernels, places, floats, shares, keys, bins = (
+        work
+    )
     n = beta.shape[0]
     values, scratch = floats[0], floats[1]
     members = places[0]
@@ -317,7 +398,7 @@ def _draw(beta, ages, order, columns, shared, units, out, work):
         return
     members, values = members[:count], values[:count]
     cells, y_lower, y_cell = places[1][:count], places[2][:count], places[3][:count]
-    y_share, found = shares[0][:count], shares[1][:count]
+    y_share = shares[0][:count]
 
     # Age axis: the cohort's own, or that of the samples which have a value.
     x_start, x_step, x_reach, x_kernel, x_lower, x_share, x_cell = shared
@@ -336,10 +417,11 @@ def _draw(beta, ages, order, columns, shared, units, out, work):
             x_kernel,
             kernel_unit,
         )
+        known_ages = shares[1][:count]
         for i in range(count):
-            found[i] = ages[members[i]]
+            known_ages[i] = ages[members[i]]
         x_lower, x_share, x_cell = places[4][:count], shares[2][:count], places[5][:count]
-        _place(found, x_start, x_step, x_lower, x_share, x_cell)
+        _place(known_ages, x_start, x_step, x_lower, x_share, x_cell)
     smallest, largest = _extremes(values)
     y_kernel = kernels[1]
     y_start, y_step, y_reach = _axis(
@@ -353,18 +435,21 @@ def _draw(beta, ages, order, columns, shared, units, out, work):
     _place(values, y_start, y_step, y_lower, y_share, y_cell)
 
     # Linear binning: each sample is shared among the four grid points around it.
+    pad = 4 * ((x_reach + 3) // 4)
+    width = GRID + 2 * pad
+    inner = counts[pad:]
     used, wanted, rows = flags[0], flags[1], flags[2]
     used[:] = False
     wanted[:] = False
     for i in range(count):
         row, up = np.uint32(y_lower[i]), y_share[i]
-        column, right = np.uint32(x_lower[i] + _MAX_REACH), x_share[i]
+        lower, right = row * np.uint32(width) + np.uint32(x_lower[i]), x_share[i]
+        upper = lower + np.uint32(width)
         left, down = 1.0 - right, 1.0 - up
-        lower, upper = counts[row], counts[row + np.uint32(1)]
-        lower[column] += np.rint(weight_unit * (left * down))
-        lower[column + np.uint32(1)] += np.rint(weight_unit * (right * down))
-        upper[column] += np.rint(weight_unit * (left * up))
-        upper[column + np.uint32(1)] += np.rint(weight_unit * (right * up))
+        inner[lower] += np.rint(weight_unit * (left * down))
+        inner[lower + np.uint32(1)] += np.rint(weight_unit * (right * down))
+        inner[upper] += np.rint(weight_unit * (left * up))
+        inner[upper + np.uint32(1)] += np.rint(weight_unit * (right * up))
         used[row] = True
         used[row + np.uint32(1)] = True
         x_at, y_at = x_cell[i], y_cell[i]
@@ -372,16 +457,22 @@ def _draw(beta, ages, order, columns, shared, units, out, work):
         wanted[y_at] |= inside
         # A sample without a cell has density 0, as in densCols: the place after the last row.
         cells[i] = np.uint32(y_at * GRID + x_at if inside else GRID * GRID)
-    _smooth_rows(counts, used, x_kernel, x_reach, kernel_unit, smoothed)
-    _smooth_columns(smoothed, used, wanted, y_kernel, y_reach, density)
+    # In float32, which is twice as fast; what that leaves in doubt is looked at again.
+    x_narrow, y_narrow, source = narrow
+    for i in range(pad + 1):
+        x_narrow[i] = np.float32(x_kernel[i] / kernel_unit) if i <= x_reach else np.float32(0.0)
+    for i in range(y_reach + 1):
+        y_narrow[i] = np.float32(y_kernel[i])
+    _smooth_rows(counts, width, used, x_narrow, pad, source, smoothed)
+    _smooth_columns(smoothed, width, used, wanted, y_narrow, y_reach, density)
+    at, key, shade = y_lower, keys[:count], y_cell
+    grid, both = (counts, width, pad, used), (x_kernel, x_reach, y_kernel, y_reach, kernel_unit)
+    _shades(cells, density, grid, both, (known, seen, floats[2][:count], y_share), shade)
     for row in range(GRID):
         if used[row]:
-            counts[row] = 0.0
+            counts[row * width : (row + 1) * width] = 0.0
 
-    sparsest, densest = _look_up(density.reshape(density.size), cells, found)
-    shades = SHADES / (densest - sparsest) if densest > sparsest else 0.0
-    at, key = y_lower, keys[:count]
-    _centres(values, found, sparsest, shades, at, key)
+    _centres(values, shade, at, key)
     # Later samples hide earlier ones: the largest key wins.
     rows[:] = False
     for i in range(count):
@@ -412,13 +503,16 @@ def _draw_all(low, high, beta, ages, order, columns, units, out):
     work = (
         np.zeros((_CANVAS_HEIGHT, _CANVAS_WIDTH), np.uint32),
         np.zeros((3, _CANVAS_HEIGHT, _CANVAS_WIDTH), np.uint32),
-        np.zeros((GRID, _GRID_WIDTH)),
-        np.empty((GRID, GRID)),
-        np.zeros((GRID + 1, GRID)),
+        np.zeros(GRID * _MOST_WIDTH),
+        np.empty(GRID * _MOST_WIDTH, np.float32),
+        np.zeros((GRID + 1, GRID), np.float32),
+        np.full(GRID * GRID + 1, -1.0),
+        (np.empty(GRID + 4, np.float32), np.empty(GRID, np.float32), np.empty(_TOGETHER * _MOST_WIDTH, np.float32)),
+        np.empty(n + 1, np.int64),
         np.empty((3, _CANVAS_HEIGHT), np.bool_),
         np.empty((2, GRID)),
         np.empty((6, n + 1), np.int32),
-        np.empty((2, n + 1), np.float32),
+        np.empty((3, n + 1), np.float32),
         np.empty((3, n + 1)),
         np.empty(n, np.uint32),
         np.empty(256, np.int32),
