@@ -157,26 +157,28 @@ class Plan:
             counts["placed"] > 0 and counts["placed"] >= self.config["rounds"]["min_new_share"] * counts["candidates"]
         )
 
-    def rounds(self, checkpoints) -> range:
-        """The rounds of this run: one after the other until one places (almost) nothing or the limit is met."""
+    def rounds(self, counts_of) -> range:
+        """The rounds of this run: one after the other until one places (almost) nothing or the limit is met.
+
+        counts_of: the file with a round's counts, by the round's number.
+        """
         for number in range(self.config["rounds"]["max"]):
-            counts = checkpoints.reassign.get(round=number).output.counts
-            if not self.goes_on(counts):
+            if not self.goes_on(counts_of(number)):
                 break
         return range(number + 1)
 
-    def rounds_input(self, checkpoints) -> dict[str, list[str]]:
+    def rounds_input(self, counts_of) -> dict[str, list[str]]:
         """Everything the rounds leave for taxonomy and report."""
-        rounds = self.rounds(checkpoints)
+        rounds = self.rounds(counts_of)
         return {
             "predictions": [path for number in rounds for path in self.prediction_shards(number)],
             "reassigned": [round_file(number, "reassigned.parquet") for number in rounds],
             "counts": [round_file(number, "reassigned.json") for number in rounds],
         }
 
-    def report_input(self, checkpoints) -> dict[str, list[str]]:
+    def report_input(self, counts_of) -> dict[str, list[str]]:
         """The rounds' metrics, logs and test predictions for the report."""
-        rounds = self.rounds(checkpoints)
+        rounds = self.rounds(counts_of)
         return {
             "counts": [round_file(number, "reassigned.json") for number in rounds],
             "metrics": [round_file(number, "metrics.json") for number in rounds],
@@ -342,10 +344,10 @@ class Plan:
         files = {key: pathlib.Path(predict[key] or "") for key in ("images", "weights", "stats")}
         return {key: sha256(path) for key, path in files.items() if path.is_file()}
 
-    def targets(self, checkpoints) -> list[str]:
+    def targets(self, counts_of) -> list[str]:
         """What `snakemake` makes by default: taxonomy, report, and the published files of every round."""
         found = ["results/taxonomy.parquet", "results/taxonomy.csv.gz", "results/report.html"]
-        for number in self.rounds(checkpoints):
+        for number in self.rounds(counts_of):
             found += [*self.network_input(number).values(), *parts(number).values(), model_file(number, "log")]
             found += [round_file(number, name) for name in ("metrics.json", "reassigned.parquet")]
             found.append(round_file(number, f"{model_of(number)}_predictions.csv"))

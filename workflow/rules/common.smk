@@ -5,6 +5,8 @@ from pathlib import Path
 from cpgtaxa.config import check_config, library_files
 from cpgtaxa.errors import InputError
 from cpgtaxa.plan import Plan
+from snakemake.exceptions import IncompleteCheckpointException
+from snakemake.io import checkpoint_target
 
 # Paths are relative where the workflow lies in the working directory: a folder that was moved is not made anew.
 HOME = Path(workflow.basedir).parent
@@ -48,3 +50,15 @@ def cohort_files(wildcards):
         return PLAN.cohort_input()
     except InputError as error:
         raise WorkflowError(error.text())
+
+
+def counts_of(number):
+    """The file with a round's counts, once the round is over."""
+    try:
+        return checkpoints.reassign.get(round=number).output.counts
+    except IncompleteCheckpointException as incomplete:
+        # Snakemake asks for a checkpoint's first output, which may be there while another is lacking.
+        for path in incomplete.rule.expand_output({"round": number})[0]:
+            if not Path(path).exists():
+                raise IncompleteCheckpointException(incomplete.rule, checkpoint_target(path))
+        raise

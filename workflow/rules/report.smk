@@ -4,7 +4,7 @@
 rule report:
     input:
         unpack(given(**PLAN.optional("cohort", "truth"))),
-        unpack(lambda wildcards: PLAN.report_input(checkpoints)),
+        unpack(lambda wildcards: PLAN.report_input(counts_of)),
         taxonomy="results/taxonomy.parquet",
         labels="results/taxa/statistical.parquet",
         statistics=rules.gather_statistics.output[0],

@@ -57,7 +57,7 @@ checkpoint reassign:
 
 rule taxonomy:
     input:
-        unpack(lambda wildcards: PLAN.rounds_input(checkpoints)),
+        unpack(lambda wildcards: PLAN.rounds_input(counts_of)),
         labels="results/taxa/statistical.parquet",
         library=library_files(SCRIPTS / "taxonomy.py"),
     output:
