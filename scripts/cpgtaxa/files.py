@@ -49,6 +49,28 @@ def atomic(path, durable: bool = True):
             os.close(lock)
 
 
+@contextlib.contextmanager
+def atomic_folder(path):
+    """Yield an empty temporary folder beside `path`; on success it takes the final name, on an error it is removed.
+
+    Raises InputError as `atomic` does. For folders that one job alone writes: what a killed job left is removed first.
+    """
+    path = pathlib.Path(path)
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        shutil.rmtree(path, ignore_errors=True)
+        os.replace(temporary, path)
+    except BaseException as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        problem = None if isinstance(error, InputError) else disk_problem(error, path)
+        if problem:
+            raise InputError(problem) from error
+        raise
+
+
 def _clear_leftovers(path: pathlib.Path) -> None:
     """Remove temporary files of `path` whose writer is dead: the living hold a lock on theirs."""
     for name in os.listdir(path.parent):
@@ -83,7 +105,7 @@ def disk_problem(error: BaseException | None, path=None) -> str | None:
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         if isinstance(error, OSError) and error.errno in DISK_PROBLEMS:
-            culprit = error.filename if error.filename and not str(error.filename).endswith(".partial") else path
+            culprit = error.filename if error.filename and ".partial" not in str(error.filename) else path
             return f"{culprit or 'a file'}: {DISK_PROBLEMS[error.errno]}"
         error = error.__cause__ or error.__context__
     return None

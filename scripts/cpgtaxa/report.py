@@ -12,7 +12,6 @@ import os
 import pathlib
 import platform
 import re
-import shutil
 
 import jinja2
 import matplotlib
@@ -33,7 +32,7 @@ import cpgtaxa
 from cpgtaxa.calibration import softmax
 from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.errors import InputError, some
-from cpgtaxa.files import atomic, read_parquet
+from cpgtaxa.files import atomic, atomic_folder, read_parquet
 from cpgtaxa.names import COLOURS, MEANING, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.render import render
 from cpgtaxa.texts import read_taxa
@@ -756,12 +755,8 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
         table.to_csv(temporary, index=False, float_format="%.6g")
 
     stage_names = {stage: _stage_name(stage, config) for stage in stages(rounds)}
-    folder = pathlib.Path(outputs["figures"])
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    figures = Figures(partial)
-    with matplotlib.rc_context(_STYLE):
+    with atomic_folder(outputs["figures"]) as partial, matplotlib.rc_context(_STYLE):
+        figures = Figures(partial)
         reliabilities = {
             number: reliability(found, scores["temperature"])
             for number, (found, scores) in enumerate(zip(tests, metrics, strict=True))
@@ -788,8 +783,6 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
                 for number, found in enumerate(metrics)
             ],
         }
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(partial, folder)
 
     last = counts[counts["stage"] == counts["stage"].iat[-1]].set_index("taxon")["n_cpgs"]
     first = counts[counts["stage"] == "statistical"].set_index("taxon")["n_cpgs"]

@@ -37,7 +37,7 @@ class Disk:
 
 @pytest.fixture
 def disk(tmp_path):
-    disk = Disk(tmp_path / "run/results", 400)
+    disk = Disk(tmp_path / "run/results", 1000)
     yield disk
     disk.end()
 
@@ -91,7 +91,7 @@ def test_a_full_disk_at_every_rule(tiny_run, tmp_path, disk, left):
 
 @pytest.mark.slow
 def test_a_full_disk_under_snakemakes_own_notes(tiny_run, tmp_path):
-    disk = Disk(tmp_path / "run", 400)
+    disk = Disk(tmp_path / "run", 1000)
     try:
         folder = copy_run(tiny_run, disk.folder)
         remove(folder, "taxonomy")

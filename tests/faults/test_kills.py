@@ -1,6 +1,7 @@
 """Killed runs: each goes on where it stood, and ends in the very files of an undisturbed run."""
 
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -12,7 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT, TINY, copy_run, snakemake
-from cpgtaxa.files import atomic
+from cpgtaxa.errors import InputError
+from cpgtaxa.files import atomic, atomic_folder
 from processes import OUTPUTS, Started, assert_finishes_as, assert_same, contents, jobs, leftovers, wait_until
 
 ONCE = ("simulate_cohort", "cohort", "simulate_training", "compute_statistics", "gather_statistics", "define_taxa")
@@ -215,3 +217,20 @@ def test_two_writers_of_one_file_do_not_share_a_temporary_one(tmp_path):
             _, trouble = first.communicate("\n")
             assert first.returncode == 0, trouble
     assert [(found.name, found.read_text()) for found in tmp_path.iterdir()] == [("table.csv", "half and whole")]
+
+
+def test_an_error_while_a_folder_is_written_leaves_the_old_one_alone(tmp_path):
+    folder = tmp_path / "figures"
+    for text in ("old", "new"):
+        with atomic_folder(folder) as temporary:
+            (temporary / "a.csv").write_text(text)
+        assert [(path.name, path.read_text()) for path in folder.iterdir()] == [("a.csv", text)]
+
+    def half():
+        with atomic_folder(folder) as temporary:
+            (temporary / "b.csv").write_text("half")
+            raise OSError(errno.ENOSPC, "No space left on device", str(temporary / "b.csv"))
+
+    with pytest.raises(InputError, match="figures: the disk is full"):
+        half()
+    assert [path.name for path in tmp_path.rglob("*")] == ["figures", "a.csv"]
