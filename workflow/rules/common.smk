@@ -13,6 +13,10 @@ HOME = Path(workflow.basedir).parent
 HOME = HOME.relative_to(Path.cwd()) if HOME.is_relative_to(Path.cwd()) else HOME
 SCRIPTS = HOME / "scripts"
 
+for folder in (Path.cwd(), Path(workflow.basedir).parent):
+    if {"{", "}"} & set(str(folder)):
+        raise WorkflowError(f"{folder} has braces in its path, which Snakemake reads as wildcards: rename the folder")
+
 try:
     config = check_config(config, Path(workflow.basedir, "schemas", "config.schema.yaml"))
     PLAN = Plan(config, HOME / "resources")
