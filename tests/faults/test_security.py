@@ -25,6 +25,7 @@ from cpgtaxa.images import read_image_csv
 from cpgtaxa.names import TAXA
 from cpgtaxa.rounds import image_path, write_taxonomy
 from PIL import Image
+from processes import Started, wait_until
 
 
 class Evil:
@@ -150,14 +151,21 @@ def test_a_checkpoint_with_code_in_the_workflows_folder_is_not_run(tiny_run, tmp
     folder = tmp_path / "run"
     copy_run(tiny_run, folder)
     harm = tmp_path / "harm.txt"
-    last = list((folder / "results/round_0/.checkpoints").rglob("last.ckpt"))
-    assert last, "the run keeps its checkpoint"
-    for path in last:
-        path.write_bytes(zipped({"state_dict": Evil(harm)}))
-    harm.unlink(missing_ok=True)
     weights = folder / "results/round_0/ResNet18_best_model.pt"
     before = torch.load(weights, weights_only=True)
     weights.unlink()
+
+    def checkpoints():
+        return list((folder / "results/round_0/.checkpoints").glob("*/last.ckpt"))
+
+    run = Started(folder, "results/round_0/ResNet18_best_model.pt")
+    wait_until(lambda: checkpoints() or run.ended())
+    run.kill_all()
+    assert snakemake(folder, "--unlock").code == 0
+    assert checkpoints(), "a killed run keeps its checkpoint"
+    for path in checkpoints():
+        path.write_bytes(zipped({"state_dict": Evil(harm)}))
+    harm.unlink(missing_ok=True)
     run = snakemake(folder, "results/round_0/ResNet18_best_model.pt", config=TINY)
     assert run.code == 0, run.text
     assert "training starts anew" in run.text
