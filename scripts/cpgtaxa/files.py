@@ -250,4 +250,5 @@ def concatenate_parquet(paths, out) -> None:
     with atomic(out) as temporary, pq.ParquetWriter(temporary, schema, write_page_checksum=True) as writer:
         for path in paths:
             with naming_damage(path):
-                writer.write_table(pq.read_table(path, page_checksum_verification=True))
+                table = pq.read_table(path, page_checksum_verification=True)
+            writer.write_table(table)

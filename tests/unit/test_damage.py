@@ -4,6 +4,7 @@ import errno
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet
 import pytest
 from cpgtaxa import files
 from cpgtaxa.cohort import Cohort, CohortWriter
@@ -172,3 +173,15 @@ def test_inputs_that_are_not_what_was_written_are_named_together(tmp_path, monke
     files.write_json(paths[0], {"made": "again"})
     files.note_checksums(paths[:1])
     files.check_checksums([paths[0], paths[2]])
+
+
+def test_a_full_disk_is_not_taken_for_a_damaged_input(tmp_path, monkeypatch):
+    pd.DataFrame({"cpg": ["cg1"], "x": [1.0]}).to_parquet(tmp_path / "shard.parquet", index=False)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pyarrow.parquet.ParquetWriter, "write_table", full)
+    with pytest.raises(InputError, match=r"all\.parquet: the disk is full"):
+        files.concatenate_parquet([tmp_path / "shard.parquet"], tmp_path / "all.parquet")
+    assert [path.name for path in tmp_path.iterdir()] == ["shard.parquet"]
