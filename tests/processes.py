@@ -130,9 +130,11 @@ def contents(folder) -> dict[str, bytes]:
 def assert_same(folder, expected: dict[str, bytes]) -> None:
     """A folder's results are those expected, byte by byte."""
     found = contents(folder)
-    assert sorted(set(found) ^ set(expected)) == []
+    # With messages, since pytest explains assertions of test files only.
+    odd = sorted(set(found) ^ set(expected))
+    assert odd == [], odd
     different = [path for path in expected if found[path] != expected[path]]
-    assert different == []
+    assert different == [], different
 
 
 def assert_finishes_as(folder, expected: dict[str, bytes]) -> None:
