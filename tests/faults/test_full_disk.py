@@ -117,4 +117,6 @@ def test_a_read_only_disk(tiny_run, tmp_path, disk, rule):
     assert run.code != 0
     assert "Read-only file system" in run.text or "the disk is read-only" in run.text, run.text
     disk.writable(True)
+    run = snakemake(folder, f"results/{OUTPUTS[rule][0]}")
+    assert run.code == 0, run.text
     assert_finishes_as(folder, contents(tiny_run))
