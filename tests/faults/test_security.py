@@ -317,7 +317,8 @@ def test_labels_and_truth_of_any_name(tiny_run, tmp_path, name):
     assert run.jobs() == {"use_labels": 1}
     shutil.copy(folder / "results/simulated_cohort/truth.csv", folder / f"{name} truth.csv")
     (folder / "results/report.html").unlink()
-    shutil.copy(tiny_run / "results/taxa/statistical.parquet", folder / "results/taxa/statistical.parquet")
+    for path in ("taxa/statistical.parquet", ".checksums/taxa/statistical.parquet"):
+        shutil.copy(tiny_run / "results" / path, folder / "results" / path)
     config = merged(TINY, {"cohort": {"truth": f"{name} truth.csv"}})
     run = snakemake(
         *(folder, "results/report.html", "--allowed-rules", "report", "--rerun-triggers", "mtime"), config=config
