@@ -9,7 +9,7 @@ BIN := .venv/bin
 help:
 	@echo "make demo       set up, then run the whole workflow on a simulated cohort (minutes on two cores)"
 	@echo "make test       set up, then run the tests"
-	@echo "make test-slow  the measurements behind the README: labels, realism, whole runs on nine cohorts (an hour)"
+	@echo "make test-slow  kills, full disks, SLURM and the measurements behind the README (half a day on two cores)"
 	@echo "make reference  train the shipped network anew (half an hour on two cores)"
 	@echo "make lint       ruff, snakefmt, snakemake --lint"
 	@echo "make clean      remove results and the environment"
