@@ -208,7 +208,7 @@ def test_what_round_0_starts_from(tmp_path):
 def test_packed_weights_answer_as_the_network_they_were_made_from(tmp_path):
     from cpgtaxa.classifier import pack_reference
 
-    torch.manual_seed(0)  # an untrained network answers nearly the same to all: rounding shows more in some than in others
+    torch.manual_seed(0)  # untrained networks answer nearly the same to all images: in some, rounding shows too much
     network = create_model("ResNet18").eval()
     paths = {key: tmp_path / f"ResNet18_{key}" for key in ("weights", "stats", "card")}
     training.save_model(
