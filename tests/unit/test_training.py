@@ -55,7 +55,7 @@ def test_it_learns_and_repeats_with_the_seed_and_not_without(tmp_path):
     assert not same(first, run(tmp_path, "three", seed=2))
 
 
-@pytest.mark.parametrize("preset", ["fast", "published"])
+@pytest.mark.parametrize("preset", ["fast", pytest.param("published", marks=pytest.mark.slow)])
 def test_a_killed_run_continues_to_the_same_network(tmp_path, monkeypatch, preset):
     undisturbed = run(tmp_path, "whole", preset)
 
