@@ -397,13 +397,26 @@ class Predictor:
 
     def logits(self, planes: np.ndarray, batch: int = 256) -> np.ndarray:
         """Raw outputs (n, 10) float32 for planes (n, 2, size, size) uint8, an array or a tensor anywhere."""
-        found = np.empty((len(planes), len(TAXA)), dtype=np.float32)
+        return self.outputs(planes, batch)[0]
+
+    def outputs(self, planes: np.ndarray, batch: int = 256) -> tuple[np.ndarray, np.ndarray]:
+        """Raw outputs (n, 10) and features (n, d), both float32, for planes as in `logits`.
+
+        Features are what the last linear layer sees: the network's own description of an image.
+        """
+        found, seen = [np.empty((0, len(TAXA)), dtype=np.float32)], []
+        last = [module for module in self._folded.modules() if isinstance(module, torch.nn.Linear)][-1]
+        hook = last.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].float().cpu().numpy()))
         planes = torch.as_tensor(planes)
-        with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=self.bfloat16):
-            for start in range(0, len(planes), batch):
-                part = planes[start : start + batch].to(self.device)
-                found[start : start + batch] = self._folded(self.normalise(part)).float().cpu().numpy()
-        return found
+        try:
+            with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=self.bfloat16):
+                for start in range(0, len(planes), batch):
+                    part = planes[start : start + batch].to(self.device)
+                    found.append(self._folded(self.normalise(part)).float().cpu().numpy())
+        finally:
+            hook.remove()
+        features = np.concatenate(seen) if seen else np.empty((0, last.in_features), dtype=np.float32)
+        return np.concatenate(found), features
 
 
 def save_model(network, paths: dict, *, model_name, statistics, size, temperature, recipe, seed, extra=None) -> None:
