@@ -25,7 +25,7 @@ TINY = {
     },
     "statistics": {"shards": 2},
     "simulation": {"per_taxon": 24, "half_way": 40},
-    "training": {"epochs": 3, "epochs_mix": 2, "min_per_taxon": 5},
+    "training": {"epochs": 3, "epochs_mix": 2, "min_per_taxon": 5, "threads": 1},
     "images": {"size": 32},
     "rounds": {"max": 2, "confidence": 0.35, "veto": False, "min_new_share": 0.0},
 }

@@ -35,6 +35,7 @@ from cpgtaxa.training import (
     spread_over_gpus,
     targets_of,
     train,
+    use_threads,
 )
 
 BLOCK = {"cpu": 256, "cuda": 4096}
@@ -68,8 +69,7 @@ def train_round(
         initial = load_weights(previous, model_name).state_dict()
         logging.info("starting from the weights %s", previous)
     train_set, val_set = Images(*sets["training"]), Images(*sets["val"])
-    if settings["threads"]:
-        torch.set_num_threads(settings["threads"])
+    use_threads(settings["threads"])
     network = train(
         train_set,
         val_set,

@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import math
+import os
 import pathlib
 import shutil
 import time
@@ -46,6 +47,17 @@ def spread_over_gpus(number: int) -> None:
     there = torch.cuda.device_count()
     if there > 1:
         torch.cuda.set_device(number % there)
+
+
+def use_threads(wanted: int) -> None:
+    """Have torch use so many threads on the CPU, but no more than there are cores: the last waits for the others."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if wanted > there:
+        logging.warning(
+            "training.threads is %d, but this process may use %d cores only: networks will differ in the last digits",
+            *(wanted, there),
+        )
+    torch.set_num_threads(min(wanted, there))
 
 
 def has_bfloat16(device: str) -> bool:

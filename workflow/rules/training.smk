@@ -18,7 +18,7 @@ rule train:
         round=PLAN.trained_rounds,
     conda:
         "../../envs/train.yaml"
-    threads: workflow.cores
+    threads: config["training"]["threads"]
     resources:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=lambda wildcards, attempt: 240 * attempt,
