@@ -272,7 +272,7 @@ def test_cohort_files_and_working_directories_of_any_name(tmp_path, name):
 @pytest.mark.parametrize("name", NAMES, ids=named)
 def test_images_weights_and_labels_of_any_name(tiny_run, tmp_path, name):
     """Round 0 from given weights and given images, then foreign images: all files under the name."""
-    folder, root = tmp_path / name, name
+    folder, root = tmp_path / without_braces(name), name
     (folder / root).mkdir(parents=True)
     name = without_braces(name)
     model = tiny_run / "results/round_0/ResNet18"
@@ -306,8 +306,8 @@ def test_images_weights_and_labels_of_any_name(tiny_run, tmp_path, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES[:16], ids=named)
 def test_labels_and_truth_of_any_name(tiny_run, tmp_path, name):
-    folder = tmp_path / name
     name = without_braces(name)
+    folder = tmp_path / name
     copy_run(tiny_run, folder)
     labels = pd.read_parquet(folder / "results/taxa/statistical.parquet")[["cpg", "taxon"]]
     labels[labels["taxon"] != "Unclassified"][:50].to_csv(folder / f"{name}.csv", index=False)
