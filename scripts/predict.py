@@ -5,7 +5,7 @@ from cpgtaxa.job import job
 with job(snakemake):
     from cpgtaxa.classifier import predict_shard
 
-    network = {kind: snakemake.input[kind] for kind in ("weights", "stats", "card")}
+    network = {kind: snakemake.input[kind] for kind in ("weights", "stats", "card", "features")}
     predict_shard(
         network,
         snakemake.input.beta,

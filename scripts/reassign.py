@@ -1,17 +1,19 @@
-"""Place the CpGs the round's network is certain of, unless the tests contradict it."""
+"""Place the CpGs of which the round's network can be believed, and say why the others stay."""
 
 from cpgtaxa.job import job
 
 with job(snakemake):
     from cpgtaxa.rounds import place
 
+    calibration = snakemake.input.get("calibration")
     place(
         list(snakemake.input.predictions),
         snakemake.input.labels,
         list(snakemake.input.placed),
         snakemake.input.statistics,
-        dict(snakemake.params.items()),
+        {"predictions": calibration, "truth": snakemake.input.truth} if calibration else None,
+        snakemake.params.settings,
         int(snakemake.wildcards.round),
-        snakemake.output.reassigned,
-        snakemake.output.counts,
+        snakemake.params.seed,
+        dict(snakemake.output.items()),
     )

@@ -6,9 +6,10 @@ with job(snakemake):
     from cpgtaxa.classifier import pack_reference, predict_test
     from cpgtaxa.evaluation import evaluate
 
-    kinds, out = ("weights", "stats", "card"), snakemake.output
+    kinds, out = ("weights", "stats", "card", "features"), snakemake.output
     packed = {kind: out[kind] for kind in kinds}
-    pack_reference({kind: snakemake.input[kind] for kind in kinds}, packed)
-    images = snakemake.input.test, list(snakemake.input.packs)
-    predict_test(packed, *images, out.predictions, "ResNet18", **snakemake.params.settings)
+    given = {kind: snakemake.input[kind] for kind in kinds}
+    settings, packs = snakemake.params.settings, list(snakemake.input.packs)
+    pack_reference(given, snakemake.input.training, packs, packed, seed=snakemake.params.seed, **settings)
+    predict_test(packed, snakemake.input.test, packs, out.predictions, "ResNet18", **settings)
     evaluate(out.predictions, snakemake.input.log, out.card, out.metrics)

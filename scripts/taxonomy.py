@@ -9,6 +9,8 @@ with job(snakemake):
         snakemake.input.labels,
         list(snakemake.input.predictions),
         list(snakemake.input.reassigned),
+        snakemake.input.left,
         snakemake.output.parquet,
         snakemake.output.csv,
+        snakemake.output.unclassified,
     )

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cpgtaxa import render_torch
+from cpgtaxa import likeness, render_torch
 from cpgtaxa.calibration import softmax
 from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.errors import InputError
@@ -25,12 +25,15 @@ from cpgtaxa.rounds import read_parts
 from cpgtaxa.training import (
     LOG_COLUMNS,
     Images,
+    Predictor,
     calibrate,
     load_card,
+    load_features,
     load_predictor,
     load_statistics,
     load_weights,
     rounded,
+    save_features,
     save_model,
     spread_over_gpus,
     targets_of,
@@ -84,6 +87,8 @@ def train_round(
         initial=initial,
     )
     temperature = calibrate(network, statistics, size, val_set, settings["device"], settings["precision"])
+    predictor = Predictor(network, statistics, size, 1.0, settings["device"], settings["precision"])
+    features = sample_features(predictor, train_set.planes, seed)
     logging.info("temperature %.3f", temperature)
     counts = {"training_images": len(train_set), "validation_images": len(val_set)}
     save_model(
@@ -94,9 +99,16 @@ def train_round(
         temperature=temperature,
         recipe=chosen,
         seed=seed,
+        features=features,
         extra=counts,
     )
     shutil.rmtree(work, ignore_errors=True)  # nothing is left to continue
+
+
+def sample_features(predictor, planes, seed: int) -> np.ndarray:
+    """Features (k, d) float16 of at most `likeness.KEPT` training images (n, 2, size, size), drawn at random."""
+    rows = np.sort(np.random.default_rng([seed, 29]).permutation(len(planes))[: likeness.KEPT])
+    return predictor.outputs(planes[rows])[1].astype(np.float16)
 
 
 def _half_way_parts(simulated_info) -> dict:
@@ -108,7 +120,11 @@ def _half_way_parts(simulated_info) -> dict:
 
 
 def use_weights(weights, stats, out, size: int) -> None:
-    """Adopt given ResNet18 weights and statistics as round 0's; a card beside them gives size and temperature."""
+    """Adopt given ResNet18 weights and statistics as round 0's.
+
+    A card beside them gives size and temperature; features beside them what the network learnt from. Without the latter
+    nothing can be called unlike it.
+    """
     problems = []
     card = card_beside(weights)
     checks = [(lambda p: load_weights(p, MODELS[0]), weights), (load_statistics, stats)]
@@ -125,21 +141,28 @@ def use_weights(weights, stats, out, size: int) -> None:
             f"training.weights: {weights} was trained on images of {predictor.size} pixels, but images.size is {size}; "
             f"set images.size to {predictor.size}"
         )
+    beside = card_beside(weights, "features.npy")
+    width = predictor.network.fc.in_features
+    features = load_features(beside, width) if beside.is_file() else np.empty((0, width), dtype=np.float16)
     save_model(
         *(predictor.network.cpu(), out),
         model_name=MODELS[0],
         statistics=load_statistics(stats),
         size=size,
         temperature=predictor.temperature,
-        recipe={"weights": str(weights)},
+        recipe={"weights": pathlib.Path(weights).name},
         seed=None,
+        features=features,
     )
     with atomic(out["log"]) as temporary:
         pd.DataFrame(columns=list(LOG_COLUMNS)).to_csv(temporary, index=False)
 
 
-def pack_reference(network: dict, out: dict) -> None:
-    """Copy a network's files to ship them, the weights rounded and compressed to a tenth (see `training.rounded`)."""
+def pack_reference(network: dict, training, packs, out: dict, *, seed: int, device, precision) -> None:
+    """Copy a network's files to ship them, the weights rounded and compressed to a tenth (see `training.rounded`).
+
+    training: CSV of the training images in `packs`, whose features by the rounded network are kept.
+    """
     state = rounded(load_weights(network["weights"], MODELS[0]).state_dict())
     with (
         atomic(out["weights"]) as temporary,
@@ -150,18 +173,21 @@ def pack_reference(network: dict, out: dict) -> None:
     for kind in ("stats", "card"):
         with atomic(out[kind]) as temporary:
             shutil.copyfile(network[kind], temporary)
+    files = {kind: out[kind] for kind in ("weights", "stats", "card")}
+    predictor = load_predictor(**files, model_name=MODELS[0], device=device, precision=precision)
+    listed = read_parts({"training": training})["training"]
+    save_features(out["features"], sample_features(predictor, Packs(packs).planes(listed["path"]), seed))
 
 
-def card_beside(weights) -> pathlib.Path:
-    """Where a model's card lies: beside the weights, `_model.json` in place of `_best_model.pt`."""
+def card_beside(weights, ending: str = "model.json") -> pathlib.Path:
+    """Where a model's card (or its file with another ending) lies: beside the weights, in place of `best_model.pt`."""
     weights = pathlib.Path(weights)
-    return weights.with_name(
-        weights.name.removesuffix(".gz").removesuffix(".pt").removesuffix("_best_model") + "_model.json"
-    )
+    stem = weights.name.removesuffix(".gz").removesuffix(".pt").removesuffix("_best_model")
+    return weights.with_name(f"{stem}_{ending}")
 
 
-def _prediction_table(paths, labels, logits) -> pd.DataFrame:
-    """The published table: raw softmax probabilities, one column per taxon."""
+def _prediction_table(paths, labels, logits, temperature: float | None = None) -> pd.DataFrame:
+    """The published table: raw softmax probabilities, a column per taxon; with a temperature, p_<taxon> after them."""
     probabilities = softmax(logits)
     first = probabilities.argmax(axis=1)
     table = pd.DataFrame({"ImagePath": paths, "ActualLabel": labels})
@@ -169,6 +195,8 @@ def _prediction_table(paths, labels, logits) -> pd.DataFrame:
     table["PredictedLabelIndex"] = first
     for index, taxon in enumerate(TAXA):
         table[taxon] = probabilities[:, index]
+    if temperature is not None:
+        table[list(PROBABILITY_COLUMNS)] = softmax(logits, temperature)
     return table
 
 
@@ -223,7 +251,7 @@ def predict_images(settings: dict, out) -> None:
     listed = read_image_csv(settings["images"], settings["root"], labels_required=False)
     logits = [predictor.logits(block) for block in read_images(listed, settings["root"], predictor.size)]
     with atomic(out) as temporary:
-        table = _prediction_table(listed["path"], listed["label"], np.concatenate(logits))
+        table = _prediction_table(listed["path"], listed["label"], np.concatenate(logits), predictor.temperature)
         table.to_csv(temporary, index=False, float_format="%.6g")
 
 
@@ -238,7 +266,7 @@ def draw(beta, ages, predictor):
 def predict_shard(
     network, beta, samples, labels, placed, out, *, round_number, shard, shards, predict_labelled, device, precision
 ) -> None:
-    """Calibrated probabilities (cpg, p_<taxon>) of a shard's CpGs that are not placed.
+    """Calibrated probabilities (cpg, p_<taxon>) of a shard's CpGs that are not placed, and their `distance`.
 
     With `predict_labelled` round 0 predicts those placed by the rules too.
 
@@ -258,20 +286,40 @@ def predict_shard(
         done = {cpg for path in placed for cpg in read_parquet(path, columns=["cpg"])["cpg"]}
         left &= np.array([cpg not in done for cpg in names], dtype=bool)
         wanted = wanted[left]
+    table = _classify(cohort, wanted, ages, predictor)
+    table.insert(0, "cpg", names[wanted - start])
+    write_parquet(out, table)
+
+
+def predict_calibration(network, beta, samples, placed, out, *, model_name, device, precision) -> None:
+    """Classify the calibration CpGs that no earlier round placed, as `predict_shard` does those of the cohort."""
+    predictor = load_predictor(**network, model_name=model_name, device=device, precision=precision)
+    cohort = Cohort(beta)
+    done = {cpg for path in placed for cpg in read_parquet(path, columns=["cpg"])["cpg"]}
+    wanted = np.flatnonzero([cpg not in done for cpg in cohort.cpgs])
+    table = _classify(cohort, wanted, read_samples(samples)["age"].to_numpy(), predictor)
+    table.insert(0, "cpg", cohort.cpgs[wanted])
+    write_parquet(out, table)
+
+
+def _classify(cohort, wanted, ages, predictor) -> pd.DataFrame:
+    """Calibrated p_<taxon> and `distance` (see likeness.py) of the CpGs at `wanted`, drawn a block at a time."""
     probabilities = np.empty((len(wanted), len(TAXA)), dtype=np.float32)
+    distance = np.full(len(wanted), np.nan, dtype=np.float32)
     begun = told = time.monotonic()
     block = BLOCK[predictor.device]
     for first in range(0, len(wanted), block):
         rows = wanted[first : first + block]
         images = draw(cohort.take(rows), ages, predictor)
         cohort.release()
-        probabilities[first : first + len(rows)] = softmax(predictor.logits(images), predictor.temperature)
+        logits, features = predictor.outputs(images)
+        probabilities[first : first + len(rows)] = softmax(logits, predictor.temperature)
+        if predictor.kept is not None:
+            distance[first : first + len(rows)] = likeness.distances(features, predictor.kept)
         if time.monotonic() - told > 10:
             told = time.monotonic()
             share = (first + len(rows)) / len(wanted)
             minutes = (told - begun) * (1 / share - 1) / 60
             logging.info("%d of %d CpGs, about %.1f min left", first + len(rows), len(wanted), minutes)
-    table = pd.DataFrame(probabilities, columns=list(PROBABILITY_COLUMNS))
-    table.insert(0, "cpg", names[wanted - start])
-    write_parquet(out, table)
     logging.info("%d CpGs classified in %.0f s", len(wanted), time.monotonic() - begun)
+    return pd.DataFrame(probabilities, columns=list(PROBABILITY_COLUMNS)).assign(distance=distance)

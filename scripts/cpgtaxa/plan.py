@@ -15,8 +15,12 @@ MODEL_FILES = {
     "stats": "normalization_stat.json",
     "card": "model.json",
     "log": "training_log.csv",
+    "features": "features.npy",
 }
 
+
+REFERENCE = "reference"
+"""In place of the path of weights: the shipped network."""
 
 INPUTS = (
     *("cohort.beta", "cohort.samples", "cohort.truth", "taxa.labels", "training.weights", "training.stats"),
@@ -76,7 +80,7 @@ class Plan:
             if (path := self.value(key)) and set("{}") & set(path)
         ]
         for one, other in (("weights", "stats"), ("stats", "weights")):
-            if training[one] and not training[other]:
+            if training[one] and not training[other] and training["weights"] != REFERENCE:
                 problems.append(f"training.{one} is set but training.{other} is not; a network needs both")
         if training["source"] == "simulated" and simulation["per_taxon"] == 0:
             problems.append("training.source is simulated, but simulation.per_taxon is 0; set it to 200 or more")
@@ -109,7 +113,7 @@ class Plan:
         return not self.own_images and (training["source"] != "statistical" or training["fallback"])
 
     def reference(self, kind: str) -> str:
-        """Path of a file of the shipped network: weights, stats or card."""
+        """Path of a file of the shipped network: weights, stats, card or features."""
         packed = ".gz" if kind == "weights" else ""
         return str(self.resources / "reference" / f"{MODELS[0]}_{MODEL_FILES[kind]}{packed}")
 
@@ -145,9 +149,37 @@ class Plan:
         """Packed images that a round's training may need: its own, and those of the rounds before."""
         return [round_file(number, "images.arrow") for number in range(int(round_number) + 1)]
 
-    def placed_before(self, round_number) -> list[str]:
-        """What the rounds before this one placed."""
-        return [round_file(number, "reassigned.parquet") for number in range(int(round_number))]
+    def placed_before(self, round_number, of: str = "reassigned") -> list[str]:
+        """What the rounds before this one placed; of: `calibration_placed` for the calibration CpGs."""
+        return [round_file(number, f"{of}.parquet") for number in range(int(round_number))]
+
+    @property
+    def promises(self) -> bool:
+        """Whether rounds keep a promised error rate, and not to a plain threshold."""
+        return self.config["rounds"]["confidence"] is None
+
+    def calibration_input(self, wildcards) -> dict[str, str]:
+        """Calibration CpGs with their truth and the network's calls, where an error rate is promised."""
+        if not self.promises:
+            return {}
+        return {
+            "calibration": round_file(int(wildcards.round), "calibration.parquet"),
+            "truth": "results/calibration/truth.parquet",
+        }
+
+    def placing_settings(self) -> dict:
+        """What placing CpGs needs to know."""
+        rounds = {key: self.config["rounds"][key] for key in ("error_rate", "confidence", "unlike", "veto")}
+        return rounds | {"thresholds": self.config["taxa"]["thresholds"]}
+
+    def calibration_settings(self) -> dict:
+        """What simulating calibration CpGs needs to know."""
+        by_rules = self.config["taxa"]["labels"] is None
+        return {
+            "cpgs": self.config["rounds"]["calibration"],
+            "thresholds": self.rule_thresholds(),
+            "by_rules": by_rules,
+        }
 
     def goes_on(self, counts_path) -> bool:
         """Whether a round placed enough of its candidates for another one. InputError for a damaged file."""
@@ -173,6 +205,7 @@ class Plan:
         return {
             "predictions": [path for number in rounds for path in self.prediction_shards(number)],
             "reassigned": [round_file(number, "reassigned.parquet") for number in rounds],
+            "left": round_file(rounds[-1], "left.parquet"),
             "counts": [round_file(number, "reassigned.json") for number in rounds],
         }
 
@@ -199,6 +232,12 @@ class Plan:
             if problems:
                 raise InputError(problems)
         return found
+
+    def weights_input(self) -> dict[str, str]:
+        """Given weights and statistics of ResNet18, or the shipped ones. Raises InputError naming missing files."""
+        if self.config["training"]["weights"] == REFERENCE:
+            return {kind: self.reference(kind) for kind in ("weights", "stats")}
+        return self.given({"weights": "training.weights", "stats": "training.stats"})
 
     def given(self, keys: dict[str, str]) -> dict[str, str]:
         """Files of the user's: names as in `keys`, paths from the config. Raises InputError naming missing ones."""
@@ -309,12 +348,16 @@ class Plan:
 
     def reference_input(self) -> dict:
         """Round 0's network, log and test images, from which the network to ship is made."""
-        found = {"log": model_file(0, "log"), "test": parts(0)["test"]}
+        found = {"log": model_file(0, "log"), "test": parts(0)["test"], "training": parts(0)["training"]}
         return self.network_input(0) | found | {"packs": self.packs(0) + list(self.simulated().values())[:1]}
 
     def network_input(self, round_number) -> dict[str, str]:
-        """Weights, normalisation statistics and card of a round's network."""
-        return {kind: model_file(round_number, kind) for kind in ("weights", "stats", "card")}
+        """Weights, normalisation statistics, card and features of a round's network."""
+        return {kind: model_file(round_number, kind) for kind in ("weights", "stats", "card", "features")}
+
+    def network_now(self, wildcards) -> dict[str, str]:
+        """The network of the wildcards' round."""
+        return self.network_input(int(wildcards.round))
 
     def evaluation_input(self, wildcards) -> dict[str, str]:
         """Test predictions, training log and card of a round."""
@@ -333,7 +376,7 @@ class Plan:
     def predict_settings(self) -> dict:
         """What the target predict_images needs to know; `reference` stands for the shipped network."""
         predict = dict(self.config["predict"])
-        if predict["weights"] == "reference":
+        if predict["weights"] == REFERENCE:
             predict["weights"] = self.reference("weights")
             predict["stats"] = predict["stats"] or self.reference("stats")
         return predict | self.device_settings()
@@ -346,7 +389,8 @@ class Plan:
 
     def targets(self, counts_of) -> list[str]:
         """What `snakemake` makes by default: taxonomy, report, and the published files of every round."""
-        found = ["results/taxonomy.parquet", "results/taxonomy.csv.gz", "results/report.html"]
+        found = ["results/taxonomy.parquet", "results/taxonomy.csv.gz", "results/unclassified.parquet"]
+        found.append("results/report.html")
         for number in self.rounds(counts_of):
             found += [*self.network_input(number).values(), *parts(number).values(), model_file(number, "log")]
             found += [round_file(number, name) for name in ("metrics.json", "reassigned.parquet")]

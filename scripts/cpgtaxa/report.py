@@ -614,7 +614,12 @@ def _round_rows(counts: list[dict], metrics: list[dict]) -> list[dict]:
     rows = []
     for found, scores in zip(counts, metrics, strict=True):
         row = {"round": found["round"], "model": scores["model"]}
-        row |= {key: _count(found[key]) for key in ("candidates", "placed", "contradicted_by_statistics")}
+        row |= {key: _count(found[key]) for key in ("candidates", "placed")}
+        row |= {reason: _count(number) for reason, number in found["left"].items()}
+        row["expected"], row["bound"] = (
+            _percent(found[key] if found.get("judge_at_least") else None)
+            for key in ("expected_error_rate", "error_rate_at_most")
+        )
         row["share"] = _percent(_share(found["placed"], found["candidates"]))
         validation = scores.get("validation")
         row["validation"] = _percent(validation["best_accuracy"]) if validation else "–"
@@ -801,8 +806,10 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
         "own_labels": bool(config["taxa"]["labels"]),
         "own_images": bool(config["images"]["info"]),
         "simulated_cohort": bool(config.get("simulate_cohort")),
-        "confidence": _percent(config["rounds"]["confidence"], 0),
+        "confidence": _percent(config["rounds"]["confidence"], 0) if config["rounds"]["confidence"] else None,
+        "error_rate": _percent(config["rounds"]["error_rate"], 0),
         "veto": config["rounds"]["veto"],
+        "unlike": _percent(1 - config["rounds"]["unlike"], 0),
         "stages": list(stage_names.values()),
         "cohort": _cohort_page(qc, samples, cohort),
         "count_rows": _count_rows(counts),

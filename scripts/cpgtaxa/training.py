@@ -398,14 +398,15 @@ def targets_of(labels, others=None) -> np.ndarray:
 class Predictor:
     """A trained network, its normalisation and its temperature, ready for image planes."""
 
-    def __init__(self, network, statistics, size, temperature=1.0, device="auto", precision="auto"):
+    def __init__(self, network, statistics, size, temperature=1.0, device="auto", precision="auto", kept=None):
+        """kept: features (n, d) of training images, to which `distances` are taken."""
         self.device = "cuda" if choose_device(device) == "gpu" else "cpu"
         self.bfloat16 = use_bfloat16(precision, "gpu" if self.device == "cuda" else "cpu")
         self.network = network.eval().to(self.device, memory_format=torch.channels_last)
         # Batch normalisation folded into the convolutions: the same outputs to rounding, a tenth faster.
         self._folded = fuse(self.network).to(memory_format=torch.channels_last)
         self.normalise = Normalise(statistics).to(self.device)
-        self.size, self.temperature = size, temperature
+        self.size, self.temperature, self.kept = size, temperature, kept
 
     def logits(self, planes: np.ndarray, batch: int = 256) -> np.ndarray:
         """Raw outputs (n, 10) float32 for planes (n, 2, size, size) uint8, an array or a tensor anywhere."""
@@ -431,9 +432,12 @@ class Predictor:
         return np.concatenate(found), features
 
 
-def save_model(network, paths: dict, *, model_name, statistics, size, temperature, recipe, seed, extra=None) -> None:
-    """Write weights (plain state dict), normalisation statistics (`mean`, `std`) and the model's card."""
+def save_model(
+    network, paths: dict, *, model_name, statistics, size, temperature, recipe, seed, features, extra=None
+) -> None:
+    """Write weights (plain state dict), normalisation statistics (`mean`, `std`), features kept, and the card."""
     save(paths["weights"], network.state_dict())
+    save_features(paths["features"], features)
     write_json(paths["stats"], statistics)
     card = {
         "model": model_name,
@@ -446,6 +450,28 @@ def save_model(network, paths: dict, *, model_name, statistics, size, temperatur
         "torch": torch.__version__,
     }
     write_json(paths["card"], card | (extra or {}))
+
+
+def save_features(path, features: np.ndarray) -> None:
+    """Write features (n, d) as float16."""
+    with atomic(path) as temporary, open(temporary, "wb") as handle:
+        np.save(handle, features.astype(np.float16), allow_pickle=False)
+
+
+def load_features(path, width: int) -> np.ndarray:
+    """Features (n, width) float16 of training images. Raises InputError if the file holds anything else."""
+    try:
+        features = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"features {path}: damaged, or no array of numbers ({type(error).__name__})") from error
+    if features.dtype != np.float16 or features.ndim != 2 or (len(features) and features.shape[1] != width):
+        raise InputError(
+            f"features {path}: an array of shape {features.shape} and type {features.dtype}, not (n, {width}) float16; "
+            "copy the file that belongs to the weights"
+        )
+    if not np.isfinite(features).all():
+        raise InputError(f"features {path}: holds values that are not finite; copy it again")
+    return features
 
 
 STEP = 0.6
@@ -620,16 +646,24 @@ def load_card(path) -> tuple[int, float]:
     return size, float(temperature)
 
 
-def load_predictor(weights, stats, card=None, *, model_name, size=224, device="auto", precision="auto") -> Predictor:
-    """A Predictor from files; `card` (if it exists) gives image size and temperature."""
+def load_predictor(
+    weights, stats, card=None, features=None, *, model_name, size=224, device="auto", precision="auto"
+) -> Predictor:
+    """A Predictor from files; `card` (if it is there) gives image size and temperature, `features` what it learnt."""
     temperature = 1.0
     if card is not None and pathlib.Path(card).is_file():
         size, temperature = load_card(card)
     network = load_weights(weights, model_name)
-    return Predictor(network, load_statistics(stats), size, temperature, device, precision)
+    kept = load_features(features, network.fc.in_features) if features is not None else None
+    return Predictor(network, load_statistics(stats), size, temperature, device, precision, kept)
 
 
 def calibrate(network, statistics, size, val_set: Images, device, precision) -> float:
-    """Temperature fitted on the validation images, half-way sites among them."""
+    """Temperature fitted on the validation images that have one taxon.
+
+    Half-way sites are left out: with them, networks look less sure of clear CpGs than they are right.
+    """
+    clean = np.flatnonzero(val_set.targets.cpu().numpy().max(axis=1) > 0.99)
     predictor = Predictor(network, statistics, size, device=device, precision=precision)
-    return fit_temperature(predictor.logits(val_set.planes), val_set.targets.cpu().numpy().astype(np.float64))
+    logits = predictor.logits(val_set.planes[clean])
+    return fit_temperature(logits, val_set.targets[clean].cpu().numpy().astype(np.float64))

@@ -29,7 +29,7 @@ if config["simulate_cohort"]:
 
 rule cohort:
     input:
-        unpack(cohort_files),
+        unpack(or_one_message(PLAN.cohort_input)),
         library=library_files(SCRIPTS / "cohort.py"),
     output:
         beta="results/cohort/beta.arrow",

@@ -36,24 +36,21 @@ def png_folder(folder):
     return {"png": directory(f"{folder}/CpG_image")} if config["images"]["png"] else {}
 
 
-def given(**keys):
-    """Input function: the user's files under these config keys, or one message about those that are missing."""
+def or_one_message(find):
+    """Input function: the files that `find` finds, or one message about those that are missing."""
 
     def files(wildcards):
         try:
-            return PLAN.given(keys)
+            return find()
         except InputError as error:
             raise WorkflowError(error.text())
 
     return files
 
 
-def cohort_files(wildcards):
-    """The cohort's files, or one message about those that are missing."""
-    try:
-        return PLAN.cohort_input()
-    except InputError as error:
-        raise WorkflowError(error.text())
+def given(**keys):
+    """Input function: the user's files under these config keys."""
+    return or_one_message(lambda: PLAN.given(keys))
 
 
 def counts_of(number):

@@ -27,8 +27,60 @@ rule predict:
         "../../scripts/predict.py"
 
 
+rule simulate_calibration:
+    input:
+        samples=rules.cohort.output.samples,
+        cpgs=rules.cohort.output.cpgs,
+        library=library_files(SCRIPTS / "simulate_calibration.py"),
+    output:
+        beta="results/calibration/beta.arrow",
+        truth="results/calibration/truth.parquet",
+    log:
+        "results/logs/simulate_calibration.log",
+    benchmark:
+        "results/benchmarks/simulate_calibration.tsv"
+    conda:
+        "../../envs/simulate_calibration.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        settings=PLAN.calibration_settings(),
+        seed=config["seed"],
+    script:
+        "../../scripts/simulate_calibration.py"
+
+
+rule predict_calibration:
+    input:
+        unpack(PLAN.network_now),
+        beta=rules.simulate_calibration.output.beta,
+        samples=rules.cohort.output.samples,
+        placed=lambda wildcards: PLAN.placed_before(wildcards.round, "calibration_placed"),
+        library=library_files(SCRIPTS / "predict_calibration.py"),
+    output:
+        "results/round_{round}/calibration.parquet",
+    log:
+        "results/logs/predict_calibration_{round}.log",
+    benchmark:
+        "results/benchmarks/predict_calibration_{round}.tsv"
+    conda:
+        "../../envs/predict_calibration.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+        gpu=PLAN.gpus,
+    params:
+        settings=PLAN.device_settings(),
+    script:
+        "../../scripts/predict_calibration.py"
+
+
 checkpoint reassign:
     input:
+        unpack(PLAN.calibration_input),
         predictions=lambda wildcards: PLAN.prediction_shards(wildcards.round),
         placed=lambda wildcards: PLAN.placed_before(wildcards.round),
         labels="results/taxa/statistical.parquet",
@@ -36,6 +88,8 @@ checkpoint reassign:
         library=library_files(SCRIPTS / "reassign.py"),
     output:
         reassigned="results/round_{round}/reassigned.parquet",
+        left="results/round_{round}/left.parquet",
+        calibration="results/round_{round}/calibration_placed.parquet",
         counts="results/round_{round}/reassigned.json",
     log:
         "results/logs/reassign_{round}.log",
@@ -45,12 +99,11 @@ checkpoint reassign:
         "../../envs/reassign.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 30 * attempt,
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        confidence=config["rounds"]["confidence"],
-        veto=config["rounds"]["veto"],
-        thresholds=config["taxa"]["thresholds"],
+        settings=PLAN.placing_settings(),
+        seed=config["seed"],
     script:
         "../../scripts/reassign.py"
 
@@ -63,6 +116,7 @@ rule taxonomy:
     output:
         parquet="results/taxonomy.parquet",
         csv="results/taxonomy.csv.gz",
+        unclassified="results/unclassified.parquet",
     log:
         "results/logs/taxonomy.log",
     benchmark:

@@ -10,6 +10,7 @@ rule train:
         stats="results/round_{round}/{model}_normalization_stat.json",
         card="results/round_{round}/{model}_model.json",
         log="results/round_{round}/{model}_training_log.csv",
+        features="results/round_{round}/{model}_features.npy",
     log:
         "results/logs/train_{round}_{model}.log",
     benchmark:
@@ -36,13 +37,14 @@ if config["training"]["weights"]:
 
     rule use_weights:
         input:
-            unpack(given(weights="training.weights", stats="training.stats")),
+            unpack(or_one_message(PLAN.weights_input)),
             library=library_files(SCRIPTS / "use_weights.py"),
         output:
             weights="results/round_0/ResNet18_best_model.pt",
             stats="results/round_0/ResNet18_normalization_stat.json",
             card="results/round_0/ResNet18_model.json",
             log="results/round_0/ResNet18_training_log.csv",
+            features="results/round_0/ResNet18_features.npy",
         log:
             "results/logs/use_weights.log",
         benchmark:
@@ -67,6 +69,7 @@ rule reference:
         weights="results/reference/ResNet18_best_model.pt.gz",
         stats="results/reference/ResNet18_normalization_stat.json",
         card="results/reference/ResNet18_model.json",
+        features="results/reference/ResNet18_features.npy",
         predictions="results/reference/ResNet18_predictions.csv",
         metrics="results/reference/metrics.json",
     log:
@@ -81,6 +84,7 @@ rule reference:
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         settings=PLAN.device_settings(),
+        seed=config["seed"],
     script:
         "../../scripts/reference.py"
 

@@ -1,0 +1,58 @@
+"""Simulated CpGs whose truth is known, of the cohort's ages and sample size: they tell how often a network is wrong."""
+
+import logging
+import time
+
+import numpy as np
+import pandas as pd
+
+from cpgtaxa import simulate
+from cpgtaxa.cohort import CohortWriter
+from cpgtaxa.files import write_parquet
+from cpgtaxa.names import UNCLASSIFIED
+from cpgtaxa.statistics import compute
+from cpgtaxa.taxa import define_taxa
+
+BLOCK = 500
+HALF_WAY = 0.4
+"""Share of half-way sites among the CpGs drawn: many, since they are what the rules leave over."""
+STREAM = 1 << 32
+"""Added to the seed, so that no CpG here is one of the training images or of a simulated cohort."""
+
+
+def simulate_calibration(
+    sample_ids, ages, *, seed: int, cpgs: int, thresholds: dict, n_cpgs: int, by_rules: bool, out_beta, out_truth
+) -> None:
+    """Simulate CpGs, keep those that the rules do not place, and write them as a cohort and a table.
+
+    sample_ids, ages: of the cohort. cpgs: CpGs drawn. thresholds, n_cpgs: as the rules use them for the cohort.
+    by_rules: whether the cohort's labels are the rules' (with labels of the user's own, all CpGs are kept). out_beta:
+    a cohort file. out_truth: the statistics, and `taxon` (Unclassified for half-way sites) and `group` (taxon, or the
+    two taxa of a half-way site, "A/B").
+    """
+    seed = seed + STREAM
+    setting = simulate.make_setting(np.asarray(ages, dtype=float), np.random.default_rng([seed, 1]))
+    plan = simulate.plan_cohort(seed, cpgs, HALF_WAY)
+    tables, begun, told = [], time.monotonic(), time.monotonic()
+    with CohortWriter(out_beta, sample_ids) as writer:
+        for start in range(0, cpgs, BLOCK):
+            indices = range(start, min(start + BLOCK, cpgs))
+            drawn = [simulate.draw_cpg(seed, index, plan[index], setting) for index in indices]
+            values = np.round(np.stack([values for _, values in drawn]).astype(float), 5).astype(np.float32)
+            table = compute(values, setting.ages)
+            table.insert(0, "cpg", [f"calibration_{index:06d}" for index in indices])
+            kept = np.ones(len(table), dtype=bool)
+            if by_rules:
+                kept = (define_taxa(table, thresholds, n_cpgs)["taxon"] == UNCLASSIFIED).to_numpy()
+            profiles = [profile for profile, _ in drawn]
+            table["taxon"] = [UNCLASSIFIED if profile.kind else profile.taxon for profile in profiles]
+            table["group"] = [f"{one.taxon}/{one.other}" if one.kind else one.taxon for one in profiles]
+            writer.append(table["cpg"][kept].tolist(), values[kept])
+            tables.append(table[kept])
+            if time.monotonic() - told > 10:
+                told = time.monotonic()
+                left = (told - begun) * (cpgs / (start + len(table)) - 1) / 60
+                logging.info("%d of %d CpGs, about %.1f min left", start + len(table), cpgs, left)
+    table = pd.concat(tables, ignore_index=True)
+    write_parquet(out_truth, table)
+    logging.info("%d of %d simulated CpGs are not placed by the rules", len(table), cpgs)

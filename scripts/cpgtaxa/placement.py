@@ -1,0 +1,155 @@
+"""Which of a network's calls may stand: a judge, a promised error rate, and what is said of the CpGs left over.
+
+A network is always ready with an answer; what is asked here is whether the answer is right. A judge learns that from
+simulated CpGs of this cohort's ages and sample size that the statistical rules could not place either, whose truth is
+known, half-way sites among them. Those CpGs then tell how many wrong calls come through at each height of the bar, and
+the lowest bar that keeps the promise is taken (conformal selection: Jin and Candès 2023; risk control by a bound on
+held-out errors: Angelopoulos et al. 2021). They are weighted first, so as to be made up like the CpGs to be placed.
+"""
+
+import dataclasses
+
+import numpy as np
+import scipy.stats
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA
+
+FOLDS = 5
+SETTINGS = {"max_iter": 200, "learning_rate": 0.06, "max_leaf_nodes": 12, "max_bins": 64, "early_stopping": False}
+LIKELY = (0.5, 0.6, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.99)
+"""Edges of the bins of the first probability by which calibration CpGs and candidates are compared."""
+PRIOR = 30
+"""CpGs that the composition of the calibration CpGs counts for where that of the candidates is estimated."""
+LEAST = 20
+"""Calibration CpGs above the bar below which nothing can be promised."""
+
+
+def evidence(predictions, statistics) -> np.ndarray:
+    """What the judge looks at, (n, d) float32, NaN where not defined.
+
+    predictions: frame with p_<taxon> and `distance`. statistics: frame of `statistics.compute`, the same CpGs in the
+    same order. The network's probabilities (log, by taxon and by rank), the distance to what it was trained on, and
+    the statistics.
+    """
+    p = np.log(np.clip(predictions[list(PROBABILITY_COLUMNS)].to_numpy(dtype=float), 1e-6, 1))
+    ranked = -np.sort(-p, axis=1)[:, :4]
+    numbers = statistics.drop(columns=["cpg"], errors="ignore").to_numpy(dtype=float)
+    found = np.column_stack([p, ranked, predictions["distance"], numbers])
+    return np.where(np.abs(found) < 1e30, found, np.nan).astype(np.float32)
+
+
+class Judge:
+    """Says how likely a network's call is right: gradient-boosted trees (scikit-learn), one model a fold.
+
+    `held_out` has the probabilities for the CpGs it learnt from, each by the models of folds without it.
+    """
+
+    def __init__(self, x: np.ndarray, right: np.ndarray, weights: np.ndarray, seed: int):
+        """x: (n, d) evidence. right: (n,) bool, whether the call is the true taxon. weights: (n,)."""
+        fold = np.random.default_rng([seed, 23]).permutation(len(x)) % FOLDS
+        self.models, self.held_out = [], np.full(len(x), float(np.average(right, weights=weights)) if len(x) else 0.0)
+        for number in range(FOLDS):
+            mine = fold != number
+            if len(np.unique(right[mine])) < 2:
+                continue
+            model = HistGradientBoostingClassifier(**SETTINGS, random_state=seed)
+            self.models.append(model.fit(x[mine], right[mine], sample_weight=weights[mine]))
+            self.held_out[~mine] = model.predict_proba(x[~mine])[:, 1]
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Probability (n,) that each call is right: the mean of the folds' models."""
+        if not self.models or not len(x):
+            return np.zeros(len(x))
+        return np.mean([model.predict_proba(x)[:, 1] for model in self.models], axis=0)
+
+
+def _histogram(p: np.ndarray) -> np.ndarray:
+    """Counts of CpGs by first taxon and bin of its probability, flat."""
+    table = np.zeros((len(TAXA), len(LIKELY) + 1))
+    np.add.at(table, (p.argmax(axis=1), np.digitize(p.max(axis=1), LIKELY)), 1)
+    return table.ravel()
+
+
+def composition_weights(p: np.ndarray, groups: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """Weights (n,), mean 1, with which the calibration CpGs are made up like the candidates.
+
+    p: (n, 10) probabilities of the calibration CpGs. groups: (n,) what each truly is: a taxon, or a pair of them.
+    candidates: (m, 10). The shares of the groups among the candidates are estimated by maximum likelihood (EM) from
+    how first taxa and their probabilities are distributed (quantification by mixture: Saerens et al. 2002, González-
+    Castro et al. 2013).
+    """
+    names, group = np.unique(groups, return_inverse=True)
+    counts = np.bincount(group)
+    if not len(candidates):
+        return np.ones(len(p))
+    patterns = np.stack([_histogram(p[group == number]) for number in range(len(names))], axis=1) + 1e-3
+    patterns /= patterns.sum(axis=0)
+    seen = _histogram(candidates)
+    first = shares = counts / counts.sum()
+    for _ in range(300):
+        found = shares * (patterns.T @ (seen / (patterns @ shares)))
+        shares = (found + PRIOR * first) / (seen.sum() + PRIOR)
+    weights = (shares / counts)[group]
+    return weights / weights.mean()
+
+
+@dataclasses.dataclass(frozen=True)
+class Bar:
+    """The lowest bar that keeps a promise: judge's probability, share of wrong calls expected above it, and its bound.
+
+    Infinite where no bar keeps it. `effective` is the number of calibration CpGs above it that the estimate is worth.
+    """
+
+    height: float
+    expected: float
+    bound: float
+    effective: float
+
+
+NO_BAR = Bar(np.inf, 0.0, 0.0, 0.0)
+
+
+def lowest_bar(score, right, weights, candidates, error_rate: float, certainty: float = 0.95) -> Bar:
+    """The lowest bar above which, with `certainty`, at most `error_rate` of the candidates' calls are wrong.
+
+    score: (n,) of the calibration CpGs, held out. right, weights: (n,). candidates: (m,) scores of the CpGs to place.
+    The bound is the quantile of the number of wrong calls among as many CpGs as would be placed, given the weighted
+    errors seen (beta-binomial with Jeffreys' prior, on the effective number of CpGs): it covers both what is not known
+    of the error rate and the luck of this cohort.
+    """
+    if not len(candidates):
+        return NO_BAR
+    ranks = np.unique(np.geomspace(1, len(candidates), 200).astype(int)) - 1
+    for height in np.unique(-np.sort(-candidates)[ranks]):  # from the lowest up
+        above = score >= height
+        total, squares = weights[above].sum(), np.sum(weights[above] ** 2)
+        if not total or (effective := total**2 / squares) < LEAST:
+            continue
+        expected = float(np.sum(weights[above] * ~right[above]) / total)
+        placed = int(np.sum(candidates >= height))
+        wrong = scipy.stats.betabinom(placed, effective * expected + 0.5, effective * (1 - expected) + 0.5)
+        if wrong.cdf(np.floor(error_rate * placed)) >= certainty:
+            bound = float(wrong.ppf(certainty) / placed)
+            return Bar(float(height), expected, bound, float(effective))
+    return NO_BAR
+
+
+def unlikeness(distances: np.ndarray, calibration: np.ndarray) -> np.ndarray:
+    """Conformal p-value (m,) of each distance: the share of calibration CpGs at least as far from what was learnt.
+
+    NaN where there is no distance or nothing to compare with.
+    """
+    known = np.sort(calibration[np.isfinite(calibration)])
+    if not len(known):
+        return np.full(len(distances), np.nan)
+    farther = len(known) - np.searchsorted(known, distances, side="left")
+    return np.where(np.isfinite(distances), (farther + 1) / (len(known) + 1), np.nan)
+
+
+def likely_taxa(p: np.ndarray, share: float) -> list[str]:
+    """For each row of (n, 10) probabilities the likeliest taxa that together hold `share`, at least two, as "A|B"."""
+    order = np.argsort(-p, axis=1, kind="stable")
+    held = np.cumsum(np.take_along_axis(p, order, axis=1), axis=1)
+    wanted = np.clip((held < share).sum(axis=1) + 1, 2, len(TAXA))
+    return ["|".join(TAXA[index] for index in row[:number]) for row, number in zip(order, wanted, strict=True)]

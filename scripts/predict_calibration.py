@@ -1,0 +1,17 @@
+"""Classify the calibration CpGs that no earlier round placed, as the cohort's are."""
+
+from cpgtaxa.job import job
+
+with job(snakemake):
+    from cpgtaxa.classifier import predict_calibration
+    from cpgtaxa.plan import model_of
+
+    predict_calibration(
+        {kind: snakemake.input[kind] for kind in ("weights", "stats", "card", "features")},
+        snakemake.input.beta,
+        snakemake.input.samples,
+        list(snakemake.input.placed),
+        snakemake.output[0],
+        model_name=model_of(snakemake.wildcards.round),
+        **snakemake.params.settings,
+    )

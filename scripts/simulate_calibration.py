@@ -1,0 +1,19 @@
+"""Simulate CpGs whose truth is known and that the rules cannot place, to measure how often networks are wrong."""
+
+from cpgtaxa.job import job
+
+with job(snakemake):
+    from cpgtaxa.calibration_cpgs import simulate_calibration
+    from cpgtaxa.cohort import read_samples
+    from cpgtaxa.files import read_parquet
+
+    samples = read_samples(snakemake.input.samples)
+    simulate_calibration(
+        samples["sample_id"],
+        samples["age"],
+        seed=snakemake.params.seed,
+        n_cpgs=len(read_parquet(snakemake.input.cpgs, columns=["cpg"])),
+        out_beta=snakemake.output.beta,
+        out_truth=snakemake.output.truth,
+        **snakemake.params.settings,
+    )
