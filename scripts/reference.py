@@ -5,11 +5,14 @@ from cpgtaxa.job import job
 with job(snakemake):
     from cpgtaxa.classifier import pack_reference, predict_test
     from cpgtaxa.evaluation import evaluate
+    from cpgtaxa.image_sets import Packs
+    from cpgtaxa.rounds import read_parts
 
     kinds, out = ("weights", "stats", "card", "features"), snakemake.output
     packed = {kind: out[kind] for kind in kinds}
     given = {kind: snakemake.input[kind] for kind in kinds}
     settings, packs = snakemake.params.settings, list(snakemake.input.packs)
-    pack_reference(given, snakemake.input.training, packs, packed, seed=snakemake.params.seed, **settings)
+    planes = Packs(packs).planes(read_parts({"training": snakemake.input.training})["training"]["path"])
+    pack_reference(given, planes, packed, seed=snakemake.params.seed, **settings)
     predict_test(packed, snakemake.input.test, packs, out.predictions, "ResNet18", **settings)
     evaluate(out.predictions, snakemake.input.log, out.card, out.metrics)

@@ -158,10 +158,10 @@ def use_weights(weights, stats, out, size: int) -> None:
         pd.DataFrame(columns=list(LOG_COLUMNS)).to_csv(temporary, index=False)
 
 
-def pack_reference(network: dict, training, packs, out: dict, *, seed: int, device, precision) -> None:
+def pack_reference(network: dict, planes, out: dict, *, seed: int, device, precision) -> None:
     """Copy a network's files to ship them, the weights rounded and compressed to a tenth (see `training.rounded`).
 
-    training: CSV of the training images in `packs`, whose features by the rounded network are kept.
+    planes: (n, 2, size, size) uint8 of the training images, whose features by the rounded network are kept.
     """
     state = rounded(load_weights(network["weights"], MODELS[0]).state_dict())
     with (
@@ -175,8 +175,7 @@ def pack_reference(network: dict, training, packs, out: dict, *, seed: int, devi
             shutil.copyfile(network[kind], temporary)
     files = {kind: out[kind] for kind in ("weights", "stats", "card")}
     predictor = load_predictor(**files, model_name=MODELS[0], device=device, precision=precision)
-    listed = read_parts({"training": training})["training"]
-    save_features(out["features"], sample_features(predictor, Packs(packs).planes(listed["path"]), seed))
+    save_features(out["features"], sample_features(predictor, planes, seed))
 
 
 def card_beside(weights, ending: str = "model.json") -> pathlib.Path:

@@ -243,7 +243,7 @@ def _whole(path) -> bool:
     try:
         with zipfile.ZipFile(path) as parts:
             return parts.testzip() is None
-    except (OSError, zipfile.BadZipFile, EOFError, ValueError, NotImplementedError):
+    except (OSError, zipfile.BadZipFile, EOFError, ValueError, RuntimeError):  # the last: said to be encrypted, or odd
         return False
 
 

@@ -21,7 +21,7 @@ CONFIG = {
     "cohort": {"beta": "data/<i>beta</i>.csv", "samples": "data/samples.csv", "truth": None},
     "taxa": {"labels": None, "thresholds": {"alpha": 0.05, "min_effect": 0.03}},
     "images": {"info": None},
-    "rounds": {"max": 3, "confidence": 0.9, "veto": True},
+    "rounds": {"max": 3, "error_rate": 0.05, "unlike": 0.01, "confidence": None, "veto": True},
     "report": {"gallery": 2},
 }
 
@@ -78,7 +78,9 @@ def run(tmp_path):
     for number in range(2):
         done = taxonomy["source"] == f"round_{number}"
         counts = {"round": number, "candidates": 30 - 10 * number, "placed": int(done.sum())}
-        counts["contradicted_by_statistics"] = 3
+        counts["left"] = {"ambiguous": 4, "contradicted": 3, "unlike": 1}
+        bar = {"judge_at_least": 0.9, "expected_error_rate": 0.021, "error_rate_at_most": 0.043}
+        counts |= bar if number == 0 else dict.fromkeys(bar)
         found = taxonomy.loc[done, "taxon"].value_counts()
         counts["placed_per_taxon"] = {taxon: int(found.get(taxon, 0)) for taxon in TAXA}
         paths = {name: str(folder / f"{name}_{number}") for name in files}
@@ -301,6 +303,14 @@ def test_page_is_self_contained(run, tmp_path):
     assert "Round 1: confusions" in html
     assert "Weights were given for this round" in html
     assert "left out" in html
+
+
+def test_promises_and_reasons_are_told(run, tmp_path):
+    html = _text(_write(run, tmp_path / "a")["html"])
+    assert "at most 5\u00a0% of them are wrong" in html
+    assert '<td class="n">2.1\u00a0%</td><td class="n">4.3\u00a0%</td>' in html
+    assert '<td class="n">–</td><td class="n">–</td>' in html  # round 1 promised nothing
+    assert '<tr><th>0</th><td class="n">4</td><td class="n">3</td><td class="n">1</td></tr>' in html
 
 
 def test_figures_have_their_data(run, tmp_path):

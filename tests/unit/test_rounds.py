@@ -99,10 +99,24 @@ def test_image_paths_are_plain_names_whatever_the_cpg_is_called():
 def predictions(values):
     frame = pd.DataFrame(values, columns=list(PROBABILITY_COLUMNS))
     frame.insert(0, "cpg", [f"c{index}" for index in range(len(values))])
-    return frame
+    return frame.assign(distance=1.0)
 
 
-def test_only_the_certain_and_uncontradicted_are_placed(tmp_path):
+def calls(p, contradicted=None, signal=None):
+    contradicted = np.zeros(p.shape, dtype=bool) if contradicted is None else contradicted
+    signal = np.zeros(len(p)) if signal is None else signal
+    return rounds.Calls(predictions(p), pd.DataFrame({"signal": signal}), contradicted)
+
+
+PLACING = {"error_rate": 0.05, "confidence": None, "unlike": 0.01}
+
+
+def outputs(folder):
+    names = ("reassigned", "left", "calibration")
+    return {name: folder / f"{name}.parquet" for name in names} | {"counts": folder / "counts.json"}
+
+
+def test_with_a_threshold_the_certain_and_uncontradicted_are_placed(tmp_path):
     p = np.full((4, 10), 0.0)
     p[0, 2], p[0, 3] = 0.96, 0.04
     p[1, 2], p[1, 3] = 0.6, 0.4
@@ -110,14 +124,89 @@ def test_only_the_certain_and_uncontradicted_are_placed(tmp_path):
     p[3, 8], p[3, 9] = 0.95, 0.05
     contradicted = np.zeros((4, 10), dtype=bool)
     contradicted[2, 5] = True
-    out = tmp_path / "reassigned.parquet", tmp_path / "reassigned.json"
-    rounds.reassign(predictions(p), contradicted, confidence=0.95, round_number=1, out_cpgs=out[0], out_counts=out[1])
-    placed = pd.read_parquet(out[0])
+    out, settings = outputs(tmp_path), PLACING | {"confidence": 0.95}
+    rounds.reassign(calls(p, contradicted), settings=settings, round_number=1, seed=1, out=out)
+    placed = pd.read_parquet(out["reassigned"])
     assert placed["cpg"].tolist() == ["c0", "c3"]
     assert placed["taxon"].tolist() == ["LinAgeHomo", "BiAge"]
     assert placed["second_taxon"].tolist() == ["LinAgeHet", "BiNonAge"]
-    counts = json.loads(out[1].read_text())
-    assert (counts["candidates"], counts["placed"], counts["contradicted_by_statistics"]) == (4, 2, 1)
+    left = pd.read_parquet(out["left"])
+    assert left[["cpg", "reason", "taxa"]].to_numpy().tolist() == [
+        ["c1", "ambiguous", "LinAgeHomo|LinAgeHet"],
+        ["c2", "contradicted", "Outlier|UniStable"],
+    ]
+    counts = json.loads(out["counts"].read_text())
+    assert (counts["candidates"], counts["placed"]) == (4, 2)
+    assert counts["left"] == {"ambiguous": 1, "contradicted": 1, "unlike": 0}
+    assert len(pd.read_parquet(out["calibration"])) == 0
+
+
+def world(rng, n, half_way):
+    """Calls whose chance to be right shows in a statistic, not in the probabilities; and the truth."""
+    taxon = rng.integers(0, 10, n)
+    p = np.full((n, 10), 0.02)
+    p[np.arange(n), taxon] = 0.82
+    between = rng.random(n) < half_way
+    signal = np.where(between, rng.normal(-1.4, 1, n), rng.normal(1.4, 1, n))
+    truth = np.where(between, UNCLASSIFIED, np.array(TAXA)[taxon])
+    group = np.where(between, "A/B", truth)
+    return p, signal, pd.DataFrame({"taxon": truth, "group": group})
+
+
+def test_the_promise_is_kept_and_not_by_placing_nothing(tmp_path):
+    broken, shares = 0, []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        known_p, known_signal, truth = world(rng, 1500, 0.5)
+        p, signal, actual = world(rng, 600, 0.5)
+        out = outputs(tmp_path)
+        rounds.reassign(
+            *(calls(p, signal=signal), calls(known_p, signal=known_signal), truth),
+            settings=PLACING,
+            round_number=0,
+            seed=seed,
+            out=out,
+        )
+        placed = pd.read_parquet(out["reassigned"])
+        rows = placed["cpg"].str[1:].astype(int)
+        wrong = (actual["taxon"].to_numpy()[rows] != placed["taxon"]).mean()
+        broken += wrong > 0.05
+        shares.append(len(placed) / 600)
+        again = pd.read_parquet(out["calibration"])
+        assert 0 < len(again) < len(truth)
+    assert broken <= 1
+    assert np.mean(shares) > 0.3
+
+
+def test_nothing_is_placed_where_no_promise_can_be_kept(tmp_path, caplog):
+    rng = np.random.default_rng(1)
+    known_p, known_signal, truth = world(rng, 600, 1.0)
+    p, signal, _ = world(rng, 100, 1.0)
+    out = outputs(tmp_path)
+    arguments = calls(p, signal=signal), calls(known_p, signal=known_signal), truth
+    rounds.reassign(*arguments, settings=PLACING, round_number=2, seed=1, out=out)
+    assert len(pd.read_parquet(out["reassigned"])) == 0
+    assert "no bar keeps the promise" in caplog.text
+    counts = json.loads(out["counts"].read_text())
+    assert counts["judge_at_least"] is None
+    assert counts["half_way_share"] > 0.99
+
+
+def test_what_is_unlike_anything_seen_is_not_placed_and_named(tmp_path):
+    rng = np.random.default_rng(2)
+    known_p, known_signal, truth = world(rng, 1000, 0.3)
+    p, signal, _ = world(rng, 300, 0.3)
+    mine, known = calls(p, signal=signal), calls(known_p, signal=known_signal)
+    known.predictions["distance"] = rng.normal(5, 1, 1000)
+    mine.predictions["distance"] = np.where(np.arange(300) < 10, 50.0, 5.0)
+    out = outputs(tmp_path)
+    rounds.reassign(mine, known, truth, settings=PLACING, round_number=0, seed=1, out=out)
+    left = pd.read_parquet(out["left"]).set_index("cpg")
+    far = [f"c{index}" for index in range(10)]
+    assert left.loc[far, "reason"].eq("unlike").all()
+    assert left.loc[far, "unlike_p"].max() < 0.01
+    assert set(left.index[left["reason"] == "unlike"]) == set(far)
+    assert not pd.read_parquet(out["reassigned"])["cpg"].isin(far).any()
 
 
 def test_taxonomy_takes_each_number_from_where_it_belongs():

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from cpgtaxa import training
+from cpgtaxa import likeness, training
 from cpgtaxa.calibration import expected_calibration_error, fit_temperature, softmax
 from cpgtaxa.errors import InputError
 from cpgtaxa.models import create_model
@@ -166,9 +166,16 @@ def test_wrong_statistics_are_refused(tmp_path, content):
 
 def test_saved_model_predicts_as_before(tmp_path):
     network = create_model("ResNet18").eval()
-    paths = {key: tmp_path / f"m_{key}" for key in ("weights", "stats", "card")}
+    paths = {key: tmp_path / f"m_{key}" for key in ("weights", "stats", "card", "features")}
     training.save_model(
-        network, paths, model_name="ResNet18", statistics=STATISTICS, size=32, temperature=1.5, recipe={}, seed=1
+        *(network, paths),
+        model_name="ResNet18",
+        statistics=STATISTICS,
+        size=32,
+        temperature=1.5,
+        recipe={},
+        seed=1,
+        features=np.zeros((3, 512)),
     )
     card = json.loads(paths["card"].read_text())
     assert (card["model"], card["image_size"], card["temperature"]) == ("ResNet18", 32, 1.5)
@@ -177,6 +184,60 @@ def test_saved_model_predicts_as_before(tmp_path):
     loaded = training.load_predictor(**paths, model_name="ResNet18", device="cpu", precision="float32")
     assert (loaded.size, loaded.temperature) == (32, 1.5)
     np.testing.assert_array_equal(loaded.logits(planes), before)
+    assert loaded.kept.shape == (3, 512)
+
+
+def test_features_are_what_the_last_layer_sees():
+    network = create_model("ResNet18").eval()
+    predictor = training.Predictor(network, STATISTICS, 32, device="cpu", precision="float32")
+    logits, features = predictor.outputs(easy_images(5).planes.numpy(), batch=2)
+    expected = features @ network.fc.weight.detach().numpy().T + network.fc.bias.detach().numpy()
+    np.testing.assert_allclose(logits, expected, atol=1e-4)
+    assert predictor.outputs(np.empty((0, 2, 32, 32), dtype=np.uint8))[1].shape == (0, 512)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (np.zeros((3, 512)), "float64, not"),
+        (np.zeros((3, 7), dtype=np.float16), r"shape \(3, 7\)"),
+        (np.full((3, 512), np.nan, dtype=np.float16), "not finite"),
+        (np.array([{}], dtype=object), "damaged, or no array of numbers"),
+        (None, "damaged, or no array of numbers"),
+    ],
+)
+def test_features_that_do_not_fit_are_refused(tmp_path, content, problem):
+    path = tmp_path / "features.npy"
+    if content is not None:
+        np.save(path, content)
+    with pytest.raises(InputError, match=problem):
+        training.load_features(path, 512)
+
+
+def test_a_checkpoint_said_to_be_encrypted_is_not_continued(tmp_path):
+    path = tmp_path / "last.ckpt"
+    torch.save({"a": torch.zeros(3)}, path)
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b"PK\x01\x02") + 8] |= 1  # the flag of encryption in the archive's list of contents
+    path.write_bytes(bytes(data))
+    assert not training._is_checkpoint(path)
+
+
+def test_distances_are_those_to_the_tenth_nearest():
+    rng = np.random.default_rng(1)
+    kept, features = rng.normal(size=(40, 6)).astype(np.float16), rng.normal(size=(9, 6)).astype(np.float32)
+    every = np.sqrt(((features[:, None] - kept[None].astype(np.float32)) ** 2).sum(axis=2))
+    np.testing.assert_allclose(likeness.distances(features, kept), np.sort(every, axis=1)[:, 9], rtol=1e-5)
+    assert np.isnan(likeness.distances(features, kept[:9])).all()
+
+
+def test_temperature_is_fitted_on_images_of_one_taxon():
+    images = easy_images(60)
+    network = create_model("ResNet18").eval()
+    arguments = network, STATISTICS, 32
+    alone = training.calibrate(*arguments, training.Images(images.planes[:40], images.targets[:40]), "cpu", "float32")
+    images.targets[40:] = 0.1
+    assert training.calibrate(*arguments, images, "cpu", "float32") == alone
 
 
 def test_what_round_0_starts_from(tmp_path):
@@ -210,14 +271,21 @@ def test_packed_weights_answer_as_the_network_they_were_made_from(tmp_path):
 
     torch.manual_seed(0)  # untrained networks answer nearly the same to all images: in some, rounding shows too much
     network = create_model("ResNet18").eval()
-    paths = {key: tmp_path / f"ResNet18_{key}" for key in ("weights", "stats", "card")}
+    paths = {key: tmp_path / f"ResNet18_{key}" for key in ("weights", "stats", "card", "features")}
     training.save_model(
-        network, paths, model_name="ResNet18", statistics=STATISTICS, size=32, temperature=1.5, recipe={}, seed=1
+        *(network, paths),
+        model_name="ResNet18",
+        statistics=STATISTICS,
+        size=32,
+        temperature=1.5,
+        recipe={},
+        seed=1,
+        features=np.zeros((3, 512)),
     )
     out = {key: tmp_path / "out" / path.name for key, path in paths.items()}
-    pack_reference(paths, out)
+    planes = easy_images(30).planes.numpy()
+    pack_reference(paths, planes, out, seed=1, device="cpu", precision="float32")
     assert out["weights"].stat().st_size < 0.12 * paths["weights"].stat().st_size
-    planes = easy_images(10).planes.numpy()
     settings = {"model_name": "ResNet18", "device": "cpu", "precision": "float32"}
     first, second = (
         training.load_predictor(files["weights"], files["stats"], files["card"], **settings).logits(planes)
@@ -228,6 +296,8 @@ def test_packed_weights_answer_as_the_network_they_were_made_from(tmp_path):
     step = training.STEP * weights[0].flatten(1).std(1).view(-1, 1, 1, 1)
     assert ((weights[0] - weights[1]).abs() <= 0.501 * step).all()
     assert json.loads(out["card"].read_text())["image_size"] == 32
+    again = training.load_predictor(**out, **settings)  # whose features are kept, not those of the network before
+    np.testing.assert_array_equal(again.kept, again.outputs(planes)[1].astype(np.float16))
 
 
 def test_a_finished_run_in_a_moved_folder_is_taken_as_it_is(tmp_path):

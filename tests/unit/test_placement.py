@@ -1,0 +1,122 @@
+"""The judge, the bar, and the weights that make calibration CpGs like the cohort's."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+from cpgtaxa import calibration_cpgs, placement
+from cpgtaxa.cohort import Cohort
+from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.statistics import compute
+from cpgtaxa.taxa import define_taxa
+
+
+def test_the_bar_is_the_lowest_that_keeps_the_promise():
+    rng = np.random.default_rng(1)
+    score = rng.random(4000)
+    right = rng.random(4000) < score  # of those above a bar b, (1 - b) / 2 are wrong
+    bar = placement.lowest_bar(score, right, np.ones(4000), rng.random(5000), 0.05)
+    assert 0.86 < bar.height < 0.97
+    assert bar.expected < bar.bound <= 0.05
+    looser = placement.lowest_bar(score, right, np.ones(4000), rng.random(5000), 0.2)
+    assert looser.height < bar.height - 0.1
+
+
+def test_few_candidates_or_few_calibration_cpgs_need_a_higher_bar():
+    rng = np.random.default_rng(2)
+    score = rng.random(4000)
+    right = rng.random(4000) < score
+    candidates = rng.random(20000)
+    many = placement.lowest_bar(score, right, np.ones(4000), candidates, 0.05)
+    few = placement.lowest_bar(score, right, np.ones(4000), candidates[:300], 0.05)
+    unsure = placement.lowest_bar(score[:400], right[:400], np.ones(400), candidates, 0.05)
+    assert many.height < few.height
+    assert many.height < unsure.height
+
+
+@pytest.mark.parametrize("weights", [np.zeros(100), np.ones(100)])
+def test_no_bar_is_said_to_be_none(weights):
+    score = np.linspace(0, 1, 100)
+    assert placement.lowest_bar(score, np.zeros(100, bool), weights, score, 0.05) == placement.NO_BAR
+    assert placement.lowest_bar(score, np.ones(100, bool), weights, np.empty(0), 0.05) == placement.NO_BAR
+
+
+def test_the_judge_is_judged_on_what_it_did_not_learn_from():
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(600, 8))
+    right = rng.random(600) < 0.5  # nothing to learn
+    judge = placement.Judge(x, right, np.ones(600), 1)
+    assert abs(scipy.stats.spearmanr(judge.held_out, right).statistic) < 0.15
+    x[:, 3] += 3 * right
+    again = placement.Judge(x, right, np.ones(600), 1)
+    assert scipy.stats.spearmanr(again.held_out, right).statistic > 0.6
+    assert np.corrcoef(again(x), right)[0, 1] > 0.8
+    np.testing.assert_array_equal(again(x), placement.Judge(x, right, np.ones(600), 1)(x))
+
+
+def test_a_judge_of_one_opinion_places_nothing():
+    assert placement.Judge(np.zeros((30, 2)), np.ones(30, bool), np.ones(30), 1)(np.zeros((3, 2))).tolist() == [0] * 3
+
+
+def calls(rng, n, half_way):
+    """Probabilities of n CpGs, half-way sites being less sure, and their groups."""
+    between = rng.random(n) < half_way
+    first = np.where(between, rng.beta(4, 3, n), rng.beta(9, 1, n)) * 0.9 + 0.1
+    p = np.repeat(((1 - first) / 9)[:, None], 10, axis=1)
+    p[np.arange(n), rng.integers(0, 3, n)] = first
+    return p, np.where(between, "A/B", "A")
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.8])
+def test_weights_find_the_share_of_half_way_sites(share):
+    rng = np.random.default_rng(4)
+    p, groups = calls(rng, 5000, 0.6)
+    weights = placement.composition_weights(p, groups, calls(rng, 2000, share)[0])
+    assert weights.mean() == pytest.approx(1)
+    assert weights[groups == "A/B"].sum() / weights.sum() == pytest.approx(share, abs=0.05)
+
+
+def test_unlikeness_is_the_share_of_known_cpgs_as_far():
+    known = np.arange(99, dtype=float)
+    found = placement.unlikeness(np.array([-1.0, 49.0, 98.0, 200.0, np.nan]), known)
+    assert found[:4].tolist() == pytest.approx([1.0, 0.51, 0.02, 0.01])
+    assert np.isnan(found[4])
+    assert np.isnan(placement.unlikeness(np.ones(2), np.array([np.nan]))).all()
+
+
+def test_likely_taxa_are_two_or_more():
+    p = np.zeros((3, 10))
+    p[0, 0] = 1.0
+    p[1, [2, 3, 4]] = 0.5, 0.3, 0.2
+    p[2] = 0.1
+    assert placement.likely_taxa(p, 0.95) == ["UniStable|UniUnstable", "LinAgeHomo|LinAgeHet|NonAgeHet", "|".join(TAXA)]
+
+
+def test_evidence_has_no_infinities():
+    p = pd.DataFrame(np.eye(10)[:2], columns=list(PROBABILITY_COLUMNS)).assign(distance=[np.nan, 1.0])
+    found = placement.evidence(p, pd.DataFrame({"cpg": ["a", "b"], "bic2": [np.inf, 1.0], "ran": [True, False]}))
+    assert not np.isinf(found).any()
+    assert np.isnan(found[0, -2])
+    assert found[0, 0] == 0
+
+
+def test_calibration_cpgs_are_those_the_rules_leave(tmp_path):
+    import yaml
+    from conftest import ROOT
+
+    thresholds = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]["thresholds"]
+    ages = np.random.default_rng(1).uniform(20, 80, 90)
+    settings = {"seed": 1, "cpgs": 120, "thresholds": thresholds, "n_cpgs": 5000}
+    out = {"out_beta": tmp_path / "beta.arrow", "out_truth": tmp_path / "truth.parquet"}
+    calibration_cpgs.simulate_calibration([f"s{n}" for n in range(90)], ages, by_rules=True, **settings, **out)
+    truth, cohort = pd.read_parquet(out["out_truth"]), Cohort(out["out_beta"])
+    assert cohort.cpgs.tolist() == truth["cpg"].tolist()
+    assert 20 < len(truth) < 110
+    again = compute(cohort.read(0, len(truth)), ages)
+    again.insert(0, "cpg", truth["cpg"])
+    assert define_taxa(again, thresholds, 5000)["taxon"].eq(UNCLASSIFIED).all()
+    between = truth["taxon"] == UNCLASSIFIED
+    assert truth["group"].str.contains("/").equals(between)
+    assert 0.3 < between.mean() < 1
+    calibration_cpgs.simulate_calibration([f"s{n}" for n in range(90)], ages, by_rules=False, **settings, **out)
+    assert len(pd.read_parquet(out["out_truth"])) == 120
