@@ -103,14 +103,14 @@ def separability(x: np.ndarray, taxon: np.ndarray, seed: int) -> pd.DataFrame:
 def nearest(pairs: pd.DataFrame) -> pd.DataFrame:
     """Each taxon's least separable other: taxon, n, nearest, balanced_accuracy, low, verdict, in the taxa's order.
 
-    pairs: of `separability`.
+    pairs: of `separability`. `nearest` is empty where there was nothing to compare.
     """
     turned = pairs.rename(columns={"taxon_a": "taxon_b", "taxon_b": "taxon_a", "n_a": "n_b", "n_b": "n_a"})
     both = pd.concat([pairs, turned], ignore_index=True)
     both = both.sort_values("balanced_accuracy", kind="stable", na_position="last").drop_duplicates("taxon_a")
     both = both.set_index("taxon_a").loc[list(TAXA)].rename_axis("taxon").reset_index()
     both = both.rename(columns={"n_a": "n", "taxon_b": "nearest"}).drop(columns="n_b")
-    both["nearest"] = both["nearest"].where(both["verdict"] != "too few", None)
+    both["nearest"] = both["nearest"].where(both["verdict"] != "too few", "")
     return both[["taxon", "n", "nearest", "balanced_accuracy", "low", "verdict"]]
 
 
@@ -197,7 +197,7 @@ def describe_clusters(x, cluster, known, known_names, probabilities, seed: int) 
     stable, found = stability(x, cluster, seed), []
     for number in range(len(stable)):
         rows = np.flatnonzero(cluster == number)
-        isolated, compared = isolation(x[rows], known, seed) if len(known) > NEIGHBOURS else (np.nan, [])
+        isolated, compared = isolation(x[rows], known, seed)
         names, counts = np.unique(np.asarray(known_names, dtype=str)[compared], return_counts=True)
         p = probabilities[rows].mean(axis=0)
         a, b = np.argsort(-p, kind="stable")[:2]
@@ -211,7 +211,7 @@ def describe_clusters(x, cluster, known, known_names, probabilities, seed: int) 
                 "stability": stable[number],
                 "isolation": isolated,
                 **{"taxon_a": TAXA[a], "taxon_b": TAXA[b], "p_a": p[a], "p_b": p[b]},
-                "nearest_known": str(names[counts.argmax()]) if len(names) else "",
+                "nearest_known": str(names[counts.argmax()]),
                 "members": rows[medoid_first(x[rows])],
             }
         )

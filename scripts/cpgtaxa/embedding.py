@@ -29,11 +29,14 @@ BLOCK = 256
 PER_KIND = 60
 """Half-way sites simulated for each pair of taxa between which there is a kind of them."""
 
+FEWEST_SAMPLES = 20
+"""Samples from which half-way sites are simulated: fewer do not fill their bands."""
+
 EXAMPLES = 5
 """CpGs named for each cluster: the medoid and those nearest to it."""
 
 CLUSTER_COLUMNS = ("cluster", "name", "n", "stability", "isolation", "taxon_a", "p_a", "taxon_b", "p_b")
-CLUSTER_COLUMNS += ("nearest_known", "stands_out", "examples")
+CLUSTER_COLUMNS += ("nearest_known", "stands_out", *(f"example_{number}" for number in range(1, EXAMPLES + 1)))
 
 
 def choose(taxon: np.ndarray, per_taxon: int, unclassified: int, seed: int) -> np.ndarray:
@@ -59,8 +62,10 @@ def outputs_of(predictor, values: np.ndarray, ages: np.ndarray) -> tuple[np.ndar
 def half_way_sites(ages: np.ndarray, seed: int, per_kind: int = PER_KIND) -> tuple[list[str], np.ndarray]:
     """Simulated CpGs between two taxa, for these ages: what each is, and values (k, n) float32.
 
-    As many of each kind and pair, so that what is rare in a cohort is known too.
+    As many of each kind and pair, so that what is rare in a cohort is known too; none for a handful of samples.
     """
+    if len(ages) < FEWEST_SAMPLES:
+        return [], np.empty((0, len(ages)), dtype=np.float32)
     setting = simulate.make_setting(ages, np.random.default_rng([seed, 37]))
     names, values = [], []
     for number, (kind, taxon, other) in enumerate(simulate.half_way_kinds()):
@@ -92,7 +97,8 @@ def judge(features, half_way, half_way_names, taxon, probabilities, seed: int) -
     left = np.flatnonzero(taxon == UNCLASSIFIED)
     placed = np.flatnonzero(taxon != UNCLASSIFIED)
     pairs = clusters.separability(x[placed], taxon[placed], seed)
-    found = clusters.find_clusters(x[left])
+    # Without half-way sites, nothing tells a new pattern from what lies between two taxa.
+    found = clusters.find_clusters(x[left]) if len(half_way) else np.full(len(left), -1)
     known = np.concatenate([x[placed], between])
     names = np.concatenate([taxon[placed], np.asarray(half_way_names, dtype=object)])
     described = clusters.describe_clusters(x[left], found, known, names, probabilities[left], seed)
@@ -116,12 +122,12 @@ def table_of(described: list[dict], cpgs: np.ndarray, taxon: np.ndarray, statist
         striking = clusters.stands_out(statistics.iloc[entry["members"]], statistics[beside])
         row = {column: entry.get(column) for column in CLUSTER_COLUMNS}
         row["stands_out"] = "; ".join(f"{column} {z:+.1f}" for column, z in striking)
-        row["examples"] = " ".join(cpgs[entry["members"][:EXAMPLES]])
+        row |= {f"example_{number}": cpgs[member] for number, member in enumerate(entry["members"][:EXAMPLES], 1)}
         rows.append(row)
     return pd.DataFrame(rows, columns=list(CLUSTER_COLUMNS))
 
 
-def notes_on(pairs: pd.DataFrame, n_unclassified: int, settings: dict) -> list[str]:
+def notes_on(pairs: pd.DataFrame, n_unclassified: int, n_samples: int, settings: dict) -> list[str]:
     """What could not be looked at, and why, in sentences."""
     found = []
     few = [row.taxon for row in clusters.nearest(pairs).itertuples() if row.n < clusters.FEWEST]
@@ -131,6 +137,11 @@ def notes_on(pairs: pd.DataFrame, n_unclassified: int, settings: dict) -> list[s
         )
     if settings["unclassified"] == 0:
         found.append("No clusters were looked for: embedding.unclassified is 0.")
+    elif n_samples < FEWEST_SAMPLES:
+        found.append(
+            f"No clusters were looked for: with {n_samples} samples, a new pattern cannot be told from what lies "
+            f"between two taxa. {FEWEST_SAMPLES} are needed."
+        )
     elif n_unclassified < clusters.FEWEST_UNCLASSIFIED:
         found.append(
             f"Only {n_unclassified} Unclassified CpGs were looked at: clusters are looked for from "
@@ -245,7 +256,7 @@ def embed(network: dict, beta, samples, taxonomy, statistics, out: dict, *, sett
         "unclassified_in_cohort": int(total.get(UNCLASSIFIED, 0)),
         "in_clusters": int((cluster > 0).sum()),
         "candidates": sum(entry["candidate"] for entry in described),
-        "notes": notes_on(pairs, n_unclassified, settings),
+        "notes": notes_on(pairs, n_unclassified, len(ages), settings),
     }
     for path, frame in ((out["map"], table), (out["separability"], pairs), (out["clusters"], found)):
         with atomic(path) as temporary:

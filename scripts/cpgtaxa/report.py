@@ -29,7 +29,7 @@ from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_su
 
 import cpgtaxa
 from cpgtaxa.calibration import softmax
-from cpgtaxa.clusters import CANDIDATE, MEANINGS, nearest
+from cpgtaxa.clusters import CANDIDATE, ISOLATED, MEANINGS, STABLE, nearest
 from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.drawing import ACCENT, INK, LINE, MUTED, ON_ACCENT, SECOND, STYLE, inline, svg_text
 from cpgtaxa.errors import InputError, some
@@ -538,14 +538,16 @@ def _stands_out(text) -> str:
 
 
 def _cluster_rows(found: pd.DataFrame, cohort, ages) -> list[dict]:
-    examples = [str(names).split() for names in found["examples"]]
+    columns = [name for name in found if name.startswith("example_")]
+    examples = [[cpg for cpg in row if cpg] for row in found[columns].to_numpy()]
     every = [cpg for names in examples for cpg in names]
     codes = iter(render(cohort.take(cohort.find(every)), ages) if every else ())
     rows = []
     for row, names in zip(found.itertuples(), examples, strict=True):
         rows.append(
             {
-                **{"number": row.cluster, "name": row.name, "candidate": row.name == CANDIDATE, "n": _count(row.n)},
+                **{"number": row.cluster, "name": row.name, "n": _count(row.n)},
+                "candidate": row.name == CANDIDATE,
                 **{"stability": _decimal(row.stability, 2), "isolation": _decimal(row.isolation, 2)},
                 "likely": [(row.taxon_a, _percent(row.p_a, 0)), (row.taxon_b, _percent(row.p_b, 0))],
                 **{"nearest": row.nearest_known, "stands_out": _stands_out(row.stands_out)},
@@ -558,11 +560,16 @@ def _cluster_rows(found: pd.DataFrame, cohort, ages) -> list[dict]:
 def _embedding_page(inputs, figures, cohort, ages) -> dict:
     """What the page shows of the rule `embedding`'s files."""
     pairs = pd.read_csv(inputs.separability)
-    text = {"name": str, "nearest_known": str, "stands_out": str, "examples": str}
-    found = pd.read_csv(inputs.clusters, dtype=text, keep_default_na=False, na_values={"isolation": [""]})
+    numbers = ("cluster", "n", "stability", "isolation", "p_a", "p_b")
+    found = pd.read_csv(inputs.clusters, dtype=str, keep_default_na=False)
+    found = found.assign(**{name: pd.to_numeric(found[name]) for name in numbers})
     drawn = pathlib.Path(inputs.map_drawn).read_text(encoding="utf-8")
     points = pd.read_csv(inputs.map, dtype={"cpg": str, "cluster": "Int64"}, keep_default_na=False, na_values=[""])
-    return read_json(inputs.embedding) | {
+    summary = read_json(inputs.embedding)
+    return {key: _count(value) if type(value) is int else value for key, value in summary.items()} | {
+        "candidates": summary["candidates"],
+        "stable": STABLE,
+        "isolated": ISOLATED,
         "map": figures.add("map", drawn, points, "Map of the CpGs as the network sees them"),
         "taxa": [
             {
