@@ -117,7 +117,7 @@ def cohort_rows(predictor, samples, seed, config, arguments):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--samples", type=int, nargs="+", default=[300, 656, 1500])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[11, 12, 13, 14, 15])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[11, 12, 13])
     parser.add_argument("--cpgs", type=int, default=3000)
     parser.add_argument("--half-way", type=float, default=0.3, help="share of half-way sites in the cohort")
     parser.add_argument("--planted", type=int, nargs="+", default=[40, 100])
