@@ -142,7 +142,7 @@ def test_pairs_that_overlap_are_told_and_small_taxa_are_not_judged():
 def test_what_stands_out_by_hand():
     known = pd.DataFrame(0.0, index=range(101), columns=list(clusters.MEANINGS))
     known["mean"] = np.linspace(0, 1, 101)  # median absolute deviation 0.25
-    known["core_effect"] = np.tile([-0.1, 0.1], 51)[:101]
+    known["core_effect"] = np.linspace(0.09, 0.11, 101)  # of the same size as the cluster's, but up
     known["core_sd_ratio"] = np.linspace(0.9, 1.1, 101)
     mine = known.iloc[:20].assign(mean=0.5 + 3 * 0.25 * 1.4826, core_effect=-0.1, core_sd_ratio=0.5)
     found = dict(clusters.stands_out(mine, known))
