@@ -92,6 +92,13 @@ def test_a_group_that_is_known_from_simulation_is_no_candidate(no_pairs):
     assert "odd" in {entry["nearest_known"] for entry in found}
 
 
+def test_an_unstable_group_is_no_candidate(no_pairs, monkeypatch):
+    monkeypatch.setattr(clusters, "stability", lambda x, cluster, seed: np.full(cluster.max() + 1, 0.7))
+    _, found, _, _ = embedding.judge(*made_up(planted=40), seed=1)
+    assert max(entry["isolation"] for entry in found) == 1
+    assert not any(entry["candidate"] for entry in found)
+
+
 def test_few_or_no_unclassified_give_no_clusters(no_pairs):
     features, known, names, taxon, p = made_up(planted=0)
     for rows in (np.arange(400), np.arange(400 + clusters.FEWEST_UNCLASSIFIED - 1)):
@@ -251,9 +258,12 @@ def test_the_table_names_clusters_examples_and_what_stands_out():
     statistics = pd.DataFrame(np.random.default_rng(5).normal(size=(len(taxon), len(clusters.MEANINGS))))
     statistics.columns = list(clusters.MEANINGS)
     statistics.loc[520:, "kurtosis"] = 30.0
+    # So have the placed CpGs of the two likeliest taxa: nothing to say.
+    statistics.loc[(statistics.index >= 520) | np.isin(taxon, ["TriNonAge", "TriAge"]), "dip"] += 30.0
     cpgs = np.array([f"cg{index}" for index in range(len(taxon))], dtype=object)
     found = embedding.table_of(described, cpgs, taxon, statistics).set_index("name")
     row = found.loc["candidate new taxon"]
     assert row["stands_out"].startswith("kurtosis +")
+    assert "dip" not in row["stands_out"]
     assert {row[f"example_{number}"] for number in range(1, 6)} < set(cpgs[520:])
     assert found.loc["between UniStable and UniUnstable", "example_1"] in set(cpgs[400:460])
