@@ -158,6 +158,10 @@ def test_what_stands_out_by_hand():
     assert found["core_sd_ratio"] > 10
 
 
+def test_the_medoid_comes_first_and_its_neighbours_next():
+    assert clusters.medoid_first(np.array([[0.0], [1.0], [2.0], [4.5], [30.0]])).tolist() == [2, 1, 0, 3, 4]
+
+
 def test_choice_is_capped_and_seeded():
     taxon = np.repeat([*TAXA[:2], UNCLASSIFIED], [50, 5, 40]).astype(object)
     rows = embedding.choose(taxon, 10, 20, seed=1)
