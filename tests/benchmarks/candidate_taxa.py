@@ -4,7 +4,7 @@
 
 The shipped network looks at cohorts labelled by the rules and placed in one round by that network; the planted CpGs
 are Unclassified whatever rules and network say (`left` is the share of them that would be). The thresholds of
-`cpgtaxa.clusters` were chosen on seeds 1 to 5.
+`cpgtaxa.clusters` were chosen on seeds 1 to 3.
 """
 
 import argparse
