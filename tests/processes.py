@@ -16,6 +16,9 @@ VARIES = ("logs", "benchmarks", "report", "report.html", "summary.txt", ".checks
 
 OUTPUTS = {
     "report": ["report.html", "summary.txt", "report/counts.csv", "report/agreement.csv", "report/figures"],
+    "embedding": [
+        f"embedding/{name}" for name in ("map.csv", "map.svg", "map.png", "separability.csv", "clusters.csv")
+    ],
     "taxonomy": ["taxonomy.parquet", "taxonomy.csv.gz"],
     "reassign": ["round_1/reassigned.parquet", "round_1/reassigned.json"],
     "predict": ["round_1/predictions/0-of-2.parquet"],
@@ -32,6 +35,7 @@ OUTPUTS = {
     "cohort": ["cohort/beta.arrow", "cohort/samples.parquet", "cohort/cpgs.parquet", "cohort/qc.json"],
     "simulate_cohort": [f"simulated_cohort/{name}" for name in ("beta.csv.gz", "samples.csv", "truth.csv")],
 }
+OUTPUTS["embedding"].append("embedding/summary.json")
 OUTPUTS["train"].append("round_1/MixResNet18_normalization_stat.json")
 """What each rule writes (the last round's), downstream first: remaking one leaves those still to come untouched."""
 

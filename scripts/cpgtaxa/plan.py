@@ -219,6 +219,10 @@ class Plan:
             "tests": [round_file(number, f"{model_of(number)}_predictions.csv") for number in rounds],
         }
 
+    def last_network_input(self, counts_of) -> dict[str, str]:
+        """The last round's network."""
+        return self.network_input(self.rounds(counts_of)[-1])
+
     def cohort_input(self) -> dict[str, str]:
         """The cohort's two files. Raises InputError naming those that are not there."""
         found = {key: self.config["cohort"][key] for key in ("beta", "samples")}
@@ -293,6 +297,10 @@ class Plan:
     def prediction_settings(self) -> dict:
         """What a shard's prediction needs to know."""
         return self.device_settings() | {"predict_labelled": self.config["rounds"]["predict_labelled"]}
+
+    def embedding_settings(self) -> dict:
+        """What the embedding needs to know."""
+        return self.config["embedding"] | self.device_settings()
 
     def training_settings(self, wildcards) -> dict:
         """Recipe and overrides for the round's network."""
@@ -389,8 +397,10 @@ class Plan:
 
     def targets(self, counts_of) -> list[str]:
         """What `snakemake` makes by default: taxonomy, report, and the published files of every round."""
-        found = ["results/taxonomy.parquet", "results/taxonomy.csv.gz", "results/unclassified.parquet"]
-        found.append("results/report.html")
+        found = [
+            f"results/{name}" for name in ("taxonomy.parquet", "taxonomy.csv.gz", "unclassified.parquet", "report.html")
+        ]
+        found += [f"results/embedding/{name}.csv" for name in ("map", "separability", "clusters")]
         for number in self.rounds(counts_of):
             found += [*self.network_input(number).values(), *parts(number).values(), model_file(number, "log")]
             found += [round_file(number, name) for name in ("metrics.json", "reassigned.parquet")]

@@ -11,7 +11,6 @@ import logging
 import os
 import pathlib
 import platform
-import re
 
 import jinja2
 import matplotlib
@@ -30,9 +29,11 @@ from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_su
 
 import cpgtaxa
 from cpgtaxa.calibration import softmax
+from cpgtaxa.clusters import CANDIDATE, ISOLATED, MEANINGS, STABLE, nearest
 from cpgtaxa.cohort import Cohort, read_samples
+from cpgtaxa.drawing import ACCENT, INK, LINE, MUTED, ON_ACCENT, SECOND, STYLE, inline, svg_text
 from cpgtaxa.errors import InputError, some
-from cpgtaxa.files import atomic, atomic_folder, read_parquet
+from cpgtaxa.files import atomic, atomic_folder, read_json, read_parquet
 from cpgtaxa.names import COLOURS, MEANING, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.render import render
 from cpgtaxa.texts import read_taxa
@@ -45,41 +46,6 @@ MOST_STAGES = 6
 """Stages that fit beside each other in the summary."""
 BINS = 10
 """Confidence bins of the reliability diagram."""
-
-# Colours of the figures that follow the page's light or dark scheme: in the files as they stand, in the page as CSS.
-INK, MUTED, LINE, ACCENT, ON_ACCENT, SECOND, PAPER = (
-    *("#1c2024", "#68707a", "#d5d9de", "#2b6a99", "#fefefe", "#c2571a", "#fffffe"),
-)
-_CSS = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)", ACCENT: "var(--accent)"}
-_CSS |= {ON_ACCENT: "var(--on-accent)", SECOND: "var(--second)", PAPER: "none"}
-_CSS |= {colour.lower(): f"var(--c-{taxon})" for taxon, colour in COLOURS.items()}
-
-_STYLE = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "text.color": INK,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.axisbelow": True,
-    "axes.facecolor": "none",
-    "figure.facecolor": PAPER,
-    "savefig.facecolor": PAPER,
-    "grid.color": LINE,
-    "grid.linewidth": 0.8,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-}
 
 
 # Tables
@@ -335,20 +301,15 @@ class Figures:
 
     def save(self, name: str, figure, data: pd.DataFrame, title: str) -> markupsafe.Markup:
         """Write `<name>.svg` and `<name>.csv`; return the drawing as an inline element in the page's colours."""
-        buffer = io.StringIO()
-        with matplotlib.rc_context({"svg.hashsalt": name}):
-            figure.savefig(buffer, format="svg", bbox_inches="tight", pad_inches=0.04, metadata={"Date": None})
+        text = svg_text(figure, name)
         plt.close(figure)
-        text = buffer.getvalue()
+        return self.add(name, text, data, title)
+
+    def add(self, name: str, text: str, data: pd.DataFrame, title: str) -> markupsafe.Markup:
+        """As `save`, for a drawing that is SVG text already."""
         (self.folder / f"{name}.svg").write_text(text, encoding="utf-8")
         data.to_csv(self.folder / f"{name}.csv", index=False, float_format="%.6g")
-        inline = text[text.index("<svg") :]
-        inline = re.sub(r"<metadata>.*?</metadata>", "", inline, flags=re.S)
-        inline = re.sub(r'<g id="[^"]*">', "<g>", inline)
-        inline = re.sub(r"(?<=: )#[0-9a-f]{6}\b", lambda match: _CSS.get(match.group(), match.group()), inline)
-        inline = re.sub(r"\n\s*", "\n", inline)
-        label = markupsafe.escape(title)
-        return markupsafe.Markup(inline.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1))
+        return markupsafe.Markup(inline(text, title))
 
 
 def _ages_figure(figures, samples):
@@ -567,6 +528,60 @@ def _gallery(taxonomy, labels, statistics, cohort, ages, config) -> list[dict]:
     return result
 
 
+# Are ten taxa needed, and enough?
+
+
+def _stands_out(text) -> str:
+    """What stands out, in words: `text` is that of the clusters' table."""
+    pairs = [item.rsplit(" ", 1) for item in str(text).split("; ") if " " in item]
+    return ", ".join(f"{MEANINGS.get(column, column)} {z.replace('-', '−')}" for column, z in pairs)
+
+
+def _cluster_rows(found: pd.DataFrame, cohort, ages) -> list[dict]:
+    columns = [name for name in found if name.startswith("example_")]
+    examples = [[cpg for cpg in row if cpg] for row in found[columns].to_numpy()]
+    every = [cpg for names in examples for cpg in names]
+    codes = iter(render(cohort.take(cohort.find(every)), ages) if every else ())
+    rows = []
+    for row, names in zip(found.itertuples(), examples, strict=True):
+        rows.append(
+            {
+                **{"number": row.cluster, "name": row.name, "n": _count(row.n)},
+                "candidate": row.name == CANDIDATE,
+                **{"stability": _decimal(row.stability, 2), "isolation": _decimal(row.isolation, 2)},
+                "likely": [(row.taxon_a, _percent(row.p_a, 0)), (row.taxon_b, _percent(row.p_b, 0))],
+                **{"nearest": row.nearest_known, "stands_out": _stands_out(row.stands_out)},
+                "cards": [{"cpg": cpg, "png": _png(next(codes))} for cpg in names],
+            }
+        )
+    return rows
+
+
+def _embedding_page(inputs, figures, cohort, ages) -> dict:
+    """What the page shows of the rule `embedding`'s files."""
+    pairs = pd.read_csv(inputs.separability)
+    numbers = ("cluster", "n", "stability", "isolation", "p_a", "p_b")
+    found = pd.read_csv(inputs.clusters, dtype=str, keep_default_na=False)
+    found = found.assign(**{name: pd.to_numeric(found[name]) for name in numbers})
+    drawn = pathlib.Path(inputs.map_drawn).read_text(encoding="utf-8")
+    points = pd.read_csv(inputs.map, dtype={"cpg": str, "cluster": "Int64"}, keep_default_na=False, na_values=[""])
+    summary = read_json(inputs.embedding)
+    return {key: _count(value) if type(value) is int else value for key, value in summary.items()} | {
+        "candidates": summary["candidates"],
+        "stable": STABLE,
+        "isolated": ISOLATED,
+        "map": figures.add("map", drawn, points, "Map of the CpGs as the network sees them"),
+        "taxa": [
+            {
+                **{"taxon": row.taxon, "n": _count(row.n), "nearest": row.nearest, "verdict": row.verdict},
+                **{"accuracy": _percent(row.balanced_accuracy), "low": _percent(row.low)},
+            }
+            for row in nearest(pairs).itertuples()
+        ],
+        "clusters": _cluster_rows(found, cohort, ages),
+    }
+
+
 # The page
 
 
@@ -736,7 +751,8 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
     """Write the report, the terminal's summary, and the tables and figures behind them.
 
     inputs: attributes counts, metrics, logs, tests (one file per round each), taxonomy, labels, statistics, beta,
-    samples, qc, and, for a simulated cohort, truth. outputs: paths html, summary, counts, agreement, figures (a
+    samples, qc, those of the rule `embedding` (map, map_drawn, separability, clusters, embedding), and, for a
+    simulated cohort, truth. outputs: paths html, summary, counts, agreement, figures (a
     folder). config: the whole config, with its defaults. Raises InputError for a truth that cannot be used.
     """
     truth_path = getattr(inputs, "truth", None)
@@ -760,8 +776,9 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
         table.to_csv(temporary, index=False, float_format="%.6g")
 
     stage_names = {stage: _stage_name(stage, config) for stage in stages(rounds)}
-    with atomic_folder(outputs["figures"]) as partial, matplotlib.rc_context(_STYLE):
+    with atomic_folder(outputs["figures"]) as partial, matplotlib.rc_context(STYLE):
         figures = Figures(partial)
+        embedding = _embedding_page(inputs, figures, cohort, samples["age"].to_numpy())
         reliabilities = {
             number: reliability(found, scores["temperature"])
             for number, (found, scores) in enumerate(zip(tests, metrics, strict=True))
@@ -817,6 +834,7 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
         "test_rows": _test_rows(metrics),
         "gallery": _gallery(taxonomy, labels, statistics, cohort, samples["age"].to_numpy(), config),
         "figures": drawn,
+        "embedding": embedding,
         "agreement": _agreement_page(agreed, stage_names) if agreed is not None else None,
         "thresholds": list(config["taxa"]["thresholds"].items()),
         "versions": _versions(),

@@ -1,6 +1,7 @@
 """The report on a small made-up run: right numbers, everything escaped, the same bytes each time."""
 
 import hashlib
+import itertools
 import json
 import re
 import types
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from cpgtaxa import report, simulate
+from cpgtaxa.clusters import PAIR_COLUMNS
 from cpgtaxa.cohort import CohortWriter
 from cpgtaxa.errors import InputError
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
@@ -38,6 +40,32 @@ def _predictions(rng, n, prefix):
     frame["PredictedLabelIndex"] = first
     frame[list(TAXA)] = p
     return frame
+
+
+def _embedding(folder, cpgs) -> dict:
+    """Files as of the rule `embedding`: two clusters, one a candidate, with hostile names among the examples."""
+    points = pd.DataFrame({"cpg": cpgs, "taxon": TAXA[0], "source": "statistical", "x": range(60), "y": 1.0})
+    points["cluster"] = pd.array([1, 2, *[None] * 58], dtype="Int64")
+    rows = [
+        (1, "candidate new taxon", 31, 0.91, 0.97, "TriAge", 0.6, "BiAge", 0.3, "BiAge", "kurtosis +9.5; skew -3.2"),
+        (2, "between Outlier and BiAge", 1029, 0.8, 0.5, "Outlier", 0.6, "BiAge", 0.3, HOSTILE, ""),
+    ]
+    names = ["cluster", "name", "n", "stability", "isolation", "taxon_a", "p_a", "taxon_b", "p_b", "nearest_known"]
+    found = pd.DataFrame(rows, columns=[*names, "stands_out"])
+    for number in range(1, 6):
+        found[f"example_{number}"] = cpgs[number - 1], cpgs[number + 9]
+    pairs = [(a, b, 20, 1030, 0.97, 0.91, "apart") for a, b in itertools.combinations(TAXA[:9], 2)]
+    pairs += [(taxon, TAXA[9], 20, 3, None, None, "too few") for taxon in TAXA[:9]]
+    pairs[0] = (TAXA[0], TAXA[1], 20, 20, 0.61, 0.52, "overlapping")
+    pairs = pd.DataFrame(pairs, columns=list(PAIR_COLUMNS))
+    summary = {"round": 1, "placed": 1045, "unclassified": 1061, "unclassified_in_cohort": 2000, "in_clusters": 1060}
+    summary |= {"candidates": 1, "notes": ["Fewer than 10 CpGs are placed in BiNonAge."]}
+    for name, frame in (("map", points), ("clusters", found), ("separability", pairs)):
+        frame.to_csv(folder / f"{name}.csv", index=False)
+    (folder / "embedding.json").write_text(json.dumps(summary))
+    (folder / "map.svg").write_text('<?xml version="1.0"?>\n<svg width="9"><g id="a" style="fill: #332288"/></svg>')
+    drawn = {"map_drawn": str(folder / "map.svg"), "embedding": str(folder / "embedding.json")}
+    return drawn | {name: str(folder / f"{name}.csv") for name in ("map", "clusters", "separability")}
 
 
 @pytest.fixture
@@ -107,7 +135,7 @@ def run(tmp_path):
         "warnings": ["left out: sample '<u>x</u>'"],
     }
     (folder / "qc.json").write_text(json.dumps(qc))
-    inputs = types.SimpleNamespace(**files, truth=str(folder / "truth.csv"))
+    inputs = types.SimpleNamespace(**files, truth=str(folder / "truth.csv"), **_embedding(folder, cpgs))
     for name, suffix in (("taxonomy", "parquet"), ("labels", "parquet"), ("statistics", "parquet")):
         setattr(inputs, name, str(folder / f"{name}.{suffix}"))
     inputs.beta, inputs.samples = str(folder / "beta.arrow"), str(folder / "samples.parquet")
@@ -317,7 +345,7 @@ def test_figures_have_their_data(run, tmp_path):
     folder = tmp_path / "a"
     outputs = _write(run, folder)
     figures = {path.name for path in (folder / "report/figures").iterdir()}
-    stems = {"ages", "taxa", "training_round_0", "reliability", "truth"}
+    stems = {"ages", "taxa", "map", "training_round_0", "reliability", "truth"}
     stems |= {f"confusion_round_{number}_{images}" for number in (0, 1) for images in ("cohort", "simulated")}
     assert figures == {f"{stem}.{suffix}" for stem in stems for suffix in ("svg", "csv")}
     taxa = pd.read_csv(folder / "report/figures/taxa.csv")
@@ -371,7 +399,7 @@ def test_gallery_images_are_the_rendered_ones(run, tmp_path):
 
     page = _text(_write(run, tmp_path / "a")["html"])
     cards = re.findall(r'base64,([^"]+)">\s*<b>(.*?)</b>', page)
-    assert len(cards) == 10 * 2 + 15 + 4
+    assert len(cards) == 10 * 2 + 15 + 4 + 2 * 5
     png, cpg = cards[3]
     cohort = Cohort(run.beta)
     code = render(cohort.take(cohort.find([html.unescape(cpg)])), read_samples(run.samples)["age"].to_numpy())[0]
@@ -410,3 +438,28 @@ def test_no_test_images_and_nothing_placed(run, tmp_path):
     outputs = _write(run, tmp_path / "a")
     assert "There were no test images" in _text(outputs["html"])
     assert "No CpG of this cohort" in _text(outputs["html"])
+
+
+def test_the_page_says_whether_ten_taxa_are_needed_and_enough(run, tmp_path):
+    outputs = _write(run, tmp_path / "a")
+    section = re.search(r'<section id="enough">.*?</section>', _text(outputs["html"]), re.S).group()
+    text = " ".join(re.sub(r"<[^>]*>", " ", section).split())
+    assert "1,045 placed and 1,061 of 2,000 Unclassified CpGs" in text
+    assert "Fewer than 10 CpGs are placed in BiNonAge." in text
+    assert "UniStable 20 UniUnstable 61.0 % 52.0 % little" in text
+    assert "BiNonAge 3 – – – not known: too few CpGs" in text
+    assert "TriAge 20 TriNonAge 97.0 % 91.0 % a pattern of its own" in text
+    assert "1,060 of the 1,061 Unclassified CpGs lie in 2 clusters; 1 of these is a candidate new taxon" in text
+    assert "1* candidate new taxon TriAge 60 % , BiAge 30 % 31 0.91 0.97 BiAge kurtosis +9.5, skewness −3.2" in text
+    assert "&lt;script&gt;" in section
+    assert section.count("<img") == 10
+    assert "var(--c-UniStable)" in re.search(r"<svg.*?</svg>", section, re.S).group()
+
+
+def test_the_page_says_so_where_there_are_no_clusters(run, tmp_path):
+    pd.read_csv(run.clusters, nrows=0).to_csv(run.clusters, index=False)
+    section = (
+        _text(_write(run, tmp_path / "a")["html"]).partition('<section id="enough">')[2].partition("</section>")[0]
+    )
+    assert "No clusters were found." in section
+    assert "<img" not in section

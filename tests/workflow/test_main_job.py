@@ -86,6 +86,17 @@ def test_no_image_is_in_two_parts(tiny_run):
         assert len(paths) == len(set(paths))
 
 
+def test_the_map_shows_the_taxonomys_cpgs(tiny_run):
+    table = pd.read_parquet(tiny_run / "results/taxonomy.parquet").set_index("cpg")
+    points = pd.read_csv(tiny_run / "results/embedding/map.csv")
+    assert len(points) == len(table)
+    assert points["taxon"].tolist() == table.loc[points["cpg"], "taxon"].tolist()
+    page = (tiny_run / "results/report.html").read_text()
+    assert "Are ten taxa needed, and enough?" in page
+    for taxon in TAXA:
+        assert f"{taxon} ({(table['taxon'] == taxon).sum()})" in page
+
+
 def test_a_second_run_finds_nothing_to_do(tiny_run):
     run = snakemake(tiny_run)
     assert run.code == 0
@@ -99,13 +110,14 @@ def test_the_end_of_the_run_shows_a_table(tiny_run):
 
 # What deleting one file must cost, and nothing else: the rule that makes it first. Jobs after a checkpoint show once it
 # has run.
-LATER = ("predict_test", "evaluate", "predict", "reassign", "taxonomy", "report")
+LATER = ("predict_test", "evaluate", "predict", "reassign", "taxonomy", "embedding", "report")
 LOST = {
     "results/report.html": ["report"],
-    "results/taxonomy.csv.gz": ["taxonomy", "report"],
+    "results/taxonomy.csv.gz": ["taxonomy", "embedding", "report"],
+    "results/embedding/map.csv": ["embedding", "report"],
     "results/round_1/metrics.json": ["evaluate", "report"],
-    "results/round_1/reassigned.parquet": ["reassign", "taxonomy", "report"],
-    "results/round_1/reassigned.json": ["reassign", "taxonomy", "report"],
+    "results/round_1/reassigned.parquet": ["reassign", "taxonomy", "embedding", "report"],
+    "results/round_1/reassigned.json": ["reassign", "taxonomy", "embedding", "report"],
     "results/round_0/reassigned.json": ["reassign", "enlarge", "render", "train", *LATER],
     "results/round_1/MixResNet18_best_model.pt": ["train", *LATER],
     "results/statistics/shards/1-of-2.parquet": None,

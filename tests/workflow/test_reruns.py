@@ -33,8 +33,9 @@ READS = {
     "predict 1": "train_1 cohort define_taxa reassign_0",
     "reassign 1": "predict_1 reassign_0 define_taxa gather_statistics",
     "taxonomy": "define_taxa predict_0 predict_1 reassign_0 reassign_1",
-    "report": "taxonomy define_taxa gather_statistics cohort simulate_cohort reassign_0 reassign_1 evaluate_0 "
-    "evaluate_1 train_0 train_1 predict_test_0 predict_test_1",
+    "embedding": "taxonomy gather_statistics cohort train_1",
+    "report": "taxonomy embedding define_taxa gather_statistics cohort simulate_cohort reassign_0 reassign_1 "
+    "evaluate_0 evaluate_1 train_0 train_1 predict_test_0 predict_test_1",
 }
 READS = {job.replace(" ", "_"): set(read.split()) for job, read in READS.items()}
 JOBS = {"compute_statistics": 2, "predict_0": 2, "predict_1": 2}
@@ -71,13 +72,13 @@ def of_rules(*rules) -> set:
 
 ALWAYS = {"report"}  # shows the config
 TRAIN, PREDICT = {"train_0", "train_1"}, {"predict_0", "predict_1"}
-NETWORKS = TRAIN | PREDICT | {"predict_test_0", "predict_test_1"}
+NETWORKS = TRAIN | PREDICT | {"predict_test_0", "predict_test_1", "embedding"}
 SPLIT, COHORT, ADDED = {"split"}, {"cohort"}, {"enlarge_1"}
 THRESHOLDS = {"define_taxa", "reassign_0", "reassign_1"}
 
 # Section, key, new value, and the jobs that look at it. None: a list of jobs that is not one of the finished run's.
 KEYS = [
-    ("", "seed", 43, {"simulate_cohort", "simulate_training", "split", "enlarge_1", *TRAIN}),
+    ("", "seed", 43, {"simulate_cohort", "simulate_training", "split", "enlarge_1", "embedding", *TRAIN}),
     ("cohort", "columns", {"age": "years"}, COHORT),
     ("cohort", "unmatched", "drop", COHORT),
     ("cohort", "max_missing_cpg", 0.3, COHORT),
@@ -118,6 +119,8 @@ KEYS = [
     ("rounds", "veto", True, {"reassign_0", "reassign_1"}),
     ("rounds", "predict_labelled", False, PREDICT),
     ("rounds", "max_added_per_taxon", 9, ADDED),
+    ("embedding", "per_taxon", 20, {"embedding"}),
+    ("embedding", "unclassified", 0, {"embedding"}),
     ("report", "gallery", 3, set()),
     ("predict", "size", 64, "nothing"),
     ("predict", "model", "MixResNet18", "nothing"),
@@ -131,7 +134,7 @@ KEYS += [
 ]
 IN_EVERY_TEST_RUN = {
     *("seed", "cohort.bad_cpgs", "taxa.thresholds.contradicted_p", "training.epochs_mix", "rounds.max_added_per_taxon"),
-    *("predict.size", "report.gallery"),
+    *("predict.size", "report.gallery", "embedding.unclassified"),
 }
 
 

@@ -11,6 +11,11 @@ rule report:
         beta=rules.cohort.output.beta,
         samples=rules.cohort.output.samples,
         qc=rules.cohort.output.qc,
+        map=rules.embedding.output.map,
+        map_drawn=rules.embedding.output.svg,
+        separability=rules.embedding.output.separability,
+        clusters=rules.embedding.output.clusters,
+        embedding=rules.embedding.output.summary,
         template=SCRIPTS / "cpgtaxa" / "templates" / "report.html.j2",
         library=library_files(SCRIPTS / "report.py"),
     output:
