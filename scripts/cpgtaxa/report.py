@@ -342,13 +342,18 @@ class Figures:
         text = buffer.getvalue()
         (self.folder / f"{name}.svg").write_text(text, encoding="utf-8")
         data.to_csv(self.folder / f"{name}.csv", index=False, float_format="%.6g")
-        inline = text[text.index("<svg") :]
-        inline = re.sub(r"<metadata>.*?</metadata>", "", inline, flags=re.S)
-        inline = re.sub(r'<g id="[^"]*">', "<g>", inline)
-        inline = re.sub(r"(?<=: )#[0-9a-f]{6}\b", lambda match: _CSS.get(match.group(), match.group()), inline)
-        inline = re.sub(r"\n\s*", "\n", inline)
-        label = markupsafe.escape(title)
-        return markupsafe.Markup(inline.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1))
+        return inline_svg(text, title)
+
+
+def inline_svg(text: str, title: str) -> markupsafe.Markup:
+    """A drawing of matplotlib's as an inline element in the page's colours; `title` is what is read out for it."""
+    inline = text[text.index("<svg") :]
+    inline = re.sub(r"<metadata>.*?</metadata>", "", inline, flags=re.S)
+    inline = re.sub(r'<g id="[^"]*">', "<g>", inline)
+    inline = re.sub(r"(?<=: )#[0-9a-f]{6}\b", lambda match: _CSS.get(match.group(), match.group()), inline)
+    inline = re.sub(r"\n\s*", "\n", inline)
+    label = markupsafe.escape(title)
+    return markupsafe.Markup(inline.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1))
 
 
 def _ages_figure(figures, samples):

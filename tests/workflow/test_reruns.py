@@ -119,6 +119,7 @@ KEYS = [
     ("rounds", "predict_labelled", False, PREDICT),
     ("rounds", "max_added_per_taxon", 9, ADDED),
     ("report", "gallery", 3, set()),
+    ("", "cpgs", "cg10000001", "nothing"),
     ("predict", "size", 64, "nothing"),
     ("predict", "model", "MixResNet18", "nothing"),
     ("benchmark", "images", 9000, "nothing"),
