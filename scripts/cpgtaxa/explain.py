@@ -191,10 +191,10 @@ def questions(statistics: pd.DataFrame, thresholds: dict, n_cpgs: int) -> list[d
     few, most = max(t["min_outliers"], t["min_outlier_share"] * n), t["min_outliers"] + 2
     most = max(t["max_outlier_share"] * n, most)
     stray = max(t["max_strays"], np.floor(t["stray_share"] * n))
-    p = f"yes below {_number(level)} (alpha / CpGs), no above {_number(t['absent_p'])} (absent_p)"
+    p = f"yes below {_number(level)} (alpha / CpGs), no above {t['absent_p']:g} (absent_p)"
 
     def bands(prefix, gain, weight):
-        asked = f"yes above {_number(t['bic_gain'])} (bic_gain)"
+        asked = f"yes above {t['bic_gain']:g} (bic_gain)"
         return [
             (f"{prefix}_d", "distance of neighbours (Ashman's D)", s[f"{prefix}_d"], _from(t, "min_ashman_d")),
             (f"{prefix}_gap", "gap between neighbours", s[f"{prefix}_gap"], _from(t, "min_band_gap")),
@@ -204,7 +204,7 @@ def questions(statistics: pd.DataFrame, thresholds: dict, n_cpgs: int) -> list[d
 
     def trend(prefix):
         smallest = min(s[f"{prefix}_p"], s[f"{prefix}_common_p"])
-        asked = f"yes from {_number(t['min_effect'])} (min_effect), no up to {_number(t['tiny_effect'])} (tiny_effect)"
+        asked = f"yes from {t['min_effect']:g} (min_effect), no up to {t['tiny_effect']:g} (tiny_effect)"
         return [
             (f"{prefix}_effect", "largest change of a band", s[f"{prefix}_effect"], asked),
             (f"{prefix}_p", "smallest p of a band's or the common slope", smallest, p),
@@ -215,16 +215,19 @@ def questions(statistics: pd.DataFrame, thresholds: dict, n_cpgs: int) -> list[d
         (
             *("One band", c.one, c.two | c.three),
             [
-                (*dip, f"yes above {_number(t['absent_p'])} (absent_p)"),
+                (*dip, f"yes above {t['absent_p']:g} (absent_p)"),
                 ("kurtosis", "excess kurtosis", s["kurtosis"], _from(t, "min_kurtosis")),
-                ("two_d", "distance of two bands (Ashman's D)", s["two_d"], _up_to(t, "max_ashman_d_one")),
+                (
+                    *("bic_gain", "gain of two or three bands (BIC)", max(gains[2], s["bic1"] - s["bic3"])),
+                    f"yes up to 0; above, with bands nearer than D = {t['max_ashman_d_one']:g} (max_ashman_d_one)",
+                ),
             ],
         ),
         (
             *("Two bands", c.two & ~c.three, c.one | c.three),
             [
                 *bands("two", gains[2], "min_weight_two"),
-                (*dip, f"yes below {_number(t['dip_p'])} (dip_p), or with D above {_number(t['sure_ashman_d'])}"),
+                (*dip, f"yes below {t['dip_p']:g} (dip_p), or with D above {t['sure_ashman_d']:g}"),
             ],
         ),
         ("Three bands", c.three, c.one | c.two, bands("three", gains[3], "min_weight_three")),
@@ -233,13 +236,13 @@ def questions(statistics: pd.DataFrame, thresholds: dict, n_cpgs: int) -> list[d
             [
                 (
                     *("core_effect", "change over the central 90 % of ages", s["core_effect"]),
-                    f"yes from ±{_number(t['min_effect'])} (min_effect), no up to ±{_number(t['tiny_effect'])} "
+                    f"yes from ±{t['min_effect']:g} (min_effect), no up to ±{t['tiny_effect']:g} "
                     "(tiny_effect)",
                 ),
                 (
                     *("effect_to_spread", "change, in spreads of the band", effect / sd),
-                    f"yes from {_number(t['min_effect_to_spread'])} (min_effect_to_spread), no up to "
-                    f"{_number(t['tiny_effect_to_spread'])} (tiny_effect_to_spread)",
+                    f"yes from {t['min_effect_to_spread']:g} (min_effect_to_spread), no up to "
+                    f"{t['tiny_effect_to_spread']:g} (tiny_effect_to_spread)",
                 ),
                 ("core_slope_p", "p of the slope", s["core_slope_p"], p),
             ],
@@ -247,7 +250,7 @@ def questions(statistics: pd.DataFrame, thresholds: dict, n_cpgs: int) -> list[d
         (
             *("Straight", c.straight, ~c.straight),
             [
-                ("core_curve_p", "p of a bend", s["core_curve_p"], f"no below {_number(t['curve_p'])} (curve_p)"),
+                ("core_curve_p", "p of a bend", s["core_curve_p"], f"no below {t['curve_p']:g} (curve_p)"),
                 (
                     *("core_curve_effect", "bend", s["core_curve_effect"]),
                     f"no beyond ±{_number(t['curve_share'] * effect)} (curve_share × change)",
@@ -259,8 +262,8 @@ def questions(statistics: pd.DataFrame, thresholds: dict, n_cpgs: int) -> list[d
             [
                 (
                     *("core_sd_ratio", "spread at old over spread at young age", s["core_sd_ratio"]),
-                    f"yes from a factor of {_number(t['min_sd_ratio'])} (min_sd_ratio), no up to "
-                    f"{_number(t['tiny_sd_ratio'])} (tiny_sd_ratio)",
+                    f"yes from a factor of {t['min_sd_ratio']:g} (min_sd_ratio), no up to "
+                    f"{t['tiny_sd_ratio']:g} (tiny_sd_ratio)",
                 ),
                 ("core_het_p", "p of a change (Breusch–Pagan)", s["core_het_p"], p),
             ],
@@ -270,7 +273,7 @@ def questions(statistics: pd.DataFrame, thresholds: dict, n_cpgs: int) -> list[d
             [
                 (
                     *("core_sd", "spread of the band (sd)", s["core_sd"]),
-                    f"yes up to {_number(t['stable_sd'])} (stable_sd), no from {_number(t['unstable_sd'])} "
+                    f"yes up to {t['stable_sd']:g} (stable_sd), no from {t['unstable_sd']:g} "
                     "(unstable_sd: wide)",
                 )
             ],
@@ -291,7 +294,7 @@ def questions(statistics: pd.DataFrame, thresholds: dict, n_cpgs: int) -> list[d
             ],
         ),
     ]
-    if s["mixture_ran"]:
+    if s["mixture_ran"] and not c.one[0]:
         found += [
             ("Trend in one of two bands", c.two_trend, c.two_no_trend, trend("two")),
             ("Trend in one of three bands", c.three_trend, c.three_no_trend, trend("three")),
@@ -307,11 +310,11 @@ def questions(statistics: pd.DataFrame, thresholds: dict, n_cpgs: int) -> list[d
 
 
 def _from(thresholds, key) -> str:
-    return f"yes from {_number(thresholds[key])} ({key})"
+    return f"yes from {thresholds[key]:g} ({key})"
 
 
 def _up_to(thresholds, key) -> str:
-    return f"yes up to {_number(thresholds[key])} ({key})"
+    return f"yes up to {thresholds[key]:g} ({key})"
 
 
 # The lines of the tests
@@ -392,7 +395,7 @@ def verdict(row, p, reason: str, ruled, settings: dict) -> str:
     if row["source"] == "statistical":
         if settings["own_labels"]:
             return "The label was given (taxa.labels)."
-        return f"The rules met every criterion of {row['taxon']}: {reason}."
+        return f"Every criterion of the rule for {row['taxon']} is met: {reason}."
     first = int(np.argmax(p))
     sure = f"{TAXA[first]} {_percent(p[first])}"
     if row["source"] != "none":
@@ -417,7 +420,8 @@ def _looks(predictions, cpgs) -> dict[int, pd.DataFrame]:
         number = int(pathlib.Path(path).parent.parent.name.removeprefix("round_"))
         table = read_parquet(path)
         found.setdefault(number, []).append(table[table["cpg"].isin(cpgs)])
-    return {number: pd.concat(tables).set_index("cpg") for number, tables in sorted(found.items())}
+    columns = list(PROBABILITY_COLUMNS)
+    return {number: pd.concat(tables).set_index("cpg")[columns] for number, tables in sorted(found.items())}
 
 
 def _statistics_of(path, cpgs) -> pd.DataFrame:
@@ -534,16 +538,16 @@ def write_explanation(inputs, outputs: dict, cpgs, *, thresholds, own_labels, co
     with matplotlib.rc_context(_STYLE):
         for number, (cpg, beta) in enumerate(zip(cpgs, values, strict=True)):
             row, one = taxonomy.loc[cpg], statistics.loc[[cpg]]
-            seen = {f"round {at}": table.loc[cpg, list(PROBABILITY_COLUMNS)] for at, table in looks.items()
-                    if cpg in table.index}  # fmt: skip
-            looked = max((at for at, table in looks.items() if cpg in table.index), default=None)
+            found = {at: table.loc[cpg].to_numpy(dtype=float) for at, table in looks.items() if cpg in table.index}
+            seen = {f"round {at}": p for at, p in found.items()}
+            looked = max(found, default=None)
             at = max(looks) if looked is None else looked
             if at not in predictors:
                 predictors[at] = load_predictor(
                     *networks[at], model_name=model_of(at), device=device, precision="float32"
                 )
             predictor = predictors[at]
-            p = None if looked is None else np.array(seen[f"round {looked}"], dtype=float)
+            p = found.get(looked)
             if p is None:
                 planes = torch.as_tensor(draw(beta[None], ages, predictor))
                 logits = torch.as_tensor(predictor.logits(planes)) / predictor.temperature
