@@ -28,7 +28,7 @@ from cpgtaxa.files import atomic, parquet_blocks, read_parquet
 from cpgtaxa.names import COLOURS, INDEX, MEANING, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.plan import model_of
 from cpgtaxa.render import render
-from cpgtaxa.report import ACCENT, MUTED, SECOND, _environment, _on_dark, _png, _STYLE, inline_svg
+from cpgtaxa.report import _STYLE, ACCENT, SECOND, _environment, _on_dark, _percent, _png, inline_svg
 from cpgtaxa.statistics import OUTLIER_IQR, OUTLIER_MARGIN
 from cpgtaxa.taxa import Criteria, ruled_out, rules
 from cpgtaxa.training import load_predictor
@@ -310,7 +310,7 @@ def questions(statistics: pd.DataFrame, thresholds: dict, n_cpgs: int) -> list[d
 
 
 def _from(thresholds, key) -> str:
-    return f"yes from {thresholds[key]:g} ({key})"
+    return f"yes from {thresholds[key]:g} ({key})".replace("-", "−")
 
 
 def _up_to(thresholds, key) -> str:
@@ -359,8 +359,8 @@ def plot(beta, ages, fitted, outlying, title: str, salt: str):
     """Age against beta with the fitted lines, as inline markup; arguments as of `lines`."""
     figure, axes = plt.subplots(figsize=(4.9, 3.3))
     seen = np.isfinite(beta)
-    style = {"s": 9, "linewidths": 0, "alpha": 0.55, "rasterized": True}
-    axes.scatter(ages[seen & ~outlying], beta[seen & ~outlying], color="#3f88bf", **style)
+    style = {"s": 9, "linewidths": 0, "alpha": 0.65, "rasterized": True}
+    axes.scatter(ages[seen & ~outlying], beta[seen & ~outlying], color="#4a94cc", **style)
     if outlying.any():
         axes.scatter(
             ages[outlying], beta[outlying], s=30, facecolors="none", edgecolors=ACCENT, linewidths=1, label="outliers"
@@ -409,10 +409,6 @@ def verdict(row, p, reason: str, ruled, settings: dict) -> str:
     return f"No taxon is certain enough: {sure}, and {asked} are asked for."
 
 
-def _percent(value) -> str:
-    return "–" if value is None or np.isnan(value) else f"{100 * value:.1f}\u00a0%"
-
-
 def _looks(predictions, cpgs) -> dict[int, pd.DataFrame]:
     """By round, the probabilities of those CpGs that its network looked at, indexed by CpG."""
     found = {}
@@ -451,7 +447,7 @@ def _grid(table: pd.DataFrame) -> dict:
 
 
 def _signed(value) -> str:
-    return f"{value:+.1f}".replace("-", "−")
+    return f"{value:+.1f}".replace("-", "−") if abs(value) >= 0.05 else "0.0"
 
 
 def _view(predictor, beta, ages, taxa) -> dict:
@@ -460,14 +456,11 @@ def _view(predictor, beta, ages, taxa) -> dict:
     maps = [Attribution(predictor, planes, INDEX[taxon]) for taxon in taxa]
     inked = np.concatenate([np.abs(found.pixels[planes[0, 0] < 255]) for found in maps])
     scale = float(np.quantile(inked, 0.99)) if inked.size else 0.0
-    with torch.no_grad():
-        logits = predictor.network(predictor.normalise(torch.as_tensor(planes).to(predictor.device)))
-    probabilities = torch.softmax(logits.float() / predictor.temperature, dim=1)[0].cpu().numpy()
     return {
         "code": _png(render(beta[None], ages)[0]),
         "seen": _rgb_png(planes[0][[0, 1, 0]].transpose(1, 2, 0)),
         "size": predictor.size,
-        "p": probabilities,
+        "scale": scale,
         "maps": [
             {"taxon": taxon, "png": _rgb_png(overlay(planes[0], found.pixels, scale)), "found": found}
             for taxon, found in zip(taxa, maps, strict=True)
@@ -592,7 +585,6 @@ def write_explanation(inputs, outputs: dict, cpgs, *, thresholds, own_labels, co
         "own_labels": own_labels,
         "colours": {taxon: (colour, _on_dark(colour)) for taxon, colour in COLOURS.items()},
         "ends": ["#" + "".join(f"{round(part):02x}" for part in end.tolist()) for end in (AGAINST, FOR)],
-        "muted": MUTED,
     }
     environment = _environment()
     environment.filters |= {"percent": _percent, "number": _number, "signed": _signed}

@@ -1,0 +1,38 @@
+"""The target `explain` on a finished run."""
+
+import re
+
+import pandas as pd
+from conftest import TINY, copy_run, merged, snakemake
+
+
+def test_explain_makes_its_page_and_touches_nothing_else(tiny_run, tmp_path):
+    folder = copy_run(tiny_run, tmp_path / "copy")
+    taxonomy = pd.read_parquet(folder / "results/taxonomy.parquet").drop_duplicates("source")
+    cpgs = taxonomy["cpg"].tolist()
+    run = snakemake(folder, "explain", "--config", f"cpgs={','.join([*cpgs, cpgs[0]])}", config=TINY)
+    assert run.code == 0, run.text
+    assert run.jobs() == {"explain": 1}
+    html = (folder / "results/explain/explain.html").read_text()
+    assert re.findall(r'<section id="cpg-\d+">\s*<h2>(.*)</h2>', html) == cpgs
+    table = pd.read_csv(folder / "results/explain/explain.csv", dtype=str).set_index(["cpg", "kind", "name"])
+    for row in taxonomy.itertuples():
+        assert table.loc[(row.cpg, "result", "taxon"), "value"].item() == row.taxon
+        # The network is the last that looked, and it says again what it said then.
+        looked = table.loc[(row.cpg, "probability", row.second_taxon)]["detail"].iloc[-1]
+        assert table.loc[(row.cpg, "result", "network"), "value"].item().endswith(looked)
+    # Nothing else looks at the CpGs asked for.
+    run = snakemake(folder, "--dry-run", config=merged(TINY, {"cpgs": cpgs[:1]}))
+    assert run.code == 0, run.text
+    assert run.jobs() == {}
+
+    run = snakemake(folder, "explain", config=TINY)
+    assert run.code != 0
+    assert "cpgs names no CpG to explain" in run.text
+    assert "Traceback" not in run.text
+    run = snakemake(folder, "explain", config=merged(TINY, {"cpgs": [cpgs[0], "cg1000001", "nowhere"]}))
+    assert run.code != 0
+    assert "2 input problems" in run.text
+    assert "'cg1000001' is not a CpG of the cohort; did you mean 'cg1000001" in run.text
+    assert "'nowhere' is not a CpG of the cohort" in run.text
+    assert "Traceback" not in run.text
