@@ -2,9 +2,11 @@
 
 Where a network looked is told in two ways. Integrated gradients (Sundararajan et al. 2017, ICML) share the taxon's
 log-odds among the pixels: their sum is what the image adds to an empty one. And samples are left out, a fifth of the
-ages and a tenth of the beta scale at a time, and the image drawn anew: what the log-odds then lose. On simulated CpGs,
-integrated gradients agreed better with the latter than Grad-CAM, whose maps are too coarse at 64 pixels, and stay on
-the discs, which occlusion (its patches are half background) does not.
+ages and a tenth of the beta scale at a time, and the image drawn anew: what the log-odds then lose.
+
+On eleven simulated CpGs and the shipped network, maps went with such losses with a rank correlation of 0.49 for
+integrated gradients, 0.59 for occlusion (patches of 8 pixels) and below 0.1 for Grad-CAM, too coarse at 64 pixels; of
+what they show, 100, 52 and 17 % lay on discs. Hence integrated gradients for the map, and samples left out beside it.
 """
 
 import base64
@@ -236,8 +238,7 @@ def questions(statistics: pd.DataFrame, thresholds: dict, n_cpgs: int) -> list[d
             [
                 (
                     *("core_effect", "change over the central 90 % of ages", s["core_effect"]),
-                    f"yes from ±{t['min_effect']:g} (min_effect), no up to ±{t['tiny_effect']:g} "
-                    "(tiny_effect)",
+                    f"yes from ±{t['min_effect']:g} (min_effect), no up to ±{t['tiny_effect']:g} (tiny_effect)",
                 ),
                 (
                     *("effect_to_spread", "change, in spreads of the band", effect / sd),
@@ -273,8 +274,7 @@ def questions(statistics: pd.DataFrame, thresholds: dict, n_cpgs: int) -> list[d
             [
                 (
                     *("core_sd", "spread of the band (sd)", s["core_sd"]),
-                    f"yes up to {t['stable_sd']:g} (stable_sd), no from {t['unstable_sd']:g} "
-                    "(unstable_sd: wide)",
+                    f"yes up to {t['stable_sd']:g} (stable_sd), no from {t['unstable_sd']:g} (unstable_sd: wide)",
                 )
             ],
         ),
@@ -321,7 +321,7 @@ def _up_to(thresholds, key) -> str:
 
 
 def lines(beta, ages, statistics: pd.DataFrame, thresholds: dict, n_cpgs: int) -> tuple[list, np.ndarray]:
-    """The fitted lines, each as (slope, level at the mean age), lowest first, and which samples are outliers, (n,) bool.
+    """The fitted lines, each as (slope, level at the mean age), lowest first; which samples are outliers, (n,) bool.
 
     One line without the outliers, or two or three where the rules see so many bands. The mixture's slopes, gaps and
     places are in the statistics, its overall level is not: it is the one nearest to the samples.
