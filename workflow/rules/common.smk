@@ -66,3 +66,11 @@ def counts_of(number):
             if not Path(path).exists():
                 raise IncompleteCheckpointException(incomplete.rule, checkpoint_target(path))
         raise
+
+
+def explain_files(wildcards):
+    """Every round's predictions and network, or a message about the CpGs asked for."""
+    try:
+        return PLAN.explain_input(counts_of)
+    except InputError as error:
+        raise WorkflowError(error.text())

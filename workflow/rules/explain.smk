@@ -1,14 +1,6 @@
 # Why a CpG has its taxon.
 
 
-def explain_files(wildcards):
-    """Every round's predictions and network, or a message about the CpGs asked for."""
-    try:
-        return PLAN.explain_input(counts_of)
-    except InputError as error:
-        raise WorkflowError(error.text())
-
-
 rule explain:
     input:
         unpack(explain_files),
