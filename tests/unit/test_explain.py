@@ -263,8 +263,8 @@ def test_unknown_names_all_at_once_with_close_ones(tmp_path):
 @pytest.fixture
 def page(tmp_path, planted, monkeypatch):
     """A function that writes the page about three CpGs: placed by the rules, by round 1, and by nothing."""
-    monkeypatch.setattr(explain, "STEPS", 8)
-    monkeypatch.setattr(explain, "MOST_STEPS", 8)
+    monkeypatch.setattr(explain, "STEPS", 4)
+    monkeypatch.setattr(explain, "MOST_STEPS", 4)
     ages, beta, _ = planted
     cpgs = [HOSTILE, "cg2", "cg3"]
     rng = np.random.default_rng(1)
