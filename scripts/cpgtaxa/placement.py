@@ -8,12 +8,19 @@ held-out errors: Angelopoulos et al. 2021). They are weighted first, so as to be
 """
 
 import dataclasses
+import logging
 
 import numpy as np
+import pandas as pd
 import scipy.stats
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA
+from cpgtaxa.files import parquet_blocks, read_parquet, write_json, write_parquet
+from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.taxa import ruled_out
+
+REASONS = ("ambiguous", "contradicted", "unlike")
+"""Why a CpG stays without a taxon."""
 
 FOLDS = 5
 SETTINGS = {"max_iter": 200, "learning_rate": 0.06, "max_leaf_nodes": 12, "max_bins": 64, "early_stopping": False}
@@ -153,3 +160,167 @@ def likely_taxa(p: np.ndarray, share: float) -> list[str]:
     held = np.cumsum(np.take_along_axis(p, order, axis=1), axis=1)
     wanted = np.clip((held < share).sum(axis=1) + 1, 2, len(TAXA))
     return ["|".join(TAXA[index] for index in row[:number]) for row, number in zip(order, wanted, strict=True)]
+
+
+@dataclasses.dataclass
+class Calls:
+    """What a network says of k CpGs, and what else speaks for or against it.
+
+    predictions: cpg, p_<taxon>, distance. statistics: the same CpGs in the same order. ruled_out: (k, 10) bool.
+    """
+
+    predictions: pd.DataFrame
+    statistics: pd.DataFrame
+    ruled_out: np.ndarray
+
+    def __post_init__(self):
+        self.p = self.predictions[list(PROBABILITY_COLUMNS)].to_numpy(dtype=float)
+        order = np.argsort(-self.p, axis=1, kind="stable")
+        self.first, self.second = order[:, 0], order[:, 1]
+        rows = np.arange(len(self.p))
+        self.top = self.p[rows, self.first]
+        self.contradicted = self.ruled_out[rows, self.first]
+
+    def __len__(self):
+        return len(self.p)
+
+
+def promised(calls: Calls, calibration: Calls, truth: pd.DataFrame, *, error_rate, seed) -> tuple:
+    """Which calls may stand so that at most `error_rate` of them are wrong, with a certainty of 95 %.
+
+    calibration: simulated CpGs that nothing placed so far either. truth: their `taxon` and `group`, in the same order.
+    A call on a half-way site is wrong, whatever it is. Returns (k,) bool, the same for the calibration CpGs, and a
+    dictionary of what the promise rests on.
+    """
+    right = np.array(TAXA, dtype=object)[calibration.first] == truth["taxon"].to_numpy()
+    weights = composition_weights(calibration.p, truth["group"].to_numpy(dtype=str), calls.p)
+    known = evidence(calibration.predictions, calibration.statistics)
+    judge = Judge(known, right, weights, seed)
+    held_out = np.where(calibration.contradicted, -1.0, judge.held_out)
+    score = judge(evidence(calls.predictions, calls.statistics))
+    bar = lowest_bar(held_out, right, weights, np.where(calls.contradicted, -1.0, score), error_rate)
+    half_way = truth["taxon"].to_numpy() == UNCLASSIFIED
+    found = {
+        "promised_error_rate": error_rate,
+        "judge_at_least": bar.height if np.isfinite(bar.height) else None,
+        "expected_error_rate": bar.expected,
+        "error_rate_at_most": bar.bound,
+        "calibration_cpgs": len(calibration),
+        "calibration_cpgs_above": bar.effective,
+        "half_way_share": float(weights[half_way].sum() / weights.sum()) if len(weights) else None,
+    }
+    return score >= bar.height, held_out >= bar.height, found
+
+
+def reassign(
+    calls: Calls,
+    calibration: Calls | None = None,
+    truth: pd.DataFrame | None = None,
+    *,
+    settings: dict,
+    round_number: int,
+    seed: int,
+    out: dict,
+) -> None:
+    """Place the CpGs whose call may stand, and say why the others stay.
+
+    settings: `error_rate` and, with calibration CpGs, `unlike`; or `confidence`, a plain threshold on the network's
+    probability in place of the promise. Calls that the tests contradict never stand.
+
+    Writes reassigned (cpg, taxon, confidence, second_taxon, round), left (cpg, reason: `unlike` anything seen,
+    `contradicted` by the tests, or `ambiguous`; taxa that hold 1 - error_rate of the probability, "A|B"; unlike_p),
+    calibration (cpg of the calibration CpGs placed by the same rule) and counts (JSON).
+    """
+    found = {}
+    unlike_p = np.full(len(calls), np.nan)
+    if settings["confidence"] is None:
+        certain, known, found = promised(calls, calibration, truth, error_rate=settings["error_rate"], seed=seed)
+        distances = calibration.predictions["distance"].to_numpy(dtype=float)
+        unlike_p = unlikeness(calls.predictions["distance"].to_numpy(dtype=float), distances)
+        known &= ~(unlikeness(distances, distances) <= settings["unlike"])
+    else:
+        certain = calls.top >= settings["confidence"]
+    unlike = unlike_p <= settings["unlike"]
+    placed = certain & ~calls.contradicted & ~unlike
+    names = np.array(TAXA, dtype=object)
+    frame = pd.DataFrame(
+        {
+            "cpg": calls.predictions["cpg"].to_numpy()[placed],
+            "taxon": names[calls.first[placed]],
+            "confidence": calls.top[placed],
+            "second_taxon": names[calls.second[placed]],
+            "round": np.full(placed.sum(), round_number, dtype=np.int32),
+        }
+    )
+    reason = np.where(unlike, "unlike", np.where(calls.contradicted & (calls.top >= 0.5), "contradicted", "ambiguous"))
+    left = pd.DataFrame(
+        {
+            "cpg": calls.predictions["cpg"].to_numpy()[~placed],
+            "reason": reason[~placed].astype(object),
+            "taxa": np.array(likely_taxa(calls.p[~placed], 1 - settings["error_rate"]), dtype=object),
+            "unlike_p": unlike_p[~placed],
+        }
+    )
+    again = pd.DataFrame({"cpg": np.empty(0, dtype=object)})
+    if calibration is not None:
+        again = calibration.predictions[["cpg"]][known]
+    write_parquet(out["reassigned"], frame)
+    write_parquet(out["left"], left)
+    write_parquet(out["calibration"], again)
+    counts = {
+        "round": round_number,
+        "candidates": len(calls),
+        "placed": int(placed.sum()),
+        "placed_per_taxon": {taxon: int((frame["taxon"] == taxon).sum()) for taxon in TAXA},
+        "left": left["reason"].value_counts().reindex(REASONS, fill_value=0).to_dict(),
+    }
+    write_json(out["counts"], counts | found)
+    logging.info("round %d: %d of %d CpGs placed; left: %s", round_number, counts["placed"], len(calls), counts["left"])
+    if settings["confidence"] is None and found["judge_at_least"] is None:
+        logging.warning(
+            "round %d: no bar keeps the promise of at most %.3g wrong calls: nothing is placed. Too few candidates or "
+            "calibration CpGs, or a network that learnt too little; raise rounds.calibration or rounds.error_rate",
+            *(round_number, settings["error_rate"]),
+        )
+
+
+def _calls(predictions: pd.DataFrame, blocks, settings: dict, n_cpgs: int) -> Calls:
+    """Join predictions with the statistics, given a block at a time: the whole array's are half a gigabyte."""
+    place_of = pd.Series(np.arange(len(predictions)), index=predictions["cpg"])
+    out_of_bounds = np.zeros((len(predictions), len(TAXA)), dtype=bool)
+    tables, rows = [], []
+    for block in blocks:
+        block = block[block["cpg"].isin(place_of.index)]
+        where = place_of.loc[block["cpg"]].to_numpy()
+        if settings["veto"] and len(block):
+            out_of_bounds[where] = ruled_out(block, settings["thresholds"], n_cpgs)
+        numbers = block.drop(columns=["cpg", "taxon", "group"], errors="ignore")
+        tables.append(numbers.astype(dict.fromkeys(numbers, "float32")))
+        rows.append(where)
+    statistics = pd.concat(tables, ignore_index=True)
+    order = np.argsort(np.concatenate(rows), kind="stable")
+    return Calls(predictions, statistics.iloc[order].reset_index(drop=True), out_of_bounds)
+
+
+def place(
+    predictions, labels, placed, statistics, calibration, settings: dict, round_number: int, seed: int, out: dict
+) -> None:
+    """Run `reassign` on a round's files, over the CpGs that neither the rules nor earlier rounds placed.
+
+    calibration: None (with a plain threshold), or files `predictions` of the calibration CpGs left and their `truth`
+    with statistics. settings: error_rate, confidence, unlike, veto, and the rules' thresholds.
+    """
+    taxa = read_parquet(labels, columns=["cpg", "taxon"])
+    done = set(taxa.loc[taxa["taxon"] != UNCLASSIFIED, "cpg"])
+    for path in placed:
+        done |= set(read_parquet(path, columns=["cpg"])["cpg"])
+    found = pd.concat([read_parquet(path) for path in predictions], ignore_index=True)
+    found = found[~found["cpg"].isin(done)].reset_index(drop=True)
+    calls = _calls(found, parquet_blocks(statistics), settings, len(taxa))
+    known = truth = None
+    if calibration is not None:
+        found = read_parquet(calibration["predictions"])
+        table = read_parquet(calibration["truth"]).set_index("cpg").loc[found["cpg"]].reset_index()
+        truth = table[["taxon", "group"]]
+        known = _calls(found, [table], settings, len(taxa))
+    reassign(calls, known, truth, settings=settings, round_number=round_number, seed=seed, out=out)

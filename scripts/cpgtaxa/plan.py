@@ -28,6 +28,9 @@ INPUTS = (
 )
 """Config keys of files that become inputs of rules."""
 
+MOST_EXPLAINED = 100
+"""CpGs that one page of the target `explain` takes."""
+
 
 def model_of(round_number) -> str:
     """ResNet18 in round 0, MixResNet18 afterwards."""
@@ -223,6 +226,43 @@ class Plan:
         """The last round's network."""
         return self.network_input(self.rounds(counts_of)[-1])
 
+    def explained(self) -> list[str]:
+        """The CpGs that the target explain is asked for, each once, in the order asked.
+
+        Raises InputError where there are none, or too many for a page.
+        """
+        asked = self.config["cpgs"] or []
+        asked = asked.split(",") if isinstance(asked, str) else asked
+        found = list(dict.fromkeys(name.strip() for name in asked if name.strip()))
+        if not found:
+            raise InputError(
+                "cpgs names no CpG to explain: give some on the command line (snakemake explain --cores 2 --configfile "
+                "my.yaml --config cpgs=cg123,cg456), or as a list under the key cpgs of your config file"
+            )
+        if len(found) > MOST_EXPLAINED:
+            raise InputError(
+                f"cpgs names {len(found)} CpGs, and a page takes at most {MOST_EXPLAINED}: ask for fewer, move "
+                "results/explain elsewhere, and ask for the others"
+            )
+        return found
+
+    def explain_input(self, counts_of) -> dict[str, list[str]]:
+        """Every round's predictions and network, for the target explain. Raises InputError as `explained` does."""
+        self.explained()
+        rounds = self.rounds(counts_of)
+        networks = {kind: [model_file(number, kind) for number in rounds] for kind in ("weights", "stats", "card")}
+        return networks | {"predictions": [path for number in rounds for path in self.prediction_shards(number)]}
+
+    def explain_settings(self) -> dict:
+        """What the target explain needs to know. Raises InputError as `explained` does."""
+        return {
+            "cpgs": self.explained(),
+            "thresholds": self.config["taxa"]["thresholds"],
+            "own_labels": self.config["taxa"]["labels"] is not None,
+            **{key: self.config["rounds"][key] for key in ("confidence", "error_rate", "veto")},
+            "device": self.config["training"]["device"],
+        }
+
     def cohort_input(self) -> dict[str, str]:
         """The cohort's two files. Raises InputError naming those that are not there."""
         found = {key: self.config["cohort"][key] for key in ("beta", "samples")}
@@ -288,7 +328,7 @@ class Plan:
 
     def report_config(self) -> dict:
         """What the report shows of the config: all but what other targets use."""
-        return {key: value for key, value in self.config.items() if key not in ("predict", "benchmark")}
+        return {key: value for key, value in self.config.items() if key not in ("predict", "benchmark", "cpgs")}
 
     def device_settings(self) -> dict:
         """Where and how networks run."""

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from cpgtaxa import rounds
+from cpgtaxa import placement, rounds
 from cpgtaxa.errors import InputError
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 
@@ -105,7 +105,7 @@ def predictions(values):
 def calls(p, contradicted=None, signal=None):
     contradicted = np.zeros(p.shape, dtype=bool) if contradicted is None else contradicted
     signal = np.zeros(len(p)) if signal is None else signal
-    return rounds.Calls(predictions(p), pd.DataFrame({"signal": signal}), contradicted)
+    return placement.Calls(predictions(p), pd.DataFrame({"signal": signal}), contradicted)
 
 
 PLACING = {"error_rate": 0.05, "confidence": None, "unlike": 0.01}
@@ -125,7 +125,7 @@ def test_with_a_threshold_the_certain_and_uncontradicted_are_placed(tmp_path):
     contradicted = np.zeros((4, 10), dtype=bool)
     contradicted[2, 5] = True
     out, settings = outputs(tmp_path), PLACING | {"confidence": 0.95}
-    rounds.reassign(calls(p, contradicted), settings=settings, round_number=1, seed=1, out=out)
+    placement.reassign(calls(p, contradicted), settings=settings, round_number=1, seed=1, out=out)
     placed = pd.read_parquet(out["reassigned"])
     assert placed["cpg"].tolist() == ["c0", "c3"]
     assert placed["taxon"].tolist() == ["LinAgeHomo", "BiAge"]
@@ -160,7 +160,7 @@ def test_the_promise_is_kept_and_not_by_placing_nothing(tmp_path):
         known_p, known_signal, truth = world(rng, 1500, 0.5)
         p, signal, actual = world(rng, 600, 0.5)
         out = outputs(tmp_path)
-        rounds.reassign(
+        placement.reassign(
             *(calls(p, signal=signal), calls(known_p, signal=known_signal), truth),
             settings=PLACING,
             round_number=0,
@@ -184,7 +184,7 @@ def test_nothing_is_placed_where_no_promise_can_be_kept(tmp_path, caplog):
     p, signal, _ = world(rng, 100, 1.0)
     out = outputs(tmp_path)
     arguments = calls(p, signal=signal), calls(known_p, signal=known_signal), truth
-    rounds.reassign(*arguments, settings=PLACING, round_number=2, seed=1, out=out)
+    placement.reassign(*arguments, settings=PLACING, round_number=2, seed=1, out=out)
     assert len(pd.read_parquet(out["reassigned"])) == 0
     assert "no bar keeps the promise" in caplog.text
     counts = json.loads(out["counts"].read_text())
@@ -200,7 +200,7 @@ def test_what_is_unlike_anything_seen_is_not_placed_and_named(tmp_path):
     known.predictions["distance"] = rng.normal(5, 1, 1000)
     mine.predictions["distance"] = np.where(np.arange(300) < 10, 50.0, 5.0)
     out = outputs(tmp_path)
-    rounds.reassign(mine, known, truth, settings=PLACING, round_number=0, seed=1, out=out)
+    placement.reassign(mine, known, truth, settings=PLACING, round_number=0, seed=1, out=out)
     left = pd.read_parquet(out["left"]).set_index("cpg")
     far = [f"c{index}" for index in range(10)]
     assert left.loc[far, "reason"].eq("unlike").all()

@@ -122,6 +122,7 @@ KEYS = [
     ("embedding", "per_taxon", 20, {"embedding"}),
     ("embedding", "unclassified", 0, {"embedding"}),
     ("report", "gallery", 3, set()),
+    ("", "cpgs", "cg10000001", "nothing"),
     ("predict", "size", 64, "nothing"),
     ("predict", "model", "MixResNet18", "nothing"),
     ("benchmark", "images", 9000, "nothing"),

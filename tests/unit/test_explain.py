@@ -1,0 +1,384 @@
+"""Explanations: shares that add up, maps that lie on what matters, honest answers, and nothing unescaped."""
+
+import pathlib
+import re
+import types
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from conftest import ROOT
+from cpgtaxa import explain, simulate
+from cpgtaxa.classifier import draw
+from cpgtaxa.cohort import Cohort, CohortWriter
+from cpgtaxa.config import check_config
+from cpgtaxa.errors import InputError
+from cpgtaxa.names import INDEX, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.plan import Plan
+from cpgtaxa.statistics import compute
+from cpgtaxa.taxa import define_taxa, rules
+from cpgtaxa.training import load_predictor
+
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+THRESHOLDS = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]["thresholds"]
+NETWORK = {
+    "weights": ROOT / "resources/reference/ResNet18_best_model.pt.gz",
+    "stats": ROOT / "resources/reference/ResNet18_normalization_stat.json",
+    "card": ROOT / "resources/reference/ResNet18_model.json",
+}
+HOSTILE = "<script>alert('x')</script> & \"quoted\" name"
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    """The shipped network."""
+    return load_predictor(**NETWORK, model_name="ResNet18", device="cpu", precision="float32")
+
+
+def with_outliers(chosen, low, high):
+    """Ages and beta of 200 samples in a narrow band, but for the chosen ones, and which those are."""
+    rng = np.random.default_rng(4)
+    ages = np.sort(rng.uniform(20, 90, 200))
+    beta = rng.normal(0.3, 0.006, 200).astype(np.float32)
+    outliers = np.isin(np.arange(200), chosen)
+    beta[outliers] = rng.uniform(low, high, outliers.sum())
+    return ages, beta, outliers
+
+
+@pytest.fixture(scope="module")
+def planted():
+    """Six outliers of any age."""
+    return with_outliers([11, 47, 80, 106, 141, 183], 0.5, 0.6)
+
+
+@pytest.fixture(scope="module")
+def attribution(predictor, planted):
+    ages, beta, _ = planted
+    return explain.Attribution(predictor, draw(beta[None], ages, predictor), INDEX["Outlier"])
+
+
+def test_shares_add_up_to_the_log_odds(predictor, planted, attribution):
+    ages, beta, _ = planted
+    logits = predictor.logits(draw(beta[None], ages, predictor)) / predictor.temperature
+    p = torch.softmax(torch.as_tensor(logits).double(), dim=1)[0, INDEX["Outlier"]].item()
+    assert attribution.image == pytest.approx(np.log(p / (1 - p)), abs=1e-3)
+    difference = attribution.image - attribution.empty
+    assert attribution.pixels.sum() - difference == pytest.approx(attribution.delta, abs=1e-3)
+    assert abs(attribution.delta) <= explain.TOLERANCE * max(abs(difference), 1)
+    assert attribution.pixels.shape == (64, 64)
+
+
+def test_steps_are_doubled_until_the_sum_is_right(predictor, planted, attribution, monkeypatch):
+    ages, beta, _ = planted
+    monkeypatch.setattr(explain, "STEPS", 1)
+    monkeypatch.setattr(explain, "MOST_STEPS", 1)
+    planes = draw(beta[None], ages, predictor)
+    rough = explain.Attribution(predictor, planes, INDEX["Outlier"])
+    assert abs(rough.delta) > explain.TOLERANCE * abs(rough.image - rough.empty)
+    monkeypatch.setattr(explain, "MOST_STEPS", 64)
+    better = explain.Attribution(predictor, planes, INDEX["Outlier"])
+    assert abs(better.delta) <= explain.TOLERANCE * abs(better.image - better.empty)
+
+
+def test_planted_outliers_are_what_the_maps_show(predictor, planted, attribution):
+    ages, beta, outliers = planted
+    planes = draw(beta[None], ages, predictor)
+    alone = draw(np.where(outliers, beta, np.float32(np.nan))[None], ages, predictor)[0, 0] < 255
+    band = (planes[0, 0] < 255) & ~alone
+    pixels = attribution.pixels
+    assert np.abs(pixels[alone | band]).sum() > 0.99 * np.abs(pixels).sum()
+    assert pixels[alone].sum() > 0.25 * pixels.sum() > 0
+    assert pixels[alone].mean() > 1.3 * pixels[band].mean()
+    # A band alone would be UniStable: all that speaks against that are the outliers.
+    pixels = explain.Attribution(predictor, planes, INDEX["UniStable"]).pixels
+    assert pixels[alone].sum() < 0.7 * pixels.sum() < 0
+    assert np.abs(pixels[alone]).mean() > 2.5 * np.abs(pixels[band]).mean()
+
+
+def test_without_the_outliers_the_taxon_goes(predictor):
+    ages, beta, outliers = with_outliers(range(164, 199, 5), 0.72, 0.78)
+    table = explain.left_out(predictor, beta, ages, INDEX["Outlier"])
+    assert table["n"].sum() == 200
+    found = table.loc[table["change"].idxmin()]
+    assert (found["fifth"], found["band"], found["n"]) == (4, 7, outliers.sum())
+    assert found["age_from"] <= ages[outliers].min()
+    assert found["change"] < -3
+    assert table["change"].drop(found.name).min() > found["change"] / 2
+    assert not len(explain.left_out(predictor, np.full(200, np.nan, np.float32), ages, 0))
+
+
+def test_colours_tell_for_from_against():
+    planes = np.full((2, 3, 3), 255, np.uint8)
+    image = explain.overlay(planes, np.array([[1.0, -1.0, 0.0], [0.25, 9.0, -9.0], [0, 0, 0]]), 1.0)
+    assert image[0, 0].tolist() == image[1, 1].tolist() == explain.FOR.tolist()
+    assert image[0, 1].tolist() == image[1, 2].tolist() == explain.AGAINST.tolist()
+    assert image[0, 2].tolist() == [255] * 3
+    assert image[1, 0, 2] == pytest.approx((255 + explain.FOR[2]) / 2, abs=1)
+
+
+# The tests' side
+
+
+def test_answers_are_the_rules_own():
+    setting = simulate.cohort_setting(11, 300)
+    drawn = [simulate.draw_cpg(11, i, taxon, setting)[1] for i, taxon in enumerate(simulate.plan_cohort(11, 150, 0.3))]
+    statistics = compute(np.stack(drawn), setting.ages)
+    statistics.insert(0, "cpg", [f"cg{index}" for index in range(len(drawn))])
+    asked = rules(explain.Criteria(statistics, THRESHOLDS, 5000))
+    pairs = {
+        "One band": ("UniUnstable", "one band", None),
+        "Two bands": ("BiAge", "two bands", None),
+        "Three bands": ("TriAge", "three bands", None),
+        "Trend with age": ("LinAgeHomo", "trend", ("UniStable", "no trend")),
+        "Straight": ("LinAgeHomo", "straight", None),
+        "Spread changes with age": ("LinAgeHet", "changing spread", ("LinAgeHomo", "constant spread")),
+        "Narrow": ("UniStable", "narrow", ("UniUnstable", "wide")),
+        "Outliers": ("Outlier", "outliers", ("UniUnstable", "no outliers")),
+        "Trend in one of two bands": ("BiAge", "trend in a band", ("BiNonAge", "no trend in any band")),
+        "Trend in one of three bands": ("TriAge", "trend in a band", ("TriNonAge", "no trend in any band")),
+    }
+    seen = {name: set() for name in pairs}
+    for row in range(len(statistics)):
+        for found in explain.questions(statistics.iloc[[row]], THRESHOLDS, 5000):
+            taxon, criterion, opposite = pairs[found["question"]]
+            seen[found["question"]].add(found["answer"])
+            assert (found["answer"] == "yes") == asked[taxon][criterion][row]
+            if opposite and found["answer"] != "yes":
+                assert (found["answer"] == "no") == asked[opposite[0]][opposite[1]][row]
+    assert all({"yes", "no"} <= answers for answers in seen.values())
+    assert sum("in between" in answers for answers in seen.values()) >= 8
+
+
+def clear_case():
+    """Ages, beta and statistics of one textbook LinAgeHomo CpG."""
+    rng = np.random.default_rng(0)
+    ages = rng.uniform(20, 90, 400)
+    beta = (0.4 + 0.003 * (ages - 55) + rng.normal(0, 0.03, 400)).astype(np.float32)
+    return ages, beta, compute(beta[None], ages)
+
+
+def test_statistics_stand_beside_the_thresholds_in_force():
+    _, _, statistics = clear_case()
+    found = {asked["question"]: asked for asked in explain.questions(statistics, THRESHOLDS | {"alpha": 0.03}, 300)}
+    trend = found["Trend with age"]
+    assert trend["answer"] == "yes"
+    assert [one["statistic"] for one in trend["evidence"]] == ["core_effect", "effect_to_spread", "core_slope_p"]
+    assert trend["evidence"][0]["value"] == statistics["core_effect"].iat[0]
+    assert trend["evidence"][0]["asked"] == "yes from ±0.03 (min_effect), no up to ±0.01 (tiny_effect)"
+    assert trend["evidence"][2]["asked"] == "yes below 1.0e−04 (alpha / CpGs), no above 0.05 (absent_p)"
+    assert found["Narrow"]["evidence"][0]["asked"].startswith("yes up to 0.0115 (stable_sd), no from 0.02")
+    named = set(re.findall(r"\b[a-z]+_[a-z_]+\b", str([one["asked"] for q in found.values() for one in q["evidence"]])))
+    assert named <= set(THRESHOLDS)
+
+
+def test_one_line_leaves_the_outliers_out(planted):
+    ages, beta, outliers = planted
+    fitted, outlying = explain.lines(beta, ages, compute(beta[None], ages), THRESHOLDS, 500)
+    assert outlying.tolist() == outliers.tolist()
+    assert fitted == [(pytest.approx(0, abs=1e-4), pytest.approx(0.3, abs=0.003))]
+
+
+@pytest.mark.parametrize("truth", [[(0.001, 0.2), (-0.002, 0.6)], [(0.0, 0.1), (0.001, 0.55), (-0.001, 0.85)]])
+def test_bands_get_the_mixtures_lines(truth):
+    rng = np.random.default_rng(2)
+    ages = rng.uniform(20, 90, 300)
+    band = rng.choice(len(truth), 300, p=[0.7, 0.3] if len(truth) == 2 else [0.5, 0.3, 0.2])
+    slopes, levels = np.array(truth).T
+    beta = levels[band] + slopes[band] * (ages - ages.mean()) + rng.normal(0, 0.02, 300)
+    beta = beta.astype(np.float32)
+    beta[:7] = np.nan
+    fitted, outlying = explain.lines(beta, ages, compute(beta[None], ages), THRESHOLDS, 500)
+    assert not outlying.any()
+    assert len(fitted) == len(truth)
+    np.testing.assert_allclose([slope for slope, _ in fitted], slopes, atol=4e-4)
+    np.testing.assert_allclose([level for _, level in fitted], levels, atol=0.012)
+
+
+def test_what_cannot_be_fitted_has_no_line():
+    beta = np.full(50, np.nan, np.float32)
+    fitted, _ = explain.lines(beta, np.arange(50.0), compute(beta[None], np.arange(50.0)), THRESHOLDS, 9)
+    assert fitted == []
+    assert "<svg" in explain.plot(beta, np.arange(50.0), [], np.zeros(50, bool), "none", "none")
+
+
+# What was asked for
+
+
+def asked(cpgs):
+    return Plan(check_config({"cpgs": cpgs}, SCHEMA))
+
+
+@pytest.mark.parametrize("cpgs", ["cg2, cg1,,cg2 ", ["cg2", " cg1", "cg2"]])
+def test_each_cpg_once_in_the_order_asked(cpgs):
+    assert asked(cpgs).explained() == ["cg2", "cg1"]
+
+
+def test_a_list_may_hold_names_with_commas():
+    assert asked(["a, b"]).explained() == ["a, b"]
+
+
+@pytest.mark.parametrize("cpgs", [None, "", " , ", [], ["  "]])
+def test_none_given_tells_how(cpgs):
+    with pytest.raises(InputError, match=r"--config cpgs=cg123,cg456.*as a list under the key cpgs"):
+        asked(cpgs).explained()
+
+
+def test_too_many_for_a_page():
+    assert len(asked([f"cg{i}" for i in range(100)]).explained()) == 100
+    with pytest.raises(InputError, match="cpgs names 101 CpGs, and a page takes at most 100"):
+        asked([f"cg{i}" for i in range(101)]).explained()
+
+
+@pytest.mark.parametrize(
+    ("cpgs", "message"), [(7, "`cpgs` is 7: write text or a list or empty"), ([7], r"`cpgs\[0\]` is 7: write text")]
+)
+def test_numbers_are_no_names(cpgs, message):
+    with pytest.raises(InputError, match=message):
+        asked(cpgs)
+
+
+def test_the_report_does_not_look_at_the_cpgs_asked_for():
+    assert asked("cg1").report_config() == asked(None).report_config()
+
+
+def test_unknown_names_all_at_once_with_close_ones(tmp_path):
+    names = ["cg16867657", "cg22454769", "rs00000001", HOSTILE]
+    with CohortWriter(tmp_path / "beta.arrow", ["s1"]) as writer:
+        writer.append(names, np.zeros((4, 1), np.float32))
+    cohort = Cohort(tmp_path / "beta.arrow")
+    assert explain.find(cohort, [HOSTILE, "cg16867657"]).tolist() == [3, 0]
+    with pytest.raises(InputError) as caught:
+        explain.find(cohort, ["cg22454769", "CG16867657", "cg22454796", "nothing"])
+    first, second, third = caught.value.problems
+    assert first == "cpgs: 'CG16867657' is not a CpG of the cohort; did you mean 'cg16867657'?"
+    assert second == "cpgs: 'cg22454796' is not a CpG of the cohort; did you mean 'cg22454769'?"
+    assert third.startswith("cpgs: 'nothing' is not a CpG of the cohort; look for it in results/taxonomy.csv.gz")
+
+
+# The page
+
+
+@pytest.fixture
+def page(tmp_path, planted, monkeypatch):
+    """A function that writes the page about three CpGs: placed by the rules, by round 1, and by nothing."""
+    monkeypatch.setattr(explain, "STEPS", 4)
+    monkeypatch.setattr(explain, "MOST_STEPS", 4)
+    ages, beta, _ = planted
+    cpgs = [HOSTILE, "cg2", "cg3"]
+    rng = np.random.default_rng(1)
+    values = np.stack([beta, rng.normal(0.5, 0.05, 200), np.where(ages < 40, np.nan, 0.2 + 0.001 * ages)])
+    values[2] += rng.normal(0, 0.02, 200)
+    samples = pd.DataFrame({"sample_id": [f"S{i}" for i in range(200)], "age": ages})
+    with CohortWriter(tmp_path / "beta.arrow", samples["sample_id"]) as writer:
+        writer.append(cpgs, values)
+    samples.to_parquet(tmp_path / "samples.parquet")
+    statistics = compute(values, ages)
+    statistics.insert(0, "cpg", cpgs)
+    statistics.to_parquet(tmp_path / "statistics.parquet")
+    labels = define_taxa(statistics, THRESHOLDS).assign(reason="one band; <em>narrow</em>")
+    labels.to_parquet(tmp_path / "labels.parquet")
+    taxonomy = pd.DataFrame({"cpg": cpgs, "taxon": ["Outlier", "UniUnstable", UNCLASSIFIED]})
+    taxonomy["source"], taxonomy["confidence"] = ["statistical", "round_1", "none"], [0.1, 0.97, np.nan]
+    taxonomy.to_parquet(tmp_path / "taxonomy.parquet")
+    left = pd.DataFrame(columns=["cpg", "reason", "taxa", "unlike_p"])
+    left.to_parquet(tmp_path / "unclassified.parquet")
+    # Of the third no network has an opinion.
+    shards = []
+    for number, (chosen, best) in enumerate([([0, 1], ["BiAge", "UniUnstable"]), ([1], ["UniUnstable"])]):
+        p = pd.DataFrame(0.01, index=range(len(chosen)), columns=list(PROBABILITY_COLUMNS))
+        for row, taxon in enumerate(best):
+            p.loc[row, f"p_{taxon}"] = 0.91 + 0.05 * number
+        p.insert(0, "cpg", [cpgs[row] for row in chosen])
+        path = tmp_path / f"round_{number}/predictions/0-of-1.parquet"
+        path.parent.mkdir(parents=True)
+        p.to_parquet(path)
+        shards.append(str(path))
+    names = ("samples", "statistics", "labels", "taxonomy", "unclassified")
+    files = {kind: [str(path)] * 2 for kind, path in NETWORK.items()} | {"predictions": shards}
+    files |= {name: str(tmp_path / f"{name}.parquet") for name in names}
+    inputs = types.SimpleNamespace(**files, beta=str(tmp_path / "beta.arrow"))
+
+    def write(cpgs=cpgs, folder="out", **changes) -> tuple[str, pd.DataFrame]:
+        out = {kind: str(tmp_path / folder / f"explain.{kind}") for kind in ("html", "csv")}
+        settings = {"thresholds": THRESHOLDS, "own_labels": False, "confidence": None, "veto": True, "device": "cpu"}
+        settings["error_rate"] = 0.05
+        explain.write_explanation(inputs, out, cpgs, **settings | changes)
+        table = pd.read_csv(out["csv"], dtype=str, keep_default_na=False)
+        return pathlib.Path(out["html"]).read_text(), table
+
+    return write
+
+
+def test_the_page_is_whole_escaped_and_the_same_each_time(page):
+    html, table = page()
+    assert "<script" not in html
+    assert "<em>" not in html
+    assert html.count("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &amp; &#34;quoted&#34; name") >= 3
+    # Nothing is fetched: addresses are names of XML dialects only.
+    outside = re.sub(r'xmlns(:\w+)?="[^"]*"', "", html)
+    assert not re.search(r"https?://|url\((?!#)|@import", outside)
+    assert set(re.findall(r'(?:src|xlink:href)="(data:[^,]*|[^"]{,20})', html)) - {"data:image/png;base64"} <= {
+        *re.findall(r'xlink:href="(#[^"]{,19})', html)
+    }
+    images = re.findall(r"<img [^>]*>", html)
+    assert len(images) == 12
+    assert all(re.search(r' alt="[^"]{20,}"', image) for image in images)
+    ids = re.findall(r' id="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+
+    assert list(dict.fromkeys(table["cpg"])) == [HOSTILE, "cg2", "cg3"]
+    headings = re.findall(r'<section id="cpg-\d">\n<h2>(.*)</h2>', html)
+    assert headings[1:] == ["cg2", "cg3"]
+    assert html == page(folder="again")[0]
+
+
+def test_what_gave_the_taxon_is_said(page):
+    html, table = page(["cg3", "cg2", HOSTILE])
+    third, second, first = re.split(r'<section id="cpg-\d">', html)[1:]
+    assert "Every criterion of the rule for Outlier is met" in first
+    assert "The network finds this label unlikely" in first
+    assert "ResNet18 of round 0, the last that looked at this CpG" in " ".join(first.split())
+    assert "The network of round 1 placed it: UniUnstable 96.0" in second
+    assert "MixResNet18 of round 1" in second
+    assert second.count("<small>round 0</small>") == second.count("<small>round 1</small>") == 10
+    assert "No network looked at it." in third
+    assert "no network looked at this CpG during the run" in third
+    probabilities = table[(table["cpg"] == "cg2") & (table["kind"] == "probability") & (table["name"] == "UniUnstable")]
+    assert probabilities[["detail", "value"]].to_numpy().tolist() == [["round 0", "0.91"], ["round 1", "0.96"]]
+    assert set(table.loc[table["kind"] == "rule", "name"]) == set(TAXA)
+
+
+@pytest.mark.parametrize(
+    ("source", "left", "confidence", "says"),
+    [
+        ("none", ("contradicted", "", 0.5), None, "The network favours BiAge 97.0 %, but the tests rule BiAge out."),
+        (
+            *("none", ("ambiguous", "BiAge|TriAge", 0.5), None),
+            "Ambiguous: BiAge 97.0 % was not believed. Likely are BiAge, TriAge.",
+        ),
+        (
+            *("none", ("unlike", "", 0.004), None),
+            "Its image is farther from all training images than those of 99.6 % of the simulated CpGs: it is unlike "
+            "anything seen, and BiAge 97.0 % means little.",
+        ),
+        (
+            *("round_1", None, None),
+            "The network of round 1 placed it: BiAge 97.0 %, believed by the judge (of the CpGs placed so, at most 5 % "
+            "are wrong), and the tests do not rule it out.",
+        ),
+        (
+            *("round_1", None, 0.95),
+            "The network of round 1 placed it: BiAge 97.0 %, at least the 95 % asked for, and the tests do not rule it "
+            "out.",
+        ),
+    ],
+)
+def test_what_placed_it_or_was_lacking_is_said(source, left, confidence, says):
+    p = np.full(10, 0.03 / 9)
+    p[INDEX["BiAge"]] = 0.97
+    row = {"taxon": UNCLASSIFIED if source == "none" else "BiAge", "source": source}
+    left = left and dict(zip(("reason", "taxa", "unlike_p"), left, strict=True))
+    settings = {"own_labels": False, "confidence": confidence, "error_rate": 0.05, "veto": True}
+    assert explain.verdict(row, p, "", left, settings).replace("\u00a0", " ") == says

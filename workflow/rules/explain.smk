@@ -1,0 +1,32 @@
+# Why a CpG has its taxon.
+
+
+rule explain:
+    input:
+        unpack(or_one_message(lambda: PLAN.explain_input(counts_of))),
+        taxonomy="results/taxonomy.parquet",
+        unclassified="results/unclassified.parquet",
+        labels="results/taxa/statistical.parquet",
+        statistics=rules.gather_statistics.output[0],
+        beta=rules.cohort.output.beta,
+        samples=rules.cohort.output.samples,
+        template=SCRIPTS / "cpgtaxa" / "templates" / "explain.html.j2",
+        library=library_files(SCRIPTS / "explain.py"),
+    output:
+        html=report("results/explain/explain.html", caption="../report/explain.rst", category="Explanations"),
+        csv="results/explain/explain.csv",
+    log:
+        "results/logs/explain.log",
+    benchmark:
+        "results/benchmarks/explain.tsv"
+    conda:
+        "../../envs/explain.yaml"
+    threads: workflow.cores
+    resources:
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        runtime=lambda wildcards, attempt: 120 * attempt,
+        gpu=PLAN.gpus,
+    params:
+        settings=lambda wildcards: PLAN.explain_settings(),
+    script:
+        "../../scripts/explain.py"
