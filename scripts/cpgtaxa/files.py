@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import shutil
+import sys
 import uuid
 import zlib
 
@@ -216,13 +217,13 @@ def parquet_blocks(path, rows: int = 1 << 15, columns=None):
 def naming_damage(path, remedy: str = REMEDY):
     """Make an InputError that names `path` out of what Arrow and pandas raise on a damaged file.
 
-    Besides errors of their own these are whatever a spoilt description of the columns leads to.
+    Besides errors of their own these are whatever a spoilt description of the columns leads to. pyarrow is not imported
+    for this: Snakemake's own environment, which reads the rounds' counts, need not hold it.
     """
-    import pyarrow as pa
-
+    arrow = getattr(sys.modules.get("pyarrow"), "ArrowException", OSError)
     try:
         yield
-    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (arrow, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(_damage(path, reason_of(error), remedy)) from error
 
 

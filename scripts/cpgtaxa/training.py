@@ -474,7 +474,7 @@ def load_features(path, width: int) -> np.ndarray:
     return features
 
 
-STEP = 0.6
+STEP = 0.5
 """Weights to ship are rounded to this share of their output channel's standard deviation."""
 
 

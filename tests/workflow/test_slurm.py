@@ -4,6 +4,7 @@ The cluster has one node (slurm_cluster.py). Where SLURM is not installed these 
 """
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -192,7 +193,8 @@ def test_a_gpu_that_is_missing_is_said_aloud(cluster, tmp_path, gres):
     training = run.jobs("train")
     assert len(training) == 1
     assert training[0]["partition"] == "gpu"
-    assert "gpu:1" in training[0]["gres"]
+    shown = cluster.run("scontrol", "show", "job", training[0]["id"]).stdout
+    assert re.search("Tres(PerJob|PerNode)=gres:gpu:1", shown), shown
     assert training[0]["state"] == "FAILED"
     assert {job["partition"] for job in run.jobs() if not job["comment"].startswith("rule_train")} == {"cpu"}
     for log in (
