@@ -19,8 +19,12 @@ OUTPUTS = {
     "embedding": [
         f"embedding/{name}" for name in ("map.csv", "map.svg", "map.png", "separability.csv", "clusters.csv")
     ],
-    "taxonomy": ["taxonomy.parquet", "taxonomy.csv.gz"],
-    "reassign": ["round_1/reassigned.parquet", "round_1/reassigned.json"],
+    "taxonomy": ["taxonomy.parquet", "taxonomy.csv.gz", "unclassified.parquet"],
+    "reassign": [
+        f"round_1/{name}"
+        for name in ("reassigned.parquet", "reassigned.json", "left.parquet", "calibration_placed.parquet")
+    ],
+    "predict_calibration": ["round_1/calibration.parquet"],
     "predict": ["round_1/predictions/0-of-2.parquet"],
     "evaluate": ["round_1/metrics.json"],
     "predict_test": ["round_1/MixResNet18_predictions.csv"],
@@ -31,12 +35,13 @@ OUTPUTS = {
     "define_taxa": ["taxa/statistical.parquet"],
     "gather_statistics": ["statistics/statistics.parquet"],
     "compute_statistics": ["statistics/shards/0-of-2.parquet"],
+    "simulate_calibration": ["calibration/beta.arrow", "calibration/truth.parquet"],
     "simulate_training": ["simulated/images.arrow", "simulated/info.parquet", "simulated/CpG_image"],
     "cohort": ["cohort/beta.arrow", "cohort/samples.parquet", "cohort/cpgs.parquet", "cohort/qc.json"],
     "simulate_cohort": [f"simulated_cohort/{name}" for name in ("beta.csv.gz", "samples.csv", "truth.csv")],
 }
 OUTPUTS["embedding"].append("embedding/summary.json")
-OUTPUTS["train"].append("round_1/MixResNet18_normalization_stat.json")
+OUTPUTS["train"] += [f"round_1/MixResNet18_{name}" for name in ("normalization_stat.json", "features.npy")]
 """What each rule writes (the last round's), downstream first: remaking one leaves those still to come untouched."""
 
 

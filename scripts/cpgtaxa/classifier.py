@@ -24,6 +24,7 @@ from cpgtaxa.render import planes, render
 from cpgtaxa.rounds import read_parts
 from cpgtaxa.training import (
     LOG_COLUMNS,
+    SETTLING,
     Images,
     Predictor,
     calibrate,
@@ -161,9 +162,11 @@ def use_weights(weights, stats, out, size: int) -> None:
 def pack_reference(network: dict, planes, out: dict, *, seed: int, device, precision) -> None:
     """Copy a network's files to ship them, the weights rounded and compressed to a tenth (see `training.rounded`).
 
-    planes: (n, 2, size, size) uint8 of the training images, whose features by the rounded network are kept.
+    planes: (n, 2, size, size) uint8 of the training images: they settle the rounded network, and features are kept.
     """
-    state = rounded(load_weights(network["weights"], MODELS[0]).state_dict())
+    statistics = load_statistics(network["stats"])
+    order = np.random.default_rng([seed, 31]).permutation(len(planes))[:SETTLING]
+    state = rounded(load_weights(network["weights"], MODELS[0]), planes[order], statistics)
     with (
         atomic(out["weights"]) as temporary,
         open(temporary, "wb") as raw,

@@ -84,7 +84,7 @@ def cohort_rows(predictor, samples, seed, config, arguments):
     values, setting, truth = draw_cohort(samples, seed, arguments.cpgs, arguments.half_way, most)
     logits, features = outputs_of(predictor, values, setting.ages)
     p = softmax(logits, predictor.temperature)
-    taxon = placed(values, setting.ages, p, config["taxa"]["thresholds"], config["rounds"]["confidence"])
+    taxon = placed(values, setting.ages, p, config["taxa"]["thresholds"], 0.95)
     names, half_way = half_way_sites(setting.ages, seed)
     half_way = outputs_of(predictor, half_way, setting.ages)[1]
     own = ~np.isin(truth, list(PLANTS))

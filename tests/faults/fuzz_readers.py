@@ -42,7 +42,7 @@ def make_files(folder: pathlib.Path, seed: int) -> dict[str, pathlib.Path]:
     from cpgtaxa import files, images
     from cpgtaxa.cohort import CohortWriter
     from cpgtaxa.names import TAXA
-    from cpgtaxa.training import rounded, save_model
+    from cpgtaxa.training import _rounded, save_model
     from PIL import Image
 
     rng = np.random.default_rng(seed)
@@ -81,11 +81,13 @@ def make_files(folder: pathlib.Path, seed: int) -> dict[str, pathlib.Path]:
     # A small network: what is damaged is the container, and the reader meets its tensors before it meets their shapes.
     network = torch.nn.Sequential(torch.nn.Linear(4, 10))
     paths = {"weights": folder / "weights.pt", "stats": folder / "w.json", "card": folder / "card.json"}
+    paths["features"] = folder / "features.npy"
     statistics = {"mean": [0.9] * 3, "std": [0.1] * 3}
     options = {"statistics": statistics, "size": 32, "temperature": 1.1, "recipe": {}, "seed": 1}
+    options["features"] = rng.normal(size=(40, 4))
     save_model(network, paths, model_name="ResNet18", **options)
-    found |= {"weights.pt": paths["weights"], "card.json": paths["card"]}
-    put("weights.pt.gz", gzip.compress(table(lambda buffer: torch.save(rounded(network.state_dict()), buffer))))
+    found |= {"weights.pt": paths["weights"], "card.json": paths["card"], "features.npy": paths["features"]}
+    put("weights.pt.gz", gzip.compress(table(lambda buffer: torch.save(_rounded(network.state_dict()), buffer))))
     old = table(lambda buffer: torch.save(network.state_dict(), buffer, _use_new_zipfile_serialization=False))
     put("old_weights.pt", old)
     checkpoint = {"state_dict": network.state_dict(), "optimizer_states": [{"lr": 1.0}], "loops": {}, "callbacks": {}}
@@ -158,6 +160,7 @@ def readers(folder: pathlib.Path, valid: dict[str, pathlib.Path]) -> dict:
         "images": pictures,
         "stats": training.load_statistics,
         "card": training.load_card,
+        "features": lambda path: training.load_features(path, 4),
         "weights": lambda path: training.load_weights(path, "ResNet18"),
         "old_weights": lambda path: training.load_weights(path, "ResNet18"),
         "last": lambda path: training._is_checkpoint(path),

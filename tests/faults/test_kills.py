@@ -18,8 +18,8 @@ from cpgtaxa.files import atomic, atomic_folder
 from processes import OUTPUTS, Started, assert_finishes_as, assert_same, contents, jobs, leftovers, wait_until
 
 ONCE = ("simulate_cohort", "cohort", "simulate_training", "compute_statistics", "gather_statistics", "define_taxa")
-ONCE += ("split", "taxonomy", "embedding", "report")
-EACH_ROUND = ("render", "train", "predict_test", "evaluate", "predict", "reassign")
+ONCE += ("split", "simulate_calibration", "taxonomy", "embedding", "report")
+EACH_ROUND = ("render", "train", "predict_test", "evaluate", "predict", "predict_calibration", "reassign")
 VICTIMS = ("everything", "the job", "Snakemake")
 MOMENTS = ("at random", "at random", "in a write")
 

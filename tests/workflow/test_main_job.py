@@ -35,10 +35,20 @@ def test_sources_agree_with_labels_and_rounds(tiny_run):
         placed = pd.read_parquet(tiny_run / f"results/round_{number}/reassigned.parquet")
         mine = table[table["source"] == f"round_{number}"]
         assert set(mine.index) == set(placed["cpg"])
-        assert (placed["confidence"] >= TINY["rounds"]["confidence"]).all()
         counts = json.loads((tiny_run / f"results/round_{number}/reassigned.json").read_text())
         assert counts["placed"] == len(placed)
+        assert counts["placed"] + sum(counts["left"].values()) == counts["candidates"]
+        assert counts["error_rate_at_most"] <= counts["promised_error_rate"] == TINY["rounds"]["error_rate"]
     assert len(pd.read_parquet(tiny_run / "results/round_0/reassigned.parquet")) > 0
+
+
+def test_what_stays_unclassified_has_a_reason_and_taxa(tiny_run):
+    table = pd.read_parquet(tiny_run / "results/taxonomy.parquet")
+    left = pd.read_parquet(tiny_run / "results/unclassified.parquet")
+    assert sorted(left["cpg"]) == sorted(table.loc[table["taxon"] == UNCLASSIFIED, "cpg"])
+    assert set(left["reason"]) <= {"ambiguous", "contradicted", "unlike"}
+    assert left["taxa"].str.split("|").map(lambda taxa: len(taxa) >= 2 and set(taxa) <= set(TAXA)).all()
+    assert left["unlike_p"].between(0, 1).all()
 
 
 @pytest.mark.parametrize(("number", "model"), [(0, "ResNet18"), (1, "MixResNet18")])
@@ -151,8 +161,8 @@ def test_a_config_change_reruns_only_what_it_concerns(tiny_run):
         return set(run.jobs())
 
     assert rules({"report": {"gallery": 3}}) == {"report"}
-    assert "train" not in rules({"rounds": {"confidence": 0.5}})
-    assert "reassign" in rules({"rounds": {"confidence": 0.5}})
+    assert "train" not in rules({"rounds": {"error_rate": 0.2}})
+    assert "reassign" in rules({"rounds": {"error_rate": 0.2}})
     assert "compute_statistics" not in rules({"taxa": {"thresholds": {"min_effect": 0.05}}})
     assert "define_taxa" in rules({"taxa": {"thresholds": {"min_effect": 0.05}}})
 

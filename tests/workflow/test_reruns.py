@@ -24,14 +24,17 @@ READS = {
     "predict_test 0": "train_0 split render_0 simulate_training",
     "evaluate 0": "predict_test_0 train_0",
     "predict 0": "train_0 cohort define_taxa",
-    "reassign 0": "predict_0 define_taxa gather_statistics",
+    "simulate_calibration": "cohort",
+    "predict_calibration 0": "train_0 simulate_calibration cohort",
+    "reassign 0": "predict_0 predict_calibration_0 simulate_calibration define_taxa gather_statistics",
     "enlarge 1": "split reassign_0",
     "render 1": "enlarge_1 cohort",
     "train 1": "enlarge_1 render_0 render_1 simulate_training train_0",
     "predict_test 1": "train_1 enlarge_1 render_0 render_1 simulate_training",
     "evaluate 1": "predict_test_1 train_1",
     "predict 1": "train_1 cohort define_taxa reassign_0",
-    "reassign 1": "predict_1 reassign_0 define_taxa gather_statistics",
+    "predict_calibration 1": "train_1 simulate_calibration cohort reassign_0",
+    "reassign 1": "predict_1 predict_calibration_1 simulate_calibration reassign_0 define_taxa gather_statistics",
     "taxonomy": "define_taxa predict_0 predict_1 reassign_0 reassign_1",
     "embedding": "taxonomy gather_statistics cohort train_1",
     "report": "taxonomy embedding define_taxa gather_statistics cohort simulate_cohort reassign_0 reassign_1 "
@@ -73,12 +76,14 @@ def of_rules(*rules) -> set:
 ALWAYS = {"report"}  # shows the config
 TRAIN, PREDICT = {"train_0", "train_1"}, {"predict_0", "predict_1"}
 NETWORKS = TRAIN | PREDICT | {"predict_test_0", "predict_test_1", "embedding"}
+LATER = {"enlarge_1", "embedding"}
 SPLIT, COHORT, ADDED = {"split"}, {"cohort"}, {"enlarge_1"}
-THRESHOLDS = {"define_taxa", "reassign_0", "reassign_1"}
+PLACE = {"reassign_0", "reassign_1"}
+THRESHOLDS = {"define_taxa", "simulate_calibration", *PLACE}
 
 # Section, key, new value, and the jobs that look at it. None: a list of jobs that is not one of the finished run's.
 KEYS = [
-    ("", "seed", 43, {"simulate_cohort", "simulate_training", "split", "enlarge_1", "embedding", *TRAIN}),
+    ("", "seed", 43, {"simulate_cohort", "simulate_training", "simulate_calibration", "split", *LATER, *TRAIN, *PLACE}),
     ("cohort", "columns", {"age": "years"}, COHORT),
     ("cohort", "unmatched", "drop", COHORT),
     ("cohort", "max_missing_cpg", 0.3, COHORT),
@@ -108,15 +113,18 @@ KEYS = [
     ("training", "device", "cpu", NETWORKS),
     ("training", "precision", "float32", NETWORKS),
     ("training", "threads", 3, TRAIN),
-    ("training", "initial", "reference", TRAIN),
-    ("training", "initial", "random", set()),  # what `auto` means at 32 pixels
+    ("training", "initial", "reference", set()),  # what `auto` means at 64 pixels
+    ("training", "initial", "random", TRAIN),
     ("images", "size", 48, {"simulate_training", "render_0", "render_1", *TRAIN}),
     ("images", "root", "pictures", set()),
     ("rounds", "max", 1, {"taxonomy"}),
     ("rounds", "max", 3, None),
     ("rounds", "min_new_share", 1.0, {"taxonomy"}),
-    ("rounds", "confidence", 0.4, {"reassign_0", "reassign_1"}),
-    ("rounds", "veto", True, {"reassign_0", "reassign_1"}),
+    ("rounds", "error_rate", 0.2, PLACE),
+    ("rounds", "calibration", 1600, {"simulate_calibration"}),
+    ("rounds", "unlike", 0.02, PLACE),
+    ("rounds", "confidence", 0.4, PLACE),
+    ("rounds", "veto", True, PLACE),
     ("rounds", "predict_labelled", False, PREDICT),
     ("rounds", "max_added_per_taxon", 9, ADDED),
     ("embedding", "per_taxon", 20, {"embedding"}),
