@@ -27,8 +27,7 @@ def simulate_calibration(
 
     sample_ids, ages: of the cohort. cpgs: CpGs drawn. thresholds, n_cpgs: as the rules use them for the cohort.
     by_rules: whether the cohort's labels are the rules' (with labels of the user's own, all CpGs are kept). out_beta:
-    a cohort file. out_truth: the statistics, and `taxon` (Unclassified for half-way sites) and `group` (taxon, or the
-    two taxa of a half-way site, "A/B").
+    a cohort file. out_truth: the statistics, and the true `taxon` (Unclassified for half-way sites).
     """
     seed = seed + STREAM
     setting = simulate.make_setting(np.asarray(ages, dtype=float), np.random.default_rng([seed, 1]))
@@ -44,9 +43,7 @@ def simulate_calibration(
             kept = np.ones(len(table), dtype=bool)
             if by_rules:
                 kept = (define_taxa(table, thresholds, n_cpgs)["taxon"] == UNCLASSIFIED).to_numpy()
-            profiles = [profile for profile, _ in drawn]
-            table["taxon"] = [UNCLASSIFIED if profile.kind else profile.taxon for profile in profiles]
-            table["group"] = [f"{one.taxon}/{one.other}" if one.kind else one.taxon for one in profiles]
+            table["taxon"] = [UNCLASSIFIED if profile.kind else profile.taxon for profile, _ in drawn]
             writer.append(table["cpg"][kept].tolist(), values[kept])
             tables.append(table[kept])
             if time.monotonic() - told > 10:

@@ -26,7 +26,7 @@ FOLDS = 5
 SETTINGS = {"max_iter": 200, "learning_rate": 0.06, "max_leaf_nodes": 12, "max_bins": 64, "early_stopping": False}
 LIKELY = (0.5, 0.6, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.99)
 """Edges of the bins of the first probability by which calibration CpGs and candidates are compared."""
-PRIOR = 30
+PRIOR = 10
 """CpGs that the composition of the calibration CpGs counts for where that of the candidates is estimated."""
 LEAST = 20
 """Calibration CpGs above the bar below which nothing can be promised."""
@@ -81,7 +81,7 @@ def _histogram(p: np.ndarray) -> np.ndarray:
 def composition_weights(p: np.ndarray, groups: np.ndarray, candidates: np.ndarray) -> np.ndarray:
     """Weights (n,), mean 1, with which the calibration CpGs are made up like the candidates.
 
-    p: (n, 10) probabilities of the calibration CpGs. groups: (n,) what each truly is: a taxon, or a pair of them.
+    p: (n, 10) probabilities of the calibration CpGs. groups: (n,) what each truly is.
     candidates: (m, 10). The shares of the groups among the candidates are estimated by maximum likelihood (EM) from
     how first taxa and their probabilities are distributed (quantification by mixture: Saerens et al. 2002, González-
     Castro et al. 2013).
@@ -185,21 +185,22 @@ class Calls:
         return len(self.p)
 
 
-def promised(calls: Calls, calibration: Calls, truth: pd.DataFrame, *, error_rate, seed) -> tuple:
+def promised(calls: Calls, calibration: Calls, truth: np.ndarray, *, error_rate, seed) -> tuple:
     """Which calls may stand so that at most `error_rate` of them are wrong, with a certainty of 95 %.
 
-    calibration: simulated CpGs that nothing placed so far either. truth: their `taxon` and `group`, in the same order.
+    calibration: simulated CpGs that nothing placed so far either. truth: their taxa, in the same order.
     A call on a half-way site is wrong, whatever it is. Returns (k,) bool, the same for the calibration CpGs, and a
     dictionary of what the promise rests on.
     """
-    right = np.array(TAXA, dtype=object)[calibration.first] == truth["taxon"].to_numpy()
-    weights = composition_weights(calibration.p, truth["group"].to_numpy(dtype=str), calls.p)
+    right = np.array(TAXA, dtype=object)[calibration.first] == truth
+    # Half-way sites are one group: shares of every kind of them would be guesses, and their weights scatter.
+    weights = composition_weights(calibration.p, truth.astype(str), calls.p)
     known = evidence(calibration.predictions, calibration.statistics)
     judge = Judge(known, right, weights, seed)
     held_out = np.where(calibration.contradicted, -1.0, judge.held_out)
     score = judge(evidence(calls.predictions, calls.statistics))
     bar = lowest_bar(held_out, right, weights, np.where(calls.contradicted, -1.0, score), error_rate)
-    half_way = truth["taxon"].to_numpy() == UNCLASSIFIED
+    half_way = truth == UNCLASSIFIED
     found = {
         "promised_error_rate": error_rate,
         "judge_at_least": bar.height if np.isfinite(bar.height) else None,
@@ -215,7 +216,7 @@ def promised(calls: Calls, calibration: Calls, truth: pd.DataFrame, *, error_rat
 def reassign(
     calls: Calls,
     calibration: Calls | None = None,
-    truth: pd.DataFrame | None = None,
+    truth: np.ndarray | None = None,
     *,
     settings: dict,
     round_number: int,
@@ -294,7 +295,7 @@ def _calls(predictions: pd.DataFrame, blocks, settings: dict, n_cpgs: int) -> Ca
         where = place_of.loc[block["cpg"]].to_numpy()
         if settings["veto"] and len(block):
             out_of_bounds[where] = ruled_out(block, settings["thresholds"], n_cpgs)
-        numbers = block.drop(columns=["cpg", "taxon", "group"], errors="ignore")
+        numbers = block.drop(columns=["cpg", "taxon"], errors="ignore")
         tables.append(numbers.astype(dict.fromkeys(numbers, "float32")))
         rows.append(where)
     statistics = pd.concat(tables, ignore_index=True)
@@ -321,6 +322,6 @@ def place(
     if calibration is not None:
         found = read_parquet(calibration["predictions"])
         table = read_parquet(calibration["truth"]).set_index("cpg").loc[found["cpg"]].reset_index()
-        truth = table[["taxon", "group"]]
+        truth = table["taxon"].to_numpy(dtype=object)
         known = _calls(found, [table], settings, len(taxa))
     reassign(calls, known, truth, settings=settings, round_number=round_number, seed=seed, out=out)

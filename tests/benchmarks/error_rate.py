@@ -64,7 +64,6 @@ def draw(seed, setting, wanted, thresholds, n_cpgs):
         "labels": define_taxa(statistics, thresholds, n_cpgs)["taxon"].to_numpy(),
         "ruled_out": ruled_out(statistics, thresholds, n_cpgs),
         "taxon": np.array([UNCLASSIFIED if one.kind else one.taxon for one in profiles], dtype=object),
-        "group": np.array([f"{one.taxon}/{one.other}" if one.kind else one.taxon for one in profiles], dtype=object),
     }
 
 
@@ -149,7 +148,7 @@ def rounds(seed, ways, n_rounds, n_calibration, thresholds):
                     calls(cohort, left, predictor, settings["veto"]),
                     calls(known, known_left, predictor, settings["veto"]),
                 )
-                truth = pd.DataFrame({"taxon": known["taxon"][known_left], "group": known["group"][known_left]})
+                truth = known["taxon"][known_left]
                 out = {key: folder / f"{key}.parquet" for key in ("reassigned", "left", "calibration")}
                 out["counts"] = folder / "counts.json"
                 given = (mine, theirs, truth) if settings["confidence"] is None else (mine,)
