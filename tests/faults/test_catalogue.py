@@ -237,7 +237,10 @@ CONFIG = {
     "a number in quotes": ({"images": {"size": "64"}}, ["`images.size` is the text '64': write 64 without quotes"]),
     "1e-6 in YAML": ({"taxa": {"thresholds": {"dip_p": "1e-6"}}}, ["write 1.0e-06 without quotes"]),
     "too small": ({"rounds": {"max": 0}}, ["`rounds.max` is 0: write a whole number, at least 1"]),
-    "too large": ({"rounds": {"confidence": 95}}, ["`rounds.confidence` is 95: write a number, at least 0, at most 1"]),
+    "too large": (
+        {"rounds": {"confidence": 95}},
+        ["`rounds.confidence` is 95: write a number or empty, at least 0, at most 1"],
+    ),
     "NaN": ({"rounds": {"confidence": float("nan")}}, ["`rounds.confidence` is nan: write a finite number"]),
     "infinite": ({"training": {"lr": float("inf")}}, ["`training.lr` is inf: write a finite number"]),
     "a fraction": ({"statistics": {"shards": 2.5}}, ["`statistics.shards` is 2.5: write a whole number"]),
@@ -499,7 +502,7 @@ def run_weights(folder, weights=GOOD_WEIGHTS, stats=GOOD_STATS, card=NOTHING):
     put(folder / "ResNet18_best_model.pt", weights)
     put(folder / "stats.json", stats)
     put(folder / "ResNet18_model.json", card)
-    out = {kind: folder / "out" / kind for kind in ("weights", "stats", "card", "log")}
+    out = {kind: folder / "out" / kind for kind in ("weights", "stats", "card", "log", "features")}
     use_weights(folder / "ResNet18_best_model.pt", folder / "stats.json", out, 32)
 
 

@@ -608,7 +608,7 @@ def test_a_cpg_called_like_a_formula_stays_as_it_is(tmp_path):
     placed.to_parquet(folder / "reassigned.parquet")
     write_taxonomy(
         *(tmp_path / "labels.parquet", [folder / "predictions/0-of-1.parquet"], [folder / "reassigned.parquet"]),
-        *(tmp_path / "taxonomy.parquet", tmp_path / "taxonomy.csv.gz"),
+        *(tmp_path / "labels.parquet", tmp_path / "taxonomy.parquet", tmp_path / "taxonomy.csv.gz", tmp_path / "left"),
     )
     with gzip.open(tmp_path / "taxonomy.csv.gz", "rt", newline="") as handle:
         assert [row[0] for row in csv.reader(handle)][1:] == names

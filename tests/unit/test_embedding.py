@@ -208,14 +208,16 @@ def cohort(tmp_path, monkeypatch):
     statistics = pd.DataFrame(1.0, index=range(90), columns=list(clusters.MEANINGS))
     statistics.assign(cpg=cpgs).to_parquet(tmp_path / "statistics")
     torch.manual_seed(1)
-    network = {key: tmp_path / f"round_0/ResNet18_{key}" for key in ("weights", "stats", "card")}
+    network = {key: tmp_path / f"round_0/ResNet18_{key}" for key in ("weights", "stats", "card", "features")}
     save_model(
         *(create_model("ResNet18"), network),
         **{"model_name": "ResNet18", "size": 32, "temperature": 1.0, "recipe": {}, "seed": 1},
         statistics={"mean": [0.5] * 3, "std": [0.5] * 3},
+        features=np.zeros((0, 512)),
     )
     sites = embedding.half_way_sites
     monkeypatch.setattr(embedding, "half_way_sites", lambda ages, seed: sites(ages, seed, per_kind=2))
+    del network["features"]
     return network, *(tmp_path / name for name in ("beta.arrow", "samples", "taxonomy", "statistics"))
 
 

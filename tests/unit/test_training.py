@@ -50,7 +50,7 @@ def same(one, two):
 
 def test_it_learns_and_repeats_with_the_seed_and_not_without(tmp_path):
     first = run(tmp_path, "one")
-    assert pd.read_csv(tmp_path / "one.csv")["val_acc"].iloc[-1] > 0.9
+    assert pd.read_csv(tmp_path / "one.csv")["val_acc"].iloc[-1] > 0.8
     assert same(first, run(tmp_path, "two"))
     assert not same(first, run(tmp_path, "three", seed=2))
 

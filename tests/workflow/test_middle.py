@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import TINY, copy_run, merged, snakemake
-from cpgtaxa.names import TAXA, UNCLASSIFIED
+from cpgtaxa.calibration import softmax
+from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 
 
 def weights_of(folder):
@@ -64,21 +65,24 @@ def test_predict_images_repeats_the_test_predictions(tiny_run, tmp_path):
     assert run.code == 0, run.text
     again = pd.read_csv(tmp_path / "results/predict_images/ResNet18_predictions.csv")
     first = pd.read_csv(tiny_run / "results/round_0/ResNet18_predictions.csv")
-    assert list(again) == list(first)
+    assert list(again) == [*first, *PROBABILITY_COLUMNS]  # calibrated, after the published columns
+    temperature = json.loads((tiny_run / "results/round_0/ResNet18_model.json").read_text())["temperature"]
+    calibrated = softmax(np.log(again[list(TAXA)].to_numpy().clip(1e-30)), temperature)
+    np.testing.assert_allclose(again[list(PROBABILITY_COLUMNS)], calibrated, atol=1e-3)
     assert again["ImagePath"].tolist() == first["ImagePath"].tolist()
     np.testing.assert_allclose(again[list(TAXA)], first[list(TAXA)], atol=1e-5)
 
 
-def test_published_reference_images_can_be_predicted(tiny_run, tmp_path, shared):
+def test_the_shipped_network_calls_the_published_images_right(tmp_path, shared):
     folder = shared / "reference_images"
     pictures = sorted(folder.glob("*.png"))
     rows = [f"{path.name},{path.stem.split('_')[1]}" for path in pictures]
     (tmp_path / "images.csv").write_text("\n".join(rows) + "\n")
-    predict = {"images": "images.csv", "root": str(folder)} | weights_of(tiny_run)
+    predict = {"images": "images.csv", "root": str(folder), "weights": "reference"}
     run = snakemake(tmp_path, "predict_images", config={"predict": predict})
     assert run.code == 0, run.text
     table = pd.read_csv(tmp_path / "results/predict_images/ResNet18_predictions.csv")
-    assert len(table) == len(pictures)
+    assert table["PredictedLabelName"].tolist() == table["ActualLabel"].tolist()
     np.testing.assert_allclose(table[list(TAXA)].sum(axis=1), 1, atol=1e-4)
 
 
@@ -92,24 +96,26 @@ def test_too_few_labels_to_learn_from_is_said_with_the_remedy(tiny_run, tmp_path
     assert "training.source to both" in run.text
 
 
-def test_round_0_continues_from_the_shipped_network(tmp_path):
-    simulation = {"per_taxon": 12, "half_way": 10}
-    training = {"source": "simulated", "initial": "reference", "epochs": 1}
-    config = merged(TINY, {"training": training, "simulation": simulation, "images": {"png": False}})
-    run = snakemake(tmp_path, "results/round_0/ResNet18_best_model.pt", config=config)
-    assert run.code == 0, run.text
-    log = (tmp_path / "results/logs/train_0_ResNet18.log").read_text()
+def test_round_0_continues_from_the_shipped_network(tiny_run):
+    log = (tiny_run / "results/logs/train_0_ResNet18.log").read_text()
     assert re.search(r"starting from the weights .*resources/reference/ResNet18_best_model.pt.gz", log)
-    card = json.loads((tmp_path / "results/round_0/ResNet18_model.json").read_text())
+    card = json.loads((tiny_run / "results/round_0/ResNet18_model.json").read_text())
     assert card["recipe"]["warm_start"] is True
 
 
-def test_the_shipped_network_classifies_images_without_any_training(tiny_run, tmp_path):
-    rows = pd.read_csv(tiny_run / "results/round_0/test_info.csv", header=None).iloc[:20]
-    rows.to_csv(tmp_path / "list.csv", header=False, index=False)
-    predict = {"images": str(tmp_path / "list.csv"), "root": str(tiny_run), "weights": "reference"}
-    run = snakemake(tmp_path, "predict_images", config={"predict": predict})
+def test_the_shipped_network_places_a_cohort_without_any_training(tiny_run, tmp_path):
+    folder = tmp_path / "copy"
+    copy_run(tiny_run, folder)
+    changes = {"training": {"weights": "reference"}, "rounds": {"max": 1}}
+    run = snakemake(folder, "results/taxonomy.parquet", config=merged(TINY, changes))
     assert run.code == 0, run.text
-    assert set(run.jobs()) == {"predict_images"}
-    table = pd.read_csv(tmp_path / "results/predict_images/ResNet18_predictions.csv")
-    assert (table["PredictedLabelName"] == table["ActualLabel"]).mean() >= 0.7
+    assert not {"train", "split", "render"} & set(run.jobs())
+    truth = pd.read_csv(folder / "results/simulated_cohort/truth.csv").set_index("cpg")["taxon"]
+    table = pd.read_parquet(folder / "results/taxonomy.parquet").set_index("cpg")
+    placed = table[table["source"] == "round_0"]
+    assert len(placed) >= 10
+    assert (placed["taxon"] == truth[placed.index]).mean() > 1 - TINY["rounds"]["error_rate"]
+    changes["images"] = {"size": 48}
+    run = snakemake(folder, "results/taxonomy.parquet", config=merged(TINY, changes))
+    assert run.code != 0
+    assert "was trained on images of 64 pixels, but images.size is 48; set images.size to 64" in run.text

@@ -7,10 +7,9 @@ from conftest import ROOT, merged, snakemake
 from cpgtaxa.names import UNCLASSIFIED
 
 QUICK = {
-    "simulation": {"per_taxon": 60, "half_way": 100},
-    "training": {"epochs": 4, "epochs_mix": 2},
-    "images": {"size": 32, "png": False},
-    "rounds": {"max": 1},
+    "training": {"weights": "reference"},
+    "images": {"png": False},
+    "rounds": {"max": 1, "calibration": 4000},
 }
 
 
