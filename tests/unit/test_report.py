@@ -336,6 +336,8 @@ def test_page_is_self_contained(run, tmp_path):
 def test_promises_and_reasons_are_told(run, tmp_path):
     html = _text(_write(run, tmp_path / "a")["html"])
     assert "at most 5\u00a0% of them are wrong" in html
+    assert "of which at most 5\u00a0% are wrong" in html
+    assert "None" not in re.sub(r"<pre>.*?</pre>", "", html, flags=re.S)
     assert '<td class="n">2.1\u00a0%</td><td class="n">4.3\u00a0%</td>' in html
     assert '<td class="n">–</td><td class="n">–</td>' in html  # round 1 promised nothing
     assert '<tr><th>0</th><td class="n">4</td><td class="n">3</td><td class="n">1</td></tr>' in html
