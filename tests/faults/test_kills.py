@@ -48,9 +48,13 @@ def partial_there(folder) -> bool:
 
 
 def lose(folder, rule, number) -> None:
-    """Delete a file that a job wrote."""
+    """Delete a file that a job wrote, and what is made of it where nothing else would ask for it again."""
     path = OUTPUTS[rule][0] if number != 0 else OUTPUTS[rule][0].replace("_1/", "_0/").replace("MixRes", "Res")
-    (folder / "results" / path).unlink()
+    (folder / "results" / path).unlink(missing_ok=True)
+    if rule == "simulate_calibration":
+        lose(folder, "predict_calibration", 0)
+    if rule == "predict_calibration":
+        lose(folder, "reassign", number)
 
 
 def strike(run, pid, victim) -> bool:
