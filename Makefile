@@ -32,6 +32,11 @@ test-slow: .venv/.ready
 	$(BIN)/python tests/benchmarks/label_quality.py
 	$(BIN)/python tests/benchmarks/realism.py
 	$(BIN)/python tests/benchmarks/taxonomy_quality.py --work results/quality --cores $(CORES)
+	$(BIN)/python tests/benchmarks/error_rate.py
+	$(BIN)/python tests/benchmarks/recipes.py
+	$(BIN)/python tests/benchmarks/transfers.py
+	$(BIN)/python tests/benchmarks/candidate_taxa.py --samples 300 656 1500
+	$(BIN)/python tests/benchmarks/stability.py --work results/stability --cores $(CORES)
 
 reference: .venv/.ready
 	@mkdir -p results/reference_run
