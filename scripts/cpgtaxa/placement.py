@@ -278,11 +278,14 @@ def reassign(
     write_json(out["counts"], counts | found)
     logging.info("round %d: %d of %d CpGs placed; left: %s", round_number, counts["placed"], len(calls), counts["left"])
     if settings["confidence"] is None and found["judge_at_least"] is None:
-        logging.warning(
-            "round %d: no bar keeps the promise of at most %.3g wrong calls: nothing is placed. Too few candidates or "
-            "calibration CpGs, or a network that learnt too little; raise rounds.calibration or rounds.error_rate",
-            *(round_number, settings["error_rate"]),
-        )
+        if round_number > 0:
+            logging.info("round %d: no more CpGs can be placed within the promise", round_number)
+        else:
+            logging.warning(
+                "round 0: no bar keeps the promise of at most %.3g wrong calls: nothing is placed. Too few candidates or "
+                "calibration CpGs, or a network that learnt too little; raise rounds.calibration or rounds.error_rate",
+                settings["error_rate"],
+            )
 
 
 def _calls(predictions: pd.DataFrame, blocks, settings: dict, n_cpgs: int) -> Calls:

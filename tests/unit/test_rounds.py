@@ -183,7 +183,7 @@ def test_nothing_is_placed_where_no_promise_can_be_kept(tmp_path, caplog):
     p, signal, _ = world(rng, 100, 1.0)
     out = outputs(tmp_path)
     arguments = calls(p, signal=signal), calls(known_p, signal=known_signal), truth
-    placement.reassign(*arguments, settings=PLACING, round_number=2, seed=1, out=out)
+    placement.reassign(*arguments, settings=PLACING, round_number=0, seed=1, out=out)
     assert len(pd.read_parquet(out["reassigned"])) == 0
     assert "no bar keeps the promise" in caplog.text
     counts = json.loads(out["counts"].read_text())
