@@ -282,8 +282,8 @@ def reassign(
             logging.info("round %d: no more CpGs can be placed within the promise", round_number)
         else:
             logging.warning(
-                "round 0: no bar keeps the promise of at most %.3g wrong calls: nothing is placed. Too few candidates or "
-                "calibration CpGs, or a network that learnt too little; raise rounds.calibration or rounds.error_rate",
+                "round 0: no bar keeps the promise of at most %.3g wrong calls: nothing is placed. Too few candidates "
+                "or calibration CpGs, or a network that learnt too little; raise rounds.calibration or rounds.error_rate",
                 settings["error_rate"],
             )
 
