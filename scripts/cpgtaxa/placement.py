@@ -283,7 +283,7 @@ def reassign(
         else:
             logging.warning(
                 "round 0: no bar keeps the promise of at most %.3g wrong calls: nothing is placed. Too few candidates "
-                "or calibration CpGs, or a network that learnt too little; raise rounds.calibration or rounds.error_rate",
+                "or calibration CpGs, or a network that learnt too little; raise rounds.calibration or error_rate",
                 settings["error_rate"],
             )
 
