@@ -9,6 +9,7 @@ import pytest
 import yaml
 from conftest import ROOT
 from cpgtaxa.config import check_config, library_files
+from cpgtaxa.files import sha256
 
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -96,6 +97,15 @@ def test_config_shows_every_key_with_the_schema_default():
 @pytest.mark.parametrize("path", [*(ROOT / "config").rglob("*.yaml")], ids=lambda path: path.stem)
 def test_every_config_that_ships_is_valid(path):
     check_config(yaml.safe_load(path.read_text()), SCHEMA)
+
+
+def test_the_shipped_network_is_what_its_checksums_say():
+    folder = ROOT / "resources/reference"
+    lines = (folder / "SHA256SUMS").read_text().splitlines()
+    listed = {name: digest for digest, name in (line.split() for line in lines)}
+    assert set(listed) == {path.name for path in folder.glob("ResNet18_*")}
+    assert all(sha256(folder / name) == digest for name, digest in listed.items())
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 25e6
 
 
 def test_nothing_names_a_machine_or_copies_real_data():
