@@ -85,7 +85,7 @@ def main():
             row |= {"age_taxa": int(table["taxon"].isin(AGE_TAXA).sum()), "network_as_rules": np.mean(first == clear)}
             rows.append(row)
         for one, other in (("half A", "half B"), ("whole", "half A"), ("whole", "half B")):
-            both = found[one][0].join(found[other][0], lsuffix="_1", rsuffix="_2", how="inner")
+            both = found[one][0].add_suffix("_1").join(found[other][0].add_suffix("_2"), how="inner")
             placed = both[(both["taxon_1"] != UNCLASSIFIED) & (both["taxon_2"] != UNCLASSIFIED)]
             row = {"cohort": name, "run": f"{one} / {other}", "cpgs": len(both), "placed": len(placed)}
             row["agreement"] = (placed["taxon_1"] == placed["taxon_2"]).mean()
