@@ -164,9 +164,8 @@ def test_wrong_statistics_are_refused(tmp_path, content):
         training.load_statistics(path)
 
 
-def test_saved_model_predicts_as_before(tmp_path):
-    network = create_model("ResNet18").eval()
-    paths = {key: tmp_path / f"m_{key}" for key in ("weights", "stats", "card", "features")}
+def save_whole(network, paths):
+    """A network's files as a round writes them."""
     training.save_model(
         *(network, paths),
         model_name="ResNet18",
@@ -177,6 +176,12 @@ def test_saved_model_predicts_as_before(tmp_path):
         seed=1,
         features=np.zeros((3, 512)),
     )
+
+
+def test_saved_model_predicts_as_before(tmp_path):
+    network = create_model("ResNet18").eval()
+    paths = {key: tmp_path / f"m_{key}" for key in ("weights", "stats", "card", "features")}
+    save_whole(network, paths)
     card = json.loads(paths["card"].read_text())
     assert (card["model"], card["image_size"], card["temperature"]) == ("ResNet18", 32, 1.5)
     planes = easy_images(10).planes.numpy()
@@ -279,16 +284,7 @@ def test_packed_weights_answer_as_the_network_they_were_made_from(tmp_path):
         network(training.Normalise(STATISTICS)(torch.from_numpy(planes)))
     network.eval()
     paths = {key: tmp_path / f"ResNet18_{key}" for key in ("weights", "stats", "card", "features")}
-    training.save_model(
-        *(network, paths),
-        model_name="ResNet18",
-        statistics=STATISTICS,
-        size=32,
-        temperature=1.5,
-        recipe={},
-        seed=1,
-        features=np.zeros((3, 512)),
-    )
+    save_whole(network, paths)
     out = {key: tmp_path / "out" / path.name for key, path in paths.items()}
     pack_reference(paths, planes, out, seed=1, device="cpu", precision="float32")
     assert out["weights"].stat().st_size < 0.12 * paths["weights"].stat().st_size
