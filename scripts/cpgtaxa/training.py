@@ -24,7 +24,7 @@ from cpgtaxa.files import atomic, sha256, write_json
 from cpgtaxa.models import create_model
 from cpgtaxa.names import TAXA
 from cpgtaxa.texts import unzipped
-from cpgtaxa.vision import Callback, EarlyStopping, ModelCheckpoint, TorchCheckpointIO, lightning
+from cpgtaxa.vision import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint, TorchCheckpointIO, lightning
 
 LOG_COLUMNS = ("epoch", "train_loss", "train_acc", "val_loss", "val_acc", "epoch_duration_s")
 
@@ -97,10 +97,14 @@ class Images(torch.utils.data.Dataset):
 
 
 class EpochSampler(torch.utils.data.Sampler):
-    """Random order that depends on seed and epoch alone, so that a resumed run sees what an undisturbed one does."""
+    """Random order that depends on seed and epoch alone, so that a resumed run sees what an undisturbed one does.
 
-    def __init__(self, n, seed):
+    weights: (n,) how often each image is drawn, with repeats; None draws each once.
+    """
+
+    def __init__(self, n, seed, weights=None):
         self.n, self.seed, self.epoch = n, seed, 0
+        self.shares = None if weights is None else weights / np.sum(weights)
 
     def set_epoch(self, epoch):
         self.epoch = epoch
@@ -109,7 +113,10 @@ class EpochSampler(torch.utils.data.Sampler):
         return self.n
 
     def __iter__(self):
-        return iter(np.random.default_rng([self.seed, self.epoch]).permutation(self.n).tolist())
+        rng = np.random.default_rng([self.seed, self.epoch])
+        if self.shares is None:
+            return iter(rng.permutation(self.n).tolist())
+        return iter(rng.choice(self.n, self.n, p=self.shares).tolist())
 
 
 class Normalise(torch.nn.Module):
@@ -138,10 +145,10 @@ class Classifier(lightning.LightningModule):
     def forward(self, planes):
         return self.network(self.normalise(planes)).float()
 
-    def _step(self, batch, part):
+    def _step(self, batch, part, smoothing=0.0):
         planes, targets = batch
         logits = self(planes)
-        loss = torch.nn.functional.cross_entropy(logits, targets)
+        loss = torch.nn.functional.cross_entropy(logits, targets, label_smoothing=smoothing)
         with torch.no_grad():
             clean = targets.max(dim=1).values > 0.99
             right = (logits.argmax(dim=1) == targets.argmax(dim=1))[clean].sum().item()
@@ -151,11 +158,12 @@ class Classifier(lightning.LightningModule):
 
     def training_step(self, batch, index):
         planes, targets = batch
-        if self.recipe["flip"]:
-            choice = np.random.default_rng([self.seed, self.current_epoch, index]).random(len(planes)) < 0.5
-            mirrored = torch.from_numpy(choice).to(planes.device).view(-1, 1, 1, 1)
-            planes = torch.where(mirrored, planes.flip(2), planes)
-        return self._step((planes, targets), "train")
+        rng = np.random.default_rng([self.seed, self.current_epoch, index])
+        for mirror, axis in (("flip", 2), ("mirror_age", 3)):
+            if self.recipe[mirror]:
+                mirrored = torch.from_numpy(rng.random(len(planes)) < 0.5).to(planes.device).view(-1, 1, 1, 1)
+                planes = torch.where(mirrored, planes.flip(axis), planes)
+        return self._step((planes, targets), "train", self.recipe["label_smoothing"])
 
     def validation_step(self, batch, index):
         self._step(batch, "val")
@@ -317,7 +325,7 @@ def train(
             images.move("cuda")
     steps = math.ceil(len(train_set) / recipe["batch"])
     module = Classifier(network, recipe, statistics, seed, steps)
-    sampler = EpochSampler(len(train_set), seed)
+    sampler = EpochSampler(len(train_set), seed, balance(train_set.targets) if recipe["balance"] else None)
     loaders = [
         torch.utils.data.DataLoader(train_set, recipe["batch"], sampler=sampler, collate_fn=_as_is),
         torch.utils.data.DataLoader(val_set, 256, shuffle=False, collate_fn=_as_is),
@@ -329,6 +337,8 @@ def train(
         callbacks.append(
             EarlyStopping(recipe["monitor"], recipe["min_delta"], recipe["patience"], mode=mode, verbose=False)
         )
+    if recipe["ema"]:  # first, so that validation and checkpoints see the mean
+        callbacks.insert(0, EMAWeightAveraging(decay=recipe["ema"]))
     trainer = lightning.Trainer(
         accelerator=device,
         devices=1,
@@ -394,6 +404,13 @@ def targets_of(labels, others=None) -> np.ndarray:
                 targets[row] *= 0.5
                 targets[row, index[other]] += 0.5
     return targets
+
+
+def balance(targets) -> np.ndarray:
+    """Weights (n,) with which all taxa are drawn equally often, for targets (n, 10); half-way sites count half each."""
+    targets = np.asarray(targets, dtype=np.float64)
+    counts = targets.sum(axis=0)
+    return targets @ np.divide(1, counts, out=np.zeros_like(counts), where=counts > 0)
 
 
 class Predictor:

@@ -38,6 +38,27 @@ def simulate_group(seed: int, group: int, members: list, ages: np.ndarray, broad
     return [profile for profile, _ in drawn], np.stack([values for _, values in drawn]), setting.ages, renderer
 
 
+def draw_groups(seed: int, members: list, ages: np.ndarray, broad_share: float):
+    """Simulate and draw CpGs group by group: yields (profiles, codes (k, 224, 224) uint8, number of samples).
+
+    members: taxa, None for half-way sites, as from `plan`. The other arguments are those of `simulate_group`.
+    """
+    for group, start in enumerate(range(0, len(members), GROUP)):
+        block = members[start : start + GROUP]
+        profiles, values, group_ages, renderer = simulate_group(seed, group, block, ages, broad_share)
+        yield profiles, renderer(values, group_ages), len(group_ages)
+
+
+def simulated_planes(seed: int, members: list, ages: np.ndarray, broad_share: float, size: int):
+    """Training images in memory: planes (n, 2, size, size) uint8, labels and second taxa of half-way sites (n,)."""
+    found, drawn = [], []
+    for profiles, codes, _ in draw_groups(seed, members, ages, broad_share):
+        found.append(planes(codes, size))
+        drawn += profiles
+    labels, others = (np.array([getattr(one, key) for one in drawn], dtype=object) for key in ("taxon", "other"))
+    return np.concatenate(found), labels, others
+
+
 def simulate_images(
     ages,
     *,
@@ -66,18 +87,15 @@ def simulate_images(
 
     def batches():
         told = started
-        for group, start in enumerate(range(0, len(members), GROUP)):
-            block = members[start : start + GROUP]
-            profiles, values, group_ages, renderer = simulate_group(seed, group, block, ages, broad_share)
-            codes = renderer(values, group_ages)
-            for offset, profile in enumerate(profiles):
-                row = profile.row()
-                rows.append({"path": paths[start + offset], "n_samples": len(group_ages)} | row)
+        for profiles, codes, n_samples in draw_groups(seed, members, ages, broad_share):
+            for profile, image in zip(profiles, codes, strict=True):
+                path = paths[len(rows)]
+                rows.append({"path": path, "n_samples": n_samples} | profile.row())
                 if png_folder:
-                    write_png(paths[start + offset], codes[offset])
+                    write_png(path, image)
             if time.monotonic() - told > 10:
                 told = time.monotonic()
-                logging.info("%d of %d simulated images", start + len(profiles), len(members))
+                logging.info("%d of %d simulated images", len(rows), len(members))
             yield planes(codes, size)
 
     # A half-way site has no label of its own: networks get it as half of each of its two taxa.

@@ -22,7 +22,15 @@ except RuntimeError as error:
     import torchvision
 
 import lightning
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-__all__ = ["Callback", "EarlyStopping", "ModelCheckpoint", "TorchCheckpointIO", "lightning", "torchvision"]
+__all__ = [
+    "Callback",
+    "EMAWeightAveraging",
+    "EarlyStopping",
+    "ModelCheckpoint",
+    "TorchCheckpointIO",
+    "lightning",
+    "torchvision",
+]

@@ -39,7 +39,7 @@ from cpgtaxa.render import planes, render  # noqa: E402
 from cpgtaxa.statistics import compute  # noqa: E402
 from cpgtaxa.taxa import define_taxa, ruled_out  # noqa: E402
 from cpgtaxa.training import Images, Predictor, calibrate, load_weights, targets_of, train  # noqa: E402
-from cpgtaxa.training_images import plan, simulate_group  # noqa: E402
+from cpgtaxa.training_images import plan, simulated_planes  # noqa: E402
 
 SAMPLES, SHARES = (200, 400, 800), (0.05, 0.15, 0.3)
 WAYS = {
@@ -65,17 +65,6 @@ def draw(seed, setting, wanted, thresholds, n_cpgs):
         "ruled_out": ruled_out(statistics, thresholds, n_cpgs),
         "taxon": np.array([UNCLASSIFIED if one.kind else one.taxon for one in profiles], dtype=object),
     }
-
-
-def simulated_images(seed, ages):
-    """Simulated training images: planes, labels, second taxa of half-way sites."""
-    members, found, names, others = plan(seed, PER_TAXON, 3 * PER_TAXON), [], [], []
-    for group, start in enumerate(range(0, len(members), 64)):
-        profiles, values, group_ages, renderer = simulate_group(seed, group, members[start : start + 64], ages, 0.25)
-        found.append(planes(renderer(values, group_ages), SIZE))
-        names += [profile.taxon for profile in profiles]
-        others += [profile.other for profile in profiles]
-    return np.concatenate(found), np.array(names, dtype=object), np.array(others, dtype=object)
 
 
 def fit(number, pictures, labels, others, initial, seed, folder):
@@ -122,7 +111,8 @@ def rounds(seed, ways, n_rounds, n_calibration, thresholds):
     like = simulate.make_setting(setting.ages, np.random.default_rng([seed + STREAM, 1]))
     wanted = simulate.plan_cohort(seed + STREAM, n_calibration, HALF_WAY)
     known = draw(seed + STREAM, like, wanted, thresholds, 3000)
-    made, made_labels, made_others = simulated_images(seed, setting.ages)
+    members = plan(seed, PER_TAXON, 3 * PER_TAXON)
+    made, made_labels, made_others = simulated_planes(seed, members, setting.ages, 0.25, SIZE)
     own = [np.flatnonzero(cohort["labels"] == taxon)[:PER_TAXON] for taxon in TAXA]
     rows, first = [], None
     reference = load_weights(ROOT / "resources/reference/ResNet18_best_model.pt.gz", "ResNet18").state_dict()

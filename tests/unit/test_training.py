@@ -12,7 +12,7 @@ import torch
 from cpgtaxa import likeness, training
 from cpgtaxa.calibration import expected_calibration_error, fit_temperature, softmax
 from cpgtaxa.errors import InputError
-from cpgtaxa.models import create_model
+from cpgtaxa.models import MODEL_NAMES, create_model
 from cpgtaxa.names import TAXA
 from cpgtaxa.recipes import RECIPES, recipe
 
@@ -96,6 +96,50 @@ def test_models_are_torchvisions_resnet18_with_ten_outputs():
     assert network(torch.zeros(2, 3, 64, 64)).shape == (2, 10)
     with pytest.raises(ValueError, match="known: ResNet18, MixResNet18"):
         create_model("ResNet19")
+
+
+@pytest.mark.parametrize("name", [name for name in MODEL_NAMES if name not in ("ResNet18", "MixResNet18")])
+def test_other_networks_end_in_a_linear_layer_that_gives_ten_outputs(name):
+    network = create_model(name).eval()
+    assert network(torch.zeros(2, 3, 64, 64)).shape == (2, 10)
+    assert network.fc.out_features == 10
+    _, features = training.Predictor(network, STATISTICS, 64, device="cpu", precision="float32").outputs(
+        np.zeros((3, 2, 64, 64), dtype=np.uint8)
+    )
+    assert features.shape == (3, network.fc.in_features)
+
+
+def test_a_mean_of_the_weights_learns_and_resumes(tmp_path, monkeypatch):
+    chosen = recipe("fast", "ResNet18", {"epochs": 3}) | {"ema": 0.5, "label_smoothing": 0.1}
+    undisturbed = run(tmp_path, "whole", recipe=chosen)
+    assert pd.read_csv(tmp_path / "whole.csv")["val_acc"].iloc[-1] > 0.5
+    assert not same(undisturbed, run(tmp_path, "plain", recipe=chosen | {"ema": 0.0}))
+    original = training.TrainingLog.on_train_epoch_start
+
+    def die(self, trainer, module):
+        if trainer.current_epoch == 2:
+            raise KeyboardInterrupt
+        original(self, trainer, module)
+
+    monkeypatch.setattr(training.TrainingLog, "on_train_epoch_start", die)
+    with pytest.raises((SystemExit, KeyboardInterrupt)):
+        run(tmp_path, "killed", recipe=chosen)
+    monkeypatch.setattr(training.TrainingLog, "on_train_epoch_start", original)
+    assert same(undisturbed, run(tmp_path, "killed", recipe=chosen))
+
+
+def test_balance_draws_rare_taxa_as_often_as_common_ones():
+    labels = ["UniStable"] * 900 + ["BiAge"] * 90 + ["UniStable"] * 10
+    targets = training.targets_of(labels, [""] * 990 + ["BiAge"] * 10)
+    weights = training.balance(targets)
+    assert (weights @ targets)[[TAXA.index("UniStable"), TAXA.index("BiAge")]] == pytest.approx([1, 1], rel=0.06)
+    sampler = training.EpochSampler(1000, 3, weights)
+    drawn = list(sampler)
+    assert len(drawn) == 1000
+    assert drawn == list(sampler)
+    assert 400 < np.sum(np.array(drawn) < 900) < 600
+    sampler.set_epoch(1)
+    assert drawn != list(sampler)
 
 
 def test_half_way_targets_are_shared():

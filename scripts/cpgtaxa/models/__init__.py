@@ -1,6 +1,6 @@
 """The registry of models: one file and one line each.
 
-`create_model(name, **arguments)` builds a network by its published name.
+`create_model(name, **arguments)` builds a network by its published name. Image networks end in a linear layer `fc`.
 """
 
 import importlib
@@ -8,6 +8,10 @@ import importlib
 _WHERE = {
     "ResNet18": "resnet",
     "MixResNet18": "resnet",
+    "ResNet10": "backbones",
+    "ResNet34": "backbones",
+    "ShuffleNetV2": "backbones",
+    "RegNetX400MF": "backbones",
 }
 
 MODEL_NAMES = tuple(_WHERE)
