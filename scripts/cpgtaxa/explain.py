@@ -215,6 +215,7 @@ def questions(statistics: pd.DataFrame, thresholds: dict, n_cpgs: int) -> list[d
         ]
 
     dip = ("dip_p", "p of one mode (dip)", s["dip_p"])
+    by_age = f"no below {t.get('contradicted_p', 0.0):g} (contradicted_p)"
     found = [
         (
             *("One band", c.one, c.two | c.three),
@@ -234,7 +235,16 @@ def questions(statistics: pd.DataFrame, thresholds: dict, n_cpgs: int) -> list[d
                 (*dip, f"yes below {t['dip_p']:g} (dip_p), or with D above {t['sure_ashman_d']:g}"),
             ],
         ),
-        ("Three bands", c.three, c.one | c.two, bands("three", gains[3], "min_weight_three")),
+        (
+            *("Three bands", c.three, c.one | c.two),
+            [
+                *bands("three", gains[3], "min_weight_three"),
+                (
+                    *("three_sd", "spread of the widest band (sd)", s["three_sd"]),
+                    f"yes up to {_number(t['max_band_sd_to_gap'] * s['three_gap'])} (max_band_sd_to_gap × gap)",
+                ),
+            ],
+        ),
         (
             *("Trend with age", c.trend, c.no_trend),
             [
@@ -300,6 +310,18 @@ def questions(statistics: pd.DataFrame, thresholds: dict, n_cpgs: int) -> list[d
         found += [
             ("Trend in one of two bands", c.two_trend, c.two_no_trend, trend("two")),
             ("Trend in one of three bands", c.three_trend, c.three_no_trend, trend("three")),
+            (
+                *("Bands at any age", ~c.bands_by_age, c.bands_by_age),
+                [
+                    ("slope_p", "p of the slope over all bands", s["slope_p"], by_age),
+                    ("effect", "change over all bands", s["effect"], f"and beyond ±{t['tiny_effect']:g} (tiny_effect)"),
+                    ("het_p", "or: p of a change of the whole spread", s["het_p"], by_age),
+                    (
+                        *("sd_ratio", "spread at old over spread at young age", s["sd_ratio"]),
+                        f"and by more than a factor of {t['tiny_sd_ratio']:g} (tiny_sd_ratio)",
+                    ),
+                ],
+            ),
         ]
     return [
         {

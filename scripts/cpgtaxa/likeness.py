@@ -1,12 +1,13 @@
-"""How far a CpG's image is from all that a network was trained on, in the network's own features.
+"""How far a CpG is from all that is known: its image in the network's own features, and its statistics.
 
 The distance to the k-th nearest training image tells images unlike anything seen from images between two taxa (deep
 nearest neighbours: Sun et al. 2022; here without normalising the features, which found four bands and uniform noise
-where normalised ones did not).
+where normalised ones did not). Statistics see what the network need not care for, such as bands that only the old have.
 """
 
 import numba
 import numpy as np
+import pandas as pd
 
 from cpgtaxa.threads import in_threads
 
@@ -25,6 +26,54 @@ def distances(features: np.ndarray, kept: np.ndarray) -> np.ndarray:
         features, kept = (np.ascontiguousarray(rows, dtype=np.float32) for rows in (features, kept))
         in_threads(_distances, len(features), features, kept, found)
     return found
+
+
+def profile(statistics: pd.DataFrame) -> np.ndarray:
+    """What of the statistics of `statistics.compute` describes a pattern: (k, d), NaN where not defined.
+
+    p-values as their logarithms, effects in standard deviations too, gains of more bands per sample.
+    """
+    s = statistics.drop(columns=["cpg", "taxon", "mixture_ran"], errors="ignore").astype(float)
+    found = s.drop(columns=["n", "intercept", "bic1", "bic2", "bic3"])
+    for name in [name for name in found if name.endswith("_p")]:
+        found[name] = -np.log10(found[name].clip(lower=1e-30))
+    for name in ("sd_ratio", "core_sd_ratio"):
+        found[name] = np.log(found[name].clip(1e-3, 1e3))
+    parts = {"effect": "resid_sd", "curve_effect": "resid_sd", "core_curve_effect": "core_sd"}
+    parts |= {"spread": "resid_sd", "tail_width": "resid_sd"}
+    ratios = [s[above] / s[below] for above, below in parts.items()]
+    gains = [(s["bic1"] - s["bic2"]) / s["n"], (s["bic2"] - s["bic3"]) / s["n"]]
+    x = np.column_stack([found, *ratios, *gains])
+    return np.where(np.isfinite(x), x, np.nan)
+
+
+class Strangeness:
+    """How far the statistics of CpGs are from those of known ones, among which a random half is looked for neighbours.
+
+    `known` (n,) float32: the distances of the known CpGs themselves, each to the half it is not in.
+    """
+
+    def __init__(self, statistics: pd.DataFrame, seed: int):
+        """statistics: frame of n known CpGs, columns of `statistics.compute`."""
+        x = profile(statistics)
+        self.use = np.isfinite(x).any(axis=0)
+        low, self.middle, high = np.nanquantile(x[:, self.use], [0.05, 0.5, 0.95], axis=0)
+        self.width = np.where(high > low, high - low, 1.0)
+        x = self._scaled(x)
+        half = np.random.default_rng([seed, 29]).permutation(len(x)) % 2 == 0
+        self.learnt = x[half][:KEPT]
+        self.known = np.empty(len(x), dtype=np.float32)
+        self.known[~half] = distances(x[~half], self.learnt)
+        self.known[half] = distances(x[half], x[~half][:KEPT])
+
+    def _scaled(self, x) -> np.ndarray:
+        """Numbers of the order of 1, far ones drawn in; the middle where not defined."""
+        x = (x[:, self.use] - self.middle) / self.width
+        return np.arcsinh(3 * np.where(np.isnan(x), 0, x)).astype(np.float32)
+
+    def __call__(self, statistics: pd.DataFrame) -> np.ndarray:
+        """Distance (m,) float32 to the NEAREST-th nearest; NaN where fewer are known."""
+        return distances(self._scaled(profile(statistics)), self.learnt)
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})

@@ -16,6 +16,7 @@ import scipy.stats
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from cpgtaxa.files import parquet_blocks, read_parquet, write_json, write_parquet
+from cpgtaxa.likeness import Strangeness
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.taxa import ruled_out
 
@@ -185,6 +186,23 @@ class Calls:
         return len(self.p)
 
 
+def unlike_anything(calls: Calls, calibration: Calls, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """p-values (k,) and (n,) that CpGs of the calls, and of the calibration, are like the simulated ones.
+
+    The smaller one of image and statistics, doubled (Bonferroni).
+    """
+    if not len(calibration):
+        return np.full(len(calls), np.nan), np.empty(0)
+    strange = Strangeness(calibration.statistics, seed)
+    images = [some.predictions["distance"].to_numpy(dtype=float) for some in (calls, calibration)]
+    numbers = [strange(calls.statistics), strange.known]
+    found = [
+        np.fmin(unlikeness(image, images[1]), unlikeness(number, numbers[1]))
+        for image, number in zip(images, numbers, strict=True)
+    ]
+    return np.minimum(2 * found[0], 1), np.minimum(2 * found[1], 1)
+
+
 def promised(calls: Calls, calibration: Calls, truth: np.ndarray, *, error_rate, seed) -> tuple:
     """Which calls may stand so that at most `error_rate` of them are wrong, with a certainty of 95 %.
 
@@ -236,9 +254,8 @@ def reassign(
     unlike_p = np.full(len(calls), np.nan)
     if settings["confidence"] is None:
         certain, known, found = promised(calls, calibration, truth, error_rate=settings["error_rate"], seed=seed)
-        distances = calibration.predictions["distance"].to_numpy(dtype=float)
-        unlike_p = unlikeness(calls.predictions["distance"].to_numpy(dtype=float), distances)
-        known &= ~(unlikeness(distances, distances) <= settings["unlike"])
+        unlike_p, known_p = unlike_anything(calls, calibration, seed)
+        known &= ~(known_p <= settings["unlike"])
     else:
         certain = calls.top >= settings["confidence"]
     unlike = unlike_p <= settings["unlike"]

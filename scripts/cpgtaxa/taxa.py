@@ -49,7 +49,7 @@ class Criteria:
         self.no_trend &= ~self.bent
 
         # Significant, but not clear enough to call: speaks against "no trend" without being a "yes".
-        hint = t.get("contradicted_p", 0.0)  # labels do without: only the rounds' veto looks at hints
+        hint = t.get("contradicted_p", 0.0)  # of a single band's trend: only the rounds' veto looks at it
         self.hint_of_trend = (s["core_slope_p"] < hint).to_numpy() & ~tiny
 
         # Spread changing with age.
@@ -102,6 +102,10 @@ class Criteria:
         self.three = present("three", t["min_weight_three"]) & between & (gain3 > gain2 + t["bic_gain"])
         self.three &= (gain3 > t["bic_gain"]) & (apart | (s["three_d"] > t["sure_ashman_d"]).to_numpy())
         self.three &= (s["three_d"] > 0.6 * s["two_d"]).to_numpy()
+        # Two equal bands taken for one have a standard deviation of a third of the gap to the next, which is narrower.
+        wide = s["three_sd"] > t["max_band_sd_to_gap"] * s["three_gap"]
+        wide &= s["three_sd"] * s["three_d"] > 0.95 * np.sqrt(2) * s["three_gap"]
+        self.three &= ~wide.to_numpy()
         third = hinted("three") & ~tail & (gain3 > gain2 - t["bic_gain"])
         third &= (s["three_gap"] > 0.5 * t["min_band_gap"]).to_numpy()
         self.two = present("two", t["min_weight_two"]) & (gain2 > t["bic_gain"]) & ~third & (count <= t["max_strays"])
@@ -116,6 +120,11 @@ class Criteria:
         self.one = self.one_or_cone & ~(ran & (gain2 > t["bic_gain"]) & fan.to_numpy())
         # With outliers the mixture spends its components on them: judge the core by the dip alone.
         self.one_core = unimodal
+
+        # Bands that only the old have, or that samples change at some age, are flat each, and yet not without age.
+        drifts = (s["slope_p"] < hint) & (s["effect"].abs() > t["tiny_effect"])
+        widens = (s["het_p"] < hint) & (np.abs(np.log(s["sd_ratio"].clip(1e-3, 1e3))) > np.log(t["tiny_sd_ratio"]))
+        self.bands_by_age = (drifts | widens).to_numpy()
 
         # Trends within bands: in any one of them, or common to all.
         def band_trend(prefix):
@@ -151,9 +160,17 @@ def rules(c: Criteria) -> dict[str, dict[str, np.ndarray]]:
             "constant spread": c.constant,
         },
         "TriAge": {"three bands": c.three, "trend in a band": c.three_trend},
-        "TriNonAge": {"three bands": c.three, "no trend in any band": c.three_no_trend},
+        "TriNonAge": {
+            "three bands": c.three,
+            "no trend in any band": c.three_no_trend,
+            "bands at any age": ~c.bands_by_age,
+        },
         "BiAge": {"two bands": c.two & ~c.three, "trend in a band": c.two_trend},
-        "BiNonAge": {"two bands": c.two & ~c.three, "no trend in any band": c.two_no_trend},
+        "BiNonAge": {
+            "two bands": c.two & ~c.three,
+            "no trend in any band": c.two_no_trend,
+            "bands at any age": ~c.bands_by_age,
+        },
     }
 
 
@@ -234,6 +251,7 @@ def ruled_out(statistics: pd.DataFrame, thresholds: dict, n_cpgs: int) -> np.nda
     # The networks tell two bands from three; the tests, whether those bands have a trend.
     forbid(("BiNonAge",), c.two_trend | c.two_hint_of_trend)
     forbid(("TriNonAge",), c.three_trend | c.three_hint_of_trend)
+    forbid(("BiNonAge", "TriNonAge"), c.bands_by_age)
     forbid(("BiAge",), c.two & c.two_no_trend)
     forbid(("TriAge",), c.three & c.three_no_trend)
     return out

@@ -138,6 +138,7 @@ def test_answers_are_the_rules_own():
         "Outliers": ("Outlier", "outliers", ("UniUnstable", "no outliers")),
         "Trend in one of two bands": ("BiAge", "trend in a band", ("BiNonAge", "no trend in any band")),
         "Trend in one of three bands": ("TriAge", "trend in a band", ("TriNonAge", "no trend in any band")),
+        "Bands at any age": ("BiNonAge", "bands at any age", None),
     }
     seen = {name: set() for name in pairs}
     for row in range(len(statistics)):

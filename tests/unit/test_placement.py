@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
-from cpgtaxa import calibration_cpgs, placement
+from cpgtaxa import calibration_cpgs, placement, simulate
 from cpgtaxa.cohort import Cohort
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.statistics import compute
@@ -82,6 +82,49 @@ def test_unlikeness_is_the_share_of_known_cpgs_as_far():
     assert found[:4].tolist() == pytest.approx([1.0, 0.51, 0.02, 0.01])
     assert np.isnan(found[4])
     assert np.isnan(placement.unlikeness(np.ones(2), np.array([np.nan]))).all()
+
+
+@pytest.fixture(scope="module")
+def numbers():
+    """Statistics of simulated CpGs, and of bands that only the old have."""
+    setting = simulate.cohort_setting(3, 300)
+    known = [
+        simulate.draw_cpg(3, index, taxon, setting)[1] for index, taxon in enumerate(simulate.plan_cohort(3, 600, 0.4))
+    ]
+    rng = np.random.default_rng(4)
+    late = [
+        np.where((setting.ages > 60) & (rng.random(300) < 0.5), 0.7, 0.35) + rng.normal(0, 0.02, 300) for _ in range(40)
+    ]
+    return compute(np.stack(known), setting.ages), compute(np.stack(late).astype(np.float32), setting.ages)
+
+
+def described(statistics, rng, distance=1.0):
+    """Calls on CpGs of which the network thinks nothing in particular."""
+    table = pd.DataFrame(rng.dirichlet(np.ones(10), len(statistics)), columns=list(PROBABILITY_COLUMNS))
+    table = table.assign(cpg=np.arange(len(table)).astype(str), distance=distance * rng.random(len(table)))
+    return placement.Calls(table, statistics.reset_index(drop=True), np.zeros((len(table), 10), bool))
+
+
+def test_strange_statistics_and_strange_images_are_unlike_anything(numbers):
+    rng = np.random.default_rng(5)
+    known, late = numbers
+    calibration = described(known[:450], rng)
+    p, own = placement.unlike_anything(described(known[450:], rng), calibration, 1)
+    assert np.mean(p <= 0.05) < 0.12
+    assert 0.01 < np.mean(own <= 0.05) < 0.12
+    strange, _ = placement.unlike_anything(described(late, rng), calibration, 1)
+    assert np.mean(strange <= 0.05) > 0.6
+    far, _ = placement.unlike_anything(described(known[450:], rng, distance=9.0), calibration, 1)
+    assert np.mean(far <= 0.05) > 0.8
+
+
+def test_with_hardly_any_calibration_cpgs_nothing_is_called_unlike(numbers):
+    rng = np.random.default_rng(7)
+    known, late = numbers
+    for count in (0, 1, 12):
+        p, own = placement.unlike_anything(described(late, rng), described(known[:count], rng), 1)
+        assert len(own) == count
+        assert not np.any(p <= 0.01)
 
 
 def test_likely_taxa_are_two_or_more():

@@ -101,6 +101,32 @@ def test_changing_spread_turns_homo_into_het():
     assert define_taxa(statistics, THRESHOLDS)["taxon"].item() == UNCLASSIFIED
 
 
+def late_bands(ages, rng):
+    return np.where((ages > 60) & (rng.random(len(ages)) < 0.5), 0.7, 0.35)
+
+
+def step(ages, rng):
+    return np.where(ages > 50, 0.7, 0.35)
+
+
+def four_bands(ages, rng):
+    return np.array([0.1, 0.37, 0.63, 0.9])[rng.integers(0, 4, len(ages))]
+
+
+def rounded(ages, rng):
+    return np.round(0.5 + rng.normal(0, 0.12, len(ages)), 1)
+
+
+@pytest.mark.parametrize("draw", [late_bands, step, four_bands, rounded])
+def test_bands_of_other_kinds_get_no_label(draw):
+    rng = np.random.default_rng(9)
+    ages = rng.uniform(20, 90, 400)
+    values = np.stack([draw(ages, rng) + rng.normal(0, 0.02, 400) * (draw is not rounded) for _ in range(30)])
+    statistics = compute(values.astype(np.float32), ages)
+    statistics.insert(0, "cpg", [f"cg{index}" for index in range(30)])
+    assert (define_taxa(statistics, THRESHOLDS, 5000)["taxon"] != UNCLASSIFIED).sum() <= 1
+
+
 def test_own_labels(tmp_path):
     path = tmp_path / "labels.csv"
     path.write_text("cpg,taxon\ncg2,BiAge\ncg1,Unclassified\n")
