@@ -3,7 +3,6 @@
 Snakemake's own environment imports this module, so it needs nothing that only the rules' environments hold.
 """
 
-import json
 import pathlib
 
 from cpgtaxa.errors import InputError
@@ -125,12 +124,7 @@ class Plan:
         """Whether round 0 continues from the shipped network instead of random weights."""
         training = self.config["training"]
         if training["initial"] == "auto":
-            card = pathlib.Path(self.reference("card"))
-            return (
-                training["recipe"] == "fast"
-                and card.is_file()
-                and json.loads(card.read_text())["image_size"] == self.config["images"]["size"]
-            )
+            return training["recipe"] == "fast" and pathlib.Path(self.reference("weights")).is_file()
         return training["initial"] == "reference"
 
     def statistics_shards(self) -> list[str]:
