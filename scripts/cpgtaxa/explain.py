@@ -431,8 +431,8 @@ def verdict(row, p, reason: str, left, settings: dict) -> str:
         return f"The network favours {sure}, but the tests rule {TAXA[first]} out."
     if left["reason"] == "unlike":
         return (
-            f"Its image is farther from all training images than those of {_percent(1 - left['unlike_p'])} of the "
-            f"simulated CpGs: it is unlike anything seen, and {sure} means little."
+            f"It is unlike anything seen, by its image or its statistics (p = {left['unlike_p']:.2g}, held against "
+            f"simulated CpGs that the rules leave too), so that {sure} means little."
         )
     return f"Ambiguous: {sure} was not believed. Likely are {left['taxa'].replace('|', ', ')}."
 
