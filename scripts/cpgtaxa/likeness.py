@@ -14,6 +14,8 @@ from cpgtaxa.threads import in_threads
 KEPT = 2000
 """Training images whose features are kept."""
 NEAREST = 10
+BLOCK = 20000
+"""CpGs whose statistics are made ready at once: those of a whole array would take a gigabyte."""
 
 
 def distances(features: np.ndarray, kept: np.ndarray) -> np.ndarray:
@@ -73,7 +75,9 @@ class Strangeness:
 
     def __call__(self, statistics: pd.DataFrame) -> np.ndarray:
         """Distance (m,) float32 to the NEAREST-th nearest; NaN where fewer are known."""
-        return distances(self._scaled(profile(statistics)), self.learnt)
+        blocks = [statistics.iloc[start : start + BLOCK] for start in range(0, len(statistics), BLOCK)]
+        found = [distances(self._scaled(profile(block)), self.learnt) for block in blocks]
+        return np.concatenate([np.empty(0, dtype=np.float32), *found])
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})

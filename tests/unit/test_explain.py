@@ -361,8 +361,8 @@ def test_what_gave_the_taxon_is_said(page):
         ),
         (
             *("none", ("unlike", "", 0.004), None),
-            "It is unlike anything seen, by its image or its statistics (p = 0.004, held against simulated CpGs that the "
-            "rules leave too), so that BiAge 97.0 % means little.",
+            "It is unlike anything seen, by its image or its statistics (p = 0.004, held against simulated CpGs "
+            "that the rules leave too), so that BiAge 97.0 % means little.",
         ),
         (
             *("round_1", None, None),

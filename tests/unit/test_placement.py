@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
-from cpgtaxa import calibration_cpgs, placement, simulate
+from cpgtaxa import calibration_cpgs, likeness, placement, simulate
 from cpgtaxa.cohort import Cohort
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.statistics import compute
@@ -116,6 +116,14 @@ def test_strange_statistics_and_strange_images_are_unlike_anything(numbers):
     assert np.mean(strange <= 0.05) > 0.6
     far, _ = placement.unlike_anything(described(known[450:], rng, distance=9.0), calibration, 1)
     assert np.mean(far <= 0.05) > 0.8
+
+
+def test_blocks_of_statistics_do_not_matter(numbers, monkeypatch):
+    strange = likeness.Strangeness(numbers[0], 1)
+    whole = strange(numbers[1])
+    monkeypatch.setattr(likeness, "BLOCK", 7)
+    np.testing.assert_array_equal(strange(numbers[1]), whole)
+    assert len(strange(numbers[1].iloc[:0])) == 0
 
 
 def test_with_hardly_any_calibration_cpgs_nothing_is_called_unlike(numbers):
