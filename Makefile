@@ -35,6 +35,8 @@ test-slow: .venv/.ready
 	$(BIN)/python tests/benchmarks/error_rate.py
 	$(BIN)/python tests/benchmarks/recipes.py
 	$(BIN)/python tests/benchmarks/transfers.py
+	$(BIN)/python tests/benchmarks/sizes.py
+	$(BIN)/python tests/benchmarks/unlike.py
 	$(BIN)/python tests/benchmarks/candidate_taxa.py --samples 300 656 1500
 	$(BIN)/python tests/benchmarks/stability.py --work results/stability --cores $(CORES)
 

@@ -1,6 +1,6 @@
 """A network trained on one kind of simulation, tested on others: other noise, other ages, other sample sizes.
 
-    .venv/bin/python tests/benchmarks/transfers.py [--per-taxon 60] [--out FILE.csv]
+    .venv/bin/python tests/benchmarks/transfers.py [--per-taxon 200] [--out FILE.csv]
 
 Each kind is a world of its own: clear CpGs of the ten taxa in which only the noise, the ages or the sample size differ.
 A network starts from random weights and sees one of them; every network is then tested on every kind, the shipped one
@@ -83,7 +83,8 @@ def network(images, labels, seed):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--per-taxon", type=int, default=60)
+    parser.add_argument("--per-taxon", type=int, default=200)
+    parser.add_argument("--trained-on", nargs="*", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=pathlib.Path)
     arguments = parser.parse_args()
@@ -97,7 +98,7 @@ def main():
         device="cpu",
     )
     rows = {}
-    for name in [*KINDS, "the shipped network"]:
+    for name in [*arguments.trained_on, "the shipped network"]:
         if name in KINDS:
             predictor = network(*pictures(name, arguments.seed, arguments.per_taxon), arguments.seed)
         else:
