@@ -1,12 +1,12 @@
 """Every image size: does a network made for it on simulated images alone call the published images right?
 
-    .venv/bin/python tests/benchmarks/sizes.py [--sizes 32 64 112 224] [--per-taxon 300] [--seeds 1 2 3] [--out FILE.csv]
+    .venv/bin/python tests/benchmarks/sizes.py [--sizes 32 64 112 224] [--per-taxon 300] [--seeds 1 2 3] [--out F.csv]
 
 For each size and seed one network continues from the shipped one (made at 64 pixels) in the four epochs of the default
-recipe; with `--starts shipped random` another starts from random weights with the fourteen epochs it has there. Both see
-the same simulated images, of a cohort of 400 samples (two in five) and of cohorts of all kinds. Prints and writes the
-accuracy on 100 other simulated CpGs per taxon, the seconds of training (processor time, one thread), and of the three
-published images (../shared/data) those called right, with the least calibrated probability of a right taxon.
+recipe; with `--starts shipped random` another starts from random weights with the fourteen epochs it has there. They
+see the same simulated images, of a cohort of 400 samples (two in five) and of cohorts of all kinds. Prints and writes
+the accuracy on 100 other simulated CpGs per taxon, the seconds of training (processor time, one thread), and of the
+three published images (../shared/data) those called right, with the least calibrated probability of a right taxon.
 """
 
 import argparse
