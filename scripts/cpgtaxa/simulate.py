@@ -202,13 +202,14 @@ def _one_band(rng, setting, taxon) -> Profile:
     if taxon == "UniStable":
         sd = _log_uniform(rng, 0.0025, 0.0105)
     elif taxon == "UniUnstable":
-        sd = _log_uniform(rng, 0.021, 0.09)
+        # Clouds wider than 0.09 are rare on the array, and common among CpGs chosen because they vary.
+        sd = _log_uniform(rng, 0.021, 0.09) if rng.random() < 0.7 else rng.uniform(0.09, 0.16)
     elif taxon == "Outlier":
         sd = _log_uniform(rng, 0.004, 0.03)
     elif taxon in WITH_CHANGING_SPREAD:
-        sd = _log_uniform(rng, 0.013, 0.05)
+        sd = _log_uniform(rng, 0.013, 0.07)
     else:
-        sd = _log_uniform(rng, 0.008, 0.06)
+        sd = _log_uniform(rng, 0.008, 0.08)
     level, reach = _level(rng), 2 * sd
     if taxon in WITH_TREND:
         effect = _trend(rng, setting, sd)
@@ -261,7 +262,7 @@ def _band_layout(rng, setting, bands, separation=None):
     # Levels first, then the spread the separation asks for, within what arrays show.
     span = rng.uniform(0.1, 0.85) if bands == 2 else rng.uniform(0.16, 0.88)
     gap = span / steps.sum()
-    sd = min(max(gap * steps.min() / separation, 0.006), 0.065)
+    sd = min(max(gap * steps.min() / separation, 0.006), 0.1 if bands == 2 else 0.08)
     gap = max(sd * separation / steps.min(), 0.05 if separation < 2.6 else 0.085)
     span = min(gap * steps.sum(), 0.95)
     margin = min(1.2 * sd, (1 - span) / 2)
