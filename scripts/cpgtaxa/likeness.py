@@ -31,21 +31,21 @@ def distances(features: np.ndarray, kept: np.ndarray) -> np.ndarray:
 
 
 def profile(statistics: pd.DataFrame) -> np.ndarray:
-    """What of the statistics of `statistics.compute` describes a pattern: (k, d), NaN where not defined.
+    """What of the statistics of `statistics.compute` (or some of them) describes a pattern: (k, d), NaN if not defined.
 
     p-values as their logarithms, effects in standard deviations too, gains of more bands per sample.
     """
     s = statistics.drop(columns=["cpg", "taxon", "mixture_ran"], errors="ignore").astype(float)
-    found = s.drop(columns=["n", "intercept", "bic1", "bic2", "bic3"])
+    found = s.drop(columns=["n", "intercept", "bic1", "bic2", "bic3"], errors="ignore")
     for name in [name for name in found if name.endswith("_p")]:
         found[name] = -np.log10(found[name].clip(lower=1e-30))
-    for name in ("sd_ratio", "core_sd_ratio"):
+    for name in [name for name in found if name.endswith("sd_ratio")]:
         found[name] = np.log(found[name].clip(1e-3, 1e3))
     parts = {"effect": "resid_sd", "curve_effect": "resid_sd", "core_curve_effect": "core_sd"}
     parts |= {"spread": "resid_sd", "tail_width": "resid_sd"}
-    ratios = [s[above] / s[below] for above, below in parts.items()]
-    gains = [(s["bic1"] - s["bic2"]) / s["n"], (s["bic2"] - s["bic3"]) / s["n"]]
-    x = np.column_stack([found, *ratios, *gains])
+    more = [s[above] / s[below] for above, below in parts.items() if above in s and below in s]
+    more += [(s[few] - s[many]) / s["n"] for few, many in (("bic1", "bic2"), ("bic2", "bic3")) if many in s]
+    x = np.column_stack([found, *more])
     return np.where(np.isfinite(x), x, np.nan)
 
 

@@ -29,6 +29,8 @@ LIKELY = (0.5, 0.6, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.99)
 """Edges of the bins of the first probability by which calibration CpGs and candidates are compared."""
 PRIOR = 10
 """CpGs that the composition of the calibration CpGs counts for where that of the candidates is estimated."""
+DOUBTFUL = 0.9
+"""Agreement of network and labels below which the promised error rate is called into doubt."""
 LEAST = 20
 """Calibration CpGs above the bar below which nothing can be promised."""
 
@@ -240,6 +242,7 @@ def reassign(
     round_number: int,
     seed: int,
     out: dict,
+    beside: dict | None = None,
 ) -> None:
     """Place the CpGs whose call may stand, and say why the others stay.
 
@@ -248,7 +251,7 @@ def reassign(
 
     Writes reassigned (cpg, taxon, confidence, second_taxon, round), left (cpg, reason: `unlike` anything seen,
     `contradicted` by the tests, or `ambiguous`; taxa that hold 1 - error_rate of the probability, "A|B"; unlike_p),
-    calibration (cpg of the calibration CpGs placed by the same rule) and counts (JSON).
+    calibration (cpg of the calibration CpGs placed by the same rule) and counts (JSON, with what is given `beside`).
     """
     found = {}
     unlike_p = np.full(len(calls), np.nan)
@@ -292,7 +295,7 @@ def reassign(
         "placed_per_taxon": {taxon: int((frame["taxon"] == taxon).sum()) for taxon in TAXA},
         "left": left["reason"].value_counts().reindex(REASONS, fill_value=0).to_dict(),
     }
-    write_json(out["counts"], counts | found)
+    write_json(out["counts"], counts | found | (beside or {}))
     logging.info("round %d: %d of %d CpGs placed; left: %s", round_number, counts["placed"], len(calls), counts["left"])
     if settings["confidence"] is None and found["judge_at_least"] is None:
         if round_number > 0:
@@ -323,6 +326,28 @@ def _calls(predictions: pd.DataFrame, blocks, settings: dict, n_cpgs: int) -> Ca
     return Calls(predictions, statistics.iloc[order].reset_index(drop=True), out_of_bounds)
 
 
+def agreement_with_labels(predictions: pd.DataFrame, labels: pd.DataFrame) -> dict:
+    """How often the network's first taxon is the label, over the labelled CpGs that it was asked about.
+
+    predictions: cpg, p_<taxon>. labels: cpg, taxon. Returns labelled_cpgs, network_as_labels (a share, or None) and
+    doubtful: the promise rests on simulated CpGs; where network and labels part, the cohort is not like these.
+    """
+    labelled = labels[labels["taxon"] != UNCLASSIFIED].merge(predictions, on="cpg")
+    if labelled.empty:
+        return {"labelled_cpgs": 0, "network_as_labels": None, "doubtful": False}
+    first = np.array(TAXA, dtype=object)[labelled[list(PROBABILITY_COLUMNS)].to_numpy().argmax(axis=1)]
+    share = float(np.mean(first == labelled["taxon"].to_numpy()))
+    doubtful = len(labelled) >= LEAST and share < DOUBTFUL
+    if doubtful:
+        logging.warning(
+            "the network's first taxon is the label on only %.0f %% of the %d labelled CpGs: the cohort is unlike the "
+            "simulated ones that the promised error rate rests on; let the network learn from this cohort's labels "
+            "(training.weights: null, training.source: both), and look at CpGs that have been placed",
+            *(100 * share, len(labelled)),
+        )
+    return {"labelled_cpgs": len(labelled), "network_as_labels": share, "doubtful": doubtful}
+
+
 def place(
     predictions, labels, placed, statistics, calibration, settings: dict, round_number: int, seed: int, out: dict
 ) -> None:
@@ -336,6 +361,7 @@ def place(
     for path in placed:
         done |= set(read_parquet(path, columns=["cpg"])["cpg"])
     found = pd.concat([read_parquet(path) for path in predictions], ignore_index=True)
+    agreement = agreement_with_labels(found, taxa)
     found = found[~found["cpg"].isin(done)].reset_index(drop=True)
     calls = _calls(found, parquet_blocks(statistics), settings, len(taxa))
     known = truth = None
@@ -344,4 +370,4 @@ def place(
         table = read_parquet(calibration["truth"]).set_index("cpg").loc[found["cpg"]].reset_index()
         truth = table["taxon"].to_numpy(dtype=object)
         known = _calls(found, [table], settings, len(taxa))
-    reassign(calls, known, truth, settings=settings, round_number=round_number, seed=seed, out=out)
+    reassign(calls, known, truth, settings=settings, round_number=round_number, seed=seed, out=out, beside=agreement)

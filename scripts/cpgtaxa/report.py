@@ -636,6 +636,9 @@ def _round_rows(counts: list[dict], metrics: list[dict]) -> list[dict]:
             for key in ("expected_error_rate", "error_rate_at_most")
         )
         row["share"] = _percent(_share(found["placed"], found["candidates"]))
+        row["labelled"] = _count(found.get("labelled_cpgs", 0))
+        row["as_labels"] = _percent(found.get("network_as_labels"))
+        row["doubtful"] = found.get("doubtful", False)
         validation = scores.get("validation")
         row["validation"] = _percent(validation["best_accuracy"]) if validation else "–"
         row["epochs"] = _count(validation["epochs"]) if validation else "–"

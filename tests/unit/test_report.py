@@ -109,6 +109,8 @@ def run(tmp_path):
         counts["left"] = {"ambiguous": 4, "contradicted": 3, "unlike": 1}
         bar = {"judge_at_least": 0.9, "expected_error_rate": 0.021, "error_rate_at_most": 0.043}
         counts |= bar if number == 0 else dict.fromkeys(bar)
+        if number == 0:
+            counts |= {"labelled_cpgs": 25, "network_as_labels": 0.8, "doubtful": True}
         found = taxonomy.loc[done, "taxon"].value_counts()
         counts["placed_per_taxon"] = {taxon: int(found.get(taxon, 0)) for taxon in TAXA}
         paths = {name: str(folder / f"{name}_{number}") for name in files}
@@ -339,6 +341,8 @@ def test_promises_and_reasons_are_told(run, tmp_path):
     assert "of which at most 5\u00a0% are wrong" in html
     assert "None" not in re.sub(r"<pre>.*?</pre>", "", html, flags=re.S)
     assert '<td class="n">2.1\u00a0%</td><td class="n">4.3\u00a0%</td>' in html
+    assert "is the label on 80.0\u00a0% of the 25 labelled CpGs, some of which taught it." in html
+    assert html.count("That is little: this cohort is unlike the simulated ones") == 1
     assert '<td class="n">–</td><td class="n">–</td>' in html  # round 1 promised nothing
     assert '<tr><th>0</th><td class="n">4</td><td class="n">3</td><td class="n">1</td></tr>' in html
 

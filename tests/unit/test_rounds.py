@@ -208,6 +208,21 @@ def test_what_is_unlike_anything_seen_is_not_placed_and_named(tmp_path):
     assert not pd.read_parquet(out["reassigned"])["cpg"].isin(far).any()
 
 
+def test_a_network_that_parts_from_the_labels_is_doubted(caplog):
+    p = pd.DataFrame(np.eye(10)[[0] * 30 + [1] * 10], columns=list(PROBABILITY_COLUMNS))
+    p = p.assign(cpg=[f"c{index}" for index in range(40)])
+    labels = pd.DataFrame({"cpg": [f"c{index}" for index in range(60)], "taxon": TAXA[0]})
+    labels.loc[50:, "taxon"] = UNCLASSIFIED
+    found = placement.agreement_with_labels(p, labels)
+    assert found == {"labelled_cpgs": 40, "network_as_labels": 0.75, "doubtful": True}
+    assert "the label on only 75 % of the 40 labelled CpGs" in caplog.text
+    caplog.clear()
+    assert not placement.agreement_with_labels(p[:30], labels)["doubtful"]
+    assert placement.agreement_with_labels(p[:0], labels)["network_as_labels"] is None
+    assert not placement.agreement_with_labels(p[30:], labels)["doubtful"]  # ten are too few to say
+    assert not caplog.text
+
+
 def test_taxonomy_takes_each_number_from_where_it_belongs():
     labels = pd.DataFrame({"cpg": ["c0", "c1", "c2"], "taxon": ["BiAge", UNCLASSIFIED, UNCLASSIFIED]})
     first = np.zeros((3, 10))
