@@ -115,6 +115,8 @@ class Criteria:
         fan = (s["two_effect_low"] - s["two_effect_high"]).abs() > 1.5 * s["two_sd"]
         flat = (s["kurtosis"] < t["min_kurtosis"]).to_numpy()
         unimodal = (s["dip_p"] > absent).to_numpy()
+        # As flat as noise over a whole range (-1.2), and no bands: no taxon looks so.
+        self.shapeless = unimodal & (s["kurtosis"] < 2 * t["min_kurtosis"]).to_numpy()
         # A cone of growing spread fits a fan of lines too, so that this counts only where spread is constant.
         self.one_or_cone = (unimodal & ~mixed & ~flat) | ~ran
         self.one = self.one_or_cone & ~(ran & (gain2 > t["bic_gain"]) & fan.to_numpy())
@@ -237,6 +239,7 @@ def ruled_out(statistics: pd.DataFrame, thresholds: dict, n_cpgs: int) -> np.nda
         for name in names:
             out[:, INDEX[name]] |= condition
 
+    forbid(TAXA, c.shapeless)
     forbid((*single, "Outlier"), c.two | c.three)
     forbid(("TriAge", "TriNonAge", "BiAge", "BiNonAge"), ~c.two & ~c.three & c.one & c.narrow)
     forbid(("UniStable", "UniUnstable", "Outlier"), c.trend | c.hint_of_trend | c.bent)
