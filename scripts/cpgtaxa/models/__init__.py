@@ -11,7 +11,6 @@ _WHERE = {
     "ResNet10": "backbones",
     "ResNet34": "backbones",
     "ShuffleNetV2": "backbones",
-    "RegNetX400MF": "backbones",
 }
 
 MODEL_NAMES = tuple(_WHERE)

@@ -20,8 +20,3 @@ def ResNet34(classes: int = len(TAXA)) -> torch.nn.Module:
 def ShuffleNetV2(classes: int = len(TAXA)) -> torch.nn.Module:
     """torchvision's shufflenet_v2_x1_0, random weights; input and output as ResNet18's."""
     return torchvision.models.shufflenet_v2_x1_0(weights=None, num_classes=classes)
-
-
-def RegNetX400MF(classes: int = len(TAXA)) -> torch.nn.Module:
-    """torchvision's regnet_x_400mf, random weights; input and output as ResNet18's."""
-    return torchvision.models.regnet_x_400mf(weights=None, num_classes=classes)
