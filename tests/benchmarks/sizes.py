@@ -41,7 +41,7 @@ BROAD = 0.6
 STARTS = {"shipped": TUNED_RESNET18, "random": RECIPES["fast"]["ResNet18"]}
 
 
-def network(start, size, images, labels, others, seed):
+def network(start, size, images, labels, others, seed, epochs=None):
     """A predictor trained on four fifths of these images and calibrated on the rest, and the seconds it took."""
     held = np.random.default_rng([seed, 5]).random(len(labels)) < 0.2
     targets = targets_of(labels, others)
@@ -55,7 +55,7 @@ def network(start, size, images, labels, others, seed):
         trained = train(
             *parts,
             model_name="ResNet18",
-            recipe=STARTS[start],
+            recipe=STARTS[start] | ({"epochs": epochs} if epochs else {}),
             statistics=statistics,
             seed=seed,
             device="cpu",
@@ -74,6 +74,7 @@ def main():
     parser.add_argument("--sizes", type=int, nargs="+", default=[32, 48, 64, 96, 112, 160, 224])
     parser.add_argument("--starts", nargs="+", choices=list(STARTS), default=["shipped"])
     parser.add_argument("--per-taxon", type=int, default=300)
+    parser.add_argument("--epochs", type=int, help="in place of the recipe's")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--out", type=pathlib.Path)
     arguments = parser.parse_args()
@@ -86,7 +87,7 @@ def main():
             made = simulated_planes(seed, plan(seed, arguments.per_taxon, half_way), ages, BROAD, size)
             tests, truth, _ = simulated_planes(seed + 1000, plan(seed + 1000, 100, 0), ages, BROAD, size)
             for start in arguments.starts:
-                predictor, seconds = network(start, size, *made, seed)
+                predictor, seconds = network(start, size, *made, seed, arguments.epochs)
                 right = np.array(TAXA)[predictor.logits(tests).argmax(axis=1)] == truth
                 row = {"size": size, "start": start, "seed": seed, "accuracy": np.mean(right), "seconds": seconds}
                 if published:
