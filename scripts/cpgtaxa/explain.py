@@ -215,7 +215,7 @@ def questions(statistics: pd.DataFrame, thresholds: dict, n_cpgs: int) -> list[d
         ]
 
     dip = ("dip_p", "p of one mode (dip)", s["dip_p"])
-    by_age = f"no below {t.get('contradicted_p', 0.0):g} (contradicted_p)"
+    by_age = f"no below {t['bands_by_age_p']:g} (bands_by_age_p)"
     found = [
         (
             *("One band", c.one, c.two | c.three),
@@ -241,7 +241,7 @@ def questions(statistics: pd.DataFrame, thresholds: dict, n_cpgs: int) -> list[d
                 *bands("three", gains[3], "min_weight_three"),
                 (
                     *("three_sd", "spread of the widest band (sd)", s["three_sd"]),
-                    f"yes up to {_number(t['max_band_sd_to_gap'] * s['three_gap'])} (max_band_sd_to_gap × gap)",
+                    f"yes up to {_number(t['max_band_sd_to_gap'] * s['three_gap'])} (max_band_sd_to_gap × gap), or beside one as wide",
                 ),
             ],
         ),

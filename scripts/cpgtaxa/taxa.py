@@ -49,7 +49,7 @@ class Criteria:
         self.no_trend &= ~self.bent
 
         # Significant, but not clear enough to call: speaks against "no trend" without being a "yes".
-        hint = t.get("contradicted_p", 0.0)  # of a single band's trend: only the rounds' veto looks at it
+        hint = t.get("contradicted_p", 0.0)  # labels do without: only the rounds' veto looks at hints
         self.hint_of_trend = (s["core_slope_p"] < hint).to_numpy() & ~tiny
 
         # Spread changing with age.
@@ -124,8 +124,9 @@ class Criteria:
         self.one_core = unimodal
 
         # Bands that only the old have, or that samples change at some age, are flat each, and yet not without age.
-        drifts = (s["slope_p"] < hint) & (s["effect"].abs() > t["tiny_effect"])
-        widens = (s["het_p"] < hint) & (np.abs(np.log(s["sd_ratio"].clip(1e-3, 1e3))) > np.log(t["tiny_sd_ratio"]))
+        drifts = (s["slope_p"] < t["bands_by_age_p"]) & (s["effect"].abs() > t["tiny_effect"])
+        ratio = np.abs(np.log(s["sd_ratio"].clip(1e-3, 1e3)))
+        widens = (s["het_p"] < t["bands_by_age_p"]) & (ratio > np.log(t["tiny_sd_ratio"]))
         self.bands_by_age = (drifts | widens).to_numpy()
 
         # Trends within bands: in any one of them, or common to all.
