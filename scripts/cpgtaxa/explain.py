@@ -241,8 +241,8 @@ def questions(statistics: pd.DataFrame, thresholds: dict, n_cpgs: int) -> list[d
                 *bands("three", gains[3], "min_weight_three"),
                 (
                     *("three_sd", "spread of the widest band (sd)", s["three_sd"]),
-                    f"yes up to {_number(t['max_band_sd_to_gap'] * s['three_gap'])} (max_band_sd_to_gap × gap), or beside "
-                    "one as wide",
+                    f"yes up to {_number(t['max_band_sd_to_gap'] * s['three_gap'])} (max_band_sd_to_gap × gap), or "
+                    "beside one as wide",
                 ),
             ],
         ),
