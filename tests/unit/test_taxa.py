@@ -128,6 +128,12 @@ def test_bands_of_other_kinds_get_no_label(draw):
     assert (define_taxa(statistics, as_the_workflow_does, 5000)["taxon"] != UNCLASSIFIED).sum() <= 1
 
 
+def test_noise_over_a_whole_range_contradicts_every_taxon():
+    rng = np.random.default_rng(10)
+    statistics = compute(rng.uniform(0, 1, (30, 400)).astype(np.float32), rng.uniform(20, 90, 400))
+    assert ruled_out(statistics, THRESHOLDS, 5000).all(axis=1).mean() > 0.6
+
+
 def test_own_labels(tmp_path):
     path = tmp_path / "labels.csv"
     path.write_text("cpg,taxon\ncg2,BiAge\ncg1,Unclassified\n")
