@@ -2,9 +2,11 @@
 
 import html
 import io
+import pathlib
 import re
 
 import matplotlib
+import matplotlib.pyplot as plt
 
 from cpgtaxa.names import COLOURS
 
@@ -60,3 +62,24 @@ def inline(text: str, title: str) -> str:
     found = re.sub(r"(?<=: )#[0-9a-f]{6}\b", lambda match: _CSS.get(match.group(), match.group()), found)
     found = re.sub(r"\n\s*", "\n", found)
     return found.replace("<svg ", f'<svg role="img" aria-label="{html.escape(title)}" ', 1)
+
+
+class Figures:
+    """Collects the figures: each as SVG and CSV in a folder, and as markup for the page."""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+
+    def save(self, name: str, figure, data, title: str):
+        """Write `<name>.svg` and `<name>.csv`; return the drawing as an inline element in the page's colours."""
+        text = svg_text(figure, name)
+        plt.close(figure)
+        return self.add(name, text, data, title)
+
+    def add(self, name: str, text: str, data, title: str):
+        """As `save`, for a drawing that is SVG text already. data: a data frame."""
+        import markupsafe  # comes with jinja2, which not every rule that draws has
+
+        (self.folder / f"{name}.svg").write_text(text, encoding="utf-8")
+        data.to_csv(self.folder / f"{name}.csv", index=False, float_format="%.6g")
+        return markupsafe.Markup(inline(text, title))

@@ -115,6 +115,7 @@ def disk_problem(error: BaseException | None, path=None) -> str | None:
 # --- checksums beside the files --------------------------------------------------------------------------------------
 
 CHECKSUMS = "results/.checksums"
+MATRICES = ("beta.arrow", "methylation.arrow")
 
 
 def _note(path) -> pathlib.Path:
@@ -123,9 +124,9 @@ def _note(path) -> pathlib.Path:
 
 
 def _own_files(paths):
-    """The files under results among `paths`, but for the matrix, whose rows carry checksums of their own."""
+    """The files under results among `paths`, but for matrices, whose rows carry checksums of their own."""
     for path in map(pathlib.Path, paths):
-        if path.parts[:1] == ("results",) and path.name != "beta.arrow" and path.is_file():
+        if path.parts[:1] == ("results",) and path.name not in MATRICES and path.is_file():
             yield path
 
 

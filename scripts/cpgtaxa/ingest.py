@@ -367,8 +367,8 @@ def _is_text(kind: pa.DataType) -> bool:
     )
 
 
-def _open_matrix(path: pathlib.Path):
-    first = _magic(path, "cohort.beta")
+def open_matrix(path: pathlib.Path, key: str = "cohort.beta"):
+    first = _magic(path, key)
     _foreign(path, first)
     if first.startswith((b"PAR1", b"ARROW1")):
         try:
@@ -379,7 +379,7 @@ def _open_matrix(path: pathlib.Path):
 
 
 @dataclasses.dataclass
-class _Scan:
+class Scan:
     """What one pass over the matrix found; the arrays have one entry per CpG, `sample_missing` one per column."""
 
     samples: list[str]
@@ -409,7 +409,7 @@ class _Scan:
         return {name: np.concatenate(column) for name, column in zip(names, columns, strict=True)}
 
 
-def _values(scan: _Scan, cpgs: list[str], arrays: list[pa.Array]) -> np.ndarray:
+def block_values(scan: Scan, cpgs: list[str], arrays: list[pa.Array]) -> np.ndarray:
     """The (k, n) float32 values of a block; text that is no number is noted."""
     numbers = []
     for column, array in enumerate(arrays):
@@ -430,7 +430,7 @@ def _values(scan: _Scan, cpgs: list[str], arrays: list[pa.Array]) -> np.ndarray:
     return batch.to_tensor(null_to_nan=True, row_major=True).to_numpy().astype(np.float32, copy=False)
 
 
-def _look(scan: _Scan, cpgs: list[str], values: np.ndarray) -> None:
+def _look(scan: Scan, cpgs: list[str], values: np.ndarray) -> None:
     """Per-CpG numbers and everything suspicious in a few CpGs; values just outside 0..1 are clipped in place."""
     n_samples = values.shape[1]
     missing = np.isnan(values)
@@ -457,7 +457,7 @@ def _look(scan: _Scan, cpgs: list[str], values: np.ndarray) -> None:
     scan.pieces.append((n_missing, mean, sd, low, high))
 
 
-def _look_outside(scan: _Scan, cpg: str, row: np.ndarray) -> None:
+def _look_outside(scan: Scan, cpg: str, row: np.ndarray) -> None:
     row[row == TEXT] = np.nan
     infinite = np.flatnonzero(np.isinf(row))
     scan.n_infinite += len(infinite)
@@ -473,7 +473,7 @@ def _look_outside(scan: _Scan, cpg: str, row: np.ndarray) -> None:
         scan.outside.append(f"CpG {cpg!r}, sample {scan.samples[column]!r}: {row[column]:.6g}")
 
 
-def _bad_cpgs(n_missing, low, high, n_samples: int, max_missing: float) -> np.ndarray:
+def cpg_reasons(n_missing, low, high, n_samples: int, max_missing: float) -> np.ndarray:
     """Reason why a CpG is bad ("missing", "constant") or "" where it is good, as objects."""
     reason = np.full(len(n_missing), "", dtype=object)
     reason[(low == high) & (n_samples - n_missing > 1)] = "constant"
@@ -481,9 +481,9 @@ def _bad_cpgs(n_missing, low, high, n_samples: int, max_missing: float) -> np.nd
     return reason
 
 
-def _scan(matrix, columns: list[int], path: pathlib.Path, max_missing_cpg: float) -> _Scan:
+def scan_matrix(matrix, columns: list[int], path: pathlib.Path, max_missing_cpg: float) -> Scan:
     """Go through the matrix once: look at every value, and write the good CpGs to `path`."""
-    scan = _Scan([matrix.samples[column] for column in columns])
+    scan = Scan([matrix.samples[column] for column in columns])
     scan.sample_missing = np.zeros(len(columns), dtype=np.int64)
     rows = max(1, STATISTICS_BYTES // (4 * len(columns)))
     begin = told = time.monotonic()
@@ -491,14 +491,14 @@ def _scan(matrix, columns: list[int], path: pathlib.Path, max_missing_cpg: float
         try:
             for ids, arrays in matrix.batches(columns):
                 cpgs = [(name or "").strip() for name in ids]
-                values = arrays if isinstance(arrays, np.ndarray) else _values(scan, cpgs, arrays)
+                values = arrays if isinstance(arrays, np.ndarray) else block_values(scan, cpgs, arrays)
                 if not values.flags.writeable:
                     values = values.copy()
                 for start in range(0, len(cpgs), rows):
                     piece = slice(start, start + rows)
                     _look(scan, cpgs[piece], values[piece])
                     n_missing, _, _, low, high = scan.pieces[-1]
-                    good = _bad_cpgs(n_missing, low, high, len(columns), max_missing_cpg) == ""
+                    good = cpg_reasons(n_missing, low, high, len(columns), max_missing_cpg) == ""
                     if not scan.bad_values():
                         kept = cpgs[piece] if good.all() else [cpgs[start + row] for row in np.flatnonzero(good)]
                         writer.append(kept, values[piece] if good.all() else values[piece][good])
@@ -747,7 +747,7 @@ def _check_match(matrix, beta, samples, wanted: list[str], unmatched: str, warn)
     )
 
 
-def _check_header(beta, matrix) -> list[str]:
+def check_header(beta, matrix) -> list[str]:
     problems = []
     empty = [column for column, name in enumerate(matrix.samples, 2) if name in MISSING]
     if empty:
@@ -765,7 +765,7 @@ def _check_header(beta, matrix) -> list[str]:
     return problems
 
 
-def _check_values(beta, matrix, scan: _Scan) -> list[str]:
+def check_values(beta, matrix, scan: Scan) -> list[str]:
     """What makes the matrix wrong as a whole: its shape, its ids, its values."""
     problems = []
     if scan.damage:
@@ -833,7 +833,7 @@ def _check_values(beta, matrix, scan: _Scan) -> list[str]:
     return problems
 
 
-def _check_cpgs(beta, scan: _Scan, reason: np.ndarray, max_missing: float, policy: str, warn) -> list[str]:
+def _check_cpgs(beta, scan: Scan, reason: np.ndarray, max_missing: float, policy: str, warn) -> list[str]:
     """Bad CpGs: problems, or warnings where they are dropped."""
     n_samples, numbers = len(scan.samples), scan.numbers()
     found = []
@@ -918,8 +918,8 @@ def ingest(
     except InputError as error:
         problems += error.problems
     try:
-        matrix = _open_matrix(beta)
-        problems += _check_header(beta, matrix)
+        matrix = open_matrix(beta)
+        problems += check_header(beta, matrix)
     except InputError as error:
         problems += error.problems
     has_ids = sheet is not None and "sample_id" in sheet
@@ -949,8 +949,8 @@ def ingest(
     size = matrix.n_rows() * (4 * len(wanted_columns) + PER_CPG)
     files.need_space(out_beta, size, f"{len(wanted_columns):,} samples of about {matrix.n_rows():,.0f} CpGs take")
     with files.atomic(out_beta) as temporary:
-        scan = _scan(matrix, wanted_columns, temporary, max_missing_cpg)
-        problems += _check_values(beta, matrix, scan)
+        scan = scan_matrix(matrix, wanted_columns, temporary, max_missing_cpg)
+        problems += check_values(beta, matrix, scan)
 
         dropped: list[str] = []
         gaps = scan.sample_missing / max(scan.n_judged, 1)
@@ -972,14 +972,14 @@ def ingest(
                 dropped = [scan.samples[column] for column in gappy]
                 wanted_columns = np.delete(wanted_columns, gappy).tolist()
                 if not problems:
-                    scan = _scan(matrix, wanted_columns, temporary, max_missing_cpg)
+                    scan = scan_matrix(matrix, wanted_columns, temporary, max_missing_cpg)
                     left = ~sheet["sample_id"].isin(dropped).to_numpy()
                     sheet, ages = sheet[left].reset_index(drop=True), ages[left]
                     if ages.min() == ages.max():
                         problems.append(f"{samples}: without the samples left out, all ages are equal ({ages[0]:g})")
 
         numbers = scan.numbers()
-        reason = _bad_cpgs(numbers["n_missing"], numbers["min"], numbers["max"], len(scan.samples), max_missing_cpg)
+        reason = cpg_reasons(numbers["n_missing"], numbers["min"], numbers["max"], len(scan.samples), max_missing_cpg)
         problems += _check_cpgs(beta, scan, reason, max_missing_cpg, bad_cpgs, warn)
         if problems:
             raise InputError(problems)

@@ -17,7 +17,6 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-import markupsafe
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -31,7 +30,7 @@ import cpgtaxa
 from cpgtaxa.calibration import softmax
 from cpgtaxa.clusters import CANDIDATE, ISOLATED, MEANINGS, STABLE, nearest
 from cpgtaxa.cohort import Cohort, read_samples
-from cpgtaxa.drawing import ACCENT, INK, LINE, MUTED, ON_ACCENT, SECOND, STYLE, inline, svg_text
+from cpgtaxa.drawing import ACCENT, INK, LINE, MUTED, ON_ACCENT, SECOND, STYLE, Figures
 from cpgtaxa.errors import InputError, some
 from cpgtaxa.files import atomic, atomic_folder, read_json, read_parquet
 from cpgtaxa.names import COLOURS, MEANING, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
@@ -291,25 +290,6 @@ _AGREEMENT_LINES = (
 
 
 # Figures
-
-
-class Figures:
-    """Collects the figures: each as SVG and CSV in a folder, and as markup for the page."""
-
-    def __init__(self, folder):
-        self.folder = pathlib.Path(folder)
-
-    def save(self, name: str, figure, data: pd.DataFrame, title: str) -> markupsafe.Markup:
-        """Write `<name>.svg` and `<name>.csv`; return the drawing as an inline element in the page's colours."""
-        text = svg_text(figure, name)
-        plt.close(figure)
-        return self.add(name, text, data, title)
-
-    def add(self, name: str, text: str, data: pd.DataFrame, title: str) -> markupsafe.Markup:
-        """As `save`, for a drawing that is SVG text already."""
-        (self.folder / f"{name}.svg").write_text(text, encoding="utf-8")
-        data.to_csv(self.folder / f"{name}.csv", index=False, float_format="%.6g")
-        return markupsafe.Markup(inline(text, title))
 
 
 def _ages_figure(figures, samples):

@@ -19,25 +19,15 @@ import torch
 from torch.fx.experimental.optimization import fuse
 
 from cpgtaxa.calibration import fit_temperature
+from cpgtaxa.devices import choose_device, use_bfloat16
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import atomic, sha256, write_json
-from cpgtaxa.models import create_model
+from cpgtaxa.models import backbones, create_model, resnet  # noqa: F401 - by name: seen here, edits rerun
 from cpgtaxa.names import TAXA
 from cpgtaxa.texts import unzipped
 from cpgtaxa.vision import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint, TorchCheckpointIO, lightning
 
 LOG_COLUMNS = ("epoch", "train_loss", "train_acc", "val_loss", "val_acc", "epoch_duration_s")
-
-
-def choose_device(wanted: str) -> str:
-    """'cpu' or 'gpu' for `wanted` = auto, cpu or gpu. Raises InputError if a GPU is asked for and there is none."""
-    there = torch.cuda.is_available()
-    if wanted == "gpu" and not there:
-        raise InputError(
-            "training.device is gpu, but torch sees no GPU on this machine: check the driver and that the environment "
-            "holds a CUDA build of torch, or set training.device to auto or cpu"
-        )
-    return "gpu" if there and wanted != "cpu" else "cpu"
 
 
 def spread_over_gpus(number: int) -> None:
@@ -59,22 +49,6 @@ def use_threads(wanted: int) -> None:
             *(wanted, there),
         )
     torch.set_num_threads(min(wanted, there))
-
-
-def has_bfloat16(device: str) -> bool:
-    """Whether bfloat16 is fast here: on GPUs that support it, and on CPUs with its instructions."""
-    if device == "gpu":
-        return torch.cuda.is_bf16_supported()
-    try:
-        flags = pathlib.Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    return "amx_bf16" in flags or "avx512_bf16" in flags
-
-
-def use_bfloat16(precision: str, device: str) -> bool:
-    """Resolve `training.precision` (auto, float32 or bfloat16)."""
-    return precision == "bfloat16" or (precision == "auto" and has_bfloat16(device))
 
 
 class Images(torch.utils.data.Dataset):

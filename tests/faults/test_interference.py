@@ -120,7 +120,7 @@ def test_a_matrix_changed_while_it_is_read_is_refused(tmp_path, monkeypatch):
     beta.rename_axis("cpg").to_csv(tmp_path / "beta.csv")
     samples = pd.DataFrame({"sample_id": ids, "age": np.linspace(20, 80, 20)})
     samples.to_csv(tmp_path / "samples.csv", index=False)
-    scan = ingest._scan
+    scan = ingest.scan_matrix
 
     def scan_and_change(*arguments):
         found = scan(*arguments)
@@ -128,7 +128,7 @@ def test_a_matrix_changed_while_it_is_read_is_refused(tmp_path, monkeypatch):
             handle.write("cg99," + ",".join(["0.5"] * 19) + ",0.6\n")
         return found
 
-    monkeypatch.setattr(ingest, "_scan", scan_and_change)
+    monkeypatch.setattr(ingest, "scan_matrix", scan_and_change)
     out = [tmp_path / "out" / name for name in ("beta.arrow", "samples.parquet", "cpgs.parquet", "qc.json")]
     columns = {"sample_id": "sample_id", "age": "age", "sex": "sex"}
     with pytest.raises(InputError, match=r"beta.csv was changed while it was being read: let the copy finish"):

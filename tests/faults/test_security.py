@@ -475,10 +475,10 @@ BOMBS = {
     "labels": ("taxa.read_labels(sys.argv[1], [])", many(b"a,b\n" * (4 << 20), b"cpg,taxon\n"), 700),
     "image list": ("images.read_image_csv(sys.argv[1], '.')", many(b"a,b\n" * (4 << 20)), 700),
     "sheet": ("ingest._read_sheet(pathlib.Path(sys.argv[1]), {})", many(b"a,b\n" * (4 << 20)), 900),
-    "matrix": ("ingest._open_matrix(pathlib.Path(sys.argv[1]))", many(b"x" * (16 << 20)), 2200),
+    "matrix": ("ingest.open_matrix(pathlib.Path(sys.argv[1]))", many(b"x" * (16 << 20)), 2200),
     "row of the matrix": (
-        "matrix = ingest._open_matrix(pathlib.Path(sys.argv[1]))\n"
-        "    print('refused:', ingest._scan(matrix, [0, 1], pathlib.Path(sys.argv[1] + '.out'), 0.2).damage)",
+        "matrix = ingest.open_matrix(pathlib.Path(sys.argv[1]))\n"
+        "    print('refused:', ingest.scan_matrix(matrix, [0, 1], pathlib.Path(sys.argv[1] + '.out'), 0.2).damage)",
         many(b"x" * (16 << 20), b"cpg,s1,s2\ncg1,0.5,0.5\ncg2,0.5,0.4\n"),
         2200,
     ),

@@ -106,14 +106,14 @@ def expected(cells):
 
 
 def read_matrix(path, columns=None):
-    matrix = ingest._open_matrix(path)
+    matrix = ingest.open_matrix(path)
     columns = list(range(len(matrix.samples))) if columns is None else columns
-    scan = ingest._Scan([matrix.samples[column] for column in columns])
+    scan = ingest.Scan([matrix.samples[column] for column in columns])
     cpgs, values = [], []
     for ids, block in matrix.batches(columns):
         names = [(name or "").strip() for name in ids]
         cpgs += names
-        values.append(block if isinstance(block, np.ndarray) else ingest._values(scan, names, block))
+        values.append(block if isinstance(block, np.ndarray) else ingest.block_values(scan, names, block))
     assert matrix.n_odd_rows == 0
     assert scan.n_text == 0, scan.text
     return cpgs, scan.samples, np.concatenate(values)

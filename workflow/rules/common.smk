@@ -4,6 +4,8 @@ from pathlib import Path
 
 from cpgtaxa.config import check_config, library_files
 from cpgtaxa.errors import InputError
+from cpgtaxa.expression.plan import SIMULATED as SIMULATED_EXPRESSION
+from cpgtaxa.expression.plan import ExpressionPlan
 from cpgtaxa.plan import Plan
 from snakemake.exceptions import IncompleteCheckpointException
 from snakemake.io import checkpoint_target

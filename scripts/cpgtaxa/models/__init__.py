@@ -1,6 +1,7 @@
 """The registry of models: one file and one line each.
 
 `create_model(name, **arguments)` builds a network by its published name. Image networks end in a linear layer `fc`.
+Those that regress are in a list of their own: what trains images cannot train them.
 """
 
 import importlib
@@ -12,8 +13,12 @@ _WHERE = {
     "ResNet34": "backbones",
     "ShuffleNetV2": "backbones",
 }
+_REGRESSION = {
+    "AdaptiveRegressionCNN": "deepmethygene",
+}
 
 MODEL_NAMES = tuple(_WHERE)
+"""Networks for images."""
 
 
 def create_model(name: str, **arguments):
@@ -21,6 +26,7 @@ def create_model(name: str, **arguments):
 
     Raises ValueError for an unknown name, listing the known ones.
     """
-    if name not in _WHERE:
-        raise ValueError(f"unknown model {name!r}; known: {', '.join(MODEL_NAMES)}")
-    return getattr(importlib.import_module(f"cpgtaxa.models.{_WHERE[name]}"), name)(**arguments)
+    where = _WHERE | _REGRESSION
+    if name not in where:
+        raise ValueError(f"unknown model {name!r}; known: {', '.join(where)}")
+    return getattr(importlib.import_module(f"cpgtaxa.models.{where[name]}"), name)(**arguments)

@@ -1,0 +1,78 @@
+"""One job's part of the genes: read, cross-fitted with one model in one window, written with all predictions."""
+
+import logging
+import time
+
+import numpy as np
+import pandas as pd
+
+from cpgtaxa.expression.regressors import create_regressor
+from cpgtaxa.expression.study import Study
+from cpgtaxa.files import write_parquet
+
+TOGETHER = 16
+"""Most genes handed to a model at once: networks of alike genes are trained together."""
+
+
+class Progress:
+    """Tell now and then how far a job is, and how long it may take yet; `work` is what the rest is reckoned by."""
+
+    def __init__(self, work: np.ndarray, what: str):
+        self.done, self.all, self.what = 0.0, float(work.sum()), what
+        self.begin = self.told = time.monotonic()
+
+    def step(self, work: float, number: int, of: int) -> None:
+        self.done += work
+        now = time.monotonic()
+        if now - self.told > 10 and self.done < self.all:
+            self.told = now
+            left = (now - self.begin) * (self.all / self.done - 1)
+            logging.info(f"{number:,} of {of:,} {self.what}, {now - self.begin:.0f} s, about {left:.0f} s left")
+
+
+def _pieces(rows: np.ndarray, width: np.ndarray, most: int):
+    """Consecutive rows, at most TOGETHER and of about `most` CpGs, at least one."""
+    start = 0
+    while start < len(rows):
+        stop = start + max(1, int((np.cumsum(width[start : start + TOGETHER]) <= most).sum()))
+        yield rows[start:stop]
+        start = stop
+
+
+def fit_shard(paths: dict, out, *, model: str, window: str, shard: int, shards: int, settings: dict, seed: int) -> None:
+    """Cross-fit `model` on one shard's genes.
+
+    paths: `methylation`, `expression`, `genes`, `samples`. settings: `folds`, `recipe`, `epochs`, `device`,
+    `precision`. out: Parquet with gene, n_cpgs, prediction (list of float32, one per sample), attribution (list of
+    float32, one per CpG in the order of positions; empty where the model has none), epochs, seconds (a gene's share
+    of the time).
+    """
+    study = Study(**paths, k=settings["folds"], seed=seed)
+    regressor = create_regressor(model, settings)
+    rows = study.shard(shard, shards, window)
+    width = study.width(window)[rows]
+    progress = Progress(width + 20.0, f"genes ({model}, {window})")
+    found = []
+    for piece in _pieces(rows, width, regressor.cpgs_together):
+        start = len(found)
+        begin = time.monotonic()
+        genes = [study.gene(row, window) for row in piece]
+        for row, gene, result in zip(piece, genes, regressor.cross_fit(genes, study.folds, study.inner), strict=True):
+            turned = study.genes["strand"].iloc[row] == "-"
+            found.append(
+                {
+                    "gene": gene.name,
+                    "n_cpgs": gene.x.shape[1],
+                    "prediction": result.prediction,
+                    "attribution": result.attribution[::-1] if turned else result.attribution,
+                    "epochs": result.epochs,
+                }
+            )
+        for one in found[start:]:
+            one["seconds"] = (time.monotonic() - begin) / len(piece)
+        progress.step(float(width[start : len(found)].sum() + 20.0 * len(piece)), len(found), len(rows))
+    columns = ["gene", "n_cpgs", "prediction", "attribution", "epochs", "seconds"]
+    frame = pd.DataFrame(found, columns=columns)
+    types = {"gene": "str", "n_cpgs": "int64", "epochs": "float64", "seconds": "float64"}
+    write_parquet(out, frame.astype(types))
+    logging.info(f"{len(frame):,} genes fitted with {model} within {window}")
