@@ -27,6 +27,9 @@ INPUTS = (
 )
 """Config keys of files that become inputs of rules."""
 
+OTHER_TARGETS = ("predict", "benchmark", "cpgs", "expression")
+"""Sections of the config that the main job does not look at."""
+
 MOST_EXPLAINED = 100
 """CpGs that one page of the target `explain` takes."""
 
@@ -322,7 +325,7 @@ class Plan:
 
     def report_config(self) -> dict:
         """What the report shows of the config: all but what other targets use."""
-        return {key: value for key, value in self.config.items() if key not in ("predict", "benchmark", "cpgs")}
+        return {key: value for key, value in self.config.items() if key not in OTHER_TARGETS}
 
     def device_settings(self) -> dict:
         """Where and how networks run."""

@@ -2,7 +2,8 @@
 
 The peer is the published way: a plain loop over genes and folds, all samples in one batch, up to 700 epochs, stopped 90
 epochs after the best; with the honest early stop and the best weights kept, so that its scores can be compared. It is
-timed beside the same recipe trained together, and the default recipe. Seconds are per gene (five folds) on one core.
+timed beside the same recipe trained together (bfloat16 where wide), and the default recipe. Seconds are per gene
+(five folds) on one core.
 
     taskset -c 0 .venv/bin/python tests/benchmarks/expression_speed.py
 
@@ -97,8 +98,7 @@ def main() -> None:
     parts = folds(np.ones(SAMPLES, dtype=bool), person, 5, 42)
     ways = {
         "one gene at a time, published recipe": lambda genes: one_by_one(genes, parts),
-        "together, published recipe, float32": lambda genes: together(genes, parts, "published", "float32"),
-        "together, published recipe, bfloat16 where wide": lambda genes: together(genes, parts, "published", "auto"),
+        "together, published recipe": lambda genes: together(genes, parts, "published", "auto"),
         "together, default recipe": lambda genes: together(genes, parts, "fast", "auto"),
     }
     together(genes_of(24, 2), parts, "fast", "auto")  # warm

@@ -10,7 +10,7 @@ import torch
 from cpgtaxa.expression import batched, by_taxon, fits, scores, simulated
 from cpgtaxa.expression.batched import RECIPES, Fit, new_network, train
 from cpgtaxa.expression.folds import Gene, Scale, folds, m_values
-from cpgtaxa.expression.regressors import create_regressor, regressors
+from cpgtaxa.expression.regressors import Gathered, create_regressor, regressors
 from cpgtaxa.expression.study import TAXA_COLUMNS
 from cpgtaxa.models import create_model
 from cpgtaxa.models.deepmethygene import widths
@@ -122,11 +122,12 @@ def test_wide_networks_take_smaller_steps_of_more_samples():
     assert RECIPES["published"].for_width(64) == RECIPES["published"]
 
 
-def test_chunks_hold_so_many_weights():
+def test_chunks_hold_so_many_numbers():
     fits = some_fits([24] * 70)
     n_weights = sum(parameter.numel() for parameter in fits[0].network.parameters())
-    assert [len(chunk) for chunk in batched._chunks(fits, 10**9)] == [64, 6]
-    assert [len(chunk) for chunk in batched._chunks(fits[:5], 2 * n_weights)] == [2, 2, 1]
+    assert [len(chunk) for chunk in batched._chunks(fits, 10**9, 16)] == [64, 6]
+    assert [len(chunk) for chunk in batched._chunks(fits[:5], 13 * n_weights, 1)] == [2, 2, 1]
+    assert [len(chunk) for chunk in batched._chunks(fits[:5], 13 * n_weights, 500)] == [1] * 5
 
 
 def test_folds_are_scikit_learns_where_each_person_has_one_sample():
@@ -150,6 +151,24 @@ def test_nothing_of_a_person_is_on_both_sides():
         assert not set(person[fold.train]) & set(person[fold.test])
         assert not set(person[fold.fit]) & set(person[fold.stop])
         assert not set(person[fold.may]) & set(person[fold.train])
+
+
+def test_a_sample_of_someone_trained_on_is_judged_by_the_fold_that_left_them_out():
+    """Normal tissue of patients whose tumours were trained on: only the model that never saw the patient may speak."""
+    person = np.array([f"P{number}" for number in range(10)] * 2, dtype=object)
+    person[19] = "stranger"
+    trained = np.arange(20) < 10
+    parts = folds(trained, person, 5, 0)
+    gene = Gene("g", np.zeros((20, 1), dtype=np.float32), np.zeros(20, dtype=np.float32), 0)
+    gathered = Gathered(gene, parts)
+    for number, fold in enumerate(parts):
+        gathered.add(fold, np.full(20, float(number)))
+    found = gathered.prediction()
+    for number, fold in enumerate(parts):
+        patients = [row for row in fold.test + 10 if row != 19]
+        assert (found[fold.test] == number).all()
+        assert (found[patients] == number).all()
+    assert found[19] == 2.0  # a stranger: the mean of all five
 
 
 def test_m_values():

@@ -121,6 +121,7 @@ def test_models_carry_over_to_another_cohort(finished, tmp_path):
         "genes": str(given / "genes.csv"),
         "models": ["ElasticNet", "Mean"],
         "window_models": [],
+        "shards": 1,
     }
     run = snakemake(tmp_path, "expression", config={"expression": section})
     assert run.code == 0, run.text
@@ -156,7 +157,7 @@ def test_the_examples_run_on_real_tumours(shared, tmp_path, name):
     for key in ("beta", "expression", "positions", "genes"):
         if section.get(key):
             section[key] = str((ROOT / section[key]).resolve())
-    section |= {"max_genes": 8, "models": ["DeepMethyGene", "Ridge"], "epochs": 4}
+    section |= {"max_genes": 8, "models": ["DeepMethyGene", "Ridge"], "epochs": 4, "shards": 1, "windows": [1_000_000]}
     if name == "expression":
         section["train_on"] = "01"  # tumours; normal tissue shows how far it carries
     run = snakemake(tmp_path, "expression", config=config)

@@ -14,10 +14,10 @@ from torch.nn import functional
 
 from cpgtaxa.models.deepmethygene import SLOPE, AdaptiveRegressionCNN, widths
 
-WIDE = 12
+WIDE = 8
 """Channels from which a network fills a CPU core by itself (tests/benchmarks/expression_speed.py)."""
-TOGETHER = {"cpu": 4_000_000, "cuda": 400_000_000}
-"""Weights trained together: on a CPU, what its caches hold."""
+TOGETHER = {"cpu": 20_000_000, "cuda": 4_000_000_000}
+"""Numbers (weights and all that belongs to them, activations) held at once: on a CPU, not far beyond its caches."""
 MOST = 64
 HALF_FROM = 200
 """CpGs from which bfloat16 is faster on a CPU that has it."""
@@ -50,7 +50,7 @@ class Recipe:
 RECIPES = {
     # As published, but for the weights that are restored (the published loop keeps a live reference to them).
     "published": Recipe(epochs=700, patience=90, batch=0, lr=1e-3),
-    "fast": Recipe(epochs=40, patience=6, batch=16, lr=4e-3, weight_decay=1e-2, by_width=True),
+    "fast": Recipe(epochs=40, patience=5, batch=16, lr=4e-3, weight_decay=1e-2, by_width=True),
 }
 
 
@@ -86,21 +86,25 @@ def train(fits: list[Fit], recipe: Recipe, *, device: str = "cpu", bfloat16: boo
         groups.setdefault((size, steps, id(fit) if lone else 0), []).append(fit)
     for group in groups.values():
         group.sort(key=lambda fit: fit.x.shape[1])
-        for chunk in _chunks(group, TOGETHER["cpu" if device == "cpu" else "cuda"]):
+        batch = recipe.for_width(widths(group[0].x.shape[1])[0]).batch or len(group[0].rows)
+        for chunk in _chunks(group, TOGETHER["cpu" if device == "cpu" else "cuda"], batch):
             half = bfloat16 and (device != "cpu" or chunk[0].x.shape[1] >= HALF_FROM)
             _train_together(chunk, recipe.for_width(widths(chunk[0].x.shape[1])[0]), device, half)
 
 
-def _chunks(group: list[Fit], most: int):
-    """Fits of one width in lists of at most MOST and of about `most` weights."""
-    chunk, weights = [], 0
+def _chunks(group: list[Fit], most: int, batch: int):
+    """Fits of one width in lists of at most MOST that take about `most` numbers in batches of so many samples."""
+    chunk, held = [], 0
     for fit in group:
-        n_weights = sum(parameter.numel() for parameter in fit.network.parameters())
-        if chunk and (weights + n_weights > most or len(chunk) == MOST):
+        length = fit.x.shape[1]
+        # Weights, gradients, two moments, the best ones; activations of eight layers, and the shifts of convolutions.
+        numbers = 5 * sum(parameter.numel() for parameter in fit.network.parameters())
+        numbers += 12 * batch * length * sum(widths(length))
+        if chunk and (held + numbers > most or len(chunk) == MOST):
             yield chunk
-            chunk, weights = [], 0
+            chunk, held = [], 0
         chunk.append(fit)
-        weights += n_weights
+        held += numbers
     yield chunk
 
 

@@ -19,16 +19,18 @@ def _device(settings: dict) -> tuple[str, bool]:
 
 
 @torch.no_grad()
-def _predict(network: torch.nn.Module, x: np.ndarray) -> np.ndarray:
+def _predict(network: torch.nn.Module, x: np.ndarray, device: str) -> np.ndarray:
     """(n,) from (n, CpGs)."""
-    network.eval()
-    return network(torch.from_numpy(x).unsqueeze(1))[:, 0].numpy()
+    network.to(device).eval()
+    return network(torch.from_numpy(x).unsqueeze(1).to(device))[:, 0].cpu().numpy()
 
 
-def _effect(network: torch.nn.Module, x: np.ndarray) -> np.ndarray:
+def _effect(network: torch.nn.Module, x: np.ndarray, device: str) -> np.ndarray:
     """Mean over samples of |input times gradient| of each CpG: (CpGs,). Leaky ReLUs are nearly linear."""
-    given = torch.from_numpy(x).unsqueeze(1).requires_grad_()
-    return InputXGradient(network).attribute(given).detach().abs().mean(dim=(0, 1)).numpy()
+    given = torch.from_numpy(x).unsqueeze(1).to(device).requires_grad_()
+    effect = InputXGradient(network.to(device)).attribute(given).detach().abs().mean(dim=(0, 1)).cpu().numpy()
+    network.cpu()
+    return effect
 
 
 class DeepMethyGene:
@@ -39,7 +41,7 @@ class DeepMethyGene:
         if settings["epochs"]:
             self.recipe = dataclasses.replace(self.recipe, epochs=settings["epochs"])
         self.device, self.bfloat16 = _device(settings)
-        self.cpgs_together = CPGS_TOGETHER * (1 if self.device == "cpu" else 100)
+        self.cpgs_together = CPGS_TOGETHER * (1 if self.device == "cpu" else 10)
 
     def cross_fit(self, genes, folds, inner):
         """Yield a Result for each gene; all networks of the genes given are trained together."""
@@ -58,8 +60,8 @@ class DeepMethyGene:
             gathered, effects, epochs = Gathered(gene, folds), [], []
             for fold in folds:
                 fit, scale = next(at)
-                gathered.add(fold, scale.back(_predict(fit.network, fit.x)))
-                effects.append(_effect(fit.network, fit.x[fold.test]))
+                gathered.add(fold, scale.back(_predict(fit.network, fit.x, self.device)))
+                effects.append(_effect(fit.network, fit.x[fold.test], self.device))
                 epochs.append(fit.epochs)
             yield Result(gathered.prediction(), np.mean(effects, axis=0, dtype=np.float32), float(np.mean(epochs)))
 
@@ -77,7 +79,7 @@ class DeepMethyGenePublished:
         if settings["epochs"]:
             self.recipe = dataclasses.replace(self.recipe, epochs=settings["epochs"])
         self.device, self.bfloat16 = _device(settings)
-        self.cpgs_together = CPGS_TOGETHER * (1 if self.device == "cpu" else 100)
+        self.cpgs_together = CPGS_TOGETHER * (1 if self.device == "cpu" else 10)
 
     def cross_fit(self, genes, folds, inner):
         """Yield a Result for each gene."""
@@ -96,7 +98,7 @@ class DeepMethyGenePublished:
                 fit.rows, fit.stop = fold.train, fold.test
             train(fits, self.recipe, device=self.device, bfloat16=self.bfloat16)
             for number, fit in enumerate(fits):
-                gathered[number].add(fold, _predict(fit.network, fit.x))
+                gathered[number].add(fold, _predict(fit.network, fit.x, self.device))
                 epochs[number] += fit.epochs / len(folds)
         for number, fit in enumerate(fits):
-            yield Result(gathered[number].prediction(), _effect(fit.network, fit.x), float(epochs[number]))
+            yield Result(gathered[number].prediction(), _effect(fit.network, fit.x, self.device), float(epochs[number]))
