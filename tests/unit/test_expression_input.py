@@ -11,7 +11,10 @@ from cpgtaxa.cohort import Cohort
 from cpgtaxa.config import check_config
 from cpgtaxa.errors import InputError
 from cpgtaxa.expression import inputs
+from cpgtaxa.expression.fits import fit_shard
+from cpgtaxa.expression.folds import m_values
 from cpgtaxa.expression.plan import ExpressionPlan, window_name
+from cpgtaxa.expression.study import Study
 
 OUT = ("methylation", "cpgs", "expression", "genes", "samples", "skipped", "qc")
 N = 24
@@ -407,3 +410,22 @@ def test_real_promoters_give_the_same_starts_as_genes(tmp_path):
     expected = expected[~expected.index.duplicated()].reindex(found.index)
     assert (np.abs(found - expected) <= 20).mean() > 0.4
     assert (np.abs(found - expected) <= 5000).mean() > 0.7
+
+
+def test_a_gene_on_the_reverse_strand_is_read_from_its_own_upstream(bench):
+    """Its CpGs come turned to the models; what these say of each CpG is written in the order of positions again."""
+    beta = bench.beta.loc["cgE"].to_numpy()
+    bench.expression.loc["DOWN"] = np.log2(beta / (1 - beta))
+    found = bench.prepare()
+    paths = {name: str(bench.folder / "out" / name) for name in ("methylation", "expression", "genes", "samples")}
+    study = Study(**paths, k=3, seed=1)
+    row = found["genes"]["gene"].tolist().index("DOWN")
+    cpgs = near(found, "DOWN", "1Mb")
+    gene = study.gene(row, "1Mb")
+    assert gene.x == pytest.approx(m_values(bench.beta.loc[cpgs[::-1]].to_numpy(dtype=np.float32)).T, abs=1e-4)
+    settings = {"folds": 3, "recipe": "fast", "epochs": None, "device": "cpu", "precision": "float32"}
+    where = {"model": "Ridge", "window": "1Mb", "shard": 0, "shards": 1}
+    fit_shard(paths, bench.folder / "fits.parquet", **where, settings=settings, seed=1)
+    fits = pd.read_parquet(bench.folder / "fits.parquet").set_index("gene")
+    assert set(fits.index) == {"UP", "DOWN", "OTHER"}
+    assert cpgs[int(np.argmax(fits.loc["DOWN", "attribution"]))] == "cgE" != cpgs[::-1][cpgs.index("cgE")]

@@ -134,6 +134,7 @@ KEYS = [
     ("predict", "size", 64, "nothing"),
     ("predict", "model", "MixResNet18", "nothing"),
     ("benchmark", "images", 9000, "nothing"),
+    ("expression", "folds", 4, "nothing"),
     ("simulate_cohort", "cpgs", 310, {"simulate_cohort"}),
     ("simulate_cohort", "half_way", 0.2, {"simulate_cohort"}),
 ]
@@ -142,8 +143,9 @@ KEYS += [
     for key, value in (("alpha", 0.04), ("min_effect", 0.04), ("stable_sd", 0.011), ("bic_gain", 12.0))
 ]
 IN_EVERY_TEST_RUN = {
+    "expression.folds",
     *("seed", "cohort.bad_cpgs", "taxa.thresholds.contradicted_p", "training.epochs_mix", "rounds.max_added_per_taxon"),
-    *("predict.size", "report.gallery", "embedding.unclassified"),
+    *("predict.size", "report.gallery", "embedding.unclassified", "expression.folds"),
 }
 
 
@@ -205,7 +207,7 @@ def test_the_table_covers_every_key_but_thresholds_and_other_starts():
         lacking |= names - covered
     # Tested below with files, in test_middle.py, or of targets of their own, which the main job must not look at.
     others = {"cohort.beta", "cohort.samples", "training.weights", "training.stats", "images.info", "images.png"}
-    others |= {f"predict.{key}" for key in config["predict"]} | {f"benchmark.{key}" for key in config["benchmark"]}
+    others |= {f"{section}.{key}" for section in ("predict", "benchmark", "expression") for key in config[section]}
     assert lacking <= others | {"taxa.thresholds"}
 
 
