@@ -85,6 +85,12 @@ def test_another_model_costs_its_own_fits(finished, tmp_path):
     assert run.jobs() == {"expression_fit": 2, "expression": 1}
 
 
+def test_how_networks_are_trained_concerns_the_networks_alone(finished, tmp_path):
+    copy_run(finished, tmp_path)
+    run = snakemake(tmp_path, "expression", "--dry-run", config=merged(SMALL, {"expression": {"epochs": 7}}))
+    assert run.jobs()["expression_fit"] == 2
+
+
 def test_a_killed_run_goes_on_to_the_same_result(finished, tmp_path):
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(**call(tmp_path, "expression", config=SMALL), **quiet) as process:

@@ -42,10 +42,10 @@ def _pieces(rows: np.ndarray, width: np.ndarray, most: int):
 def fit_shard(paths: dict, out, *, model: str, window: str, shard: int, shards: int, settings: dict, seed: int) -> None:
     """Cross-fit `model` on one shard's genes.
 
-    paths: `methylation`, `expression`, `genes`, `samples`. settings: `folds`, `recipe`, `epochs`, `device`,
-    `precision`. out: Parquet with gene, n_cpgs, prediction (list of float32, one per sample), attribution (list of
-    float32, one per CpG in the order of positions; empty where the model has none), epochs, seconds (a gene's share
-    of the time).
+    paths: `methylation`, `expression`, `genes`, `samples`. settings: `folds`; of networks also `recipe`, `epochs`,
+    `device`, `precision`. out: Parquet with gene, n_cpgs, prediction (list of float32, one per sample), attribution
+    (list of float32, one per CpG in the order of positions; empty where the model has none), epochs, seconds (a
+    gene's share of the time).
     """
     study = Study(**paths, k=settings["folds"], seed=seed)
     regressor = create_regressor(model, settings)

@@ -148,8 +148,11 @@ class ExpressionPlan:
         return {key: self.settings[key] for key in keys}
 
     def fit_settings(self, wildcards) -> dict:
-        """What fitting a model needs to know."""
-        return {key: self.settings[key] for key in ("folds", "recipe", "epochs")} | self.device
+        """What fitting a model needs to know: how networks are trained is no matter of the others'."""
+        found = {"folds": self.settings["folds"]}
+        if wildcards.regressor.startswith("DeepMethyGene"):
+            found |= {key: self.settings[key] for key in ("recipe", "epochs")} | self.device
+        return found
 
     def taxa_settings(self) -> dict:
         """What fitting by taxon needs to know."""
