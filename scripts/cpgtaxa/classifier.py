@@ -17,6 +17,7 @@ from cpgtaxa.errors import InputError
 from cpgtaxa.files import atomic, read_parquet, write_parquet
 from cpgtaxa.image_sets import Packs, read_images
 from cpgtaxa.images import normalisation, read_image_csv
+from cpgtaxa.loop import use_threads
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.plan import MODELS, shard_bounds
 from cpgtaxa.recipes import recipe
@@ -39,7 +40,6 @@ from cpgtaxa.training import (
     spread_over_gpus,
     targets_of,
     train,
-    use_threads,
 )
 
 BLOCK = {"cpu": 256, "cuda": 4096}

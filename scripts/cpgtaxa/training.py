@@ -1,31 +1,25 @@
-"""One training loop for image classifiers, on lightning: seeded, resumable, in mixed precision where it is fast."""
+"""Training image classifiers with the one loop (`cpgtaxa.loop`), and keeping what was learnt."""
 
 import copy
-import hashlib
 import io
 import json
 import logging
 import math
-import os
 import pathlib
-import shutil
-import time
-import warnings
-import zipfile
 
 import numpy as np
-import pandas as pd
 import torch
 from torch.fx.experimental.optimization import fuse
 
 from cpgtaxa.calibration import fit_temperature
 from cpgtaxa.devices import choose_device, use_bfloat16
 from cpgtaxa.errors import InputError
-from cpgtaxa.files import atomic, sha256, write_json
+from cpgtaxa.files import atomic, write_json
+from cpgtaxa.loop import EpochSampler, as_is, digest, fit, save, tensors
 from cpgtaxa.models import backbones, create_model, resnet  # noqa: F401 - by name: seen here, edits rerun
 from cpgtaxa.names import TAXA
 from cpgtaxa.texts import unzipped
-from cpgtaxa.vision import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint, TorchCheckpointIO, lightning
+from cpgtaxa.vision import EMAWeightAveraging, lightning
 
 LOG_COLUMNS = ("epoch", "train_loss", "train_acc", "val_loss", "val_acc", "epoch_duration_s")
 
@@ -38,17 +32,6 @@ def spread_over_gpus(number: int) -> None:
     there = torch.cuda.device_count()
     if there > 1:
         torch.cuda.set_device(number % there)
-
-
-def use_threads(wanted: int) -> None:
-    """Have torch use so many threads on the CPU, but no more than there are cores: the last waits for the others."""
-    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    if wanted > there:
-        logging.warning(
-            "training.threads is %d, but this process may use %d cores only: networks will differ in the last digits",
-            *(wanted, there),
-        )
-    torch.set_num_threads(min(wanted, there))
 
 
 class Images(torch.utils.data.Dataset):
@@ -68,29 +51,6 @@ class Images(torch.utils.data.Dataset):
         """Hold the images on a GPU where they take no more than a share of its free memory."""
         if self.planes.nbytes <= share * torch.cuda.mem_get_info()[0]:
             self.planes, self.targets = self.planes.to(device), self.targets.to(device)
-
-
-class EpochSampler(torch.utils.data.Sampler):
-    """Random order that depends on seed and epoch alone, so that a resumed run sees what an undisturbed one does.
-
-    weights: (n,) how often each image is drawn, with repeats; None draws each once.
-    """
-
-    def __init__(self, n, seed, weights=None):
-        self.n, self.seed, self.epoch = n, seed, 0
-        self.shares = None if weights is None else weights / np.sum(weights)
-
-    def set_epoch(self, epoch):
-        self.epoch = epoch
-
-    def __len__(self):
-        return self.n
-
-    def __iter__(self):
-        rng = np.random.default_rng([self.seed, self.epoch])
-        if self.shares is None:
-            return iter(rng.permutation(self.n).tolist())
-        return iter(rng.choice(self.n, self.n, p=self.shares).tolist())
 
 
 class Normalise(torch.nn.Module):
@@ -142,10 +102,19 @@ class Classifier(lightning.LightningModule):
     def validation_step(self, batch, index):
         self._step(batch, "val")
 
+    def on_train_epoch_start(self):
+        self.sums.pop("train", None)
+
     def on_validation_epoch_end(self):
         loss, n, right, clean = self.sums.pop("val", np.zeros(4))
         self.log("val_loss", float(loss / max(n, 1)))
         self.log("val_acc", float(right / max(clean, 1)))
+
+    def row(self, trainer) -> dict:
+        """The epoch's numbers for the training log, by their published names."""
+        loss, n, right, clean = self.sums["train"]
+        metrics = {name: trainer.callback_metrics[name] for name in ("val_loss", "val_acc")}
+        return {"train_loss": loss / n, "train_acc": right / max(clean, 1), **metrics}
 
     def configure_optimizers(self):
         r = self.recipe
@@ -164,95 +133,6 @@ class Classifier(lightning.LightningModule):
             )
             return {"optimizer": optimiser, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
         return optimiser
-
-
-class TrainingLog(Callback):
-    """The published training log, one row an epoch, and a line of progress; kept in checkpoints for resuming."""
-
-    def __init__(self, path, epochs):
-        self.path, self.epochs, self.rows = pathlib.Path(path), epochs, []
-
-    def state_dict(self):
-        return {"rows": self.rows}
-
-    def load_state_dict(self, state_dict):
-        self.rows = state_dict["rows"]
-
-    def on_train_epoch_start(self, trainer, module):
-        self.started = time.perf_counter()
-        module.sums.pop("train", None)
-
-    def on_validation_end(self, trainer, module):
-        # Runs before ModelCheckpoint writes, so that a checkpoint always holds its own epoch's row.
-        if trainer.sanity_checking:
-            return
-        loss, n, right, clean = module.sums["train"]
-        metrics = trainer.callback_metrics
-        seconds = time.perf_counter() - self.started
-        row = (
-            trainer.current_epoch + 1,
-            float(loss / n),
-            float(right / max(clean, 1)),
-            float(metrics["val_loss"]),
-            float(metrics["val_acc"]),
-            seconds,
-        )
-        self.rows.append(dict(zip(LOG_COLUMNS, row, strict=True)))
-        pd.DataFrame(self.rows).to_csv(self.path, index=False, float_format="%.6g")
-        left = (self.epochs - row[0]) * seconds
-        logging.info(
-            "epoch %d of %d: loss %.4f, accuracy %.4f, validation loss %.4f, accuracy %.4f; %.0f s, about %s left",
-            *(row[0], self.epochs, *row[1:5], seconds, f"{left / 60:.1f} min"),
-        )
-
-
-class Checkpoints(TorchCheckpointIO):
-    """Checkpoints written beside their final name, not in the temporary folder, where a kill would leave them."""
-
-    def save_checkpoint(self, checkpoint, path, storage_options=None):
-        save(path, checkpoint, durable=False)  # an incomplete one would be noticed, see `_whole`
-
-
-def save(path, content, durable: bool = True) -> None:
-    """torch.save, atomically. By way of memory: torch's own writing hides what is wrong with a disk."""
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    with atomic(path, durable) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
-
-
-def _whole(path) -> bool:
-    """Whether a checkpoint is there and what was written: every part of the file carries a checksum."""
-    try:
-        with zipfile.ZipFile(path) as parts:
-            return parts.testzip() is None
-    except (OSError, zipfile.BadZipFile, EOFError, ValueError, RuntimeError):  # the last: said to be encrypted, or odd
-        return False
-
-
-def code_digests() -> dict[str, str]:
-    """SHA-256 of the library's files by name: a checkpoint is continued by the code that began it, or not at all."""
-    library = pathlib.Path(__file__).parent
-    return {str(path.relative_to(library)): sha256(path) for path in sorted(library.rglob("*.py"))}
-
-
-def digest(*parts) -> str:
-    """Short SHA-256 over JSON-able settings and numpy arrays."""
-    total = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, np.ndarray):
-            total.update(str((part.shape, part.dtype)).encode())
-            total.update(np.ascontiguousarray(part).tobytes())
-        else:
-            total.update(json.dumps(part, sort_keys=True).encode())
-    return total.hexdigest()[:16]
-
-
-def _quiet() -> None:
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning")
-    warnings.filterwarnings("ignore", message=".*srun.*")
 
 
 def train(
@@ -275,95 +155,44 @@ def train(
     digest of data, settings and code; a run killed half-way continues there, and other digests' checkpoints are
     removed. initial: state dict to start from. Writes the training log to `log_path`.
     """
-    _quiet()
-    device = choose_device(device)
     lightning.seed_everything(seed, workers=True, verbose=False)
     network = create_model(model_name)
     if initial is not None:
         network.load_state_dict(initial)
-    bfloat16 = use_bfloat16(precision, device)
     key = digest(
-        *(model_name, recipe, statistics, seed, bool(bfloat16), torch.__version__, lightning.__version__),
-        *(torch.get_num_threads(), code_digests()),
+        *(model_name, recipe, statistics, seed),
         *(train_set.planes.numpy(), train_set.targets.numpy(), val_set.planes.numpy(), val_set.targets.numpy()),
         *(value.numpy() for value in (initial or {}).values()),
     )
-    folder = pathlib.Path(work) / key
-    folder.mkdir(parents=True, exist_ok=True)
-    for other in pathlib.Path(work).iterdir():
-        if other != folder:
-            shutil.rmtree(other, ignore_errors=True)
-
-    if device == "gpu":
+    if choose_device(device) == "gpu":
         for images in (train_set, val_set):
             images.move("cuda")
     steps = math.ceil(len(train_set) / recipe["batch"])
     module = Classifier(network, recipe, statistics, seed, steps)
     sampler = EpochSampler(len(train_set), seed, balance(train_set.targets) if recipe["balance"] else None)
-    loaders = [
-        torch.utils.data.DataLoader(train_set, recipe["batch"], sampler=sampler, collate_fn=_as_is),
-        torch.utils.data.DataLoader(val_set, 256, shuffle=False, collate_fn=_as_is),
-    ]
-    mode = "max" if recipe["monitor"] == "val_acc" else "min"
-    keeper = ModelCheckpoint(folder, "best", recipe["monitor"], mode=mode, save_last=True, enable_version_counter=False)
-    callbacks = [TrainingLog(folder / "training_log.csv", recipe["epochs"]), keeper]
-    if recipe["patience"]:
-        callbacks.append(
-            EarlyStopping(recipe["monitor"], recipe["min_delta"], recipe["patience"], mode=mode, verbose=False)
-        )
-    if recipe["ema"]:  # first, so that validation and checkpoints see the mean
-        callbacks.insert(0, EMAWeightAveraging(decay=recipe["ema"]))
-    trainer = lightning.Trainer(
-        accelerator=device,
-        devices=1,
-        precision="bf16-mixed" if bfloat16 else "32-true",
-        max_epochs=recipe["epochs"],
-        callbacks=callbacks,
-        default_root_dir=folder,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        plugins=[Checkpoints()],
-    )
-    last = folder / "last.ckpt"
-    if last.exists():
-        if _is_checkpoint(last) and _is_checkpoint(folder / "best.ckpt"):
-            logging.info("continuing from the checkpoint in %s", folder)
-        else:
-            logging.warning("the checkpoint in %s is damaged or something else: training starts anew", folder)
-            shutil.rmtree(folder)
-            folder.mkdir()
     logging.info(
-        "%s: %d training and %d validation images of %d px, %s on %s",
+        "%s: %d training and %d validation images of %d px",
         *(model_name, len(train_set), len(val_set), train_set.planes.shape[-1]),
-        *("bfloat16" if bfloat16 else "float32", device),
     )
-    trainer.fit(module, *loaders, ckpt_path=str(last) if last.exists() else None, weights_only=True)
-    # Not the path the checkpoint remembers: the folder may have been moved since.
-    best = folder / "best.ckpt"
-    best = torch.load(best if best.exists() else last, map_location="cpu", weights_only=True)["state_dict"]
-    prefix = "network."
-    network.load_state_dict({k[len(prefix) :]: v for k, v in best.items() if k.startswith(prefix)})
-    with atomic(log_path) as temporary:
-        shutil.copyfile(folder / "training_log.csv", temporary)
+    best = fit(
+        module,
+        torch.utils.data.DataLoader(train_set, recipe["batch"], sampler=sampler, collate_fn=as_is),
+        torch.utils.data.DataLoader(val_set, 256, shuffle=False, collate_fn=as_is),
+        epochs=recipe["epochs"],
+        monitor=recipe["monitor"],
+        mode="max" if recipe["monitor"] == "val_acc" else "min",
+        patience=recipe["patience"],
+        min_delta=recipe["min_delta"],
+        work=work,
+        key=key,
+        log_path=log_path,
+        device=device,
+        precision=precision,
+        # First, so that validation and checkpoints see the mean.
+        first=[EMAWeightAveraging(decay=recipe["ema"])] if recipe["ema"] else [],
+    )
+    network.load_state_dict(best)
     return network.eval().cpu()
-
-
-def _is_checkpoint(path: pathlib.Path) -> bool:
-    """Whether a file is a whole checkpoint of tensors and plain values; nothing in it is ever executed."""
-    if not _whole(path):
-        return False
-    try:
-        content = _tensors(path)
-    except Exception as error:
-        logging.warning("%s cannot be read (%s)", path, type(error).__name__)
-        return False
-    return isinstance(content, dict) and {"state_dict", "optimizer_states", "loops", "callbacks"} <= set(content)
-
-
-def _as_is(batch):
-    return batch
 
 
 def targets_of(labels, others=None) -> np.ndarray:
@@ -514,30 +343,16 @@ LARGEST_WEIGHTS = 512 << 20
 """Bytes that gzipped weights may unpack to: ten times those of a ResNet18."""
 
 
-def _tensors(source):
-    """What torch saved, tensors and plain values only; nothing in it is ever executed. Raises on damage.
-
-    torch.load itself does not look at the checksums in the archive that it writes.
-    """
-    if zipfile.is_zipfile(source):
-        with zipfile.ZipFile(source) as archive:
-            if damaged := archive.testzip():
-                raise ValueError(f"the checksum of {damaged} differs")
-    if isinstance(source, io.BytesIO):
-        source.seek(0)
-    return torch.load(source, map_location="cpu", weights_only=True)
-
-
 def _load_state(path: pathlib.Path) -> dict:
     """A state dict from a file, or from a gzipped one of `rounded` weights; nothing in it is ever executed."""
     with open(path, "rb") as handle:
         packed = handle.read(2) == b"\x1f\x8b"
     if not packed:
-        return _tensors(path)
+        return tensors(path)
     data = unzipped(path.read_bytes(), LARGEST_WEIGHTS)
     if data is None:
         raise ValueError(f"it unpacks to more than {LARGEST_WEIGHTS >> 20} MB")
-    state = _tensors(io.BytesIO(data))
+    state = tensors(io.BytesIO(data))
     return _unrounded(state)
 
 

@@ -109,7 +109,7 @@ def make_files(folder: pathlib.Path, seed: int) -> dict[str, pathlib.Path]:
 
 def readers(folder: pathlib.Path, valid: dict[str, pathlib.Path]) -> dict:
     """What reads each format: a function of the damaged file's path."""
-    from cpgtaxa import files, images, training
+    from cpgtaxa import files, images, loop, training
     from cpgtaxa.cohort import Cohort, read_samples
     from cpgtaxa.image_sets import read_images
     from cpgtaxa.ingest import ingest
@@ -163,7 +163,7 @@ def readers(folder: pathlib.Path, valid: dict[str, pathlib.Path]) -> dict:
         "features": lambda path: training.load_features(path, 4),
         "weights": lambda path: training.load_weights(path, "ResNet18"),
         "old_weights": lambda path: training.load_weights(path, "ResNet18"),
-        "last": lambda path: training._is_checkpoint(path),
+        "last": lambda path: loop.is_checkpoint(path),
         "cohort": cohort,
         "table": table,
         "packed": packed,

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from cpgtaxa import likeness, training
+from cpgtaxa import likeness, loop, training
 from cpgtaxa.calibration import expected_calibration_error, fit_temperature, softmax
 from cpgtaxa.errors import InputError
 from cpgtaxa.models import MODEL_NAMES, create_model
@@ -64,12 +64,12 @@ def test_a_killed_run_continues_to_the_same_network(tmp_path, monkeypatch, prese
             raise KeyboardInterrupt
         original(self, trainer, module)
 
-    original = training.TrainingLog.on_train_epoch_start
-    monkeypatch.setattr(training.TrainingLog, "on_train_epoch_start", die)
+    original = loop.TrainingLog.on_train_epoch_start
+    monkeypatch.setattr(loop.TrainingLog, "on_train_epoch_start", die)
     with pytest.raises((SystemExit, KeyboardInterrupt)):
         run(tmp_path, "killed", preset)
     assert not (tmp_path / "killed.csv").exists()
-    monkeypatch.setattr(training.TrainingLog, "on_train_epoch_start", original)
+    monkeypatch.setattr(loop.TrainingLog, "on_train_epoch_start", original)
     assert same(undisturbed, run(tmp_path, "killed", preset))
     logs = [pd.read_csv(tmp_path / f"{name}.csv").drop(columns="epoch_duration_s") for name in ("whole", "killed")]
     pd.testing.assert_frame_equal(*logs)
@@ -114,17 +114,17 @@ def test_a_mean_of_the_weights_learns_and_resumes(tmp_path, monkeypatch):
     undisturbed = run(tmp_path, "whole", recipe=chosen)
     assert pd.read_csv(tmp_path / "whole.csv")["val_acc"].iloc[-1] > 0.4
     assert not same(undisturbed, run(tmp_path, "plain", recipe=chosen | {"ema": 0.0}))
-    original = training.TrainingLog.on_train_epoch_start
+    original = loop.TrainingLog.on_train_epoch_start
 
     def die(self, trainer, module):
         if trainer.current_epoch == 2:
             raise KeyboardInterrupt
         original(self, trainer, module)
 
-    monkeypatch.setattr(training.TrainingLog, "on_train_epoch_start", die)
+    monkeypatch.setattr(loop.TrainingLog, "on_train_epoch_start", die)
     with pytest.raises((SystemExit, KeyboardInterrupt)):
         run(tmp_path, "killed", recipe=chosen)
-    monkeypatch.setattr(training.TrainingLog, "on_train_epoch_start", original)
+    monkeypatch.setattr(loop.TrainingLog, "on_train_epoch_start", original)
     assert same(undisturbed, run(tmp_path, "killed", recipe=chosen))
 
 
@@ -133,7 +133,7 @@ def test_balance_draws_rare_taxa_as_often_as_common_ones():
     targets = training.targets_of(labels, [""] * 990 + ["BiAge"] * 10)
     weights = training.balance(targets)
     assert (weights @ targets)[[TAXA.index("UniStable"), TAXA.index("BiAge")]] == pytest.approx([1, 1], rel=0.06)
-    sampler = training.EpochSampler(1000, 3, weights)
+    sampler = loop.EpochSampler(1000, 3, weights)
     drawn = list(sampler)
     assert len(drawn) == 1000
     assert drawn == list(sampler)
@@ -269,7 +269,7 @@ def test_a_checkpoint_said_to_be_encrypted_is_not_continued(tmp_path):
     data = bytearray(path.read_bytes())
     data[data.rindex(b"PK\x01\x02") + 8] |= 1  # the flag of encryption in the archive's list of contents
     path.write_bytes(bytes(data))
-    assert not training._is_checkpoint(path)
+    assert not loop.is_checkpoint(path)
 
 
 def test_distances_are_those_to_the_tenth_nearest():
@@ -363,15 +363,15 @@ def test_jobs_take_several_gpus_in_turn(monkeypatch, there, taken):
 
 
 def _die_in(epoch, monkeypatch):
-    original = training.TrainingLog.on_train_epoch_start
+    original = loop.TrainingLog.on_train_epoch_start
 
     def start(self, trainer, module):
         if trainer.current_epoch == epoch:
             raise KeyboardInterrupt
         original(self, trainer, module)
 
-    monkeypatch.setattr(training.TrainingLog, "on_train_epoch_start", start)
-    return lambda: monkeypatch.setattr(training.TrainingLog, "on_train_epoch_start", original)
+    monkeypatch.setattr(loop.TrainingLog, "on_train_epoch_start", start)
+    return lambda: monkeypatch.setattr(loop.TrainingLog, "on_train_epoch_start", original)
 
 
 def _killed(tmp_path, monkeypatch):
@@ -387,7 +387,7 @@ def _other_code(tmp_path, monkeypatch):
     shutil.copytree(pathlib.Path(training.__file__).parent, library, ignore=shutil.ignore_patterns("__pycache__"))
     with open(library / "vision.py", "a") as handle:
         handle.write("# changed\n")
-    monkeypatch.setattr(training, "__file__", str(library / "training.py"))
+    monkeypatch.setattr(loop, "__file__", str(library / "loop.py"))
     return {}
 
 

@@ -1,7 +1,7 @@
 """The registry of models: one file and one line each.
 
 `create_model(name, **arguments)` builds a network by its published name. Image networks end in a linear layer `fc`.
-Those that regress are in a list of their own: what trains images cannot train them.
+Those of the companion targets are in a list of their own: what trains images cannot train them.
 """
 
 import importlib
@@ -13,8 +13,17 @@ _WHERE = {
     "ResNet34": "backbones",
     "ShuffleNetV2": "backbones",
 }
-_REGRESSION = {
+DNA_MODELS = (
+    *("CnnL1h128", "CnnL1h256", "CnnL2h128", "CnnL2h256", "CnnL3h128", "CnnL3h256", "CnnRnn01"),
+    *("ResNet01", "ResNet02", "ResConv01", "ResAtrous01"),
+)
+CPG_MODELS = ("FcAvg", "RnnL1", "RnnL2")
+JOINT_MODELS = ("JointL0", "JointL1h512", "JointL2h512", "JointL3h512")
+_COMPANIONS = {
     "AdaptiveRegressionCNN": "deepmethygene",
+    "GeneNet": "genenet",
+    "DeepChrome": "genenet",
+    **dict.fromkeys((*DNA_MODELS, *CPG_MODELS, *JOINT_MODELS), "deepcpg"),
 }
 
 MODEL_NAMES = tuple(_WHERE)
@@ -26,7 +35,7 @@ def create_model(name: str, **arguments):
 
     Raises ValueError for an unknown name, listing the known ones.
     """
-    where = _WHERE | _REGRESSION
+    where = _WHERE | _COMPANIONS
     if name not in where:
         raise ValueError(f"unknown model {name!r}; known: {', '.join(where)}")
     return getattr(importlib.import_module(f"cpgtaxa.models.{where[name]}"), name)(**arguments)
