@@ -27,7 +27,7 @@ INPUTS = (
 )
 """Config keys of files that become inputs of rules."""
 
-OTHER_TARGETS = ("predict", "benchmark", "cpgs", "expression")
+OTHER_TARGETS = ("predict", "benchmark", "cpgs", "expression", "histone", "single_cell")
 """Sections of the config that the main job does not look at."""
 
 MOST_EXPLAINED = 100
@@ -54,9 +54,9 @@ def parts(round_number) -> dict[str, str]:
     return {part: round_file(round_number, f"{part}_info.csv") for part in ("training", "val", "test")}
 
 
-def shard_files(folder: str, shards: int) -> list[str]:
+def shard_files(folder: str, shards: int, ending: str = ".parquet") -> list[str]:
     """All shard files of a folder, in order."""
-    return [f"{folder}/{shard}-of-{shards}.parquet" for shard in range(shards)]
+    return [f"{folder}/{shard}-of-{shards}{ending}" for shard in range(shards)]
 
 
 def shard_bounds(shard: int, shards: int, n: int) -> tuple[int, int]:

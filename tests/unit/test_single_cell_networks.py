@@ -1,10 +1,18 @@
 """DeepCpG's networks: gold numbers of the published specifications, and forward passes written out once more."""
 
+import json
+
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
+from cpgtaxa.errors import InputError
+from cpgtaxa.loop import tensors
 from cpgtaxa.models import CPG_MODELS, DNA_MODELS, JOINT_MODELS, create_model
 from cpgtaxa.models.deepcpg import Cells
+from cpgtaxa.single_cell import networks
+from sklearn.metrics import roc_auc_score
 from torch.nn import functional
 
 GOLD = {
@@ -105,3 +113,184 @@ def test_cells_of_one_part_alone():
     dna, cpg = create_model("CnnL1h128", length=101), create_model("RnnL1", neighbours=6)
     assert Cells(4, dna=dna)(torch.rand(2, 4, 101)).shape == (2, 4)
     assert Cells(4, cpg=cpg)(torch.rand(2, 4, 12)).shape == (2, 4)
+
+
+# --- windows and training --------------------------------------------------------------------------------------------
+
+CELLS, WLEN, NEAR = ["a", "b", "c"], 41, 6
+
+
+def windows_file(path, n=400, seed=0, batch=64):
+    """Windows of sites whose state hangs on a planted word (cells a and b) or on the neighbours (cell c)."""
+    rng = np.random.default_rng(seed)
+    dna = rng.integers(0, 4, (n, WLEN)).astype(np.uint8)
+    word = rng.random(n) < 0.5
+    dna[word, 5:12] = [0, 3, 3, 1, 0, 2, 3]
+    dna[0, :3] = 4
+    neighbours = rng.integers(0, 2, (n, 3, NEAR)).astype(np.int8)
+    distances = np.sort(rng.integers(1, 60_000, (n, 3, NEAR))).astype(np.int32)
+    neighbours[1, 0, :2], distances[1, 0, :2] = -1, -1
+    near = neighbours[:, 2].mean(axis=1) > 0.5
+    targets = np.stack([word, word, near], axis=1).astype(np.int8)
+    targets[rng.random((n, 3)) < 0.2] = -1
+    split = np.repeat([0, 1, 2, -1], [n - 170, 80, 80, 10]).astype(np.int8)
+    lists = {"dna": dna, "neighbours": neighbours, "distances": distances, "targets": targets}
+    columns = {"site": np.arange(n) + 1000 * seed, "position": 10 * np.arange(n) + 1, "split": split}
+    arrays = {name: pa.array(values) for name, values in columns.items()}
+    for name, values in lists.items():
+        arrays[name] = pa.FixedSizeListArray.from_arrays(values.ravel(), values[0].size)
+    table = pa.table(arrays)
+    meta = {"cells": json.dumps(CELLS), "dna_wlen": str(WLEN), "cpg_wlen": str(NEAR)}
+    with pa.OSFile(str(path), "wb") as raw, pa.ipc.new_file(raw, table.schema.with_metadata(meta)) as writer:
+        for one in table.replace_schema_metadata(meta).to_batches(max_chunksize=batch):
+            writer.write_batch(one)
+    return lists | columns
+
+
+SETTINGS = {
+    **{"dna_model": "CnnL1h128", "cpg_model": "FcAvg", "joint_model": "JointL1h512", "dna_wlen": WLEN},
+    **{"cpg_wlen": NEAR, "epochs": 5, "batch": 32, "lr": 3e-3, "lr_decay": 0.9, "patience": 0, "l1": 0.0, "l2": 1e-5},
+    **{"dropout": 0.1, "epoch_sites": None, "device": "cpu", "precision": "float32", "threads": 1},
+}
+
+
+def test_windows_are_read_in_any_order_and_over_files(tmp_path):
+    parts = [windows_file(tmp_path / "0.arrow"), windows_file(tmp_path / "1.arrow", n=250, seed=1)]
+    whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    data = networks.Windows([tmp_path / "0.arrow", tmp_path / "1.arrow"], ("dna", "cpg"), 0)
+    rows = np.flatnonzero(whole["split"] == 0)
+    assert len(data) == len(rows) == 230 + 80
+    assert (data.column("site") == whole["site"][rows]).all()
+    wanted = np.random.default_rng(3).permutation(len(rows))[:50]
+    (dna, cpg), targets = data.__getitems__(wanted.tolist())
+    at = rows[wanted]
+    assert (targets.numpy() == whole["targets"][at]).all()
+    assert dna.shape == (50, 4, WLEN)
+    for base in range(4):
+        assert (dna[:, base].numpy() == (whole["dna"][at] == base)).all()
+    states = np.where(whole["neighbours"][at] < 0, 0.5, whole["neighbours"][at])
+    far = np.where(whole["distances"][at] < 0, 25_000, np.minimum(whole["distances"][at], 25_000)) / 25_000
+    assert np.allclose(cpg.numpy(), np.concatenate([states, far], axis=2))
+
+
+def test_an_unknown_base_and_a_lacking_neighbour(tmp_path):
+    windows_file(tmp_path / "0.arrow")
+    dna, cpg = networks.Windows([tmp_path / "0.arrow"], ("dna", "cpg")).inputs([0, 1])
+    assert dna[0, :, :3].sum() == 0
+    assert dna[0, :, 3:].sum() == WLEN - 3
+    assert cpg[1, 0, :2].tolist() == [0.5, 0.5]
+    assert cpg[1, 0, NEAR : NEAR + 2].tolist() == [1.0, 1.0]
+
+
+def test_the_loss_sees_what_was_observed_alone():
+    """Cell one: -ln 0.5 and -ln(1 - 0.5); cell two: -ln 0.75; cell three was not observed."""
+    outputs = torch.tensor([[0.0, np.log(3), 5.0], [0.0, 9.0, -5.0]])
+    targets = torch.tensor([[1.0, 1.0, -1.0], [0.0, -1.0, -1.0]])
+    assert networks.masked_loss(outputs, targets).item() == pytest.approx(np.log(2) + np.log(4 / 3), rel=1e-5)
+    outputs.requires_grad_()
+    networks.masked_loss(outputs, targets).backward()
+    assert (outputs.grad[targets < 0] == 0).all()
+    assert (outputs.grad[targets >= 0] != 0).all()
+
+
+def train(folder, part, trained=(), name="", **changes):
+    out = {key: folder / f"{part}{name}.{key}" for key in ("weights", "card", "log")}
+    networks.train_part(
+        [folder / "0.arrow"],
+        out,
+        part=part,
+        trained={key: folder / f"{key}.weights" for key in trained},
+        settings=SETTINGS | changes,
+        seed=3,
+        work=folder / f"work_{part}{name}",
+    )
+    return out
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("networks")
+    truth = windows_file(folder / "0.arrow", n=1200)
+    for part in ("dna", "cpg"):
+        train(folder, part)
+    return folder, truth
+
+
+def auc_of(folder, out, truth):
+    networks.predict([folder / "0.arrow"], out["weights"], out["card"], folder / "p.parquet", settings=SETTINGS)
+    found = pd.read_parquet(folder / "p.parquet")
+    assert list(found.columns) == ["site", *CELLS]
+    assert (found["site"] == np.arange(len(found))).all()
+    test = truth["split"] == 2
+    aucs = []
+    for number, cell in enumerate(CELLS):
+        seen = test & (truth["targets"][:, number] >= 0)
+        aucs.append(roc_auc_score(truth["targets"][seen, number], found[cell][seen]))
+    return aucs
+
+
+def test_each_part_learns_what_it_can_see(parts):
+    folder, truth = parts
+    dna = auc_of(folder, {key: folder / f"dna.{key}" for key in ("weights", "card")}, truth)
+    cpg = auc_of(folder, {key: folder / f"cpg.{key}" for key in ("weights", "card")}, truth)
+    assert min(dna[:2]) > 0.9
+    assert abs(dna[2] - 0.5) < 0.2
+    assert cpg[2] > 0.7
+    assert max(abs(value - 0.5) for value in cpg[:2]) < 0.2
+
+
+def test_frozen_parts_stay_and_the_joint_model_knows_both(parts):
+    folder, truth = parts
+    out = train(folder, "joint", ("dna", "cpg"), parts="frozen")
+    aucs = auc_of(folder, out, truth)
+    assert min(aucs[:2]) > 0.9
+    assert aucs[2] > 0.7
+    state = tensors(out["weights"])
+    for part in ("dna", "cpg"):
+        for name, values in tensors(folder / f"{part}.weights").items():
+            if name.startswith(part):
+                assert torch.equal(state[name], values)
+
+
+def test_fine_tuned_parts_start_there_and_move(parts):
+    folder, _ = parts
+    state = tensors(train(folder, "joint", ("dna", "cpg"), "_tuned", parts="fine_tuned", epochs=1, lr=1e-5)["weights"])
+    before = tensors(folder / "dna.weights")
+    moved = (state["dna.stem.0.weight"] - before["dna.stem.0.weight"]).abs()
+    assert 0 < moved.mean() < 0.1 * before["dna.stem.0.weight"].abs().mean()
+
+
+def test_jointly_all_starts_anew_and_the_card_tells(parts):
+    folder, _ = parts
+    out = train(folder, "joint", name="_jointly", parts="fine_tuned", epochs=1)
+    card = json.loads(out["card"].read_text())
+    assert card["models"] == {"dna": "CnnL1h128", "cpg": "FcAvg", "joint": "JointL1h512"}
+    assert card["cells"] == CELLS
+    assert card["epochs"] == 1
+    assert card["parameters"] == sum(values.numel() for values in tensors(out["weights"]).values())
+
+
+def test_the_same_seed_gives_the_same_network(parts):
+    folder, _ = parts
+    again = tensors(train(folder, "cpg", name="_again")["weights"])
+    assert all(torch.equal(values, again[name]) for name, values in tensors(folder / "cpg.weights").items())
+
+
+def test_a_split_without_observations_is_named(tmp_path):
+    windows_file(tmp_path / "0.arrow", n=172)
+    data = networks.Windows([tmp_path / "0.arrow"], ("dna",), 0)
+    assert len(data) == 2
+    windows_without_targets(tmp_path)
+    with pytest.raises(InputError, match=r"single_cell\.split\.train"):
+        train(tmp_path, "dna")
+
+
+def windows_without_targets(folder):
+    """The file once more, its training sites unobserved."""
+    table = pa.ipc.open_file(str(folder / "0.arrow")).read_all()
+    targets = table["targets"].combine_chunks().flatten().to_numpy().reshape(len(table), 3).copy()
+    targets[table["split"].to_numpy() == 0] = -1
+    column = pa.FixedSizeListArray.from_arrays(targets.ravel(), 3)
+    table = table.set_column(table.schema.get_field_index("targets"), "targets", column)
+    with pa.OSFile(str(folder / "0.arrow"), "wb") as raw, pa.ipc.new_file(raw, table.schema) as writer:
+        writer.write_table(table)

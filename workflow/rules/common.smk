@@ -7,6 +7,8 @@ from cpgtaxa.errors import InputError
 from cpgtaxa.expression.plan import SIMULATED as SIMULATED_EXPRESSION
 from cpgtaxa.expression.plan import ExpressionPlan
 from cpgtaxa.plan import Plan
+from cpgtaxa.single_cell.plan import SIMULATED as SIMULATED_CELLS
+from cpgtaxa.single_cell.plan import SingleCellPlan
 from snakemake.exceptions import IncompleteCheckpointException
 from snakemake.io import checkpoint_target
 

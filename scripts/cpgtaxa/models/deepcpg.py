@@ -291,7 +291,21 @@ class Cells(nn.Module):
         super().__init__()
         self.dna, self.cpg, self.joint = dna, cpg, joint
         self.outputs = nn.Linear((joint or dna or cpg).features, cells)
+        self.frozen = False
         _initialise(self.outputs)
+
+    def freeze(self) -> None:
+        """Keep the DNA and the CpG model as they are: the rest alone is trained."""
+        self.frozen = True
+        for part in (self.dna, self.cpg):
+            part.requires_grad_(False)
+
+    def train(self, mode: bool = True):
+        super().train(mode)
+        if self.frozen:  # no dropout in them, and running means stay
+            self.dna.eval()
+            self.cpg.eval()
+        return self
 
     def forward(self, *inputs):
         """inputs: the DNA window where there is a DNA model, then the neighbours where there is a CpG model."""

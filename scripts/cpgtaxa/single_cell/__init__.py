@@ -1,0 +1,1 @@
+"""Methylation of single cells from DNA sequence and neighbouring CpGs (DeepCpG), beside its peers."""

@@ -1,0 +1,13 @@
+"""Score all models, compare them, and draw the page."""
+
+from cpgtaxa.job import job
+
+with job(snakemake):
+    from cpgtaxa.histone.page import LISTS, write
+
+    write(
+        {key: list(files) if key in LISTS else files for key, files in snakemake.input.items()},
+        dict(snakemake.output.items()),
+        settings=snakemake.params.settings,
+        seed=snakemake.params.seed,
+    )

@@ -1,0 +1,249 @@
+"""The target `single_cell` from end to end: what was planted is found, restarts, bad input, real data."""
+
+import gzip
+import json
+import re
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT, call, copy_run, merged, snakemake
+from cpgtaxa.files import sha256
+
+# A planted word near the CpG is seen in 201 bases; the CNN of one layer learns it in a minute.
+SMALL = {
+    "training": {"threads": 1},
+    "single_cell": {
+        **{"dna_wlen": 301, "cpg_wlen": 20, "shards": 2, "dna_model": "CnnL1h128", "cpg_model": "FcAvg"},
+        **{"joint_model": "JointL1h512", "epochs": 6, "peer_rows": 1500},
+        "reading": {"motif_windows": 1500, "effect_sites": 20, "span": 20},
+        "taxa": {"folds": 3, "max_per_taxon": 150, "epochs": 3},
+        "simulate": {"cells": 4, "chromosomes": 5, "length": 100_000},
+    },
+}
+FOLDER = "results/single_cell"
+MODELS = ["dna", "cpg", "joint", "window_mean", "random_forest"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cells")
+    run = snakemake(folder, "single_cell", config=SMALL)
+    assert run.code == 0, run.text
+    return folder
+
+
+def summary(folder):
+    return pd.read_csv(folder / FOLDER / "summary.csv").set_index(["model", "metric"])["value"]
+
+
+def test_sequence_and_neighbours_are_both_recovered(finished):
+    table = pd.read_csv(finished / FOLDER / "summary.csv")
+    assert list(table) == ["model", "metric", "value", "ci_low", "ci_high", "n"]
+    found = summary(finished)
+    assert found["dna", "auc"] > 0.65  # sees the planted word and the islands, not the cells' own neighbourhoods
+    assert found["cpg", "auc"] > 0.75
+    assert found["joint", "auc"] > max(found["dna", "auc"], found["cpg", "auc"]) - 0.01
+    assert found["joint", "auc"] > found["window_mean", "auc"]
+    for model in MODELS:
+        assert found["true_probability", "auc"] > found[model, "auc"] - 0.01
+        assert {"accuracy", "tpr", "tnr", "f1", "mcc"} <= set(found[model].index)
+
+
+def test_the_planted_motif_moves_methylation(finished):
+    """Where a motif lies, what is told of unobserved states is nearer to the truth than the cell's mean rate."""
+    folder = finished / FOLDER
+    truth = pd.read_csv(folder / "simulated/truth.csv")
+    sites = pd.read_parquet(folder / "statistics.parquet", columns=["chrom", "position"])
+    sites["chrom"] = sites["chrom"].astype(str)
+    dna = pd.read_parquet(folder / "predictions/dna.parquet")
+    joined = sites.assign(told=dna.drop(columns="site").mean(axis=1)).merge(truth, on=["chrom", "position"])
+    plain = joined[joined["island"] == 0]
+    effect = plain.groupby("motif")[["told", "p"]].mean().diff().loc[1]
+    assert np.sign(effect["told"]) == np.sign(effect["p"])
+    assert abs(effect["told"]) > 0.3 * abs(effect["p"])
+
+
+def test_what_is_written_agrees(finished):
+    folder = finished / FOLDER
+    cells = pd.read_csv(folder / "cells.csv")
+    assert list(cells["cell"]) == ["cell1", "cell2", "cell3", "cell4"]
+    joint = pd.read_parquet(folder / "predictions/joint.parquet")
+    for cell in cells["cell"]:
+        [path] = folder.glob(f"imputed/{cell}.bedGraph.gz")
+        lines = gzip.decompress(path.read_bytes()).decode().splitlines()
+        assert lines[0].startswith("track type=bedGraph")
+        imputed = pd.DataFrame([line.split("\t") for line in lines[1:]])
+        assert len(imputed) == len(joint)
+        profile = pd.read_csv(folder / f"simulated/profiles/{cell}.tsv.gz", sep="\t", header=None)
+        profile = profile[~profile[1].astype(str).str.contains("pos")]
+        at = dict(zip(zip(imputed[0], imputed[1].astype(int) + 1, strict=True), imputed[3].astype(float), strict=True))
+        for chrom, position, value in profile.itertuples(index=False):
+            assert at[chrom, int(position)] == float(value)
+    html = (folder / "report.html").read_text()
+    assert f"{summary(finished)['joint', 'auc']:.3f}" in html
+    assert not re.search(r'(?:src|href)="https?://', html)
+    card = json.loads((folder / "models/joint.json").read_text())
+    assert card["models"] == {"dna": "CnnL1h128", "cpg": "FcAvg", "joint": "JointL1h512"}
+    assert (folder / "reading/motifs.meme").read_text().startswith("MEME version 4")
+    scores = json.loads((folder / "taxa/scores.json").read_text())
+    assert set(scores["models"]) == {"CnnL1h128", "kmers"}
+
+
+def test_what_is_deleted_is_made_anew_and_nothing_else(finished, tmp_path):
+    copy_run(finished, tmp_path)
+    before = sha256(tmp_path / FOLDER / "summary.csv")
+    assert snakemake(tmp_path, "single_cell", config=SMALL).jobs() == {}
+    for name in ("summary.csv", "predictions/cpg.parquet"):
+        (tmp_path / FOLDER / name).unlink()
+    run = snakemake(tmp_path, "single_cell", config=SMALL)
+    assert run.code == 0, run.text
+    assert run.jobs() == {"single_cell_predict": 1, "single_cell": 1}
+    assert sha256(tmp_path / FOLDER / "summary.csv") == before
+
+
+@pytest.mark.parametrize(
+    ("change", "jobs"),
+    [
+        ({"joint_model": "JointL2h512"}, {"single_cell_train": 1, "single_cell_predict": 1}),
+        ({"parts": "fine_tuned"}, {"single_cell_train": 1, "single_cell_predict": 1}),
+        ({"window": 5001}, {"single_cell_peers": 1}),
+        ({"peer_rows": 1000}, {"single_cell_peers": 1}),
+        ({"imputed": "all"}, {}),
+        ({"reading": {"span": 10}}, {"single_cell_reading": 1}),
+        ({"taxa": {"epochs": 2}}, {"single_cell_taxa": 1}),
+        ({"lr": 2e-3}, {"single_cell_train": 3, "single_cell_predict": 3, "single_cell_reading": 1}),
+    ],
+    ids=str,
+)
+def test_a_key_costs_what_hangs_on_it(finished, tmp_path, change, jobs):
+    copy_run(finished, tmp_path)
+    run = snakemake(tmp_path, "single_cell", "--dry-run", config=merged(SMALL, {"single_cell": change}))
+    assert run.jobs() == jobs | {"single_cell": 1}
+
+
+def test_a_killed_training_goes_on_to_the_same_network(finished, tmp_path):
+    copy_run(finished, tmp_path)
+    weights = tmp_path / FOLDER / "models/dna.pt"
+    before = sha256(weights)
+    weights.unlink()
+    target = str(weights.relative_to(tmp_path))
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(**call(tmp_path, target, config=SMALL), **quiet) as process:
+        deadline = time.monotonic() + 120
+        while not list((tmp_path / FOLDER).glob("models/.checkpoints_dna/*/last.ckpt")):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+    time.sleep(1)
+    assert not weights.exists()
+    snakemake(tmp_path, target, "--unlock", config=SMALL)
+    run = snakemake(tmp_path, target, "--rerun-incomplete", config=SMALL)
+    assert run.code == 0, run.text
+    assert "continuing from the checkpoint" in run.text
+    assert sha256(weights) == before
+
+
+def test_trained_jointly_there_is_one_network(tmp_path):
+    config = merged(SMALL, {"single_cell": {"train": "jointly", "epochs": 1, "peers": ["window_mean"]}})
+    run = snakemake(tmp_path, "single_cell", config=config)
+    assert run.code == 0, run.text
+    assert run.jobs()["single_cell_train"] == 1
+    assert set(pd.read_csv(tmp_path / FOLDER / "scores.csv")["model"]) == {"joint", "window_mean"}
+
+
+# --- what is wrong is said -------------------------------------------------------------------------------------------
+
+
+def own(finished, folder, change=lambda lines: lines):
+    """The simulated files as the user's own; `change` spoils the first profile."""
+    profiles = {}
+    for path in sorted((finished / FOLDER).glob("simulated/profiles/*.gz")):
+        lines = gzip.decompress(path.read_bytes()).decode().splitlines()
+        target = folder / path.name.removesuffix(".gz")
+        target.write_text("\n".join(lines if profiles else change(lines)) + "\n")
+        profiles[path.name.split(".")[0]] = target.name
+    genome = finished / FOLDER / "simulated/genome.fa.gz"
+    (folder / "genome.fa.gz").write_bytes(genome.read_bytes())
+    return {"single_cell": {"profiles": profiles, "genome": "genome.fa.gz"}}
+
+
+def shifted(lines, by):
+    found = []
+    for line in lines:
+        fields = line.split("\t")
+        found.append("\t".join([fields[0], str(int(fields[1]) + by), *fields[2:]]) if fields[1].isdigit() else line)
+    return found
+
+
+BAD = {
+    "off by one": (lambda lines: shifted(lines, -1), r"zero_based|0-based"),
+    "another strand or build": (lambda lines: shifted(lines, 7), r"build|no CpG"),
+    "columns": (lambda lines: [*lines[:50], lines[50] + "\t3\t4\t5", *lines[51:]], r"line 51|row 51"),
+    "mixed names": (lambda lines: [line[3:] if at % 2 else line for at, line in enumerate(lines)], r"chr1"),
+    "beyond the end": (lambda lines: [*lines, "chr1\t99999999\t1"], r"99,?999,?999"),
+    "no observations": (lambda lines: [], r"cell1"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_profiles_are_named(finished, tmp_path, name):
+    change, message = BAD[name]
+    config = own(finished, tmp_path, change)
+    run = snakemake(tmp_path, "single_cell", config=config)
+    assert run.code != 0
+    assert "Traceback" not in run.text
+    assert re.search(message, run.text), run.text
+    assert not list((tmp_path / FOLDER).glob("input/*"))
+
+
+def test_a_gzip_that_ends_early_and_cells_without_overlap(finished, tmp_path):
+    config = own(finished, tmp_path)
+    whole = (finished / FOLDER / "simulated/profiles/cell1.tsv.gz").read_bytes()
+    (tmp_path / "cell1.tsv.gz").write_bytes(whole[: len(whole) // 2])
+    config["single_cell"]["profiles"]["cell1"] = "cell1.tsv.gz"
+    run = snakemake(tmp_path, "single_cell", config=config)
+    assert run.code != 0
+    assert "cell1.tsv.gz" in run.text
+    assert "Traceback" not in run.text
+
+
+def test_cells_that_share_no_site_are_refused(finished, tmp_path):
+    config = own(finished, tmp_path)
+    profiles = config["single_cell"]["profiles"]
+    for number, path in enumerate(profiles.values(), 1):
+        lines = [line for line in (tmp_path / path).read_text().splitlines() if line.startswith(f"chr{number}\t")]
+        (tmp_path / path).write_text("\n".join(lines) + "\n")
+    run = snakemake(tmp_path, "single_cell", config=config)
+    assert run.code != 0
+    assert "Traceback" not in run.text
+    assert re.search(r"share|overlap|in common", run.text)
+
+
+def test_problems_of_the_config_come_all_at_once(tmp_path):
+    config = {"single_cell": {"genome": "g.fa", "dna_wlen": 1000, "cpg_wlen": 51, "dna_model": None}}
+    run = snakemake(tmp_path, "single_cell", config=config)
+    assert run.code != 0
+    for key in ("single_cell.genome", "single_cell.dna_wlen", "single_cell.cpg_wlen", "single_cell.joint_model"):
+        assert key in run.text
+
+
+# --- real data -------------------------------------------------------------------------------------------------------
+
+SHARED = ROOT.parent / "shared/data/single_cell"
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="shared/data/single_cell is not here")
+def test_two_mouse_cells_without_a_genome(tmp_path):
+    profiles = {name: str(SHARED / f"deepcpg_{name}.bed.gz") for name in ("BS27_4_SER", "BS28_2_SER")}
+    config = {"single_cell": {"profiles": profiles, "epochs": 2, "shards": 1, "peer_rows": 1000}}
+    run = snakemake(tmp_path, "single_cell", config=config)
+    assert run.code == 0, run.text
+    found = summary(tmp_path)
+    assert {"cpg", "window_mean", "random_forest"} == set(found.index.get_level_values("model"))
+    assert found["cpg", "auc"] > 0.6
+    cells = pd.read_csv(tmp_path / FOLDER / "cells.csv").set_index("cell")
+    assert cells["rows"].tolist() == [10_000, 10_000]
