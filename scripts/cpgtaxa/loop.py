@@ -169,6 +169,19 @@ class TrainingLog(Callback):
         )
 
 
+class SeededBatches(Callback):
+    """What torch draws for a batch, such as dropout, depends on `key`, epoch and batch: also in a resumed run.
+
+    Not once an epoch: data loaders draw too, and in a resumed run at another time.
+    """
+
+    def __init__(self, key: str):
+        self.key = key
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        torch.manual_seed(int(digest(self.key, trainer.current_epoch, batch_idx)[:15], 16))
+
+
 # --- the loop --------------------------------------------------------------------------------------------------------
 
 
@@ -207,7 +220,7 @@ def fit(
         if other != folder:
             shutil.rmtree(other, ignore_errors=True)
     keeper = ModelCheckpoint(folder, "best", monitor, mode=mode, save_last=True, enable_version_counter=False)
-    callbacks = [*first, TrainingLog(folder / "training_log.csv", epochs), keeper]
+    callbacks = [*first, SeededBatches(key), TrainingLog(folder / "training_log.csv", epochs), keeper]
     if patience:
         callbacks.append(EarlyStopping(monitor, min_delta, patience, mode=mode, verbose=False))
     trainer = lightning.Trainer(

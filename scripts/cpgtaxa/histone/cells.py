@@ -44,7 +44,7 @@ class CellWriter:
 
     def append(self, genes, splits, labels, counts: np.ndarray) -> None:
         """Add k genes: names, numbers of their splits (SPLITS), labels 0 or 1, and counts (k, bins, marks)."""
-        flat = np.ascontiguousarray(counts, dtype=np.float32).reshape(len(genes), -1)
+        flat = np.ascontiguousarray(counts, dtype=np.float32).reshape(len(genes), self.bins * len(self.marks))
         self._waiting.append((np.asarray(splits, dtype=np.int8), np.asarray(labels, dtype=np.int8), flat))
         self._genes += list(genes)
         self._rows += len(genes)

@@ -214,6 +214,8 @@ class _File:
 
     def _layout(self, line: str) -> _Layout:
         """Where the columns are, by the first line. Raises _Unreadable where it does not fit."""
+        if not line.strip():
+            raise _Unreadable(f"{self.path} begins with an empty line, or is empty: check how the file was made")
         separator = separator_of(line) or ","
         fields = [field.strip().strip('"') for field in line.split(separator)]
         header, n = header_of(fields), len(fields)

@@ -262,8 +262,8 @@ class SingleCellPlan:
         settings = self.settings
         recipe = RECIPES[settings["recipe"]]
         found = {key: value if settings[key] is None else settings[key] for key, value in recipe.items()}
-        keys = ("dna_model", "cpg_model", "joint_model", "dna_wlen", "cpg_wlen", "epoch_sites")
-        found |= {key: settings[key] for key in keys} | self.device()
+        keys = [f"{name}_model" for name in dict.fromkeys((*PARTS[wildcards.part], wildcards.part))]
+        found |= {key: settings[key] for key in (*keys, "dna_wlen", "cpg_wlen", "epoch_sites")} | self.device()
         return found | ({"parts": settings["parts"]} if wildcards.part == "joint" else {})
 
     def peer_settings(self, wildcards) -> dict:

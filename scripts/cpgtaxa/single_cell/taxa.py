@@ -48,7 +48,12 @@ def predict_taxa(inputs: dict, folder, *, settings: dict, seed: int, work) -> No
     models = [settings["model"], from_sequence.KMERS]
     with atomic_folder(folder) as temporary:
         found, scores = from_sequence.ask(
-            labels, dna, fold, models, settings=recipe, seed=seed, work=pathlib.Path(work), logs=temporary
+            *(labels, dna, fold, models),
+            settings=recipe,
+            seed=seed,
+            work=pathlib.Path(work),
+            logs=temporary,
+            permutations=settings["permutations"],
         )
         write_parquet(temporary / "predictions.parquet", found)
         taxa = [taxon for taxon in from_sequence.TAXA if taxon in set(labels["taxon"])]

@@ -1,0 +1,561 @@
+"""Expression from histone marks: what networks are given, what files may hold, areas, parts, maps, simulated truth."""
+
+import gzip
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from cpgtaxa.errors import InputError
+from cpgtaxa.histone import areas, inputs, networks, scores, simulated, study
+from cpgtaxa.histone.cells import ROWS, Cell, CellWriter, gather, preprocess
+from cpgtaxa.histone.occlusion import occluded
+from cpgtaxa.histone.page import distance_of, planted_bins
+from cpgtaxa.histone.plan import DEEPCHROME_MARKS, MIX, SPLITS, HistonePlan
+from cpgtaxa.models import create_model
+from scipy.stats import norm
+
+# --- what networks are given -----------------------------------------------------------------------------------------
+
+
+def test_preprocessing_by_hand():
+    # Three bins of two marks; the second has no read at all, as the second gene has none in any.
+    counts = np.array([[[2, 4], [0, 0], [3, 1]], [[0, 0], [0, 0], [0, 0]]])
+    found = preprocess(counts)
+    assert found.dtype == np.float32
+    # Shares 1/2 and 1; 0 and 0; 1 and 1/3. Their sums by mark are 3/2 and 4/3: divided by the larger, 1 and 8/9.
+    np.testing.assert_allclose(found[0], [0.5, 1, 0, 0, 1, 1 / 3, 1, 8 / 9], rtol=1e-6)
+    assert not found[1].any()
+
+
+def test_preprocessing_is_that_of_scikit_learn():
+    from sklearn.preprocessing import normalize
+
+    counts = np.random.default_rng(0).poisson(0.7, (40, 100, 5)).astype(float)
+    shares = np.stack([normalize(gene, axis=1, norm="max") for gene in counts])
+    wanted = np.c_[shares.reshape(40, -1), normalize(shares.sum(axis=1), axis=1, norm="max")]
+    found = preprocess(counts)
+    assert found.shape == (40, 505)
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+def test_networks_are_as_large_as_published():
+    def parameters(name):
+        return sum(weights.numel() for weights in create_model(name).parameters())
+
+    assert parameters("GeneNet") == 782_845
+    # Filters 5 · 10 · 50 + 50, then 18 pooled places of 50 to 625, to 125, to 2.
+    assert parameters("DeepChrome") == 2_550 + (900 * 625 + 625) + (625 * 125 + 125) + (125 * 2 + 2)
+    assert networks.new_network("GeneNet", 5, 100)(torch.zeros(3, 505)).shape == (3, 2)
+    assert networks.new_network("DeepChrome", 4, 60)(torch.zeros(3, 4, 60)).shape == (3, 2)
+
+
+def test_deepchrome_is_given_marks_by_bins():
+    counts = np.arange(30, dtype=np.float32).reshape(1, 10, 3)
+    found = networks.inputs_of("DeepChrome", counts)
+    assert found.shape == (1, 3, 10)
+    assert found[0, 1].tolist() == counts[0, :, 1].tolist()
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+MARKS = ["A", "B"]
+BINS = 4
+
+
+def gene_rows(name, label, first=0):
+    """BINS rows of a gene: its counts are first, first + 1, …"""
+    return [f"{name},{bin_ + 1},{first + 2 * bin_},{first + 2 * bin_ + 1},{label}" for bin_ in range(BINS)]
+
+
+class Files:
+    """The three files of a small cell type, each as a list of lines that a test can change."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.lines = {
+            part: [line for gene in range(4) for line in gene_rows(f"{10 * at + gene:06d}", gene % 2, gene)]
+            for at, part in enumerate(SPLITS)
+        }
+
+    def write(self):
+        given = {}
+        for part, lines in self.lines.items():
+            given[part] = self.folder / f"{part}.csv"
+            given[part].write_text("\n".join(lines) + "\n")
+        return given
+
+    def prepare(self, given=None, marks=MARKS, bins=BINS):
+        out = {"cell": self.folder / "out/C.arrow", "qc": self.folder / "out/C.json"}
+        (self.folder / "out").mkdir(exist_ok=True)
+        inputs.prepare(given or self.write(), out, cell="C", marks=marks, bins=bins)
+        return Cell(out["cell"]), json.loads(out["qc"].read_text())
+
+    def refused(self, given=None, **changes):
+        """The problems told; nothing may be left behind."""
+        with pytest.raises(InputError) as caught:
+            self.prepare(given, **changes)
+        assert not list((self.folder / "out").iterdir())
+        return "\n".join(caught.value.problems)
+
+
+@pytest.fixture
+def own(tmp_path):
+    return Files(tmp_path)
+
+
+def test_files_are_read_as_they_are(own):
+    own.lines["valid"][0:BINS] = gene_rows("000010", 0, 0.5)
+    cell, qc = own.prepare()
+    assert cell.genes().tolist() == [f"{10 * at + gene:06d}" for at in range(3) for gene in range(4)]
+    assert cell.split.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    assert cell.label.tolist() == [0, 1] * 6
+    assert cell.take([1, 4]).tolist() == [
+        [[1, 2], [3, 4], [5, 6], [7, 8]],
+        [[0.5, 1.5], [2.5, 3.5], [4.5, 5.5], [6.5, 7.5]],
+    ]
+    assert qc["genes"] == {"train": 4, "valid": 4, "test": 4}
+    assert qc["high"] == {"train": 2, "valid": 2, "test": 2}
+
+
+def test_gzip_header_tabs_and_line_ends_change_nothing(own):
+    plain, _ = own.prepare()
+    wanted = plain.take(np.arange(12)), plain.genes().tolist()
+    given = own.write()
+    text = given["train"].read_text()
+    given["train"] = own.folder / "train.csv.gz"
+    given["train"].write_bytes(gzip.compress(text.encode()))
+    # Marks in another order are found by their names.
+    swapped = [
+        ",".join((*line.split(",")[:2], *line.split(",")[3:1:-1], line.split(",")[4])) for line in own.lines["valid"]
+    ]
+    given["valid"].write_text("\ufeffgene,bin,B,A,label\r\n" + "\r\n".join(swapped) + "\r\n")
+    given["test"].write_text("\n".join(own.lines["test"]).replace(",", "\t"))
+    cell, _ = own.prepare(given)
+    np.testing.assert_array_equal(cell.take(np.arange(12)), wanted[0])
+    assert cell.genes().tolist() == wanted[1]
+
+
+def test_blocks_of_any_size_give_the_same(own, monkeypatch):
+    cell, _ = own.prepare()
+    wanted = cell.take(np.arange(12)), cell.genes().tolist()
+    monkeypatch.setattr(inputs, "BLOCK", 50)
+    cell, _ = own.prepare()
+    np.testing.assert_array_equal(cell.take(np.arange(12)), wanted[0])
+    assert cell.genes().tolist() == wanted[1]
+
+
+def test_tables_have_their_split_and_their_central_bins_taken(own):
+    lines = ["gene,bin,A,B,label,expr,split"]
+    for at, part in enumerate(SPLITS):
+        for gene in range(2):
+            lines += [f"g{at}{gene},{bin_},{bin_},{10 * bin_},{gene},7.5,{part}" for bin_ in range(1, 9)]
+    table = own.folder / "table.csv"
+    table.write_text("\n".join(lines) + "\n")
+    cell, qc = own.prepare({"table": table})
+    assert qc["bins_given"] == 8
+    assert cell.take([0])[0].tolist() == [[3, 30], [4, 40], [5, 50], [6, 60]]
+    assert cell.split.tolist() == [0, 0, 1, 1, 2, 2]
+
+
+def test_genes_without_any_read_are_counted_and_kept(own):
+    own.lines["test"][:BINS] = [f"000020,{bin_},0,0,0" for bin_ in range(1, BINS + 1)]
+    cell, qc = own.prepare()
+    assert qc["silent"] == 1
+    assert "1 genes have no read" in qc["warnings"][0]
+    assert len(cell) == 12
+
+
+def swap(lines, at, line):
+    return [*lines[:at], line, *lines[at + 1 :]]
+
+
+BAD = {
+    "columns": (lambda rows: [f"{row},9" for row in rows], "train.csv has 6 columns, not 5: gene, bin, A, B, label"),
+    "a column too many": (
+        lambda rows: swap(rows, 5, rows[5] + ",1"),
+        "1 rows with another number of columns: line 6 has 6, not 5",
+    ),
+    "a row too few": (
+        lambda rows: rows[:6] + rows[7:],
+        "1 genes with another number of rows: '000001' (from line 5) has 3, not 4",
+    ),
+    "bins": (
+        lambda rows: swap(swap(rows, 1, rows[2]), 2, rows[1]),
+        "1 genes with bins out of order: '000000' (lines 1 to 4)",
+    ),
+    "negative": (
+        lambda rows: swap(rows, 2, "000000,3,-4,5,0"),
+        "1 genes with negative counts: line 3 ('000000', A): -4",
+    ),
+    "infinite": (
+        lambda rows: swap(rows, 2, "000000,3,4,inf,0"),
+        "1 genes with infinite counts: line 3 ('000000', B): inf",
+    ),
+    "text": (lambda rows: swap(rows, 2, "000000,3,many,5,0"), "1 cells that are no numbers: line 3, A: 'many'"),
+    "nothing": (lambda rows: swap(rows, 2, "000000,3,,5,0"), "1 cells without a value: line 3, A: ''"),
+    "not a label": (
+        lambda rows: [f"{row[:-1]}2" if row.startswith("000001") else row for row in rows],
+        "1 genes with a label that is neither 0 nor 1: '000001' (line 5): 2",
+    ),
+    "two labels": (
+        lambda rows: swap(rows, 2, "000000,3,4,5,1"),
+        "1 genes whose label changes: '000000' (lines 1 to 4)",
+    ),
+    "twice": (lambda rows: rows + rows[:BINS], "1 genes that are there more than once: '000000'"),
+    "one class": (lambda rows: [f"{row[:-1]}1" for row in rows], "all 4 train genes of cell type C have the label 1"),
+    "empty lines": (lambda rows: ["", ""], "train.csv begins with an empty line"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files_are_told_with_line_and_gene(own, name):
+    change, message = BAD[name]
+    own.lines["train"] = change(own.lines["train"])
+    found = own.refused()
+    assert message in found
+    assert len(found.splitlines()) == 1
+
+
+def test_a_gene_of_two_splits_is_refused(own):
+    own.lines["test"] += gene_rows("000002", 0)
+    assert "test.csv: 1 genes that are in train too: '000002'" in own.refused()
+
+
+def test_a_gene_of_two_splits_of_a_table_is_refused(own):
+    lines = ["gene,bin,A,B,label,split"]
+    lines += [f"{row},{part}" for part, rows in own.lines.items() for row in rows]
+    lines[2] = lines[2].replace("train", "test")
+    lines[9] = lines[9].replace("train", "learn")
+    table = own.folder / "table.csv"
+    table.write_text("\n".join(lines) + "\n")
+    assert "2 genes whose split is not train, valid or test: '000000' (lines 2 to 5)" in own.refused({"table": table})
+
+
+def test_all_problems_of_all_files_come_at_once(own):
+    own.lines["train"][2] = "000000,3,-4,5,0"
+    own.lines["valid"][2] = "000010,3,x,5,0"
+    own.lines["test"][3:4] = []
+    found = own.refused()
+    for what in (
+        "train.csv: 1 genes with negative",
+        "valid.csv: 1 cells that are no",
+        "test.csv: 1 genes with another",
+    ):
+        assert what in found
+
+
+def test_gzip_that_ends_early_and_other_kinds_of_files(own):
+    given = own.write()
+    packed = gzip.compress(np.random.default_rng(0).bytes(4000).hex().encode())
+    given["train"].write_bytes(packed[: len(packed) // 2])
+    assert "train.csv is damaged or cut off after 0 lines" in own.refused(given)
+    given["train"].write_bytes(b"")
+    assert "train.csv is empty" in own.refused(given)
+    given["train"].write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    assert "train.csv is a" in own.refused(given)
+
+
+def test_marks_that_a_file_lacks_are_named(own):
+    given = own.write()
+    given["test"].write_text("gene,bin,A,C,label\n" + given["test"].read_text())
+    assert "test.csv lacks the marks 'B'; its header has 'A', 'C'" in own.refused(given)
+
+
+def test_files_of_different_bins_are_refused(own):
+    own.lines["test"] = [f"g{gene},{bin_},1,1,{gene}" for gene in range(2) for bin_ in range(1, 7)]
+    assert "cell type C has files of 4 and of 6 bins a gene" in own.refused()
+
+
+def test_a_damaged_cell_is_told(own):
+    own.prepare()
+    path = own.folder / "out/C.arrow"
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(InputError, match=r"C\.arrow"):
+        Cell(path)
+
+
+def test_rows_are_found_across_record_batches(tmp_path):
+    n = 2 * ROWS + 100
+    counts = np.arange(n * 2, dtype=np.float32).reshape(n, 2, 1)
+    with CellWriter(tmp_path / "C.arrow", ["A"], 2) as writer:
+        for at in range(0, n, 700):
+            some = slice(at, min(at + 700, n))
+            writer.append(
+                [f"g{row}" for row in range(n)][some], np.zeros(n)[some], np.arange(n)[some] % 2, counts[some]
+            )
+    cell = Cell(tmp_path / "C.arrow")
+    rows = np.array([n - 1, 0, ROWS, ROWS - 1, 2 * ROWS])
+    np.testing.assert_array_equal(cell.take(rows), counts[rows])
+    assert cell.genes(rows).tolist() == [f"g{row}" for row in rows]
+    assert len(cell) == n
+    np.testing.assert_array_equal(gather([cell, cell], np.array([1, 0, 1]), rows[:3]), counts[rows[:3]])
+
+
+# --- the config ------------------------------------------------------------------------------------------------------
+
+
+def plan(**changes):
+    section = {"data_dir": None, "tables": None, "cells": None, "marks": None, "bins": 100, "mix": "both"}
+    section |= {
+        "models": ["GeneNet"],
+        "save_dir": "s",
+        "simulate": {"cells": 2, "genes": 30},
+        "occlusion": {"genes": 5},
+    }
+    training = {"device": "auto", "precision": "auto", "threads": 1}
+    return HistonePlan({"seed": 1, "training": training, "histone": section | changes})
+
+
+def cell_folder(folder, lines, parts=SPLITS):
+    folder.mkdir(parents=True)
+    for part in parts:
+        (folder / f"{part}.csv").write_text(lines)
+
+
+def test_folders_in_every_accepted_layout(tmp_path):
+    cell_folder(tmp_path / "data/E1/classification", "g,1,0,0,0,0,0,1\n")
+    cell_folder(tmp_path / "data/E2", "g,1,0,0,0,0,0,1\n")
+    both = plan(data_dir=str(tmp_path / "data"))
+    assert both.cells == ["E1", "E2"]
+    assert both.marks == list(DEEPCHROME_MARKS)
+    assert both.units == ["E1", "E2", MIX]
+    assert both.input_files("E1")["test"] == str(tmp_path / "data/E1/classification/test.csv")
+    assert plan(data_dir=str(tmp_path / "data/E2")).cells == ["E2"]
+    assert plan(data_dir=str(tmp_path / "data"), cells=["E2"]).cells == ["E2"]
+
+
+def test_folders_that_cannot_be_used(tmp_path):
+    cell_folder(tmp_path / "data/E1", "g,1,0,0,0,0,0,1\n")
+    cell_folder(tmp_path / "data/E2", "g,1,0,0,0,1\n")
+    cell_folder(tmp_path / "data/E 3", "g,1,0,0,0,0,0,1\n", SPLITS[:2])
+    data = str(tmp_path / "data")
+
+    def told(**changes):
+        with pytest.raises(InputError) as caught:
+            plan(**changes).page_files()
+        return "\n".join(caught.value.problems)
+
+    found = told(data_dir=data)
+    assert "cell type E 3 lacks test.csv" in found
+    assert "is called 'E 3': use letters" in found
+    assert "different marks: E2 3, and E1 5" in told(data_dir=data, cells=["E1", "E2"])
+    assert "histone.cells names 'E9'" in told(data_dir=data, cells=["E1", "E9"])
+    (tmp_path / "none").mkdir()
+    assert "is empty" in told(data_dir=str(tmp_path / "none"))
+    assert "is not there" in told(data_dir="nowhere")
+    assert "histone.tables.E1: t.csv is not there" in told(tables={"E1": "t.csv"})
+    assert "both set" in told(data_dir=data, tables={"E1": "t.csv"})
+    assert "rename it" in told(tables={"mix": "t.csv"})
+
+
+# --- areas -----------------------------------------------------------------------------------------------------------
+
+
+def placements(values, positive):
+    """Of every positive the share of negatives below it, of every negative that of positives above; ties half."""
+    ones, others = values[positive], values[~positive]
+    below = np.array([[float(one > other) + 0.5 * (one == other) for other in others] for one in ones])
+    return below.mean(axis=1), below.mean(axis=0)
+
+
+def delong(one, other, positive):
+    """Areas of two models, and their covariance matrix, as the paper of 1988 writes them."""
+    pairs = [placements(values, positive) for values in (one, other)]
+    of_ones, of_others = np.cov([pair[0] for pair in pairs]), np.cov([pair[1] for pair in pairs])
+    return [pair[0].mean() for pair in pairs], of_ones / positive.sum() + of_others / (~positive).sum()
+
+
+@pytest.fixture
+def told():
+    """Labels of 60 genes and what two models say of them, with ties."""
+    rng = np.random.default_rng(3)
+    positive = rng.random(60) < 0.4
+    one = np.round(rng.normal(positive, 1), 1)
+    return positive, one, np.round(0.6 * one + rng.normal(0.4 * positive, 0.7), 1)
+
+
+def frame(values, positive, cell="C"):
+    genes = [f"g{at}" for at in range(len(values))]
+    return pd.DataFrame({"cell": cell, "gene": genes, "label": positive.astype(int), "probability": values})
+
+
+def test_areas_and_their_variance_are_delongs(told):
+    positive, one, other = told
+    wanted, covariance = delong(one, other, positive)
+    for values, area, variance in zip((one, other), wanted, np.diag(covariance), strict=True):
+        found, parts = areas.parts_of_auc(values, positive)
+        assert found == pytest.approx(area)
+        assert (parts**2).sum() == pytest.approx(variance)
+    low, high = areas.interval_of_auc(wanted[0], covariance[0, 0], 10)
+    half = 1.96 * math.sqrt(covariance[0, 0]) / (wanted[0] * (1 - wanted[0]))
+    middle = math.log(wanted[0] / (1 - wanted[0]))
+    assert low == pytest.approx(1 / (1 + math.exp(half - middle)), abs=1e-4)
+    assert high == pytest.approx(1 / (1 + math.exp(-half - middle)), abs=1e-4)
+
+
+def test_two_models_are_compared_on_the_same_genes(told):
+    positive, one, other = told
+    (first, second), covariance = delong(one, other, positive)
+    error = math.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    # Rows in another order are the same genes.
+    shuffled = frame(other, positive).sample(frac=1, random_state=0)
+    table = scores.compare([scores.score("one", frame(one, positive)), scores.score("other", shuffled)])
+    [row] = table.itertuples()
+    assert row.difference == pytest.approx(first - second)
+    assert row.p == pytest.approx(2 * norm.sf(abs(first - second) / error))
+    assert row.p_holm == row.p
+    assert row.ci_low == pytest.approx(first - second - 1.959964 * error)
+
+
+def test_a_gene_counts_once_in_however_many_cell_types(told):
+    """Two cell types with the very same genes are no more than one."""
+    positive, one, _ = told
+    single = scores.score("one", frame(one, positive))
+    twice = scores.score("one", pd.concat([frame(one, positive, "C"), frame(one, positive, "D")]))
+    assert twice.mean == pytest.approx(single.mean)
+    assert twice.interval() == pytest.approx(single.interval())
+    other = frame(one, positive, "D").assign(gene=[f"h{at}" for at in range(60)])
+    apart = scores.score("one", pd.concat([frame(one, positive, "C"), other]))
+    assert apart.interval()[1] - apart.interval()[0] < 0.8 * (single.interval()[1] - single.interval()[0])
+
+
+def test_the_interval_holds_the_true_area_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    true = norm.cdf(1 / math.sqrt(2))
+    positive = np.arange(120) < 50
+    inside = 0
+    for _ in range(400):
+        area, parts = areas.parts_of_auc(rng.normal(positive), positive)
+        low, high = areas.interval_of_auc(area, float((parts**2).sum()), 50)
+        inside += low <= true <= high
+    assert 0.92 <= inside / 400 <= 0.985
+
+
+def test_areas_at_their_ends():
+    positive = np.array([True, True, False, False, False])
+    assert areas.auc(np.array([5.0, 4, 3, 2, 1]), positive) == 1
+    low, high = areas.interval_of_auc(1.0, 0.0, 2)
+    assert (low, high) == (pytest.approx(math.sqrt(0.025)), 1.0)
+    assert np.isnan(areas.auc(np.ones(3), np.ones(3, dtype=bool)))
+    assert areas.auc(np.ones(5), positive) == 0.5
+
+
+def test_roc_curve_by_hand():
+    x, y = areas.roc(np.array([0.9, 0.8, 0.8, 0.1]), np.array([True, False, True, False]))
+    assert x.tolist() == [0, 0, 0.5, 1]
+    assert y.tolist() == [0, 0.5, 1, 1]
+
+
+# --- mixed models ----------------------------------------------------------------------------------------------------
+
+
+def small_cell(path, genes, splits, first):
+    """A cell type of one mark in two bins; a gene's counts are `first` plus its row."""
+    n = len(genes)
+    counts = np.repeat(first + np.arange(n), 2).reshape(n, 2, 1)
+    with CellWriter(path, ["A"], 2) as writer:
+        writer.append(genes, [SPLITS.index(split) for split in splits], np.arange(n) % 2, counts)
+    return Cell(path)
+
+
+def test_mixed_models_are_tested_on_the_test_files(tmp_path):
+    """The published code takes the validation genes for the test of mixed models."""
+    genes = [f"g{at}" for at in range(40)]
+    splits = ["train"] * 20 + ["valid"] * 10 + ["test"] * 10
+    cells = [small_cell(tmp_path / f"{name}.arrow", genes, splits, first) for name, first in (("C", 0), ("D", 100))]
+    parts = study.parts_of(cells, MIX, 1)
+    found = networks.predictions(cells, parts["test"], lambda counts: counts[:, 0, 0])
+    assert found["gene"].tolist() == genes[30:] * 2
+    assert found["cell"].tolist() == ["C"] * 10 + ["D"] * 10
+    assert found["probability"].tolist() == [*range(30, 40), *range(130, 140)]
+    # Learnt from and chosen by: the others, three tenths of the genes in both cell types.
+    names = {split: {genes[row] for row in part.rows} for split, part in parts.items()}
+    assert len(names["train"]) == 21
+    assert len(names["valid"]) == 9
+    assert not names["train"] & names["valid"]
+    assert names["train"] | names["valid"] == set(genes[:30])
+    assert len(parts["train"]) == 42
+
+
+def test_a_gene_that_is_tested_anywhere_is_learnt_from_nowhere(tmp_path):
+    genes = [f"g{at}" for at in range(30)]
+    one = small_cell(tmp_path / "C.arrow", genes, ["train"] * 10 + ["valid"] * 10 + ["test"] * 10, 0)
+    two = small_cell(tmp_path / "D.arrow", genes, ["test"] * 5 + ["train"] * 20 + ["valid"] * 5, 0)
+    parts = study.parts_of([one, two], MIX, 1)
+    learnt = {genes[row] for split in ("train", "valid") for row in parts[split].rows}
+    assert learnt == set(genes[5:20])
+    three = small_cell(tmp_path / "E.arrow", genes[20:] + genes[:20], ["train"] * 10 + ["test"] * 20, 0)
+    with pytest.raises(InputError, match="none is left to learn from"):
+        study.parts_of([one, three], MIX, 1)
+
+
+# --- maps ------------------------------------------------------------------------------------------------------------
+
+
+def test_occlusion_by_hand():
+    counts = np.array([[[1, 0], [2, 0], [3, 5]], [[4, 0], [0, 0], [0, 1]]], dtype=np.float32)
+    weights = np.array([[1, 0], [-1, 0], [10, 2]])
+    kept = counts.copy()
+    found = occluded(lambda some: (some * weights).sum(axis=(1, 2)), counts, 2)
+    assert found[["mark", "bin_from", "bin_to"]].to_numpy().tolist() == [[0, 1, 2], [0, 3, 3], [1, 1, 2], [1, 3, 3]]
+    # Without bins 1 and 2 of the first mark: the first gene loses 1 − 2, the second 4.
+    assert found["change"].tolist() == [2.5, 15, 0, 6]
+    assert found["signed"].tolist() == [1.5, 15, 0, 6]
+    np.testing.assert_array_equal(counts, kept)
+
+
+def test_distances_are_from_the_middle():
+    assert distance_of(50, 51, 100, 100) == 0
+    assert distance_of(1, 1, 100, 100) == -4950
+    assert distance_of(100, 100, 100, 100) == 4950
+
+
+def test_planted_bins_are_those_half_within():
+    table = pd.DataFrame({"mark": ["A", "A", "A", "B"], "bin_from": [1, 3, 5, 3], "bin_to": [2, 4, 6, 4]})
+    planted = pd.DataFrame({"mark": ["A"], "bin_from": [4], "bin_to": [4], "sign": [1]})
+    assert planted_bins(table, planted).tolist() == [False, True, False, False]
+
+
+# --- the simulated cell types ----------------------------------------------------------------------------------------
+
+
+def test_simulated_counts_follow_expression_where_planted():
+    shared = np.random.default_rng(0).normal(size=1500)
+    expression, labels, shown, counts = simulated.simulate_cell(7, 1, shared)
+    assert counts.shape == (1500, 100, 5)
+    assert labels.sum() == 750
+    assert (labels == (expression > np.median(expression))).all()
+    depth = counts.sum(axis=(1, 2))
+    planted = np.zeros((100, 5), dtype=bool)
+    for mark, first, last, _, sign in simulated.PLANTED:
+        column = DEEPCHROME_MARKS.index(mark)
+        planted[first - 1 : last, column] = True
+        share = counts[:, first - 1 : last, column].sum(axis=1) / depth
+        assert sign * np.corrcoef(share, shown)[0, 1] > 0.2, mark
+    elsewhere = counts[:, ~planted[:, 0], 0].mean(), counts[:, ~planted[:, 3], 3].mean()
+    deep = math.exp(simulated.DEPTH**2 / 2)
+    assert elsewhere == pytest.approx([0.8 * deep, 0.5 * deep], rel=0.05)
+
+
+def test_counts_vary_as_negative_binomials_do():
+    counts = simulated.draw_counts(np.random.default_rng(0), np.full(200_000, 5.0))
+    assert counts.mean() == pytest.approx(5, rel=0.02)
+    assert counts.var() == pytest.approx(5 + simulated.DISPERSION * 25, rel=0.04)
+
+
+def test_simulated_files_are_read_back(tmp_path):
+    settings = {"cells": 2, "genes": 30}
+    paths = [tmp_path / f"{cell}_{part}.csv" for cell in ("C01", "C02") for part in SPLITS]
+    simulated.write_cells(settings, 5, paths, tmp_path / "truth.csv", tmp_path / "planted.csv")
+    truth = pd.read_csv(tmp_path / "truth.csv", dtype={"gene": str})
+    given = dict(zip(SPLITS, paths[3:], strict=True))
+    out = {"cell": tmp_path / "C02.arrow", "qc": tmp_path / "C02.json"}
+    inputs.prepare(given, out, cell="C02", marks=list(DEEPCHROME_MARKS), bins=100)
+    cell, wanted = Cell(out["cell"]), truth[truth["cell"] == "C02"]
+    assert cell.genes().tolist() == wanted["gene"].tolist()
+    assert cell.label.tolist() == wanted["label"].tolist()
+    shared = np.random.default_rng([5, 0]).normal(size=30)
+    np.testing.assert_array_equal(cell.take(np.arange(30)), simulated.simulate_cell(5, 2, shared)[3])
