@@ -219,7 +219,7 @@ def fit(
     for other in pathlib.Path(work).iterdir():
         if other != folder:
             shutil.rmtree(other, ignore_errors=True)
-    keeper = ModelCheckpoint(folder, "best", monitor, mode=mode, save_last=True, enable_version_counter=False)
+    keeper = Keeper(folder, "best", monitor, mode=mode, save_last=True, enable_version_counter=False)
     callbacks = [*first, SeededBatches(key), TrainingLog(folder / "training_log.csv", epochs), keeper]
     if patience:
         callbacks.append(EarlyStopping(monitor, min_delta, patience, mode=mode, verbose=False))
@@ -263,6 +263,23 @@ def _quiet() -> None:
 
 
 # --- checkpoints -----------------------------------------------------------------------------------------------------
+
+
+class Keeper(ModelCheckpoint):
+    """Keeps the best epoch's checkpoint and the last; knows them again in a folder that was moved or copied.
+
+    lightning forgets which epoch was the best where the folder is another: a later, worse one would take its place.
+    """
+
+    def load_state_dict(self, state_dict):
+        here = pathlib.Path(self.dirpath)
+
+        def moved(path):
+            return str(here / pathlib.PurePath(path).name) if path else path
+
+        paths = {key: moved(state_dict[key]) for key in ("best_model_path", "kth_best_model_path", "last_model_path")}
+        best = {moved(path): value for path, value in state_dict["best_k_models"].items()}
+        super().load_state_dict(state_dict | paths | {"best_k_models": best, "dirpath": self.dirpath})
 
 
 class Checkpoints(TorchCheckpointIO):

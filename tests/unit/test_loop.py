@@ -120,6 +120,28 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path, monkeypatch, caplog)
     pd.testing.assert_frame_equal(*logs)
 
 
+def test_a_folder_may_be_moved_in_between(tmp_path, monkeypatch):
+    """The best epoch lies before the kill, and stays the best."""
+    options = {"lr": 0.05, "lr_decay": 1.7}
+    whole = run(tmp_path / "whole", learner(**options), epochs=14)
+    log = pd.read_csv(tmp_path / "whole/log.csv")
+    assert log["val_loss"].argmin() < 9
+    original = loop.TrainingLog.on_train_epoch_start
+
+    def die(self, trainer, module):
+        if trainer.current_epoch == 11:
+            raise KeyboardInterrupt
+        original(self, trainer, module)
+
+    monkeypatch.setattr(loop.TrainingLog, "on_train_epoch_start", die)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        run(tmp_path / "before", learner(**options), epochs=14)
+    monkeypatch.setattr(loop.TrainingLog, "on_train_epoch_start", original)
+    (tmp_path / "before").rename(tmp_path / "after")
+    moved = run(tmp_path / "after", learner(**options), epochs=14)
+    assert all(torch.equal(whole[name], moved[name]) for name in whole)
+
+
 def test_an_epoch_may_see_some_of_the_items_others_each_time():
     sampler = loop.EpochSampler(100, 3, most=30)
     first = list(sampler)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import time
 
 import numpy as np
@@ -194,6 +195,7 @@ def train_part(windows, out: dict, *, part: str, trained: dict, settings: dict, 
             "torch": torch.__version__,
         },
     )
+    shutil.rmtree(work, ignore_errors=True)  # nothing is left to continue
 
 
 def _key(part: str, settings: dict, seed: int, train_set: Windows, trained: dict) -> str:
