@@ -64,9 +64,10 @@ class HistonePlan:
         self.training = {key: config["training"][key] for key in ("device", "precision", "threads")}
         self.save_dir = self.settings["save_dir"].rstrip("/")
         self.simulates = not self.settings["data_dir"] and not self.settings["tables"]
-        problems = self._conflicts()
+        problems = self._conflicts() or self._found[1]
         if problems:
             raise InputError(problems)
+        self.marks  # noqa: B018 - raises InputError where cell types differ
 
     def _conflicts(self) -> list[str]:
         settings, problems = self.settings, []
