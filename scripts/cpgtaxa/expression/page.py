@@ -33,6 +33,7 @@ from cpgtaxa.expression.scores import BOOTSTRAPS, FEWEST, METRICS, compare, inte
 from cpgtaxa.expression.study import TAXA_COLUMNS, Study
 from cpgtaxa.files import atomic, atomic_folder, read_json, read_parquet
 from cpgtaxa.names import COLOURS, TAXA
+from cpgtaxa.wording import decimal, p_value, percent, signed, span
 
 FIRST, LEAKY = "DeepMethyGene", "DeepMethyGene_published"
 """The model that the page is about, if it is there; and the one whose scores are not honest."""
@@ -343,30 +344,6 @@ def truth_rows(scores: pd.DataFrame, truth: pd.DataFrame, found: pd.DataFrame, s
 
 
 # Words and numbers
-
-
-def _decimal(value, digits: int = 3) -> str:
-    return "–" if value is None or np.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
-
-
-def _signed(value, digits: int = 3) -> str:
-    return "–" if value is None or np.isnan(value) else f"{value:+.{digits}f}".replace("-", "−")
-
-
-def _range(low, high, show=_decimal) -> str:
-    return "–" if np.isnan(low) or np.isnan(high) else f"{show(low)} to {show(high)}"
-
-
-def _percent(value) -> str:
-    return "–" if np.isnan(value) else f"{100 * value:.0f}\u00a0%"
-
-
-def _p(value) -> str:
-    if np.isnan(value):
-        return "–"
-    if value < 1e-300:
-        return "< 1e−300"
-    return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}".replace("-", "−")
 
 
 def _window_words(window: str) -> str:
@@ -705,8 +682,8 @@ def _model_rows(summary: pd.DataFrame, wide: pd.DataFrame) -> list[dict]:
         row = {"model": model, "leaky": model == LEAKY, "n": f"{numbers.loc[(model, 'r2'), 'n']:,}"}
         for metric in METRICS:
             found = numbers.loc[(model, metric)]
-            row[metric] = _decimal(found["value"])
-            row[f"{metric}_range"] = _range(found["ci_low"], found["ci_high"])
+            row[metric] = decimal(found["value"])
+            row[f"{metric}_range"] = span(found["ci_low"], found["ci_high"])
         row["above"] = [f"{int((wide[model] > level).sum()):,}" for level in ABOVE]
         row["mean"] = value[model, "r2"]
         rows.append(row)
@@ -719,9 +696,9 @@ def _comparison_rows(comparisons: pd.DataFrame, model: str) -> dict[str, list[di
     return {
         metric: [
             {
-                **{"other": row.other, "difference": _signed(row.difference), "n": f"{row.n:,}"},
-                **{"range": _range(row.ci_low, row.ci_high, _signed), "better": _percent(row.better)},
-                "p": _p(row.p_holm),
+                **{"other": row.other, "difference": signed(row.difference), "n": f"{row.n:,}"},
+                **{"range": span(row.ci_low, row.ci_high, signed), "better": percent(row.better)},
+                "p": p_value(row.p_holm),
             }
             for row in some[some["metric"] == metric].itertuples()
         ]
@@ -735,12 +712,12 @@ def _leak(comparisons: pd.DataFrame, summary: pd.DataFrame) -> dict | None:
     if mine.empty:
         return None
     honest = summary["value"][(summary["model"] == FIRST) & (summary["metric"] == "r2_pearson")]
-    found = {"value": _decimal(mine["value"].iloc[0]), "n": f"{mine['n'].iloc[0]:,}", "difference": None}
+    found = {"value": decimal(mine["value"].iloc[0]), "n": f"{mine['n'].iloc[0]:,}", "difference": None}
     both = (comparisons["model"] == FIRST) & (comparisons["other"] == LEAKY) & (comparisons["metric"] == "r2_pearson")
     if both.any():
         row = comparisons[both].iloc[0]
-        found |= {"difference": _signed(-row["difference"]), "range": _range(-row["ci_high"], -row["ci_low"], _signed)}
-        found |= {"n": f"{row['n']:,}", "honest": _decimal(honest.iloc[0])}
+        found |= {"difference": signed(-row["difference"]), "range": span(-row["ci_high"], -row["ci_low"], signed)}
+        found |= {"n": f"{row['n']:,}", "honest": decimal(honest.iloc[0])}
     return found
 
 
@@ -760,8 +737,8 @@ def _others(scores: pd.DataFrame, summary: pd.DataFrame, study: Study) -> tuple[
             row |= {"samples": f"{some['n'].max():,}"}
             for metric in METRICS:
                 found, there = numbers.loc[(model, f"{metric}_in_{name}")], numbers.loc[(model, metric)]
-                row[metric], row[f"{metric}_here"] = _decimal(found["value"]), _decimal(there["value"])
-                row[f"{metric}_range"] = _range(found["ci_low"], found["ci_high"])
+                row[metric], row[f"{metric}_here"] = decimal(found["value"]), decimal(there["value"])
+                row[f"{metric}_range"] = span(found["ci_low"], found["ci_high"])
                 row[f"{metric}_n"] = f"{int(found['n']):,}"
             rows.append(row)
     return rows, lacking
@@ -776,9 +753,9 @@ def _truth_page(figures, scores, truth, summary, found, model: str) -> dict:
         row = {"model": name}
         for metric in ("r2_of_truth", "auc_of_truth", "causal_cpgs_auc"):
             there = (name, metric) in numbers.index
-            row[metric] = _decimal(numbers.loc[(name, metric), "value"]) if there else "–"
+            row[metric] = decimal(numbers.loc[(name, metric), "value"]) if there else "–"
             limits = numbers.loc[(name, metric), ["ci_low", "ci_high"]] if there else (np.nan, np.nan)
-            row[f"{metric}_range"] = _range(*limits)
+            row[f"{metric}_range"] = span(*limits)
         rows.append(row)
     kinds = [kind for kind in KIND_COLOURS if (joined["kind"] == kind).any()]
     by_kind = joined.pivot_table(index="model", columns="kind", values="r2", sort=False)
@@ -788,14 +765,14 @@ def _truth_page(figures, scores, truth, summary, found, model: str) -> dict:
     return {
         **{"drawing": drawn, "below": below, "rows": rows},
         "kinds": [(kind, f"{(truth['kind'] == kind).sum():,}") for kind in kinds],
-        "possible": [_decimal(one["r2_true"][one["kind"] == kind].mean()) for kind in kinds],
+        "possible": [decimal(one["r2_true"][one["kind"] == kind].mean()) for kind in kinds],
         "by_kind": [
-            (name, [_decimal(by_kind.loc[name].get(kind, np.nan)) for kind in kinds])
+            (name, [decimal(by_kind.loc[name].get(kind, np.nan)) for kind in kinds])
             for name in pd.unique(joined["model"])
             if name in by_kind.index
         ],
         "causal": [
-            (name, [_decimal(causal.loc[name].get(kind, np.nan)) for kind in kinds if kind != "none"])
+            (name, [decimal(causal.loc[name].get(kind, np.nan)) for kind in kinds if kind != "none"])
             for name in pd.unique(joined["model"])
             if name in causal.index
         ],
@@ -823,7 +800,7 @@ def _example_cards(figures, study, scores, genes, model, predictions, told: Told
         cards.append(
             {
                 "gene": gene,
-                **{metric: _decimal(numbers.loc[gene, metric]) for metric in METRICS},
+                **{metric: decimal(numbers.loc[gene, metric]) for metric in METRICS},
                 "n_cpgs": f"{numbers.loc[gene, 'n_cpgs']:,}",
                 "truth": {"kind": known["kind"], "r2": f"{known['r2']:g}"} if known else None,
                 "drawing": _example_figure(
@@ -833,7 +810,7 @@ def _example_cards(figures, study, scores, genes, model, predictions, told: Told
                     {
                         "cpg": row.cpg,
                         "distance": _offset(row.distance),
-                        "attribution": _decimal(row.attribution),
+                        "attribution": decimal(row.attribution),
                         "width": f"{100 * max(row.attribution, 0) / strongest:.1f}" if strongest > 0 else "0",
                         "true": row.cpg in names,
                     }
@@ -958,22 +935,22 @@ def write(inputs: dict, outputs: dict, *, pairs, settings: dict, seed: int) -> N
         "window": None if widest == "all" else _window_words(widest),
         "folds": settings["folds"],
         "recipe": settings["recipe"] if FIRST in models else None,
-        "chance": _decimal(float(np.mean([1 / (size - 1) for size in sizes]))),
+        "chance": decimal(float(np.mean([1 / (size - 1) for size in sizes]))),
         "comparisons": _comparison_rows(comparisons, first),
         "drawn": drawn,
         "windows": [
             {
-                **{"model": row.model, "window": _window_words(row.window), "n": f"{row.n:,}", "r2": _decimal(row.r2)},
-                **{"shared": f"{row.shared:,}", "r2_shared": _decimal(row.r2_shared)},
-                "range": _range(row.ci_low, row.ci_high),
+                **{"model": row.model, "window": _window_words(row.window), "n": f"{row.n:,}", "r2": decimal(row.r2)},
+                **{"shared": f"{row.shared:,}", "r2_shared": decimal(row.r2_shared)},
+                "range": span(row.ci_low, row.ci_high),
             }
             for row in windows.itertuples()
         ],
         **{"others": others, "lacking": [_set_words(name) for name in lacking]},
         "taxa": [
             {
-                **{"taxon": row.taxon, "genes": f"{row.genes:,}", "cpgs": f"{row.cpgs:g}", "r2": _decimal(row.r2)},
-                **{"random": _decimal(row.r2_random), "difference": _signed(row.difference), "p": _p(row.p_holm)},
+                **{"taxon": row.taxon, "genes": f"{row.genes:,}", "cpgs": f"{row.cpgs:g}", "r2": decimal(row.r2)},
+                **{"random": decimal(row.r2_random), "difference": signed(row.difference), "p": p_value(row.p_holm)},
             }
             for row in taxa.itertuples()
         ],

@@ -5,6 +5,7 @@ The same inputs give the same bytes: no dates, fixed ids inside the figures, and
 
 import logging
 import pathlib
+import re
 
 import jinja2
 import matplotlib
@@ -23,6 +24,7 @@ from cpgtaxa.histone.plan import MIX, NETWORKS, SPLITS
 from cpgtaxa.histone.scores import Scored, compare, score, summarise
 from cpgtaxa.histone.study import open_cells, parts_of
 from cpgtaxa.names import COLOURS
+from cpgtaxa.wording import decimal, p_value, signed, span
 
 LISTS = ("input", "qc", "predictions", "logs", "occlusion")
 """Inputs that are lists of files."""
@@ -63,22 +65,9 @@ def words(model: str) -> str:
     return f"{model.removesuffix(f'_{MIX}')}, mixed" if model.endswith(f"_{MIX}") else model
 
 
-def decimal(value, digits: int = 3) -> str:
-    return "–" if value is None or np.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
-
-
-def signed(value, digits: int = 3) -> str:
-    return "–" if value is None or np.isnan(value) else f"{value:+.{digits}f}".replace("-", "−")
-
-
-def span(low, high, show=decimal) -> str:
-    return "–" if np.isnan(low) or np.isnan(high) else f"{show(low)} to {show(high)}"
-
-
-def p_value(value) -> str:
-    if np.isnan(value):
-        return "–"
-    return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}".replace("-", "−")
+def wrapped(name: str) -> list[str]:
+    """The lines of a model's name over a narrow column."""
+    return re.sub(r"(?<=[a-z])(?=Regression|Forest)|(?<=,) ", "\n", name).split("\n")
 
 
 def bases(value: float) -> str:
@@ -293,7 +282,7 @@ def _map_figure(figures, name: str, table: pd.DataFrame, title: str, bins: int, 
     upper.set_ylabel("change")
     upper.set_ylim(bottom=0)
     upper.grid(axis="y")
-    upper.legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.1, fontsize=8, handlelength=1.4)
+    upper.legend(loc="upper left", bbox_to_anchor=(1, 1.1), borderaxespad=0.2, fontsize=8, handlelength=1.4)
     most = np.abs(grid).max() or 1.0
     drawn = axes.pcolormesh(
         edges, np.arange(len(marks) + 1), grid, cmap=SHADES, vmin=-most, vmax=most, rasterized=False
@@ -314,7 +303,7 @@ def _map_figure(figures, name: str, table: pd.DataFrame, title: str, bins: int, 
     axes.set_xlabel("distance from the gene's start in kb (upstream negative)")
     for side in axes.spines.values():
         side.set_visible(False)
-    bar = figure.colorbar(drawn, ax=[upper, axes], fraction=0.03, pad=0.02, shrink=0.6)
+    bar = figure.colorbar(drawn, cax=axes.inset_axes([1.02, 0, 0.02, 1]))
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=7)
     upper.set_title(title)
@@ -366,13 +355,15 @@ def _maps(figures, maps: pd.DataFrame, cells: list[str], bins: int, size: int, p
 
 
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+    found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent.parent / "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    found.filters["wrapped"] = wrapped
+    return found
 
 
 def _write_csv(path, frame: pd.DataFrame, **changes) -> None:
@@ -425,7 +416,10 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
         table = table[(table["split"] == "test") & table["cell"].isin(settings["cells"])]
         truth = score(TRUTH, table.rename(columns={"shown": "probability"}))
         planted = pd.read_csv(inputs["planted"])
-    summary = pd.concat([summarise(scored), truth_rows(truth, maps, planted)], ignore_index=True)
+    told = summarise(scored)
+    ranks = told["model"].isin([label(unit, "OneMark") for unit in ("", MIX)])
+    told = told[~(ranks & (told["metric"] == "accuracy"))]  # its order has no threshold
+    summary = pd.concat([told, truth_rows(truth, maps, planted)], ignore_index=True)
     _write_csv(outputs["summary"], summary)
     _write_csv(outputs["comparisons"], comparisons)
     _write_csv(outputs["occlusion"], maps)
@@ -456,7 +450,7 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
         }
         maps_drawn = _maps(figures, maps, names, bins, size, planted)
 
-    value = summary.set_index(["model", "metric"])
+    accuracy = summary[summary["metric"] == "accuracy"].set_index("model").reindex([one.model for one in scored])
     against = comparisons[(comparisons["model"] == first.model) | (comparisons["other"] == first.model)]
     mixed = None
     if MIX in settings["units"]:
@@ -472,9 +466,8 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
             {
                 **{"model": words(one.model), "own": one is first, "auc": decimal(one.mean)},
                 **{"range": span(*one.interval()), "n": f"{int(one.cells['n'].sum()):,}"},
-                "accuracy": decimal(value.loc[(one.model, "accuracy"), "value"]),
-                "accuracy_range": span(*value.loc[(one.model, "accuracy"), ["ci_low", "ci_high"]]),
-                "ranks_only": one.model.split("_")[0] == "OneMark",
+                "accuracy": decimal(accuracy.loc[one.model, "value"]),
+                "accuracy_range": span(*accuracy.loc[one.model, ["ci_low", "ci_high"]]),
             }
             for one in ranked
         ],
@@ -495,7 +488,6 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
                 "cell": cell,
                 "areas": [decimal(one.cells["auc"].iloc[at]) for one in scored],
                 "range": span(first.cells["ci_low"].iloc[at], first.cells["ci_high"].iloc[at]),
-                "n": f"{first.cells['n'].iloc[at]:,}",
             }
             for at, cell in enumerate(names)
         ],

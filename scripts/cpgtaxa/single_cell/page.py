@@ -36,6 +36,7 @@ from cpgtaxa.single_cell.metrics import (
 )
 from cpgtaxa.single_cell.motifs import IUPAC, SHARE, Motif, find_consensus, logo
 from cpgtaxa.single_cell.tables import Sites, prediction_blocks, predictions_writer
+from cpgtaxa.wording import decimal, p_value, percent, signed, span
 
 TRUE, RATE = "true_probability", "cell_rate"
 """Rows of the summary that are no model: the truth of a simulation, and each cell's mean."""
@@ -386,28 +387,6 @@ def window_variance(sites: Sites, length: int) -> pd.DataFrame:
 # Words and numbers
 
 
-def _decimal(value, digits: int = 3) -> str:
-    return "–" if value is None or np.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
-
-
-def _signed(value, digits: int = 3) -> str:
-    return "–" if value is None or np.isnan(value) else f"{value:+.{digits}f}".replace("-", "−")
-
-
-def _range(low, high, show=_decimal) -> str:
-    return "–" if np.isnan(low) or np.isnan(high) else f"{show(low)} to {show(high)}"
-
-
-def _percent(value, digits: int = 0) -> str:
-    return "–" if np.isnan(value) else f"{100 * value:.{digits}f}\u00a0%"
-
-
-def _p(value) -> str:
-    if np.isnan(value):
-        return "–"
-    return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}".replace("-", "−")
-
-
 def _offset(distance: int) -> str:
     return f"{distance:+,}".replace("-", "−") if distance else "0"
 
@@ -574,7 +553,7 @@ def _logos_figure(figures, table: pd.DataFrame, motifs: list[Motif]):
             logo(axes, by_filter[row.filter].pwm)
             axes.set_ylabel("bits", fontsize=8)
             axes.tick_params(labelsize=7.5)
-            axes.set_title(f"filter {row.filter}: {_signed(row.correlation, 2)}", fontsize=9)
+            axes.set_title(f"filter {row.filter}: {signed(row.correlation, 2)}", fontsize=9)
     figure.tight_layout()
     return figures.save("motifs", figure, pd.concat(signs), "Motifs of filters that go with and against methylation")
 
@@ -661,9 +640,9 @@ def _model_rows(summary: pd.DataFrame, models, networks: dict, settings: dict, s
         row = {"model": model, "label": _label(model), "sees": _sees(model, settings, sequence)}
         for metric in METRICS:
             found = numbers.loc[(model, metric)]
-            row[metric] = _decimal(found["value"])
-            row[f"{metric}_range"] = _range(found["ci_low"], found["ci_high"])
-        row["accuracy_percent"] = _percent(value[model, "accuracy"], 1)
+            row[metric] = decimal(found["value"])
+            row[f"{metric}_range"] = span(found["ci_low"], found["ci_high"])
+        row["accuracy_percent"] = percent(value[model, "accuracy"], 1)
         row |= {"n": f"{int(numbers.loc[(model, 'accuracy'), 'n']):,}", "value": value[model, "auc"]}
         card = networks.get(model, {}).get("card")
         row["parameters"] = f"{card['parameters']:,}" if card else ""
@@ -685,8 +664,8 @@ def _comparison_rows(comparisons: pd.DataFrame, model: str) -> dict[str, list[di
             value, low, high = -value, -high, -low
         found[row.metric].append(
             {
-                **{"other": row.other if first else row.model, "difference": _signed(value), "p": _p(row.p_holm)},
-                **{"label": _label(row.other if first else row.model), "range": _range(low, high, _signed)},
+                **{"other": row.other if first else row.model, "difference": signed(value), "p": p_value(row.p_holm)},
+                **{"label": _label(row.other if first else row.model), "range": span(low, high, signed)},
             }
         )
     return found
@@ -716,7 +695,7 @@ def _annotation_rows(table: pd.DataFrame, scored, models) -> list[dict]:
             "name": "everywhere" if name == "all" else name,
             "n": f"{int(states[name]):,}",
             "values": [
-                (_decimal(found["value"]), _range(found["ci_low"], found["ci_high"]))
+                (decimal(found["value"]), span(found["ci_low"], found["ci_high"]))
                 for found in (numbers.loc[(name, model)] for model in models)
             ],
         }
@@ -730,8 +709,8 @@ def _cell_rows(cells: pd.DataFrame, auc: pd.Series) -> tuple[list[str], list[dic
     checks = checks if len(checks) > 1 else []  # rows alone: all of them were observations
     rows = [
         {
-            **{"cell": row["cell"], "observed": f"{row['observed']:,}", "coverage": _percent(row["coverage"], 1)},
-            **{"rate": _percent(row["rate"], 1), "auc": _decimal(auc.get(row["cell"], np.nan))},
+            **{"cell": row["cell"], "observed": f"{row['observed']:,}", "coverage": percent(row["coverage"], 1)},
+            **{"rate": percent(row["rate"], 1), "auc": decimal(auc.get(row["cell"], np.nan))},
             "checks": [f"{row[name]:,}" for name in checks],
         }
         for row in cells.to_dict("records")
@@ -744,15 +723,15 @@ def _imputed(coverage: pd.DataFrame, sure: dict) -> dict:
     imputed, confident = int(coverage["imputed"].sum()), int(coverage["confident"].sum())
     return {
         **{"states": f"{imputed:,}", "sure": f"{confident:,}"},
-        "share": _percent(confident / imputed if imputed else np.nan),
-        "right": _percent(sure["right"] / sure["sure"] if sure["sure"] else np.nan, 1),
+        "share": percent(confident / imputed if imputed else np.nan),
+        "right": percent(sure["right"] / sure["sure"] if sure["sure"] else np.nan, 1),
         "tested": f"{sure['sure']:,}",
-        "of": _percent(int(coverage["imputed"].sum()) / int(coverage["sites"].sum())),
+        "of": percent(int(coverage["imputed"].sum()) / int(coverage["sites"].sum())),
         "rows": [
             {
                 **{"cell": row.cell, "observed": f"{row.observed:,}", "imputed": f"{row.imputed:,}"},
-                **{"sure": f"{row.confident:,}", "share": _percent(row.confident_share, 1)},
-                **{"rate": _percent(row.rate_observed, 1), "rate_all": _percent(row.rate_all, 1)},
+                **{"sure": f"{row.confident:,}", "share": percent(row.confident_share, 1)},
+                **{"rate": percent(row.rate_observed, 1), "rate_all": percent(row.rate_all, 1)},
             }
             for row in coverage.itertuples()
         ],
@@ -771,7 +750,7 @@ def _reading_page(figures, folder, reader: str, consensus: str | None, table, mo
         "logos": _logos_figure(figures, table, motifs),
         "strongest": None
         if strongest is None or not strongest["consensus"]
-        else {"consensus": strongest["consensus"], "correlation": _signed(strongest["correlation"], 2)},
+        else {"consensus": strongest["consensus"], "correlation": signed(strongest["correlation"], 2)},
         "effects": _effects_figure(figures, distance),
         **{"sites": f"{int(distance['n'].max()):,}", "span": f"{int(distance['offset'].max()):,}"},
         **{"planted": None, "variants": _variant_rows(folder / "variants.csv")},
@@ -782,12 +761,12 @@ def _reading_page(figures, folder, reader: str, consensus: str | None, table, mo
             best = next(match.itertuples())
             pwm = next(motif.pwm for motif in there if motif.filter == best.filter)
             planted["match"] = {
-                **{"filter": best.filter, "similarity": _decimal(best.similarity), "p": _p(best.p_holm)},
+                **{"filter": best.filter, "similarity": decimal(best.similarity), "p": p_value(best.p_holm)},
                 **{"found": best.p_holm < 0.05, "strand": best.strand},
                 "drawing": _planted_figure(figures, pwm, best, consensus),
-                "correlation": _signed(table.set_index("filter")["correlation"][best.filter], 2),
+                "correlation": signed(table.set_index("filter")["correlation"][best.filter], 2),
             }
-        planted["effects"] = {key: (_signed(value), f"{n:,}") for key, (value, n) in (effects or {}).items()}
+        planted["effects"] = {key: (signed(value), f"{n:,}") for key, (value, n) in (effects or {}).items()}
         page["planted"] = planted
     return page
 
@@ -801,8 +780,8 @@ def _variant_rows(path) -> dict | None:
     rows = [
         {
             **{"chrom": row.chrom, "position": f"{row.position:,}", "change": f"{row.ref}→{row.alt}"},
-            **{"cpg": f"{row.cpg:,}", "distance": _offset(row.distance), "before": _decimal(row.before)},
-            **{"after": _decimal(row.after), "effect": _signed(row.effect)},
+            **{"cpg": f"{row.cpg:,}", "distance": _offset(row.distance), "before": decimal(row.before)},
+            **{"after": decimal(row.after), "effect": signed(row.effect)},
             "remark": "the CpG is gone" if row.destroys else "makes a CpG" if row.creates else "",
         }
         for row in frame.head(VARIANTS_SHOWN).itertuples()
@@ -830,9 +809,9 @@ def _taxa_page(figures, taxa: dict) -> dict:
         "drawing": _taxa_figure(figures, table),
         "models": [
             {
-                **{"label": _label(row.model), "value": _decimal(row.balanced_accuracy), "p": _p(row.p)},
-                **{"chance": _decimal(row.chance), "range": _range(row.chance_low, row.chance_high)},
-                **{"accuracy": _decimal(row.accuracy), "n": f"{row.n:,}", "above": row.p < 0.05},
+                **{"label": _label(row.model), "value": decimal(row.balanced_accuracy), "p": p_value(row.p)},
+                **{"chance": decimal(row.chance), "range": span(row.chance_low, row.chance_high)},
+                **{"accuracy": decimal(row.accuracy), "n": f"{row.n:,}", "above": row.p < 0.05},
             }
             for row in table.itertuples()
         ],
@@ -840,7 +819,7 @@ def _taxa_page(figures, taxa: dict) -> dict:
             {
                 **{"taxon": taxon, "n": f"{taxa['counts'].get(taxon, 0):,}"},
                 "values": [
-                    (_percent(found["recall"][at]), _decimal(found["auc"][at]))
+                    (percent(found["recall"][at]), decimal(found["auc"][at]))
                     for found in (taxa["models"][model] for model in models)
                 ],
             }
@@ -850,7 +829,7 @@ def _taxa_page(figures, taxa: dict) -> dict:
             (taxon, [(f"{100 * share:.0f}", at == other) for other, share in enumerate(row)])
             for at, (taxon, row) in enumerate(zip(names, shares, strict=True))
         ],
-        **{"names": names, "best": _label(models[0]), "notes": taxa["notes"], "guess": _decimal(1 / len(names))},
+        **{"names": names, "best": _label(models[0]), "notes": taxa["notes"], "guess": decimal(1 / len(names))},
     }
 
 
@@ -874,9 +853,9 @@ def _across_page(figures, sites: Sites, statistics, window: int) -> dict | None:
             *(figures, "coverage", counts["coverage"], "Sites by number of cells"),
             **{"width": 0.8, "xlabel": "cells that observe a site"},
         ),
-        **{"several": f"{counts['several']:,}", "differ": _percent(counts["differ"])},
-        **{"entropy": _decimal(counts["entropy"]), "variance": _variance_figure(figures, variance)},
-        **{"windows": f"{int(total):,}", "between": _decimal(weighted[0], 4), "chance": _decimal(weighted[1], 4)},
+        **{"several": f"{counts['several']:,}", "differ": percent(counts["differ"])},
+        **{"entropy": decimal(counts["entropy"]), "variance": _variance_figure(figures, variance)},
+        **{"windows": f"{int(total):,}", "between": decimal(weighted[0], 4), "chance": decimal(weighted[1], 4)},
         **{"length": f"{window:,}", "few": FEW},
     }
 
@@ -1025,8 +1004,8 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
         **{"reading": reading, "taxa": taxa_page, "taxa_notes": taxa["notes"] if taxa else []},
         "errors": [
             {
-                **{"model": row.model, "label": _label(row.model), "value": _decimal(row.value)},
-                **{"range": _range(row.ci_low, row.ci_high), "n": f"{int(row.n):,}"},
+                **{"model": row.model, "label": _label(row.model), "value": decimal(row.value)},
+                **{"range": span(row.ci_low, row.ci_high), "n": f"{int(row.n):,}"},
             }
             for row in errors.itertuples()
         ],

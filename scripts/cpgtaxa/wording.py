@@ -1,0 +1,34 @@
+"""Numbers as the pages write them: a true minus sign, and a dash where there is no number."""
+
+import numpy as np
+
+NONE = "–"
+
+
+def decimal(value, digits: int = 3) -> str:
+    """0.123; NONE for None and NaN."""
+    return NONE if value is None or np.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
+
+
+def signed(value, digits: int = 3) -> str:
+    """As `decimal`, always with its sign."""
+    return NONE if value is None or np.isnan(value) else f"{value:+.{digits}f}".replace("-", "−")
+
+
+def span(low, high, show=decimal) -> str:
+    """0.1 to 0.2."""
+    return NONE if np.isnan(low) or np.isnan(high) else f"{show(low)} to {show(high)}"
+
+
+def percent(value, digits: int = 0) -> str:
+    """A share in percent."""
+    return NONE if np.isnan(value) else f"{100 * value:.{digits}f}\u00a0%"
+
+
+def p_value(value) -> str:
+    """A p-value with three digits, or as a power of ten."""
+    if np.isnan(value):
+        return NONE
+    if value < 1e-300:
+        return "< 1e−300"
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}".replace("-", "−")
