@@ -17,7 +17,9 @@ from cpgtaxa.files import sha256
 SMALL = {
     "training": {"threads": 1},
     "histone": {
-        **{"models": ["GeneNet", "RandomForest", "OneMark"], "epochs": 6, "batch_size": 20, "debug": True},
+        **{"models": ["GeneNet", "RandomForest", "OneMark"], "debug": True},
+        # At the published rate GeneNet needs more genes than these, or sticks at one answer for all.
+        **{"epochs": 10, "batch_size": 20, "lr": 3e-4},
         **{"occlusion": {"bins": 5, "genes": 10}, "simulate": {"cells": 2, "genes": 360}},
     },
 }
@@ -45,7 +47,7 @@ def test_the_models_find_what_was_planted(finished):
         for name in (model, f"{model}_mix"):
             assert found[name, "auc"] > least, name
             assert found["truth", "auc"] > found[name, "auc"] - 0.03
-    # Few genes: of all cell types mixed there are enough for GeneNet, which is told shares alone.
+    # Trained on few genes: of both cell types mixed.
     assert found["GeneNet_mix", "auc"] > 0.6
     assert found["GeneNet_mix", "planted_bins_auc"] > 0.65
 
@@ -62,8 +64,8 @@ def test_what_is_written_agrees(finished):
             assert float(area) == pytest.approx(found[model, f"auc_{cell}"], abs=1e-5)
             assert float(area) == pytest.approx(cells.loc[(model, cell), "auc"], abs=1e-5)
     log = pd.read_csv(folder / "saved/C01/GeneNet_log.csv")
-    assert log["epoch"].tolist() == list(range(1, 7))
-    np.testing.assert_allclose(log["lr"], 0.001 * 0.9 ** np.arange(6), rtol=1e-4)
+    assert log["epoch"].tolist() == list(range(1, 11))
+    np.testing.assert_allclose(log["lr"], 3e-4 * 0.9 ** np.arange(10), rtol=1e-4)
     html = (folder / "report.html").read_text()
     for model in MODELS:
         assert f"{found[model, 'auc']:.3f}" in html
@@ -111,7 +113,7 @@ def test_what_is_deleted_is_made_anew_and_nothing_else(finished, tmp_path):
         ({"peer_rows": 100}, {"histone_peers": 6}),
         ({"occlusion": {"bins": 10}}, {"histone_occlusion": 3}),
         ({"models": ["DeepChrome", *MODELS]}, {"histone_fit": 3}),
-        ({"lr": 2e-3}, {"histone_fit": 3, "histone_occlusion": 3}),
+        ({"lr": 2e-4}, {"histone_fit": 3, "histone_occlusion": 3}),
         ({"cells": ["C01"]}, {"histone_fit": 1, "histone_peers": 2, "histone_occlusion": 1}),
     ],
     ids=str,

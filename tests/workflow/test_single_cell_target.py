@@ -147,6 +147,7 @@ def test_a_killed_training_goes_on_to_the_same_network(finished, tmp_path):
     assert sha256(weights) == before
 
 
+@pytest.mark.slow
 def test_trained_jointly_there_is_one_network(tmp_path):
     config = merged(SMALL, {"single_cell": {"train": "jointly", "epochs": 1, "peers": ["window_mean"]}})
     run = snakemake(tmp_path, "single_cell", config=config)
@@ -181,11 +182,8 @@ def shifted(lines, by):
 
 BAD = {
     "off by one": (lambda lines: shifted(lines, -1), r"zero_based|0-based"),
-    "another strand or build": (lambda lines: shifted(lines, 7), r"build|no CpG"),
-    "columns": (lambda lines: [*lines[:50], lines[50] + "\t3\t4\t5", *lines[51:]], r"line 51|row 51"),
     "mixed names": (lambda lines: [line[3:] if at % 2 else line for at, line in enumerate(lines)], r"chr1"),
     "beyond the end": (lambda lines: [*lines, "chr1\t99999999\t1"], r"99,?999,?999"),
-    "no observations": (lambda lines: [], r"cell1"),
 }
 
 
@@ -239,7 +237,7 @@ SHARED = ROOT.parent / "shared/data/single_cell"
 @pytest.mark.skipif(not SHARED.is_dir(), reason="shared/data/single_cell is not here")
 def test_two_mouse_cells_without_a_genome(tmp_path):
     profiles = {name: str(SHARED / f"deepcpg_{name}.bed.gz") for name in ("BS27_4_SER", "BS28_2_SER")}
-    config = {"single_cell": {"profiles": profiles, "epochs": 2, "shards": 1, "peer_rows": 1000}}
+    config = {"single_cell": {"profiles": profiles, "epochs": 2, "shards": 1, "peer_rows": 500, "cpg_model": "FcAvg"}}
     run = snakemake(tmp_path, "single_cell", config=config)
     assert run.code == 0, run.text
     found = summary(tmp_path)

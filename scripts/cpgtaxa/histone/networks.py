@@ -56,16 +56,6 @@ def _scores(outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
     return {"acc": right, "auc": auc((outputs[:, 1] - outputs[:, 0]).numpy(), targets.numpy() == 1)}
 
 
-class EpochSeeds(Callback):
-    """Dropout hangs on seed and epoch alone, so that a run that was killed goes on as an undisturbed one."""
-
-    def __init__(self, seed: int):
-        self.seed = seed
-
-    def on_train_epoch_start(self, trainer, module):
-        torch.manual_seed(unit_seed(self.seed, "epoch", str(trainer.current_epoch)))
-
-
 class TensorBoard(Callback):
     """The log's numbers and histograms of all weights after each epoch, in files that TensorBoard shows."""
 
@@ -181,7 +171,7 @@ def fit_network(paths, out: dict, *, unit: str, network: str, settings: dict, se
         log_path=out["log"],
         device=settings["device"],
         precision=settings["precision"],
-        first=[EpochSeeds(seed), *([TensorBoard(logs)] if settings["debug"] else [])],
+        first=[TensorBoard(logs)] if settings["debug"] else [],
     )
     save(out["weights"], weights)
     learner.network.load_state_dict(weights)
