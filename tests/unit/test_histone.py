@@ -277,6 +277,14 @@ def test_a_damaged_cell_is_told(own):
         Cell(path)
 
 
+def test_a_cell_that_becomes_shorter_is_told(own):
+    cell, _ = own.prepare()
+    with open(cell.path, "r+b") as file:
+        file.truncate(300)
+    with pytest.raises(InputError, match="ends early"):
+        cell.take([11])
+
+
 def test_rows_are_found_across_record_batches(tmp_path):
     n = 2 * ROWS + 100
     counts = np.arange(n * 2, dtype=np.float32).reshape(n, 2, 1)

@@ -97,19 +97,18 @@ def test_what_is_deleted_is_made_anew_and_nothing_else(finished, tmp_path):
     copy_run(finished, tmp_path)
     before = sha256(tmp_path / FOLDER / "summary.csv")
     assert snakemake(tmp_path, "histone", config=SMALL).jobs() == {}
-    for name in ("summary.csv", "predictions/C02/RandomForest.parquet", "occlusion/mix/GeneNet.parquet"):
+    for name in ("summary.csv", "predictions/C02/RandomForest.parquet"):
         (tmp_path / FOLDER / name).unlink()
     run = snakemake(tmp_path, "histone", config=SMALL)
     assert run.code == 0, run.text
-    assert run.jobs() == {"histone_peers": 1, "histone_occlusion": 1, "histone": 1}
+    assert run.jobs() == {"histone_peers": 1, "histone": 1}
     assert sha256(tmp_path / FOLDER / "summary.csv") == before
 
 
 @pytest.mark.parametrize(
     ("change", "jobs"),
     [
-        ({"models": MODELS[:2]}, {}),
-        ({"mix": False}, {}),
+        ({"models": MODELS[:2], "mix": False}, {}),
         ({"peer_rows": 100}, {"histone_peers": 6}),
         ({"occlusion": {"bins": 10}}, {"histone_occlusion": 3}),
         ({"models": ["DeepChrome", *MODELS]}, {"histone_fit": 3}),
@@ -126,14 +125,14 @@ def test_a_key_costs_what_hangs_on_it(finished, tmp_path, change, jobs):
 
 def test_a_killed_training_goes_on_to_the_same_network(finished, tmp_path):
     copy_run(finished, tmp_path)
-    weights = tmp_path / FOLDER / "saved/mix/GeneNet_model.pt"
+    weights = tmp_path / FOLDER / "saved/C01/GeneNet_model.pt"
     before = sha256(weights)
     weights.unlink()
     target = str(weights.relative_to(tmp_path))
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(**call(tmp_path, target, config=SMALL), **quiet) as process:
         deadline = time.monotonic() + 120
-        while not list((tmp_path / FOLDER).glob(".checkpoints/mix_GeneNet/*/last.ckpt")):
+        while not list((tmp_path / FOLDER).glob(".checkpoints/C01_GeneNet/*/last.ckpt")):
             assert time.monotonic() < deadline
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
@@ -145,7 +144,7 @@ def test_a_killed_training_goes_on_to_the_same_network(finished, tmp_path):
     assert "continuing from the checkpoint" in run.text
     assert sha256(weights) == before
     one, other = (
-        pd.read_csv(folder / FOLDER / "saved/mix/GeneNet_log.csv").drop(columns="epoch_duration_s")
+        pd.read_csv(folder / FOLDER / "saved/C01/GeneNet_log.csv").drop(columns="epoch_duration_s")
         for folder in (finished, tmp_path)
     )
     pd.testing.assert_frame_equal(one, other)
@@ -207,12 +206,12 @@ def test_bad_folders_are_told_before_anything_runs(finished, tmp_path):
 
 def test_the_published_example_folder_runs(shared, tmp_path):
     section = {"data_dir": str(shared / "histone/deepchrome_toy"), "epochs": 2, "occlusion": {"genes": 0}}
-    section["models"] = ["GeneNet", "DeepChrome", "LogisticRegression"]
+    section["models"] = ["DeepChrome", "GeneNet"]
     run = snakemake(tmp_path, "histone", config={"training": {"threads": 1}, "histone": section | {"mix": False}})
     assert run.code == 0, run.text
     [line] = (tmp_path / FOLDER / "saved/output.csv").read_text().splitlines()
     assert re.fullmatch(r"deepchrome_toy,[01]\.\d+", line)
-    assert pd.read_csv(tmp_path / FOLDER / "cells.csv")["n"].tolist() == [9] * 3
+    assert pd.read_csv(tmp_path / FOLDER / "cells.csv")["n"].tolist() == [9] * 2
 
 
 def test_two_real_cell_types_have_their_promoters_found(shared, tmp_path):

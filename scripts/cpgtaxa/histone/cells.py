@@ -1,13 +1,14 @@
-"""Checked counts of a cell type on disk, memory-mapped, and what the networks are given of them.
+"""Checked counts of a cell type on disk, and what the networks are given of them.
 
 `CELL.arrow` is an Arrow IPC file with the columns `gene` (string), `split` and `label` (int8) and `counts` (fixed-size
 list of float32, bins times marks, mark by mark within a bin) in record batches of ROWS genes; the schema's metadata
-holds `marks` and `bins`. A batch of genes is gathered from the pages it lies on: no cell type is ever in memory whole.
+holds `marks` and `bins`. A batch of genes is read row by row from where it lies: no cell type is ever in memory whole.
 """
 
 import contextlib
 import json
 import mmap
+import os
 import pathlib
 
 import numpy as np
@@ -19,8 +20,6 @@ from cpgtaxa.histone.plan import SPLITS
 
 ROWS = 1024
 """Genes in a record batch: 2 MB of five marks in 100 bins."""
-RELEASE_BYTES = 256 << 20
-"""So much is read of a mapped file before its memory is given back."""
 
 
 class CellWriter:
@@ -70,7 +69,9 @@ class CellWriter:
 
 
 class Cell:
-    """A cell type's file, memory-mapped. name, marks, bins; `split` and `label`, (n,) int8.
+    """A cell type's file. name, marks, bins; `split` and `label`, (n,) int8.
+
+    Mapped to find where the counts lie; they are read, not mapped: a random gene would drag in its neighbours' pages.
 
     Raises InputError naming a file that is missing or not what was written (the job compares its checksum too).
     """
@@ -79,20 +80,19 @@ class Cell:
         self.path = pathlib.Path(path)
         self.name = self.path.stem
         with files.naming_damage(self.path):
-            with open(self.path, "rb") as handle:
-                self._map = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
-            file = pa.ipc.open_file(pa.py_buffer(self._map))
+            self._file = open(self.path, "rb")  # noqa: SIM115 - as long as the cell type
+            whole = pa.py_buffer(mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ))
+            file = pa.ipc.open_file(whole)
             self._batches = [file.get_batch(number) for number in range(file.num_record_batches)]
             self.marks: list[str] = json.loads(file.schema.metadata[b"marks"])
             self.bins = int(file.schema.metadata[b"bins"])
             width = self.bins * len(self.marks)
             counts = [batch.column("counts").values.to_numpy() for batch in self._batches]
-            self._counts = [one.reshape(-1, width) for one in counts]
+            self._starts = [one.ctypes.data - whole.address for one in counts]
             self.split = np.concatenate([batch.column("split").to_numpy() for batch in self._batches])
             self.label = np.concatenate([batch.column("label").to_numpy() for batch in self._batches])
-        if any(len(one) != ROWS for one in self._counts[:-1]):
+        if any(len(one) != ROWS * width for one in counts[:-1]):
             raise InputError(f"{self.path} is damaged (its batches have other sizes): {files.REMEDY}")
-        self._read = 0
 
     def __len__(self):
         return len(self.label)
@@ -110,15 +110,13 @@ class Cell:
         return np.flatnonzero(self.split == SPLITS.index(split))
 
     def take(self, rows) -> np.ndarray:
-        """Counts of some rows, (k, bins, marks) float32, a copy."""
+        """Counts of some rows, (k, bins, marks) float32. Raises InputError where the file has become shorter."""
         rows = np.asarray(rows)
         found = np.empty((len(rows), self.bins * len(self.marks)), dtype=np.float32)
         for at, (batch, row) in enumerate(zip(*np.divmod(rows, ROWS), strict=True)):
-            found[at] = self._counts[batch][row]
-        self._read += found.nbytes
-        if self._read > RELEASE_BYTES:  # each row drags in its page: the map must not grow to the whole file
-            self._map.madvise(mmap.MADV_DONTNEED)
-            self._read = 0
+            place = self._starts[batch] + int(row) * found[at].nbytes
+            if os.preadv(self._file.fileno(), [found[at]], place) != found[at].nbytes:
+                raise InputError(f"{self.path} is damaged (it ends early): {files.REMEDY}")
         return found.reshape(len(rows), self.bins, len(self.marks))
 
 
