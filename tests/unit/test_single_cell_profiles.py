@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from conftest import SHARED
 from cpgtaxa.errors import InputError
+from cpgtaxa.single_cell import genome as genome_module
 from cpgtaxa.single_cell import streams
 from cpgtaxa.single_cell.annotations import overlap, read_bed
 from cpgtaxa.single_cell.genome import cpg_positions, match_names, open_genome
@@ -234,7 +235,6 @@ def test_a_genome_in_a_folder(tmp_path):
 def test_blocks_do_not_show_in_a_genome(tmp_path_factory, sequences, size):
     named = {f"s{number}": bases for number, bases in enumerate(sequences)}
     path = written(tmp_path_factory.mktemp("genome"), fasta(named, width=11), "g.fa")
-    module = pytest.importorskip("cpgtaxa.single_cell.genome")
     before = streams.opened
 
     def small(path, what):
@@ -251,7 +251,7 @@ def test_blocks_do_not_show_in_a_genome(tmp_path_factory, sequences, size):
         return Small()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "opened", small)
+        patch.setattr(genome_module, "opened", small)
         genome = open_genome(path)
         for name, bases in named.items():
             assert genome[name].tolist() == codes_of(bases)

@@ -91,6 +91,7 @@ def test_how_networks_are_trained_concerns_the_networks_alone(finished, tmp_path
     assert run.jobs()["expression_fit"] == 2
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_result(finished, tmp_path):
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(**call(tmp_path, "expression", config=SMALL), **quiet) as process:

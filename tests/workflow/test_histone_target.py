@@ -214,6 +214,7 @@ def test_the_published_example_folder_runs(shared, tmp_path):
     assert pd.read_csv(tmp_path / FOLDER / "cells.csv")["n"].tolist() == [9] * 2
 
 
+@pytest.mark.slow
 def test_two_real_cell_types_have_their_promoters_found(shared, tmp_path):
     config = yaml.safe_load((ROOT / "config/examples/histone.yaml").read_text())
     section = config["histone"]
