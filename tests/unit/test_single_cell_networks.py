@@ -109,6 +109,18 @@ def test_atrous_units_look_wider():
     assert strides == [2, 1, 1, 2, 1, 1, 2, 1, 1, 2]
 
 
+def test_frozen_parts_neither_drop_nor_shift_their_running_means():
+    dna, cpg = create_model("ResNet01", length=101, dropout=0.5), create_model("FcAvg", neighbours=6, dropout=0.5)
+    network = Cells(2, dna, cpg, create_model("JointL0", width=1024 + 512))
+    network.freeze()
+    network.train()
+    x, y = torch.rand(3, 4, 101), torch.rand(3, 2, 12)
+    before = {name: values.clone() for name, values in network.named_buffers()}
+    assert torch.equal(network(x, y), network(x, y))
+    assert all(torch.equal(values, before[name]) for name, values in network.named_buffers())
+    assert not any(values.requires_grad for name, values in network.named_parameters() if name[:3] in ("dna", "cpg"))
+
+
 def test_cells_of_one_part_alone():
     dna, cpg = create_model("CnnL1h128", length=101), create_model("RnnL1", neighbours=6)
     assert Cells(4, dna=dna)(torch.rand(2, 4, 101)).shape == (2, 4)
