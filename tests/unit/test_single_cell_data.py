@@ -245,7 +245,7 @@ def test_cells_that_share_no_site(bench):
     assert "no site is observed in two of the 2 cells" in bench.refused()
     bench.cells["c"] = a.iloc[::2]
     _, _, qc = bench.prepare()
-    assert any("1 cell share no site with any other: 'b'" in note for note in qc["warnings"])
+    assert any("Cells that share no site with any other: 'b'" in note for note in qc["warnings"])
 
 
 def test_the_same_file_for_two_cells_is_noted(bench):

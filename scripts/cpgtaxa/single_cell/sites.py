@@ -49,8 +49,8 @@ def prepare(given: dict, out: dict, *, settings: dict, seed: int) -> None:
 
     given: `profiles` {cell: path} in the order wanted, `genome` (path, or None: nothing is checked against sequence),
     `annotations` {name: path of a BED file}. settings: see config.yaml, `single_cell`; used here are `coordinates`,
-    `max_not_cpg`, `split` (train, val, test: lists of chromosomes or None) and `dna_wlen`, and `chromosomes` (use these
-    alone; None or absent: all). seed: not used, nothing here is random.
+    `max_not_cpg`, `split` (train, val, test: lists of chromosomes or None) and `dna_wlen`. seed: not used, nothing here
+    is random.
 
     out: paths by name. `sites`: Arrow IPC, batches of at most ROWS rows, by chromosome (in the order of the FASTA) and
     position: chrom (dictionary), position (int64, of the C, 1-based), split (int8: 0 train, 1 val, 2 test, -1 none),
@@ -107,17 +107,10 @@ def _cells(given, settings, genome: Genome | None, cpgs: dict, problems: list[st
     known = list(genome.names) if genome is not None else []
     respelt: dict[tuple[str, str], list[str]] = {}
     turned: list[str] = []
-    chosen = settings.get("chromosomes")
-    met: set[str] = set()
     for cell, path in given["profiles"].items():
         what = f"single_cell.profiles: {path}, cell {cell!r}"
         found = _guarded(problems, read_observations, path, what, settings.get("coordinates", "auto"))
         if found is None or (given.get("genome") and genome is None):
-            continue
-        met |= set(found.by_chrom)
-        found, ignored = _chosen(found, chosen)
-        if not found.by_chrom:
-            problems.append(f"{what}: a cell with no observations on the chromosomes of `single_cell.chromosomes`")
             continue
         matched = match_names(found.by_chrom, known)
         lacking = [name for name, there in matched.items() if there is None]
@@ -127,8 +120,7 @@ def _cells(given, settings, genome: Genome | None, cpgs: dict, problems: list[st
         elif lacking:
             problems.append(
                 f"{what}: the genome {given['genome']} has no chromosome {some(lacking)}; it has {some(known, 8)}. "
-                "Give the genome that the cells were aligned to, or name the chromosomes to use in "
-                "`single_cell.chromosomes`"
+                "Give the genome that the cells were aligned to, spike-ins among it, or take these rows out"
             )
             continue
         for name, there in matched.items():
@@ -139,7 +131,7 @@ def _cells(given, settings, genome: Genome | None, cpgs: dict, problems: list[st
         if checked is not None:
             if checked.counts["moved"] > NEARLY * checked.counts["rows"]:
                 turned.append(cell)
-            cells[cell] = Cell(checked.by_chrom, checked.counts | {"ignored": ignored})
+            cells[cell] = checked
     if turned:
         notes.append(
             f"Nearly all positions of {_count(len(turned), 'cell')} ({some(turned)}) are those of the G of a CpG, and "
@@ -149,24 +141,11 @@ def _cells(given, settings, genome: Genome | None, cpgs: dict, problems: list[st
         notes.append(f"The chromosome {name} of {_count(len(who), 'cell')} is taken for {there}.")
     if len(respelt) > 5:
         notes.append(f"{len(respelt) - 5} more chromosomes are spelt in other ways, and taken so.")
-    absent = [name for name, there in match_names(chosen or [], met).items() if there is None]
-    if absent and not problems:
-        problems.append(f"single_cell.chromosomes: no cell has {some(absent)}; they have {some(sorted(met), 8)}")
     return cells
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _chosen(found: Observations, chosen) -> tuple[Observations, int]:
-    """Observations on the chosen chromosomes, however spelt, and how many are left out."""
-    if not chosen:
-        return found, 0
-    matched = match_names(found.by_chrom, chosen)
-    kept = {name: observed for name, observed in found.by_chrom.items() if matched[name] is not None}
-    left = sum(len(observed[0]) for observed in found.by_chrom.values())
-    return found._replace(by_chrom=kept), left - sum(len(observed[0]) for observed in kept.values())
 
 
 def _checked(found: Observations, cpgs: dict, genome: Genome | None, settings, what: str) -> Cell:
@@ -292,7 +271,7 @@ def _check_cells(cells: dict[str, Cell], chroms: dict[str, np.ndarray], notes: l
         return problems
     alone = [name for name, count in zip(names, shared, strict=True) if count == 0]
     if alone:
-        notes.append(f"{_count(len(alone), 'cell')} share no site with any other: {some(alone)}. Check their builds.")
+        notes.append(f"Cells that share no site with any other: {some(alone)}. Check their genome builds.")
     if twice < LITTLE_OVERLAP * sites:
         notes.append(f"Only {twice:,} of {sites:,} sites are observed in two cells or more.")
     first: dict[bytes, str] = {}
@@ -510,7 +489,6 @@ REMARKS = {
     "strands": "pairs of rows of both strands of a CpG are merged (mean)",
     "undecided": "values of exactly one half are taken as unobserved",
     "not_cpg": "positions at no CpG of the genome are left out",
-    "ignored": "positions are on chromosomes not in `single_cell.chromosomes`",
 }
 
 
