@@ -14,5 +14,4 @@ with job(snakemake):
         },
         dict(snakemake.output.items()),
         settings=snakemake.params.settings,
-        seed=snakemake.params.seed,
     )

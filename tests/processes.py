@@ -153,6 +153,18 @@ def assert_finishes_as(folder, expected: dict[str, bytes]) -> None:
     assert_same(folder, expected)
 
 
+def killed_when(folder, target: str, pattern: str, config) -> None:
+    """Run a target, kill all of it, as when a machine goes down, once a file of the pattern is there; and unlock."""
+    started = Started(folder, target, config=config)
+    try:
+        wait_until(lambda: list(pathlib.Path(folder).glob(pattern)) or started.ended(), 300)
+        assert not started.ended(), started.text
+    finally:
+        started.kill_all()
+    unlocked = snakemake(folder, target, "--unlock", config=config)
+    assert unlocked.code == 0, unlocked.text
+
+
 def wait_until(condition, timeout=600.0, step=0.01):
     """What `condition()` returns once it is true."""
     end = time.monotonic() + timeout

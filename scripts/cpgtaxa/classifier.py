@@ -1,6 +1,5 @@
 """What the rules do with networks: train one on a round's images, classify test images, CpGs and foreign images."""
 
-import gzip
 import logging
 import pathlib
 import shutil
@@ -14,7 +13,7 @@ from cpgtaxa import likeness, render_torch
 from cpgtaxa.calibration import softmax
 from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.errors import InputError
-from cpgtaxa.files import atomic, read_parquet, write_parquet
+from cpgtaxa.files import atomic, gzipped, read_parquet, write_parquet
 from cpgtaxa.image_sets import Packs, read_images
 from cpgtaxa.images import normalisation, read_image_csv
 from cpgtaxa.loop import use_threads
@@ -167,11 +166,7 @@ def pack_reference(network: dict, planes, out: dict, *, seed: int, device, preci
     statistics = load_statistics(network["stats"])
     order = np.random.default_rng([seed, 31]).permutation(len(planes))[:SETTLING]
     state = rounded(load_weights(network["weights"], MODELS[0]), planes[order], statistics)
-    with (
-        atomic(out["weights"]) as temporary,
-        open(temporary, "wb") as raw,
-        gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0) as packed,
-    ):
+    with gzipped(out["weights"]) as packed:
         torch.save(state, packed)
     for kind in ("stats", "card"):
         with atomic(out[kind]) as temporary:

@@ -20,6 +20,15 @@ class InputError(Exception):
         return "\n".join(lines)
 
 
+def gathered(problems: list[str], read, *arguments):
+    """What `read(*arguments)` gives; None where it raises an InputError, whose problems are added to those so far."""
+    try:
+        return read(*arguments)
+    except InputError as error:
+        problems += error.problems
+        return None
+
+
 def some(items, limit: int = 5) -> str:
     """The first few items as text, and how many more there are."""
     items = [str(item) if len(str(item)) <= 200 else f"{str(item)[:200]}…" for item in items]

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import gzip
 import hashlib
 import json
 import os
@@ -48,6 +49,20 @@ def atomic(path, durable: bool = True):
     finally:
         if lock is not None:
             os.close(lock)
+
+
+@contextlib.contextmanager
+def gzipped(path, level: int = 9):
+    """Yield a binary handle whose content is written to `path` in gzip, atomically: the same bytes at any time.
+
+    Without being told, gzip notes the time and the temporary file's name.
+    """
+    with (
+        atomic(path) as temporary,
+        open(temporary, "wb") as raw,
+        gzip.GzipFile("", "wb", level, raw, mtime=0) as packed,
+    ):
+        yield packed
 
 
 @contextlib.contextmanager

@@ -1,6 +1,5 @@
 """Which images teach in which round, which CpGs a round places, and the taxonomy that comes out."""
 
-import gzip
 import hashlib
 import logging
 import pathlib
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cpgtaxa.errors import InputError
-from cpgtaxa.files import atomic, read_parquet, write_parquet
+from cpgtaxa.files import atomic, gzipped, read_parquet, write_parquet
 from cpgtaxa.names import INDEX, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 
 PARTS = ("training", "val", "test")
@@ -121,11 +120,7 @@ def write_taxonomy(labels, predictions, reassigned, left, out_parquet, out_csv, 
         rounds.append({"predictions": pd.concat(shards, ignore_index=True), "reassigned": read_parquet(path)})
     table = taxonomy(read_parquet(labels), rounds)
     write_parquet(out_parquet, table)
-    with (
-        atomic(out_csv) as temporary,
-        open(temporary, "wb") as raw,
-        gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0) as packed,  # else name and time are packed too
-    ):
+    with gzipped(out_csv) as packed:
         table.to_csv(packed, index=False, float_format="%.5g", mode="wb")
     write_parquet(out_left, read_parquet(left))
     logging.info("taxonomy: %s", table["taxon"].value_counts().to_dict())

@@ -78,7 +78,7 @@ def sites(folder: pathlib.Path, answer) -> None:
     given = {"profiles": {f"c{cell}": str(folder / f"cell{cell}.tsv.gz") for cell in range(CELLS)}}
     given |= {"genome": str(folder / "genome.fa"), "annotations": {}}
     out = {key: str(folder / name) for key, name in (names | {"qc": "qc.json"}).items()}
-    measured(lambda: prepare(given, out, settings=SETTINGS, seed=1), answer)
+    measured(lambda: prepare(given, out, settings=SETTINGS), answer)
 
 
 def windows(folder: pathlib.Path, shards: int, answer) -> None:

@@ -1,16 +1,14 @@
 """The target `expression` from end to end: truths found, restarts, another cohort, real data."""
 
 import re
-import signal
-import subprocess
-import time
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, call, copy_run, merged, snakemake
+from conftest import ROOT, copy_run, merged, snakemake
 from cpgtaxa.files import sha256
+from processes import killed_when
 
 SMALL = {
     "expression": {
@@ -93,16 +91,9 @@ def test_how_networks_are_trained_concerns_the_networks_alone(finished, tmp_path
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_result(finished, tmp_path):
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(**call(tmp_path, "expression", config=SMALL), **quiet) as process:
-        deadline = time.monotonic() + 300
-        while not list((tmp_path / FOLDER).glob("fits/*/*.parquet")) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        process.send_signal(signal.SIGKILL)
-    time.sleep(1)
+    killed_when(tmp_path, "expression", f"{FOLDER}/fits/*/*.parquet", SMALL)
     assert not (tmp_path / FOLDER / "summary.csv").exists()
-    run = snakemake(tmp_path, "expression", "--unlock", config=SMALL)
-    run = snakemake(tmp_path, "expression", "--rerun-incomplete", config=SMALL)
+    run = snakemake(tmp_path, "expression", config=SMALL)
     assert run.code == 0, run.text
     for name in ("summary.csv", "comparisons.csv", "scores.csv.gz"):
         if name == "scores.csv.gz":

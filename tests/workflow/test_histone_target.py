@@ -3,16 +3,14 @@
 import gzip
 import re
 import shutil
-import signal
-import subprocess
-import time
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, call, copy_run, merged, snakemake
+from conftest import ROOT, copy_run, merged, snakemake
 from cpgtaxa.files import sha256
+from processes import killed_when
 
 SMALL = {
     "training": {"threads": 1},
@@ -129,17 +127,9 @@ def test_a_killed_training_goes_on_to_the_same_network(finished, tmp_path):
     before = sha256(weights)
     weights.unlink()
     target = str(weights.relative_to(tmp_path))
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(**call(tmp_path, target, config=SMALL), **quiet) as process:
-        deadline = time.monotonic() + 120
-        while not list((tmp_path / FOLDER).glob(".checkpoints/C01_GeneNet/*/last.ckpt")):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-    time.sleep(1)
+    killed_when(tmp_path, target, f"{FOLDER}/.checkpoints/C01_GeneNet/*/last.ckpt", SMALL)
     assert not weights.exists()
-    snakemake(tmp_path, target, "--unlock", config=SMALL)
-    run = snakemake(tmp_path, target, "--rerun-incomplete", config=SMALL)
+    run = snakemake(tmp_path, target, config=SMALL)
     assert run.code == 0, run.text
     assert "continuing from the checkpoint" in run.text
     assert sha256(weights) == before

@@ -3,15 +3,13 @@
 import gzip
 import json
 import re
-import signal
-import subprocess
-import time
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, call, copy_run, merged, snakemake
+from conftest import ROOT, copy_run, merged, snakemake
 from cpgtaxa.files import sha256
+from processes import killed_when
 
 # A planted word lies within 100 bases of the CpG, so that 221 are enough to see it; the CNN of one layer learns it.
 SMALL = {
@@ -131,17 +129,9 @@ def test_a_killed_training_goes_on_to_the_same_network(finished, tmp_path):
     before = sha256(weights)
     weights.unlink()
     target = str(weights.relative_to(tmp_path))
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(**call(tmp_path, target, config=SMALL), **quiet) as process:
-        deadline = time.monotonic() + 120
-        while not list((tmp_path / FOLDER).glob("models/.checkpoints_dna/*/last.ckpt")):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        process.send_signal(signal.SIGKILL)
-    time.sleep(1)
+    killed_when(tmp_path, target, f"{FOLDER}/models/.checkpoints_dna/*/last.ckpt", SMALL)
     assert not weights.exists()
-    snakemake(tmp_path, target, "--unlock", config=SMALL)
-    run = snakemake(tmp_path, target, "--rerun-incomplete", config=SMALL)
+    run = snakemake(tmp_path, target, config=SMALL)
     assert run.code == 0, run.text
     assert "continuing from the checkpoint" in run.text
     assert sha256(weights) == before

@@ -6,6 +6,7 @@ from cpgtaxa.config import check_config, library_files
 from cpgtaxa.errors import InputError
 from cpgtaxa.expression.plan import SIMULATED as SIMULATED_EXPRESSION
 from cpgtaxa.expression.plan import ExpressionPlan
+from cpgtaxa.histone.plan import CELL_NAME, NETWORKS, PEERS, HistonePlan
 from cpgtaxa.plan import Plan
 from cpgtaxa.single_cell.plan import SIMULATED as SIMULATED_CELLS
 from cpgtaxa.single_cell.plan import SingleCellPlan
@@ -40,14 +41,17 @@ def png_folder(folder):
     return {"png": directory(f"{folder}/CpG_image")} if config["images"]["png"] else {}
 
 
-def or_one_message(find):
-    """Input function: the files that `find` finds, or one message about those that are missing."""
+def or_one_message(find, wildcard=None):
+    """Input function: what `find` finds (by a wildcard's value, if named), or one message about what is wrong.
+
+    Of a WorkflowError here Snakemake would show the lines of this file as well; leaving at once shows the message alone.
+    """
 
     def files(wildcards):
         try:
-            return find()
+            return find(*([wildcards[wildcard]] if wildcard else []))
         except InputError as error:
-            raise WorkflowError(error.text())
+            raise SystemExit(error.text())
 
     return files
 

@@ -1,7 +1,5 @@
 # Expression, high or low, from histone marks around a gene's start.
 
-from cpgtaxa.histone.plan import CELL_NAME, NETWORKS, PEERS, HistonePlan
-
 try:
     HISTONE = HistonePlan(config)
 except InputError as error:
@@ -12,7 +10,6 @@ wildcard_constraints:
     cell=CELL_NAME,
     unit=CELL_NAME,
     network="|".join(NETWORKS),
-    peer="|".join(PEERS),
 
 
 rule simulate_histone:
@@ -41,7 +38,7 @@ rule simulate_histone:
 
 rule histone_input:
     input:
-        unpack(HISTONE.or_told(HISTONE.input_files, "cell", WorkflowError)),
+        unpack(or_one_message(HISTONE.input_files, "cell")),
         library=library_files(SCRIPTS / "histone_input.py"),
     output:
         cell="results/histone/input/{cell}.arrow",
@@ -57,14 +54,14 @@ rule histone_input:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        settings=HISTONE.or_told(HISTONE.input_settings, "cell", WorkflowError),
+        settings=or_one_message(HISTONE.input_settings, "cell"),
     script:
         "../../scripts/histone_input.py"
 
 
 rule histone_fit:
     input:
-        cells=HISTONE.or_told(HISTONE.checked, "unit", WorkflowError),
+        cells=or_one_message(HISTONE.checked, "unit"),
         library=library_files(SCRIPTS / "histone_fit.py"),
     output:
         **HISTONE.debug_output(directory),
@@ -92,7 +89,7 @@ rule histone_fit:
 
 rule histone_peers:
     input:
-        cells=HISTONE.or_told(HISTONE.checked, "unit", WorkflowError),
+        cells=or_one_message(HISTONE.checked, "unit"),
         library=library_files(SCRIPTS / "histone_peers.py"),
     output:
         "results/histone/predictions/{unit}/{peer}.parquet",
@@ -100,6 +97,8 @@ rule histone_peers:
         "results/logs/histone_peers_{unit}_{peer}.log",
     benchmark:
         "results/benchmarks/histone_peers_{unit}_{peer}.tsv"
+    wildcard_constraints:
+        peer="|".join(PEERS),
     conda:
         "../../envs/histone_peers.yaml"
     threads: 1
@@ -115,7 +114,7 @@ rule histone_peers:
 
 rule histone_occlusion:
     input:
-        cells=HISTONE.or_told(HISTONE.checked, "unit", WorkflowError),
+        cells=or_one_message(HISTONE.checked, "unit"),
         weights=f"{HISTONE.save_dir}/{{unit}}/{{network}}_model.pt",
         library=library_files(SCRIPTS / "histone_occlusion.py"),
     output:
@@ -140,7 +139,7 @@ rule histone_occlusion:
 
 rule histone:
     input:
-        unpack(HISTONE.or_told(HISTONE.page_files, None, WorkflowError)),
+        unpack(or_one_message(HISTONE.page_files)),
         template=SCRIPTS / "cpgtaxa" / "templates" / "histone.html.j2",
         library=library_files(SCRIPTS / "histone.py"),
     output:

@@ -8,7 +8,6 @@ except InputError as error:
 
 wildcard_constraints:
     part="dna|cpg|joint",
-    peer="window_mean|random_forest",
 
 
 rule simulate_single_cell:
@@ -57,7 +56,6 @@ rule single_cell_sites:
     params:
         settings=CELLS.sites_settings(),
         names=CELLS.names,
-        seed=config["seed"],
         states=CELLS.states,
     script:
         "../../scripts/single_cell_sites.py"
@@ -150,6 +148,8 @@ rule single_cell_peers:
         "results/logs/single_cell_peers_{peer}.log",
     benchmark:
         "results/benchmarks/single_cell_peers_{peer}.tsv"
+    wildcard_constraints:
+        peer="window_mean|random_forest",
     conda:
         "../../envs/single_cell_peers.yaml"
     threads: 2

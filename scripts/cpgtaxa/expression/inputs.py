@@ -13,7 +13,7 @@ import pandas as pd
 
 from cpgtaxa import files, ingest
 from cpgtaxa.cohort import Cohort, CohortWriter
-from cpgtaxa.errors import InputError, some
+from cpgtaxa.errors import InputError, gathered, some
 from cpgtaxa.expression.plan import TRAIN, window_name
 from cpgtaxa.texts import read_table
 
@@ -57,8 +57,8 @@ def prepare(given: dict, out: dict, *, settings: dict, seed: int) -> None:
     if problems:
         raise InputError(problems)
     table = _samples(readers, given, settings, problems, notes)
-    positions = _guarded(problems, _read_positions, given, settings)
-    genes = _guarded(problems, _read_genes, given, settings)
+    positions = gathered(problems, _read_positions, given, settings)
+    genes = gathered(problems, _read_genes, given, settings)
     values, skipped = _expression(readers, table, given, settings, problems, notes)
     if problems:
         raise InputError(problems)
@@ -98,14 +98,6 @@ def prepare(given: dict, out: dict, *, settings: dict, seed: int) -> None:
         },
     )
     logging.info(f"{len(placed):,} genes, {len(cpgs):,} CpGs, {counts.get(TRAIN, 0):,} samples to train on")
-
-
-def _guarded(problems: list[str], read, *arguments):
-    try:
-        return read(*arguments)
-    except InputError as error:
-        problems += error.problems
-        return None
 
 
 # --- samples ---------------------------------------------------------------------------------------------------------

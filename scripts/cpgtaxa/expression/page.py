@@ -5,7 +5,6 @@ genes, however many shards they were fitted in.
 """
 
 import dataclasses
-import gzip
 import io
 import logging
 import pathlib
@@ -31,7 +30,7 @@ from cpgtaxa.errors import InputError
 from cpgtaxa.expression.plan import TRAIN
 from cpgtaxa.expression.scores import BOOTSTRAPS, FEWEST, METRICS, compare, interval, score, summarise, summarise_taxa
 from cpgtaxa.expression.study import TAXA_COLUMNS, Study
-from cpgtaxa.files import atomic, atomic_folder, read_json, read_parquet
+from cpgtaxa.files import atomic, atomic_folder, gzipped, read_json, read_parquet
 from cpgtaxa.names import COLOURS, TAXA
 from cpgtaxa.wording import decimal, p_value, percent, signed, span
 
@@ -847,13 +846,8 @@ def _write_csv(path, frame: pd.DataFrame) -> None:
 
 
 def _write_packed(path, frame: pd.DataFrame) -> None:
-    """CSV in gzip, without a time or the temporary name in its header."""
-    with (
-        atomic(path) as temporary,
-        open(temporary, "wb") as raw,
-        gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0) as packed,
-        io.TextIOWrapper(packed, encoding="utf-8", newline="") as text,
-    ):
+    """CSV in gzip."""
+    with gzipped(path) as packed, io.TextIOWrapper(packed, encoding="utf-8", newline="") as text:
         frame.to_csv(text, index=False, float_format="%.6g")
 
 

@@ -1,13 +1,12 @@
 """A simulated cohort whose genes hang on known CpGs: the embedded default, and the test of truth."""
 
-import gzip
 import logging
 
 import numpy as np
 import pandas as pd
 
 from cpgtaxa.expression.folds import m_values
-from cpgtaxa.files import atomic
+from cpgtaxa.files import atomic, gzipped
 from cpgtaxa.names import TAXA
 
 CHROMOSOMES = 4
@@ -145,10 +144,5 @@ def _expression(rng, genes: pd.DataFrame, tss, cpgs: pd.DataFrame, m: np.ndarray
 
 
 def _write(path, frame: pd.DataFrame, digits: str) -> None:
-    # gzip would note the temporary file's name and the time: the same cohort is the same bytes.
-    with (
-        atomic(path) as temporary,
-        open(temporary, "wb") as raw,
-        gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed,
-    ):
+    with gzipped(path) as packed:
         frame.to_csv(packed, float_format=digits, na_rep="NA")

@@ -64,10 +64,9 @@ class HistonePlan:
         self.training = {key: config["training"][key] for key in ("device", "precision", "threads")}
         self.save_dir = self.settings["save_dir"].rstrip("/")
         self.simulates = not self.settings["data_dir"] and not self.settings["tables"]
-        problems = self._conflicts() or self._found[1]
+        problems = self._conflicts()
         if problems:
             raise InputError(problems)
-        self.marks  # noqa: B018 - raises InputError where cell types differ
 
     def _conflicts(self) -> list[str]:
         settings, problems = self.settings, []
@@ -86,7 +85,7 @@ class HistonePlan:
 
     @functools.cached_property
     def _found(self) -> tuple[dict[str, dict[str, str]], list[str]]:
-        """The files of each cell type, and what is wrong with them."""
+        """The files of each cell type, and what is wrong with them, which is said when they are asked for."""
         if self.simulates:
             cells, problems = self.simulated_cells(), []
         elif self.settings["tables"]:
@@ -199,8 +198,7 @@ class HistonePlan:
 
     def page_files(self) -> dict[str, list[str]]:
         """What the last step reads. Raises InputError where cell types or their files are not as they should be."""
-        if self._found[1]:
-            raise InputError(self._found[1])
+        self.checked(MIX)
         self.input_files(self.cells[0])
         networks, all_models = self.fits(NETWORKS), self.fits(NETWORKS + PEERS)
         mapped = [name for name in NETWORKS if name in self.settings["models"]][:1]
@@ -214,17 +212,6 @@ class HistonePlan:
         }
         if self.simulates:
             found |= {"truth": f"{FOLDER}/simulated/truth.csv", "planted": f"{FOLDER}/simulated/planted.csv"}
-        return found
-
-    def or_told(self, find, wildcard: str | None, error):
-        """A function of wildcards for Snakemake: what `find` finds by one of them; InputError becomes its `error`."""
-
-        def found(wildcards):
-            try:
-                return find(*([wildcards[wildcard]] if wildcard else []))
-            except InputError as problem:
-                raise error(problem.text()) from problem
-
         return found
 
     # What the rules need to know

@@ -1,7 +1,6 @@
 """Complete profiles: per cell a bedGraph of all sites, with what was observed and what the model fills in."""
 
 import contextlib
-import gzip
 import logging
 import pathlib
 
@@ -11,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cpgtaxa.errors import InputError, some
-from cpgtaxa.files import atomic_folder
+from cpgtaxa.files import atomic_folder, gzipped
 from cpgtaxa.single_cell.tables import Sites, prediction_blocks
 
 CONFIDENT = 0.9
@@ -20,13 +19,6 @@ FILES_AT_ONCE = 64
 DIGITS = 3
 COVERAGE_COLUMNS = ["cell", "sites", "observed", "imputed", "confident", "confident_share", "rate_observed", "rate_all"]
 _VALUES = pa.array([f"{value / 10**DIGITS:g}\n" for value in range(10**DIGITS + 1)], pa.large_string())
-
-
-@contextlib.contextmanager
-def _gzip(path):
-    """An open gzip file, the same bytes at any time and under any name."""
-    with open(path, "wb") as raw, gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw, mtime=0) as file:
-        yield file
 
 
 def _lines(prefix: pa.Array, values: np.ndarray) -> memoryview:
@@ -77,7 +69,7 @@ def _write_some(sites, first, cells, predictions_path, folder, model, imputed, c
     columns = slice(first, first + len(cells))
     observed, methylated, sure, total = np.zeros((4, len(cells)))
     with contextlib.ExitStack() as stack:
-        files = [stack.enter_context(_gzip(folder / f"{cell}.bedGraph.gz")) for cell in cells]
+        files = [stack.enter_context(gzipped(folder / f"{cell}.bedGraph.gz", level=6)) for cell in cells]
         for cell, file in zip(cells, files, strict=True):
             name, what = cell.replace('"', "'"), f"methylation of {cell}, filled in by {model}".replace('"', "'")
             file.write(f'track type=bedGraph name="{name}" description="{what}"\n'.encode())

@@ -11,10 +11,11 @@ from statsmodels.stats.multitest import multipletests
 
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import REMEDY, naming_damage
+from cpgtaxa.single_cell.plan import SPLITS
 from cpgtaxa.single_cell.tables import Sites, prediction_blocks
 
 METRICS = ("auc", "accuracy", "tpr", "tnr", "f1", "mcc")
-TEST = 2
+TEST = SPLITS["test"]
 DRAWS = 2000
 BLOCK_BASES = 10_000
 """Bases of a block at least: several times the length (1 to 2 kb) over which neighbours are alike."""

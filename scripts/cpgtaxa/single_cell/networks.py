@@ -19,12 +19,8 @@ from cpgtaxa.models.deepcpg import Cells
 from cpgtaxa.single_cell.kmers import one_hot
 from cpgtaxa.single_cell.metrics import cell_scores
 from cpgtaxa.single_cell.plan import PARTS, SPLITS
-from cpgtaxa.single_cell.tables import predictions_writer
+from cpgtaxa.single_cell.tables import FARTHEST, filled, predictions_writer
 
-FARTHEST = 25_000
-"""Bases; neighbours farther away count as being so far."""
-UNKNOWN = 0.5
-"""State of a neighbour that is not there."""
 PREDICTED = 1024
 """Windows predicted at once."""
 
@@ -101,12 +97,10 @@ class Windows:
 def neighbourhood(states: np.ndarray, distances: np.ndarray, cells: int) -> np.ndarray:
     """What a CpG model sees: (n, cells, 2 × neighbours) float32 of states, then distances in shares of FARTHEST.
 
-    states int8 and distances int32 (n, cells × neighbours), -1 where there is no neighbour: its state is UNKNOWN.
+    states int8 and distances int32 (n, cells × neighbours), see `tables.filled`.
     """
-    n = len(states)
-    state = np.where(states < 0, UNKNOWN, states).astype(np.float32).reshape(n, cells, -1)
-    far = np.where(distances < 0, FARTHEST, np.minimum(distances, FARTHEST)).reshape(n, cells, -1)
-    return np.concatenate([state, (far / FARTHEST).astype(np.float32)], axis=2)
+    state, distance = (values.reshape(len(states), cells, -1) for values in filled(states, distances))
+    return np.concatenate([state, distance / np.float32(FARTHEST)], axis=2)
 
 
 def masked_loss(outputs, targets):

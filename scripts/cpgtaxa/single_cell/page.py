@@ -59,10 +59,11 @@ NAMED_CELLS = 30
 LOGOS = 4
 """Motifs shown of either sign."""
 VARIANTS_SHOWN = 20
+ALIKE = 0.7
+"""Similarity from which a filter is said to have found a motif: the order of its positions alone may fit by chance."""
 CHECKS = {
     **{"rows": "Rows", "missing": "Without<br>value", "duplicates": "Repeated", "strands": "Strand pairs<br>merged"},
     **{"moved": "Moved<br>to the C", "not_cpg": "No CpG,<br>left out", "undecided": "One half,<br>left out"},
-    "ignored": "On other<br>chromosomes",
 }
 SETTINGS = {
     "recipe": "Recipe of the training",
@@ -762,7 +763,7 @@ def _reading_page(figures, folder, reader: str, consensus: str | None, table, mo
             pwm = next(motif.pwm for motif in there if motif.filter == best.filter)
             planted["match"] = {
                 **{"filter": best.filter, "similarity": decimal(best.similarity), "p": p_value(best.p_holm)},
-                **{"found": best.p_holm < 0.05, "strand": best.strand},
+                **{"found": best.p_holm < 0.05 and best.similarity >= ALIKE, "strand": best.strand},
                 "drawing": _planted_figure(figures, pwm, best, consensus),
                 "correlation": signed(table.set_index("filter")["correlation"][best.filter], 2),
             }

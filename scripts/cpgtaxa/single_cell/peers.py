@@ -9,15 +9,14 @@ import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 
 from cpgtaxa.single_cell.kmers import composition, frequencies
-from cpgtaxa.single_cell.tables import ROWS, Sites, predictions_writer, window_blocks, window_cells
+from cpgtaxa.single_cell.plan import SPLITS
+from cpgtaxa.single_cell.tables import ROWS, Sites, filled, predictions_writer, window_blocks, window_cells
 
 WINDOW = 3001
 """Bases of the window whose observed states are averaged, as published."""
-FAR = 25_000
-"""Distances are cut here, as for the networks; a neighbour that is lacking is so far away."""
 KMER = 4
 CELLS_AT_ONCE = 4
-TRAIN = 0
+TRAIN = SPLITS["train"]
 
 
 # --- the mean of the neighbourhood -----------------------------------------------------------------------------------
@@ -76,14 +75,8 @@ def dna_features(dna: np.ndarray) -> np.ndarray:
 
 
 def neighbour_features(neighbours: np.ndarray, distances: np.ndarray) -> np.ndarray:
-    """States then distances of one cell's neighbours: (n, cpg_wlen) each to (n, 2 * cpg_wlen) float32.
-
-    As for the networks, a neighbour that is lacking has state 0.5 and distance FAR; distances are cut at FAR.
-    """
-    lacking = neighbours < 0
-    states = np.where(lacking, np.float32(0.5), neighbours)
-    far = np.where(lacking, FAR, np.minimum(distances, FAR))
-    return np.concatenate([states, far], axis=1, dtype=np.float32)
+    """States then distances of one cell's neighbours, see `tables.filled`: (n, cpg_wlen) each to (n, 2 * cpg_wlen)."""
+    return np.concatenate(filled(neighbours, distances), axis=1)
 
 
 def _features(window, cell: int, dna: np.ndarray | None, rows=slice(None)) -> np.ndarray:

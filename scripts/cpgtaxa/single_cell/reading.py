@@ -11,8 +11,9 @@ from cpgtaxa.loop import use_threads
 from cpgtaxa.single_cell import effects, motifs
 from cpgtaxa.single_cell.genome import open_genome
 from cpgtaxa.single_cell.kmers import BASES
-from cpgtaxa.single_cell.networks import UNKNOWN, Trained, Windows
+from cpgtaxa.single_cell.networks import Trained, Windows
 from cpgtaxa.single_cell.plan import SPLITS
+from cpgtaxa.single_cell.tables import UNKNOWN
 
 
 class SequenceAlone(torch.nn.Module):

@@ -3,14 +3,13 @@
 The sequence says one part (islands, a motif), the neighbours in the same cell another (regions of their own).
 """
 
-import gzip
 import logging
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from cpgtaxa.files import atomic
+from cpgtaxa.files import atomic, gzipped
 from cpgtaxa.names import TAXA
 from cpgtaxa.single_cell.genome import BASES, OTHER, cpg_positions
 
@@ -66,7 +65,7 @@ def write_cells(settings: dict, seed: int, out: dict) -> None:
     n = settings["cells"]
     coverage = rng.uniform(*COVERAGE, n)
     parts, beds = [], {"islands": [], "motif_sites": []}
-    with atomic(out["genome"]) as temporary, open(temporary, "wb") as raw, _packed(raw) as fasta:
+    with gzipped(out["genome"]) as fasta:
         for number in range(1, settings["chromosomes"] + 1):
             chrom = f"chr{number}"
             codes, islands, motifs = _chromosome(rng, settings["length"])
@@ -82,7 +81,7 @@ def write_cells(settings: dict, seed: int, out: dict) -> None:
     for cell, path in enumerate(out["profiles"]):
         seen = observed[:, cell] >= 0
         frame = truth.loc[seen, ["chrom", "position"]].assign(value=observed[seen, cell])
-        with atomic(path) as temporary, open(temporary, "wb") as raw, _packed(raw) as packed:
+        with gzipped(path) as packed:
             frame.to_csv(packed, sep="\t", header=False, index=False)
     for name, intervals in beds.items():
         with atomic(out[name]) as temporary:
@@ -100,11 +99,6 @@ def write_cells(settings: dict, seed: int, out: dict) -> None:
         with atomic(out[name]) as temporary:
             frame.to_csv(temporary, index=False, float_format="%.5f")
     logging.info(f"{len(truth):,} CpGs on {len(parts)} chromosomes and {n} cells simulated")
-
-
-def _packed(raw) -> gzip.GzipFile:
-    # gzip would note the temporary file's name and the time: the same genome is the same bytes.
-    return gzip.GzipFile("", "wb", fileobj=raw, mtime=0)
 
 
 def _chromosome(rng, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

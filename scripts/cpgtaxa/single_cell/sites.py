@@ -11,23 +11,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cpgtaxa import files
-from cpgtaxa.errors import InputError, some
+from cpgtaxa.errors import InputError, gathered, some
 from cpgtaxa.single_cell.annotations import inside, reach, read_bed
 from cpgtaxa.single_cell.genome import Genome, cpg_positions, match_names, natural, open_genome
+from cpgtaxa.single_cell.plan import SPLITS
 from cpgtaxa.single_cell.profiles import Observations, merge, merge_strands, read_observations, states
 from cpgtaxa.single_cell.statistics import site_statistics
 
 ROWS = 1 << 16
 """Sites of a record batch."""
 UNOBSERVED = -1
-SPLITS = ("train", "val", "test")
-"""In the order of their codes in the table of sites."""
 NONE = -1
 SHARES = (0.6, 0.2, 0.2)
 """Of the sites, for training, validation and testing, where the config names no chromosomes."""
 FEWEST = 0.1
 """Where whole chromosomes would give a split less than this share of the sites, blocks of chromosomes are taken."""
-MOST_NOT_CPG = 0.01
 MOSTLY = 0.5
 SHIFTED = 0.3
 NEARLY = 0.9
@@ -44,13 +42,12 @@ class Cell(NamedTuple):
     counts: dict[str, int]
 
 
-def prepare(given: dict, out: dict, *, settings: dict, seed: int) -> None:
+def prepare(given: dict, out: dict, *, settings: dict) -> None:
     """Check all that was given, and write what networks and peers read.
 
     given: `profiles` {cell: path} in the order wanted, `genome` (path, or None: nothing is checked against sequence),
     `annotations` {name: path of a BED file}. settings: see config.yaml, `single_cell`; used here are `coordinates`,
-    `max_not_cpg`, `split` (train, val, test: lists of chromosomes or None) and `dna_wlen`. seed: not used, nothing here
-    is random.
+    `max_not_cpg`, `split` (train, val, test: lists of chromosomes or None) and `dna_wlen`.
 
     out: paths by name. `sites`: Arrow IPC, batches of at most ROWS rows, by chromosome (in the order of the FASTA) and
     position: chrom (dictionary), position (int64, of the C, 1-based), split (int8: 0 train, 1 val, 2 test, -1 none),
@@ -65,7 +62,7 @@ def prepare(given: dict, out: dict, *, settings: dict, seed: int) -> None:
     """
     problems: list[str] = []
     notes: list[str] = []
-    genome = _guarded(problems, open_genome, given["genome"]) if given.get("genome") else None
+    genome = gathered(problems, open_genome, given["genome"]) if given.get("genome") else None
     cpgs = {}
     if genome is not None:
         for name in genome.names:
@@ -76,7 +73,7 @@ def prepare(given: dict, out: dict, *, settings: dict, seed: int) -> None:
         notes.append("No genome was given: positions are not checked against sequence, and there are no DNA models.")
     beds = {}
     for name, path in (given.get("annotations") or {}).items():
-        beds[name] = _guarded(problems, read_bed, path, name)
+        beds[name] = gathered(problems, read_bed, path, name)
     cells = _cells(given, settings, genome, cpgs, problems, notes)
     if problems:
         raise InputError(problems)
@@ -90,14 +87,6 @@ def prepare(given: dict, out: dict, *, settings: dict, seed: int) -> None:
     _write(cells, chroms, split, intervals, out, notes, settings)
 
 
-def _guarded(problems: list[str], read, *arguments):
-    try:
-        return read(*arguments)
-    except InputError as error:
-        problems += error.problems
-        return None
-
-
 # --- cells -----------------------------------------------------------------------------------------------------------
 
 
@@ -109,7 +98,7 @@ def _cells(given, settings, genome: Genome | None, cpgs: dict, problems: list[st
     turned: list[str] = []
     for cell, path in given["profiles"].items():
         what = f"single_cell.profiles: {path}, cell {cell!r}"
-        found = _guarded(problems, read_observations, path, what, settings.get("coordinates", "auto"))
+        found = gathered(problems, read_observations, path, what, settings["coordinates"])
         if found is None or (given.get("genome") and genome is None):
             continue
         matched = match_names(found.by_chrom, known)
@@ -127,7 +116,7 @@ def _cells(given, settings, genome: Genome | None, cpgs: dict, problems: list[st
             if there != name:
                 respelt.setdefault((name, there), []).append(cell)
         spelt = {matched[name]: observed for name, observed in found.by_chrom.items()}
-        checked = _guarded(problems, _checked, found._replace(by_chrom=spelt), cpgs, genome, settings, what)
+        checked = gathered(problems, _checked, found._replace(by_chrom=spelt), cpgs, genome, settings, what)
         if checked is not None:
             if checked.counts["moved"] > NEARLY * checked.counts["rows"]:
                 turned.append(cell)
@@ -157,7 +146,7 @@ def _checked(found: Observations, cpgs: dict, genome: Genome | None, settings, w
             merged[chrom], pairs = merge_strands(*observed)
             counts["strands"] += pairs
     else:
-        merged = place(found, cpgs, genome.lengths, settings.get("max_not_cpg", MOST_NOT_CPG), what, counts)
+        merged = place(found, cpgs, genome.lengths, settings["max_not_cpg"], what, counts)
     by_chrom = {}
     for chrom, (position, methylated, total) in merged.items():
         state, decided = states(methylated, total)
@@ -314,13 +303,13 @@ def _union(cells: dict[str, Cell], genome: Genome | None) -> dict[str, np.ndarra
 
 def _splits(chroms: dict, settings: dict, genome: Genome | None, problems: list[str], notes: list[str]):
     """Split codes (n,) int8 by chromosome; see `prepare`."""
-    given = {name: (settings.get("split") or {}).get(name) for name in SPLITS}
+    given = {name: settings["split"].get(name) for name in SPLITS}
     if any(given.values()):
         return _named_splits(given, chroms, genome, problems, notes)
     sizes = {chrom: len(position) for chrom, position in chroms.items()}
     chosen = choose(sizes) if len(chroms) >= len(SPLITS) else None
     if chosen is not None:
-        codes = {chrom: SPLITS.index(name) for name, of in chosen.items() for chrom in of}
+        codes = {chrom: SPLITS[name] for name, of in chosen.items() for chrom in of}
         return {chrom: np.full(len(position), codes[chrom], np.int8) for chrom, position in chroms.items()}
     margin = int(settings["dna_wlen"])
     notes.append(
@@ -395,7 +384,7 @@ def _named_splits(given: dict, chroms: dict, genome: Genome | None, problems: li
         for name in SPLITS:
             if not any(named.get(chrom) == name for chrom in chroms):
                 problems.append(f"single_cell.split.{name}: no site lies on {some(given[name] or ['the rest'])}")
-    codes = {chrom: SPLITS.index(named[chrom]) if chrom in named else NONE for chrom in chroms}
+    codes = {chrom: SPLITS[named[chrom]] if chrom in named else NONE for chrom in chroms}
     return {chrom: np.full(len(position), codes[chrom], np.int8) for chrom, position in chroms.items()}
 
 
@@ -458,7 +447,7 @@ def _write(cells: dict, chroms: dict, split: dict, intervals: dict, out: dict, n
     notes += _remarks(totals)
     for note in notes:
         logging.warning(note)
-    by_split = {name: int(sum((codes == SPLITS.index(name)).sum() for codes in split.values())) for name in SPLITS}
+    by_split = {name: int(sum((codes == SPLITS[name]).sum() for codes in split.values())) for name in SPLITS}
     files.write_json(
         out["qc"],
         {

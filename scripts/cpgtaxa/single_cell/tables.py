@@ -16,6 +16,10 @@ from cpgtaxa.files import REMEDY, atomic, naming_damage
 
 ROWS = 1 << 16
 """Sites of a block."""
+FARTHEST = 25_000
+"""Bases; neighbours farther away count as being so far, as published."""
+UNKNOWN = 0.5
+"""State of a neighbour that is not there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +114,15 @@ def window_blocks(paths):
                     _matrix(batch.column("targets"), cells),
                 )
             yield window
+
+
+def filled(states: np.ndarray, distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Neighbours as numbers, float32: a state is UNKNOWN where there is none, a distance FARTHEST there and at most.
+
+    states, distances: of any shape, -1 where a cell has no such neighbour.
+    """
+    state = np.where(states < 0, UNKNOWN, states).astype(np.float32)
+    return state, np.where(distances < 0, FARTHEST, np.minimum(distances, FARTHEST)).astype(np.float32)
 
 
 def window_cells(path) -> list[str]:
