@@ -76,15 +76,17 @@ def as_is(batch):
 class Learner(lightning.LightningModule):
     """A network with its loss, its penalty and Adam, whose learning rate is `lr` × `lr_decay` ** epoch.
 
+    warmup: over so many first batches the rate rises to that evenly.
+
     A batch is (inputs, targets): `network(*inputs)` gives outputs, `loss(outputs, targets)` the mean loss. l1, l2:
     added are l1·Σ|w| + l2·Σw² over the weights (not the biases) that are trained. scores: a function of outputs and
     targets of a whole epoch, tensors on the CPU, that gives a dict of numbers for the log.
     """
 
-    def __init__(self, network, loss, *, lr, lr_decay=1.0, l1=0.0, l2=0.0, scores=None):
+    def __init__(self, network, loss, *, lr, lr_decay=1.0, warmup=0, l1=0.0, l2=0.0, scores=None):
         super().__init__()
         self.network, self.loss = network, loss
-        self.lr, self.lr_decay, self.l1, self.l2 = lr, lr_decay, l1, l2
+        self.lr, self.lr_decay, self.warmup, self.l1, self.l2 = lr, lr_decay, warmup, l1, l2
         self.scores = scores or (lambda outputs, targets: {})
         self.seen = {"train": [], "val": []}
         self.numbers = {}
@@ -113,7 +115,14 @@ class Learner(lightning.LightningModule):
 
     def on_train_epoch_start(self):
         self.seen["train"].clear()
-        self.lr_now = self.trainer.optimizers[0].param_groups[0]["lr"]  # stepped on before the validation
+        self.lr_now = self.lr * self.lr_decay**self.current_epoch
+
+    def on_train_batch_start(self, batch, index):
+        # After the warm-up the epochs' scheduler goes on from the full rate.
+        if self.trainer.global_step < self.warmup:
+            share = (self.trainer.global_step + 1) / self.warmup
+            for group in self.trainer.optimizers[0].param_groups:
+                group["lr"] = self.lr * self.lr_decay**self.current_epoch * share
 
     def on_validation_epoch_start(self):
         self.seen["val"].clear()

@@ -50,6 +50,29 @@ def test_it_learns_and_logs(tmp_path):
     assert set(log["val_n"]) == {32.0}
 
 
+def rates(monkeypatch):
+    """The learning rate of every batch, in a list that grows."""
+    found, original = [], loop.Learner.training_step
+
+    def noting(self, batch, index):
+        found.append(self.trainer.optimizers[0].param_groups[0]["lr"])
+        return original(self, batch, index)
+
+    monkeypatch.setattr(loop.Learner, "training_step", noting)
+    return found
+
+
+def test_the_rate_rises_over_the_first_batches_then_falls(tmp_path, monkeypatch):
+    """Four batches an epoch, of which six are the warm-up."""
+    found = rates(monkeypatch)
+    run(tmp_path, learner(lr=0.6, lr_decay=0.5, warmup=6), epochs=4)
+    expected = [0.1, 0.2, 0.3, 0.4, 0.25, 0.3, 0.3, 0.3, *[0.15] * 4, *[0.075] * 4]
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    found.clear()
+    run(tmp_path / "without", learner(lr=0.6, lr_decay=0.5), epochs=2)
+    np.testing.assert_allclose(found, [0.6] * 4 + [0.3] * 4, rtol=1e-12)
+
+
 def test_losses_are_means_over_items_not_batches(tmp_path):
     """Of frozen weights: 20 items in batches of 16 and 4."""
     module = learner(lr=0.0)
@@ -98,7 +121,8 @@ class Dropped(torch.nn.Linear):
 
 
 def test_a_killed_run_goes_on_to_the_same_weights(tmp_path, monkeypatch, caplog):
-    whole = run(tmp_path / "whole", learner(Dropped, lr_decay=0.9))
+    options = {"lr_decay": 0.9, "warmup": 22}  # the kill is in the sixth epoch of four batches, within the warm-up
+    whole = run(tmp_path / "whole", learner(Dropped, **options))
     original = loop.TrainingLog.on_train_epoch_start
 
     def die(self, trainer, module):
@@ -108,10 +132,10 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path, monkeypatch, caplog)
 
     monkeypatch.setattr(loop.TrainingLog, "on_train_epoch_start", die)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
-        run(tmp_path / "killed", learner(Dropped, lr_decay=0.9))
+        run(tmp_path / "killed", learner(Dropped, **options))
     monkeypatch.setattr(loop.TrainingLog, "on_train_epoch_start", original)
     caplog.set_level("INFO")
-    resumed = run(tmp_path / "killed", learner(Dropped, lr_decay=0.9))
+    resumed = run(tmp_path / "killed", learner(Dropped, **options))
     assert "continuing" in caplog.text
     assert "epoch 6 of 8" in caplog.text
     assert "epoch 1 of 8" not in caplog.text  # from the last epoch that was the best so far

@@ -130,13 +130,14 @@ def load_network(path, network: str, cell: Cell) -> torch.nn.Module:
 def fit_network(paths, out: dict, *, unit: str, network: str, settings: dict, seed: int, work) -> None:
     """Train a network on the genes of a unit and predict its test genes.
 
-    paths: `Cell` files of the unit. settings: `epochs`, `batch_size`, `lr`, `lr_decay`, `patience`, `debug`, `device`,
-    `precision`, `threads`. out: `weights` (state dict), `log` (CSV), `predictions` (Parquet: cell, gene, label,
-    probability), and where debugging `tensorboard`, a folder. work: folder for checkpoints.
+    paths: `Cell` files of the unit. settings: `epochs`, `batch_size`, `lr`, `lr_decay`, `warmup`, `patience`, `debug`,
+    `device`, `precision`, `threads`. out: `weights` (state dict), `log` (CSV), `predictions` (Parquet: cell, gene,
+    label, probability), and where debugging `tensorboard`, a folder. work: folder for checkpoints.
 
     As published: Adam, cross-entropy, the learning rate times lr_decay each epoch, and the weights of the epoch with
     the highest validation accuracy, the first of them. The published mixed run is tested with its last epoch's
-    weights instead, though its best are saved; here both modes keep the best.
+    weights instead, though its best are saved; here both modes keep the best. Not as published: the learning rate rises
+    over the first `warmup` epochs, without which GeneNet's wide layer of tanh units is saturated within a few batches.
     """
     use_threads(settings["threads"])
     cells = open_cells(paths)
@@ -144,17 +145,18 @@ def fit_network(paths, out: dict, *, unit: str, network: str, settings: dict, se
     first = cells[0]
     seed = unit_seed(seed, unit, network)
     lightning.seed_everything(seed, workers=True, verbose=False)
+    sets = {split: Genes(network, cells, parts[split]) for split in ("train", "valid")}
     learner = Learner(
         new_network(network, len(first.marks), first.bins),
         torch.nn.functional.cross_entropy,
         lr=settings["lr"],
         lr_decay=settings["lr_decay"],
+        warmup=round(settings["warmup"] * -(-len(sets["train"]) // settings["batch_size"])),
         scores=_scores,
     )
-    sets = {split: Genes(network, cells, parts[split]) for split in ("train", "valid")}
     counted = ", ".join(f"{len(parts[split]):,} {split}" for split in parts)
     logging.info(f"{network} on {unit}: {counted} genes of {len(cells):,} cell types")
-    chosen = {key: settings[key] for key in ("epochs", "batch_size", "lr", "lr_decay", "patience")}
+    chosen = {key: settings[key] for key in ("epochs", "batch_size", "lr", "lr_decay", "warmup", "patience")}
     pathlib.Path(work).mkdir(parents=True, exist_ok=True)
     # TensorBoard's own files grow as training does: written in the work folder, and handed over whole.
     logs = pathlib.Path(f"{work}.tensorboard")

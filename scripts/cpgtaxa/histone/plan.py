@@ -218,7 +218,7 @@ class HistonePlan:
 
     def fit_settings(self) -> dict:
         """What training a network needs to know."""
-        keys = ("epochs", "batch_size", "lr", "lr_decay", "patience", "debug")
+        keys = ("epochs", "batch_size", "lr", "lr_decay", "warmup", "patience", "debug")
         return {key: self.settings[key] for key in keys} | self.training
 
     def occlusion_settings(self) -> dict:
@@ -240,7 +240,7 @@ class HistonePlan:
 
     def page_settings(self) -> dict:
         """What scores and page need to know."""
-        keys = ("bin_size", "epochs", "batch_size", "lr", "lr_decay", "patience", "occlusion")
+        keys = ("bin_size", "epochs", "batch_size", "lr", "lr_decay", "warmup", "patience", "occlusion")
         return {key: self.settings[key] for key in keys} | {
             "models": self.settings["models"],
             "units": self.units,
