@@ -25,7 +25,7 @@ demo: .venv/.ready
 	@$(BIN)/snakemake --cores $(CORES) --configfile config/demo/config.yaml
 
 test: .venv/.ready lint
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist loadgroup
 
 test-slow: .venv/.ready
 	$(BIN)/python -m pytest -m slow

@@ -78,6 +78,13 @@ def merged(base: dict, changes: dict) -> dict:
     return result
 
 
+def pytest_collection_modifyitems(items):
+    """In parallel (`-n N --dist loadgroup`) a module's tests share a process, as do all that use the tiny run."""
+    for item in items:
+        group = "tiny_run" if "tiny_run" in item.fixturenames else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory):
     """Folder of a whole main job on a tiny simulated cohort; tests must leave it as they found it."""

@@ -16,7 +16,6 @@ SMALL = {
     "training": {"threads": 1},
     "histone": {
         **{"models": ["GeneNet", "RandomForest", "OneMark"], "debug": True},
-        # At the published rate GeneNet needs more genes than these, or sticks at one answer for all.
         **{"epochs": 10, "batch_size": 20, "lr": 1e-3},
         **{"occlusion": {"bins": 5, "genes": 10}, "simulate": {"cells": 2, "genes": 360}},
     },
