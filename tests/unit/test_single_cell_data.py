@@ -202,13 +202,20 @@ def test_a_few_positions_at_no_cpg_are_dropped_and_counted(bench):
             "most positions count from 0 in a file taken to count from 1",
         ),
         (lambda frame: shifted(frame, 37).query("position < 4000"), "it seems to be another genome build"),
-        (lambda frame: shifted(frame, 100_000), "beyond the end of the chromosome, the first chr1 "),
+        (lambda frame: shifted(frame, 100_000), "beyond the end of the chromosome, for example line "),
         (lambda frame: frame.assign(chrom="chr7"), "has no chromosome 'chr7'; it has 'chr1', 'chr2', 'chr10'"),
     ],
 )
 def test_profiles_that_do_not_fit_the_genome_are_explained(bench, change, said):
     bench.cells["a"] = change(bench.cells["a"])
     assert said in bench.refused()
+
+
+def test_a_position_beyond_the_end_is_told_with_its_line(bench):
+    frame = bench.cells["a"]
+    far = pd.DataFrame([("chr1", 999_999, 1)], columns=["chrom", "position", "value"])
+    bench.cells["a"] = pd.concat([frame.iloc[:7], far, frame.iloc[7:]])
+    assert "1 position beyond the end of the chromosome, for example line 8: chr1 999,999, where" in bench.refused()
 
 
 def test_what_the_message_says_to_set_mends_it(bench):

@@ -142,6 +142,8 @@ def test_blocks_do_not_show(tmp_path, monkeypatch):
         ("chr1\n", "is no table"),
         ("chr1\t10\t1\nchr1\t20\nchr1\t30\t1\t1\n", "line 2: 2 columns instead of 3; line 3: 4 columns instead of 3"),
         ("chr1\t10\t1\nchr1\tten\t1\n", "line 2: the position 'ten' is no whole number"),
+        ("chr1\t-10\t1\nchr1\t20\t1\n", "line 1: the position -10 cannot be"),
+        ("chr1\t10\t1\n\t20\t1\n", "line 2: no chromosome is named"),
         ("chr1\t10\t1\nchr1\t20\tyes\n", "line 2: the value 'yes' is no number"),
         ("chr1\t10\t1\nchr1\t20\t-1\n", "line 2: the value -1 is neither"),
         ("chr1\t10\t1\nchr1\t20\t101\n", "line 2: the value 101 is neither"),

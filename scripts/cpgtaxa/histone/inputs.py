@@ -204,7 +204,7 @@ class _File:
                         lines += whole.count(b"\n") + 1
         except (OSError, EOFError, pa.ArrowException) as error:
             raise _Unreadable(
-                f"{self.path} is damaged or cut off after {lines:,} lines ({reason_of(error)}): "
+                f"{self.path} is damaged or cut off, at line {lines + 1:,} or after it ({reason_of(error)}): "
                 "copy or download it again"
             ) from error
         if rest.strip():

@@ -52,12 +52,24 @@ class Layout(NamedTuple):
 class Observations(NamedTuple):
     """What a cell's file says. by_chrom: chromosome -> (position (n,) int32, 1-based, ascending, each once;
     methylated (n,) float32, total (n,) float32: reads where the file counts them, else fraction and 1).
-    counts: rows, missing (no value), duplicates (rows of a position already seen).
+    counts: rows, missing (no value), duplicates (rows of a position already seen). path: the file.
     """
 
     by_chrom: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
     counts: dict[str, int]
     layout: Layout
+    path: str
+
+    def line_of(self, position: int) -> int:
+        """The number of the first line with a 1-based position; 0 where there is none."""
+        wanted = str(position - self.layout.start)
+        for first, block in line_blocks(self.path, str(self.path)):
+            if wanted.encode() in block:
+                for at, line in enumerate(block.split(b"\n")):
+                    fields = split_line(line, self.layout.separator)
+                    if len(fields) == self.layout.n_fields and fields[self.layout.position] == wanted:
+                        return first + at
+        return 0
 
 
 def read_profile(path, name: str, coordinates: str = "auto") -> pd.DataFrame:
@@ -180,7 +192,7 @@ def read_observations(path, what: str, coordinates: str = "auto") -> Observation
         scale = PERCENT
     by_chrom = _grouped(parts, list(names), scale, counts)
     logging.info(f"{what}: {sum(len(one[0]) for one in by_chrom.values()):,} positions")
-    return Observations(by_chrom, counts, layout)
+    return Observations(by_chrom, counts, layout, path)
 
 
 def _parsed(rows: bytes, layout: Layout, first: int, block: bytes, what: str):
@@ -189,7 +201,7 @@ def _parsed(rows: bytes, layout: Layout, first: int, block: bytes, what: str):
     values = [at for at in (layout.value, layout.meth, layout.unmeth, layout.total) if at is not None]
     wanted |= dict.fromkeys(values, pa.float64())
     columns = parse_rows(rows, separator=layout.separator, n_fields=layout.n_fields, wanted=wanted)
-    if columns is None or columns[1].null_count:
+    if columns is None or columns[1].null_count or "" in columns[0].dictionary.to_pylist():
         judge = _judge(layout, values)
         raise odd_rows(first, block, separator=layout.separator, n_fields=layout.n_fields, judge=judge, what=what)
     chrom, position, *numbers = columns
@@ -207,7 +219,9 @@ def _judge(layout: Layout, values: list[int]):
     """What is wrong with a row's fields, for a message; None if nothing is."""
 
     def judge(fields: list[str]) -> str | None:
-        if not is_whole(fields[layout.position]):
+        if not fields[layout.chrom]:
+            return "no chromosome is named"
+        if not is_whole(fields[layout.position].removeprefix("-")):
             return f"the position {fields[layout.position]!r} is no whole number"
         for at in values:
             try:
@@ -287,7 +301,7 @@ def _layout(head: bytes, rows: bytes, what: str, coordinates: str) -> tuple[Layo
         )
     fields = [split_line(line, separator) for line in lines]
     track = any(line.startswith(b"track") for line in head.split(b"\n", 1000))
-    header = len(fields[0]) > 1 and not any(is_whole(field) for field in fields[0][1:3])
+    header = len(fields[0]) > 1 and not any(is_whole(field.removeprefix("-")) for field in fields[0][1:3])
     if header:
         return _by_header(fields, separator, what, coordinates), True
     commented = [line[1:] for line in head[: head.find(lines[0])].split(b"\n") if line.startswith(b"#")]

@@ -176,7 +176,7 @@ def place(found: Observations, cpgs: dict, lengths: dict, most: float, what: str
     count from 0 or from 1 and were read otherwise, or another genome build.
     """
     kinds = dict.fromkeys(("c", "g", "before", "after", "beyond", "elsewhere"), 0)
-    merged, first_beyond, n = {}, "", 0
+    merged, first_beyond, n = {}, None, 0
     for chrom, (position, methylated, total) in found.by_chrom.items():
         here = cpgs[chrom]
         at_c = _is_in(position, here)
@@ -192,8 +192,8 @@ def place(found: Observations, cpgs: dict, lengths: dict, most: float, what: str
         kinds["after"] += int((rest & ~before & after).sum())
         kinds["elsewhere"] += int((rest & ~before & ~after).sum())
         n += len(position)
-        if beyond.any() and not first_beyond:
-            first_beyond = f"{chrom} {int(position[beyond][0]):,}, where {chrom} ends at {lengths[chrom]:,}"
+        if beyond.any() and first_beyond is None:
+            first_beyond = chrom, int(position[beyond][0])
         kept = at_c | at_g
         placed = position[kept] - at_g[kept]
         merged[chrom] = merge(placed, methylated[kept], total[kept])
@@ -201,10 +201,12 @@ def place(found: Observations, cpgs: dict, lengths: dict, most: float, what: str
     counts["moved"] += kinds["g"]
     bad = n - kinds["c"] - kinds["g"]
     counts["not_cpg"] += bad
-    if first_beyond:
+    if first_beyond is not None:
+        chrom, position = first_beyond
         raise InputError(
-            f"{what}: {_count(kinds['beyond'], 'position')} beyond the end of the chromosome, the first "
-            f"{first_beyond}. Give the genome build that the cells were aligned to"
+            f"{what}: {_count(kinds['beyond'], 'position')} beyond the end of the chromosome, for example line "
+            f"{found.line_of(position):,}: {chrom} {position:,}, where {chrom} ends at {lengths[chrom]:,}. Give the "
+            "genome build that the cells were aligned to"
         )
     if bad > most * n:
         raise InputError(f"{what}: {_diagnosis(kinds, n, bad, found.layout.start, most)}")
