@@ -52,6 +52,14 @@ def test_networks_are_as_large_as_published():
     assert networks.new_network("DeepChrome", 4, 60)(torch.zeros(3, 4, 60)).shape == (3, 2)
 
 
+def test_a_network_that_got_stuck_is_told(caplog):
+    networks.warn_of_one_answer(np.array([0.501, 0.502, 0.5015]), "GeneNet on E003")
+    assert "GeneNet on E003 learnt nothing: its probabilities are 0.501 to 0.502 for all genes" in caplog.text
+    caplog.clear()
+    networks.warn_of_one_answer(np.array([0.4, 0.6]), "GeneNet on E003")
+    assert not caplog.text
+
+
 def test_deepchrome_is_given_marks_by_bins():
     counts = np.arange(30, dtype=np.float32).reshape(1, 10, 3)
     found = networks.inputs_of("DeepChrome", counts)

@@ -19,6 +19,8 @@ from cpgtaxa.vision import Callback, lightning
 
 AT_ONCE = 512
 """Genes predicted at once."""
+ALIKE = 0.01
+"""Probabilities within so little of each other are one answer for all genes."""
 
 
 def inputs_of(network: str, counts: np.ndarray) -> torch.Tensor:
@@ -187,6 +189,17 @@ def fit_network(paths, out: dict, *, unit: str, network: str, settings: dict, se
     shutil.rmtree(work, ignore_errors=True)  # nothing is left to continue
     score = auc(found["probability"].to_numpy(), found["label"].to_numpy() == 1)
     logging.info(f"{network} on {unit}: AUC {score:.3f} over {len(found):,} test genes")
+    warn_of_one_answer(found["probability"].to_numpy(), f"{network} on {unit}")
+
+
+def warn_of_one_answer(probability: np.ndarray, what: str) -> None:
+    """Say so where a network got stuck in training: its probabilities are the same for all genes."""
+    low, high = probability.min(), probability.max()
+    if high - low < ALIKE:
+        logging.warning(
+            f"{what} learnt nothing: its probabilities are {low:.3f} to {high:.3f} for all genes. Raise "
+            "`histone.warmup`, lower `histone.lr`, or set another `seed`"
+        )
 
 
 def _content(cells: list[Cell], parts: dict[str, Part]):
