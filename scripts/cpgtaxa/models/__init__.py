@@ -23,6 +23,8 @@ _COMPANIONS = {
     "AdaptiveRegressionCNN": "deepmethygene",
     "GeneNet": "genenet",
     "DeepChrome": "genenet",
+    "ResDenseNet": "ecg",
+    "ResUDenseNet": "ecg",
     **dict.fromkeys((*DNA_MODELS, *CPG_MODELS, *JOINT_MODELS), "deepcpg"),
 }
 

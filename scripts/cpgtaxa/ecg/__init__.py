@@ -1,0 +1,1 @@
+"""Age from a 12-lead ECG."""
