@@ -113,5 +113,8 @@ def test_limb_leads_that_lack_are_worked_out_from_two():
     found, lacking = signals.ordered(given, ["I", "II", "V1", "V2", "V3", "V4", "V5", "V6"])
     one, two = given[:2]
     assert lacking == []
+    for names in (["I", "III"], ["II", "III"]):
+        pair = [found[("I", "II", "III").index(name)] for name in names]
+        np.testing.assert_allclose(signals.ordered(np.array(pair), names)[0][:6], found[:6], atol=1e-9)
     for row, expected in zip(found[2:6], (two - one, -(one + two) / 2, one - two / 2, two - one / 2), strict=True):
         np.testing.assert_allclose(row, expected)

@@ -575,3 +575,22 @@ def test_simulated_files_are_read_back(tmp_path):
     assert cell.label.tolist() == wanted["label"].tolist()
     shared = np.random.default_rng([5, 0]).normal(size=30)
     np.testing.assert_array_equal(cell.take(np.arange(30)), simulated.simulate_cell(5, 2, shared)[3])
+
+
+def test_the_warm_up_is_told_in_epochs(tmp_path, monkeypatch):
+    """25 genes in batches of 10 are three batches an epoch."""
+    small_cell(tmp_path / "C.arrow", [f"g{at}" for at in range(30)], ["train"] * 25 + ["valid"] * 3 + ["test"] * 2, 0)
+    seen = []
+
+    def noting(learner, *arguments, **options):
+        seen.append(learner.warmup)
+        raise StopIteration
+
+    monkeypatch.setattr(networks, "fit", noting)
+    monkeypatch.setattr(networks, "new_network", lambda *arguments: torch.nn.Linear(1, 2))
+    settings = dict.fromkeys(("epochs", "patience", "lr", "lr_decay", "threads"), 1) | {"batch_size": 10, "warmup": 2}
+    settings |= {"debug": False, "device": "cpu", "precision": "float32"}
+    with pytest.raises(StopIteration):
+        chosen = {"unit": "C", "network": "DeepChrome", "settings": settings, "seed": 1}
+        networks.fit_network([tmp_path / "C.arrow"], {"log": tmp_path / "log"}, **chosen, work=tmp_path / "work")
+    assert seen == [6]

@@ -354,3 +354,8 @@ def test_bad_annotations_are_named(tmp_path, text, said):
     message = problem(read_bed, written(tmp_path, text), "islands")
     assert said in message
     assert "single_cell.annotations.islands" in message
+
+
+def test_the_line_of_a_position_is_that_of_its_chromosome(tmp_path):
+    found = read_observations(written(tmp_path, "2\t70\t1\n1\t70\t0\n1\t7\t0\n"), "cell a")
+    assert [found.line_of("chr1", 70), found.line_of("2", 70), found.line_of("1", 8)] == [2, 1, 0]

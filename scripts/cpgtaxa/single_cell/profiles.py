@@ -60,14 +60,16 @@ class Observations(NamedTuple):
     layout: Layout
     path: str
 
-    def line_of(self, position: int) -> int:
-        """The number of the first line with a 1-based position; 0 where there is none."""
-        wanted = str(position - self.layout.start)
+    def line_of(self, chrom: str, position: int) -> int:
+        """The number of the first line with a 1-based position of a chromosome, with or without chr; 0 if none."""
+        wanted = chrom.removeprefix("chr"), str(position - self.layout.start)
         for first, block in line_blocks(self.path, str(self.path)):
-            if wanted.encode() in block:
+            if wanted[1].encode() in block:
                 for at, line in enumerate(block.split(b"\n")):
                     fields = split_line(line, self.layout.separator)
-                    if len(fields) == self.layout.n_fields and fields[self.layout.position] == wanted:
+                    if len(fields) != self.layout.n_fields:
+                        continue
+                    if (fields[self.layout.chrom].removeprefix("chr"), fields[self.layout.position]) == wanted:
                         return first + at
         return 0
 

@@ -205,8 +205,8 @@ def place(found: Observations, cpgs: dict, lengths: dict, most: float, what: str
         chrom, position = first_beyond
         raise InputError(
             f"{what}: {_count(kinds['beyond'], 'position')} beyond the end of the chromosome, for example line "
-            f"{found.line_of(position):,}: {chrom} {position:,}, where {chrom} ends at {lengths[chrom]:,}. Give the "
-            "genome build that the cells were aligned to"
+            f"{found.line_of(chrom, position):,}: {chrom} {position:,}, where {chrom} ends at {lengths[chrom]:,}. "
+            "Give the genome build that the cells were aligned to"
         )
     if bad > most * n:
         raise InputError(f"{what}: {_diagnosis(kinds, n, bad, found.layout.start, most)}")
