@@ -590,7 +590,7 @@ def test_the_warm_up_is_told_in_epochs(tmp_path, monkeypatch):
     monkeypatch.setattr(networks, "new_network", lambda *arguments: torch.nn.Linear(1, 2))
     settings = dict.fromkeys(("epochs", "patience", "lr", "lr_decay", "threads"), 1) | {"batch_size": 10, "warmup": 2}
     settings |= {"debug": False, "device": "cpu", "precision": "float32"}
+    chosen = {"unit": "C", "network": "DeepChrome", "settings": settings, "seed": 1}
     with pytest.raises(StopIteration):
-        chosen = {"unit": "C", "network": "DeepChrome", "settings": settings, "seed": 1}
         networks.fit_network([tmp_path / "C.arrow"], {"log": tmp_path / "log"}, **chosen, work=tmp_path / "work")
     assert seen == [6]

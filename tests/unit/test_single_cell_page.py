@@ -598,3 +598,9 @@ def test_cells_that_are_alike_have_the_variance_of_chance(tmp_path):
     found = page.window_variance(Sites(tmp_path / "sites.arrow"), 1000)
     ratio = (found["variance"] * found["windows"]).sum() / (found["chance"] * found["windows"]).sum()
     assert ratio == pytest.approx(1, abs=0.05)
+
+
+def test_a_motif_is_found_by_a_filter_that_is_alike_and_not_by_chance():
+    assert page.is_found(0.01, 0.94)
+    assert not page.is_found(0.01, 0.6)
+    assert not page.is_found(0.2, 0.94)

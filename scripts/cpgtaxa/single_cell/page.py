@@ -84,6 +84,11 @@ SETTINGS = {
 # Networks, motifs and taxa, as the steps before have written them
 
 
+def is_found(p_holm: float, similarity: float) -> bool:
+    """Whether a filter has found a motif: its order of positions fits better than by chance, and well."""
+    return p_holm < 0.05 and similarity >= ALIKE
+
+
 def read_networks(paths) -> dict[str, dict]:
     """Card and training log of each network, by the names of their files."""
     found: dict[str, dict] = {}
@@ -763,7 +768,7 @@ def _reading_page(figures, folder, reader: str, consensus: str | None, table, mo
             pwm = next(motif.pwm for motif in there if motif.filter == best.filter)
             planted["match"] = {
                 **{"filter": best.filter, "similarity": decimal(best.similarity), "p": p_value(best.p_holm)},
-                **{"found": best.p_holm < 0.05 and best.similarity >= ALIKE, "strand": best.strand},
+                **{"found": is_found(best.p_holm, best.similarity), "strand": best.strand},
                 "drawing": _planted_figure(figures, pwm, best, consensus),
                 "correlation": signed(table.set_index("filter")["correlation"][best.filter], 2),
             }
