@@ -74,7 +74,7 @@ def as_is(batch):
 
 
 class Learner(lightning.LightningModule):
-    """A network with its loss, its penalty and Adam, whose learning rate is `lr` × `lr_decay` ** epoch.
+    """A network with its loss, its penalty and Adam, whose learning rate is `lr` × `lr_decay` ** (epoch // `lr_step`).
 
     warmup: over so many first batches the rate rises to that evenly.
 
@@ -83,10 +83,11 @@ class Learner(lightning.LightningModule):
     targets of a whole epoch, tensors on the CPU, that gives a dict of numbers for the log.
     """
 
-    def __init__(self, network, loss, *, lr, lr_decay=1.0, warmup=0, l1=0.0, l2=0.0, scores=None):
+    def __init__(self, network, loss, *, lr, lr_decay=1.0, lr_step=1, warmup=0, l1=0.0, l2=0.0, scores=None):
         super().__init__()
         self.network, self.loss = network, loss
-        self.lr, self.lr_decay, self.warmup, self.l1, self.l2 = lr, lr_decay, warmup, l1, l2
+        self.lr, self.lr_decay, self.lr_step = lr, lr_decay, lr_step
+        self.warmup, self.l1, self.l2 = warmup, l1, l2
         self.scores = scores or (lambda outputs, targets: {})
         self.seen = {"train": [], "val": []}
         self.numbers = {}
@@ -115,14 +116,14 @@ class Learner(lightning.LightningModule):
 
     def on_train_epoch_start(self):
         self.seen["train"].clear()
-        self.lr_now = self.lr * self.lr_decay**self.current_epoch
+        self.lr_now = self.lr * self.lr_decay ** (self.current_epoch // self.lr_step)
 
     def on_train_batch_start(self, batch, index):
         # After the warm-up the epochs' scheduler goes on from the full rate.
         if self.trainer.global_step < self.warmup:
             share = (self.trainer.global_step + 1) / self.warmup
             for group in self.trainer.optimizers[0].param_groups:
-                group["lr"] = self.lr * self.lr_decay**self.current_epoch * share
+                group["lr"] = self.lr_now * share
 
     def on_validation_epoch_start(self):
         self.seen["val"].clear()
@@ -143,7 +144,7 @@ class Learner(lightning.LightningModule):
 
     def configure_optimizers(self):
         optimiser = torch.optim.Adam([one for one in self.network.parameters() if one.requires_grad], self.lr)
-        return [optimiser], [torch.optim.lr_scheduler.ExponentialLR(optimiser, self.lr_decay)]
+        return [optimiser], [torch.optim.lr_scheduler.StepLR(optimiser, self.lr_step, self.lr_decay)]
 
 
 class TrainingLog(Callback):

@@ -3,6 +3,9 @@
 from pathlib import Path
 
 from cpgtaxa.config import check_config, library_files
+from cpgtaxa.ecg.plan import NETWORKS as ECG_NETWORKS
+from cpgtaxa.ecg.plan import PEERS as ECG_PEERS
+from cpgtaxa.ecg.plan import EcgPlan
 from cpgtaxa.errors import InputError
 from cpgtaxa.expression.plan import SIMULATED as SIMULATED_EXPRESSION
 from cpgtaxa.expression.plan import ExpressionPlan

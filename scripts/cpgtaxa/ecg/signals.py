@@ -5,7 +5,8 @@ import fractions
 import numpy as np
 from scipy import signal
 
-LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+from cpgtaxa.ecg.plan import LEADS
+
 HERTZ = 500
 SAMPLES = 4096
 """What is taken of a record, from its start: 8.2 s."""

@@ -107,6 +107,11 @@ class Attention(torch.nn.Module):
         x = x.transpose(1, 2)
         return self.heads(x, x, x, need_weights=False)[0].transpose(1, 2)
 
+    def looked_at(self, x):
+        """How much every moment is looked at, the mean over heads and moments that look: (batch, time), sum 1."""
+        x = x.transpose(1, 2)
+        return self.heads(x, x, x, need_weights=True)[1].mean(dim=1)
+
 
 class _Age(torch.nn.Module):
     """`features`, (batch, leads, time) to (batch, channels, time), and the age they tell: (batch,) years."""
@@ -119,7 +124,9 @@ class _Age(torch.nn.Module):
 
     def forward(self, x):
         highest = self.features(x).amax(dim=2)
-        return self.low + self.range * self.age(highest).squeeze(1).sigmoid()
+        # In bfloat16 ages from 64 on would be half years.
+        with torch.autocast(x.device.type, enabled=False):
+            return self.low + self.range * self.age(highest.float()).squeeze(1).sigmoid()
 
 
 class ResDenseNet(_Age):

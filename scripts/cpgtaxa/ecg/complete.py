@@ -1,0 +1,31 @@
+"""The end of the target `ecg_age`: records that could not be used are told, and the exit status tells too."""
+
+import csv
+import logging
+
+from cpgtaxa.errors import InputError
+from cpgtaxa.files import atomic, naming_damage
+
+SHOWN = 20
+
+
+def tell(left_out, out, *, accept: bool) -> None:
+    """Write `out`, a line of text, where every record was used, or the config accepts that some were not.
+
+    left_out: CSV record, file, reason. Raises InputError naming them otherwise.
+    """
+    with naming_damage(left_out), open(left_out, encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+        problems = [f"{row['file']}: {row['reason']}" for row in rows]
+    if problems and not accept:
+        more = f"{left_out} lists them all. " if len(problems) > SHOWN else ""
+        raise InputError(
+            [
+                *problems[:SHOWN],
+                f"{len(problems):,} records were left out. {more}All else is made, in results/ecg_age. Mend the "
+                "records and start again; or set `ecg_age.left_out: accept` to go without them",
+            ]
+        )
+    with atomic(out) as temporary:
+        temporary.write_text(f"{len(problems):,} records could not be used\n", encoding="utf-8")
+    logging.info("records that could not be used: %s", f"{len(problems):,}")

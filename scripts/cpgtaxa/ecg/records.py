@@ -1,0 +1,225 @@
+"""One ECG record as it comes: WFDB (by the library `wfdb`) or a .npy file, to leads in mV with their names and rate.
+
+What is wrong with a record is an InputError of one sentence or two, without the record's name, which the caller knows.
+"""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import re
+import tempfile
+
+import numpy as np
+import wfdb
+
+from cpgtaxa.ecg.plan import LEADS
+from cpgtaxa.errors import InputError, reason_of, some
+
+MILLIVOLTS = {"mv": 1.0, "millivolt": 1.0, "uv": 1e-3, "µv": 1e-3, "microvolt": 1e-3, "v": 1e3, "nv": 1e-6}
+"""A unit in mV."""
+SEXES = {"f": "F", "female": "F", "w": "F", "woman": "F", "m": "M", "male": "M", "man": "M"}
+OLDEST = 122.0
+"""Years; no one is known to have grown older."""
+MOST_MILLIVOLTS = 32.0
+RATES = (50.0, 20_000.0)
+"""Hz between which a sampling rate is believed."""
+
+
+@dataclasses.dataclass
+class Recording:
+    """values: (leads, time) mV, NaN where missing; names: of the leads; rate: samples a second; age: as told, or None;
+    sex: F, M or empty; notes: what was mended."""
+
+    values: np.ndarray
+    names: list[str]
+    rate: float
+    age: str | None = None
+    sex: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def sex_of(text: str | None) -> str:
+    """F, M, or empty where it is not told in words."""
+    return SEXES.get((text or "").strip().lower(), "")
+
+
+def years(text: str | None) -> float:
+    """An age in years. Raises InputError where it is missing, no number, or absurd."""
+    told = (text or "").strip()
+    if told.lower() in ("", "nan", "na", "n/a", "unknown", "none", "null", "?", "-"):
+        raise InputError("its age is missing: write it in the header (#Age: 63) or in the sheet (column AGE)")
+    try:
+        age = float(told)
+    except ValueError:
+        raise InputError(f"its age is {told[:40]!r}, which is no number: write years") from None
+    if age == 300:
+        raise InputError("its age is 300, as PTB-XL writes ages above 89: the true age is not known, leave it out")
+    if not 0 <= age <= OLDEST:  # also NaN
+        raise InputError(f"its age is {told[:40]}, which nobody has: write years between 0 and {OLDEST:.0f}")
+    return age
+
+
+def read_record(path: pathlib.Path, npy: dict) -> Recording:
+    """The record of a header (.hea) or a .npy file; npy: `rate`, `leads`, `unit` of the latter.
+
+    Raises InputError where it cannot be read or is not what it says.
+    """
+    try:
+        found = _npy(path, npy) if path.suffix == ".npy" else _wfdb(path)
+    except OSError as error:
+        name = pathlib.Path(error.filename).name if error.filename else path.name
+        missing = isinstance(error, FileNotFoundError)
+        what = "is not there" if missing else f"cannot be read ({error.strerror or reason_of(error)})"
+        raise InputError(f"{name} {what}: copy the record again, all its files") from error
+    twice = sorted({name for name in found.names if found.names.count(name) > 1})
+    if twice:
+        raise InputError(f"several of its leads are called {some(twice)}: name each once")
+    if not RATES[0] <= found.rate <= RATES[1]:
+        raise InputError(f"its sampling rate is {found.rate:g} Hz: check the header (or `ecg_age.npy.rate`)")
+    with np.errstate(invalid="ignore"):
+        high = np.abs(found.values[np.isfinite(found.values)]).max(initial=0.0)
+    if high > MOST_MILLIVOLTS:
+        raise InputError(
+            f"its values reach {high:,.0f} mV, and a heart gives a few: check gain and unit in the header"
+            + (" (`ecg_age.npy.unit` is mV; are these µV?)" if path.suffix == ".npy" and npy["unit"] == "mV" else "")
+        )
+    return found
+
+
+def _npy(path: pathlib.Path, npy: dict) -> Recording:
+    try:
+        values = np.load(path, allow_pickle=False)
+    except OSError:
+        raise
+    except Exception as error:
+        # numpy raises what a spoilt header leads to, of many kinds.
+        raise InputError(f"{path.name} is damaged or no .npy file ({reason_of(error)}): copy it again") from error
+    names = list(npy["leads"])
+    shape = " × ".join(map(str, getattr(values, "shape", ()))) or "nothing"
+    if not isinstance(values, np.ndarray) or values.ndim != 2 or len(names) not in values.shape:
+        raise InputError(
+            f"{path.name} holds {shape}, and {len(names)} leads × samples are wanted: write one record a file, or name "
+            "its leads in `ecg_age.npy.leads`"
+        )
+    if values.dtype.kind not in "fiu":
+        raise InputError(f"{path.name} holds {values.dtype}, and numbers are wanted: write float32 or int16")
+    notes = ()
+    if values.shape[0] != len(names):
+        values, notes = values.T, ("samples × leads, turned round",)
+    values = values.astype(np.float64) * MILLIVOLTS[npy["unit"].lower()]
+    return Recording(values, names, float(npy["rate"]), notes=notes)
+
+
+def _wfdb(path: pathlib.Path) -> Recording:
+    text = path.read_text(encoding="utf-8", errors="replace")
+    with _header_that_wfdb_reads(path, text) as (place, notes):
+        try:
+            record = wfdb.rdrecord(str(place), physical=False)
+            values = record.dac()
+        except OSError:
+            raise
+        except Exception as error:
+            # wfdb raises what a wrong header leads to, of many kinds.
+            raise InputError(
+                f"header and signal do not fit, or one is damaged ({reason_of(error)}): copy the record again"
+            ) from error
+    if values is None or record.n_sig == 0 or values.shape[0] == 0:
+        raise InputError("it holds no signal: copy the record again")
+    problems = _disagreements(record, path)
+    if problems:
+        raise InputError("; ".join(problems) + ": copy the record again, or correct its header")
+    units = [(unit or "mV").strip() for unit in record.units]
+    odd = sorted({unit for unit in units if unit.lower() not in MILLIVOLTS})
+    names = [(name or "").strip() for name in record.sig_name]
+    kept = [at for at, unit in enumerate(units) if unit.lower() in MILLIVOLTS]
+    if not kept:
+        raise InputError(f"its leads are in {some(odd)}: mV, uV or V are wanted")
+    values = values.T.astype(np.float64)[kept] * np.array([MILLIVOLTS[units[at].lower()] for at in kept])[:, None]
+    told = _comments(record.comments)
+    return Recording(
+        values,
+        [names[at] for at in kept],
+        float(record.fs),
+        told.get("age"),
+        sex_of(told.get("sex") or told.get("gender")),
+        notes,
+    )
+
+
+def _comments(comments: list[str]) -> dict[str, str]:
+    """`Age: 63` and the like, by their name in small letters, the first of each."""
+    found: dict[str, str] = {}
+    for line in comments or []:
+        for name, value in re.findall(r"([A-Za-z]+)\s*[:=]\s*([^\s,;]+)", line):
+            found.setdefault(name.lower(), value)
+    return found
+
+
+@contextlib.contextmanager
+def _header_that_wfdb_reads(path: pathlib.Path, text: str):
+    """The record's path without ending for `wfdb`, and what had to be mended for it.
+
+    Headers in public sets name the record as its signal file, with an ending, which `wfdb` refuses.
+    """
+    lines = text.splitlines()
+    first = next((at for at, line in enumerate(lines) if line.strip() and not line.startswith("#")), None)
+    if first is None:
+        raise InputError(f"{path.name} is empty: copy the record again")
+    if "\0" in text:
+        raise InputError(f"{path.name} is not text, it holds NUL bytes: copy the record again")
+    name, _, rest = lines[first].strip().partition(" ")
+    rate = rest.split()[1:2]
+    if rate and not re.match(r"[\d.]", rate[0]):  # wfdb would take 250 Hz
+        raise InputError(f"its sampling rate is {rate[0][:40]!r}, which is no number: correct its header")
+    if re.fullmatch(r"[-\w]+(/\d+)?", name) and re.fullmatch(r"[-\w]+", path.stem):
+        yield path.with_suffix(""), ()
+        return
+    lines[first] = f"record {rest}"
+    with tempfile.TemporaryDirectory() as folder:
+        # Before the links: a signal file called the same must not be written through.
+        pathlib.Path(folder, "record.hea").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        for line in lines[first + 1 :]:
+            signal = line.split(" ")[0].strip()
+            if signal and not line.startswith("#") and pathlib.PurePath(signal).name == signal:
+                link = pathlib.Path(folder, signal)
+                if not link.is_symlink():
+                    os.symlink((path.parent / signal).resolve(), link)
+        yield pathlib.Path(folder, "record"), (f"its header calls it {name}",)
+
+
+def _disagreements(record, path: pathlib.Path) -> list[str]:
+    """Where a header and its signal disagree: samples, first values, checksums (those that the header tells)."""
+    problems = []
+    digital = record.d_signal
+    if record.sig_len and digital.shape[0] != record.sig_len:
+        problems.append(f"its header tells {record.sig_len:,} samples and its signal has {digital.shape[0]:,}")
+    if not record.file_name or set(record.samps_per_frame) != {1}:
+        return problems  # segments, or means of several samples: what follows would compare other things
+    if len(set(record.fmt)) == 1 and record.fmt[0] == "16" and record.sig_len:
+        # One signal file of 16-bit numbers: its size is known. wfdb reads what the header tells, and no further.
+        names = sorted(set(record.file_name))
+        size = (path.parent / names[0]).stat().st_size - (record.byte_offset[0] or 0)
+        wanted = 2 * record.n_sig * record.sig_len
+        if len(names) == 1 and size != wanted:
+            problems.append(
+                f"its header tells {record.n_sig} leads × {record.sig_len:,} samples ({wanted:,} bytes) and its signal "
+                f"file has {size:,} bytes"
+            )
+    sums = record.checksum or [None] * record.n_sig
+    wrong = [
+        name
+        for name, told, found in zip(record.sig_name, sums, record.calc_checksum(), strict=True)
+        if told is not None and (told - found) % 65536
+    ]
+    if wrong:
+        problems.append(f"the checksums of its leads {some(wrong, 3)} are not those in its header")
+    return problems
+
+
+def known_leads(names: list[str], aliases: dict[str, str]) -> tuple[list[str], list[str]]:
+    """The names of leads by the config's `lead_names`, and those that are none of the twelve (as in the record)."""
+    own = {name.lower() for name in LEADS}
+    turned = {alias.strip().lower(): name for alias, name in aliases.items()}
+    named = [turned.get(name.lower(), re.sub(r"^lead\s*", "", name, flags=re.I)) for name in names]
+    return named, [given for given, name in zip(names, named, strict=True) if name.lower() not in own]

@@ -1,0 +1,8 @@
+"""End the target: tell of records that could not be used, once all else is made."""
+
+from cpgtaxa.job import job
+
+with job(snakemake):
+    from cpgtaxa.ecg.complete import tell
+
+    tell(snakemake.input.left_out, snakemake.output[0], accept=snakemake.params.left_out == "accept")

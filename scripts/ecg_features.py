@@ -1,0 +1,14 @@
+"""Measure intervals and amplitudes of a part of the records."""
+
+from cpgtaxa.job import job
+
+with job(snakemake):
+    from cpgtaxa.ecg.features import measure
+
+    measure(
+        snakemake.input.leads,
+        snakemake.input.records,
+        snakemake.output[0],
+        shard=int(snakemake.wildcards.shard),
+        shards=int(snakemake.wildcards.shards),
+    )

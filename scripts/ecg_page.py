@@ -1,0 +1,13 @@
+"""Score all models, give every age its interval, join the gaps of both clocks, and draw the page."""
+
+from cpgtaxa.job import job
+
+with job(snakemake):
+    from cpgtaxa.ecg.page import LISTS, write
+
+    write(
+        {key: list(files) if key in LISTS else files for key, files in snakemake.input.items() if key != "library"},
+        dict(snakemake.output.items()),
+        settings=snakemake.params.settings,
+        seed=snakemake.params.seed,
+    )

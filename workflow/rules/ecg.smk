@@ -1,0 +1,245 @@
+# Age from a 12-lead ECG.
+
+try:
+    ECG = EcgPlan(config)
+except InputError as error:
+    raise WorkflowError(error.text())
+
+
+wildcard_constraints:
+    group="adult|child",
+    ecg_network="|".join(ECG_NETWORKS),
+    ecg_peer="|".join(ECG_PEERS),
+    tenth=r"\d",
+
+
+rule simulate_ecg:
+    input:
+        library=library_files(SCRIPTS / "simulate_ecg.py"),
+    output:
+        **ECG.simulated_files(),
+        records=directory(ECG.simulated_records),
+    log:
+        "results/logs/simulate_ecg.log",
+    benchmark:
+        "results/benchmarks/simulate_ecg.tsv"
+    conda:
+        "../../envs/simulate_ecg.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        settings=config["ecg_age"]["simulate"],
+        seed=config["seed"],
+    script:
+        "../../scripts/simulate_ecg.py"
+
+
+rule ecg_input:
+    input:
+        unpack(or_one_message(ECG.input_files)),
+        library=library_files(SCRIPTS / "ecg_input.py"),
+    output:
+        signals="results/ecg_age/input/signals.npy",
+        leads="results/ecg_age/input/leads.npy",
+        records="results/ecg_age/input/records.parquet",
+        left_out="results/ecg_age/left_out.csv",
+        qc="results/ecg_age/input/qc.json",
+    log:
+        "results/logs/ecg_input.log",
+    benchmark:
+        "results/benchmarks/ecg_input.tsv"
+    conda:
+        "../../envs/ecg_input.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 120 * attempt,
+    params:
+        settings=or_one_message(ECG.input_settings),
+        seed=config["seed"],
+    script:
+        "../../scripts/ecg_input.py"
+
+
+rule ecg_fit:
+    input:
+        signals=rules.ecg_input.output.signals,
+        records=rules.ecg_input.output.records,
+        library=library_files(SCRIPTS / "ecg_fit.py"),
+    output:
+        weights=f"{ECG.save_dir}/{{group}}/{{ecg_network}}_{{tenth}}.pt",
+        log=f"{ECG.save_dir}/{{group}}/{{ecg_network}}_{{tenth}}_log.csv",
+        predictions="results/ecg_age/predictions/{group}/{ecg_network}_{tenth}.parquet",
+    log:
+        "results/logs/ecg_fit_{group}_{ecg_network}_{tenth}.log",
+    benchmark:
+        "results/benchmarks/ecg_fit_{group}_{ecg_network}_{tenth}.tsv"
+    conda:
+        "../../envs/ecg_fit.yaml"
+    threads: config["training"]["threads"]
+    resources:
+        mem_mb=lambda wildcards, attempt: 6000 * attempt,
+        runtime=lambda wildcards, attempt: 1440 * attempt,
+        gpu=ECG.gpus,
+    params:
+        settings=ECG.fit_settings(),
+        seed=config["seed"],
+        work=lambda wildcards: f"results/ecg_age/.checkpoints/{wildcards.group}_{wildcards.tenth}",
+    script:
+        "../../scripts/ecg_fit.py"
+
+
+rule ecg_features:
+    input:
+        leads=rules.ecg_input.output.leads,
+        records=rules.ecg_input.output.records,
+        library=library_files(SCRIPTS / "ecg_features.py"),
+    output:
+        "results/ecg_age/features/{shard}-of-{shards}.parquet",
+    log:
+        "results/logs/ecg_features_{shard}-of-{shards}.log",
+    benchmark:
+        "results/benchmarks/ecg_features_{shard}-of-{shards}.tsv"
+    conda:
+        "../../envs/ecg_features.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 240 * attempt,
+    script:
+        "../../scripts/ecg_features.py"
+
+
+rule ecg_peers:
+    input:
+        features=ECG.features(),
+        records=rules.ecg_input.output.records,
+        library=library_files(SCRIPTS / "ecg_peers.py"),
+    output:
+        "results/ecg_age/predictions/{group}/{ecg_peer}.parquet",
+    log:
+        "results/logs/ecg_peers_{group}_{ecg_peer}.log",
+    benchmark:
+        "results/benchmarks/ecg_peers_{group}_{ecg_peer}.tsv"
+    conda:
+        "../../envs/ecg_peers.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 120 * attempt,
+    params:
+        folds=config["ecg_age"]["held_out"],
+        seed=config["seed"],
+    script:
+        "../../scripts/ecg_peers.py"
+
+
+rule ecg_methylation:
+    input:
+        methylation=or_one_message(ECG.methylation_file),
+        records=rules.ecg_input.output.records,
+        library=library_files(SCRIPTS / "ecg_methylation.py"),
+    output:
+        "results/ecg_age/input/methylation.parquet",
+    log:
+        "results/logs/ecg_methylation.log",
+    benchmark:
+        "results/benchmarks/ecg_methylation.tsv"
+    conda:
+        "../../envs/ecg_methylation.yaml"
+    # What is wrong with the table is told before anything is trained.
+    priority: 10
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=lambda wildcards, attempt: 10 * attempt,
+    script:
+        "../../scripts/ecg_methylation.py"
+
+
+rule ecg_reading:
+    input:
+        unpack(or_one_message(ECG.reading_input, "group")),
+        signals=rules.ecg_input.output.signals,
+        records=rules.ecg_input.output.records,
+        library=library_files(SCRIPTS / "ecg_reading.py"),
+    output:
+        "results/ecg_age/reading/{group}.npz",
+    log:
+        "results/logs/ecg_reading_{group}.log",
+    benchmark:
+        "results/benchmarks/ecg_reading_{group}.tsv"
+    conda:
+        "../../envs/ecg_reading.yaml"
+    threads: config["training"]["threads"]
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 240 * attempt,
+        gpu=ECG.gpus,
+    params:
+        name=lambda wildcards: ECG.networks[wildcards.group],
+        settings=ECG.reading_settings(),
+        seed=config["seed"],
+    script:
+        "../../scripts/ecg_reading.py"
+
+
+rule ecg_page:
+    input:
+        unpack(or_one_message(ECG.page_files)),
+        records=rules.ecg_input.output.records,
+        leads=rules.ecg_input.output.leads,
+        left_out=rules.ecg_input.output.left_out,
+        qc=rules.ecg_input.output.qc,
+        template=SCRIPTS / "cpgtaxa" / "templates" / "ecg_age.html.j2",
+        library=library_files(SCRIPTS / "ecg_page.py"),
+    output:
+        **ECG.joined_file(),
+        summary="results/ecg_age/summary.csv",
+        html=report("results/ecg_age/report.html", caption="../report/ecg_age.rst", category="Age from an ECG"),
+        submission="results/ecg_age/submission.csv",
+        gaps="results/ecg_age/gaps.csv",
+        comparisons="results/ecg_age/comparisons.csv",
+        attributions="results/ecg_age/attributions.csv",
+        figures=directory("results/ecg_age/figures"),
+    log:
+        "results/logs/ecg_page.log",
+    benchmark:
+        "results/benchmarks/ecg_page.tsv"
+    conda:
+        "../../envs/ecg_page.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        settings=ECG.page_settings(),
+        seed=config["seed"],
+    script:
+        "../../scripts/ecg_page.py"
+
+
+# Last, so that records that could not be read stop nothing, and still are told.
+rule ecg_age:
+    input:
+        html=rules.ecg_page.output.html,
+        left_out=rules.ecg_input.output.left_out,
+        library=library_files(SCRIPTS / "ecg_age.py"),
+    output:
+        "results/ecg_age/complete.txt",
+    log:
+        "results/logs/ecg_age.log",
+    benchmark:
+        "results/benchmarks/ecg_age.tsv"
+    conda:
+        "../../envs/ecg_age.yaml"
+    threads: 1
+    resources:
+        mem_mb=200,
+        runtime=5,
+    params:
+        left_out=config["ecg_age"]["left_out"],
+    script:
+        "../../scripts/ecg_age.py"
