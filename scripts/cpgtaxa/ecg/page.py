@@ -27,6 +27,7 @@ from cpgtaxa.ecg.scores import (
     half_width,
     joined,
     joined_rows,
+    part_name,
     score,
     with_holm,
 )
@@ -231,18 +232,16 @@ def _parts_figure(figures, summary: pd.DataFrame, found: dict):
     labels = {}
     for group in groups:
         here = set(summary["metric"])
-        names = [name for name in (*SEXES.values(), *BINS[group][1]) if f"{group}_mae_{name}" in here]
+        names = [name for name in (*SEXES.values(), *BINS[group][1]) if f"{group}_mae_{part_name(name)}" in here]
         labels[group] = names
-    widths = [len(labels[group]) + 1.5 for group in groups]
-    figure, panels = plt.subplots(
-        1, len(groups), figsize=(min(11, 0.46 * sum(widths) + 1.4), 2.9), width_ratios=widths, squeeze=False
-    )
+    longest = max(len(names) for names in labels.values())
+    figure, panels = plt.subplots(len(groups), 1, figsize=(0.5 * longest + 1.4, 2.5 * len(groups) + 0.2), squeeze=False)
     rows = []
-    for axes, group in zip(panels[0], groups, strict=True):
+    for axes, group in zip(panels[:, 0], groups, strict=True):
         models = list(found[group])
         for number, model in enumerate(models):
             some = summary[summary["model"] == model].set_index("metric")
-            table = some.reindex([f"{group}_mae_{name}" for name in labels[group]])
+            table = some.reindex([f"{group}_mae_{part_name(name)}" for name in labels[group]])
             # A gap between the sexes and the ages.
             x = np.array([at + 0.6 * (name not in SEXES.values()) for at, name in enumerate(labels[group])])
             x = x + 0.17 * (number - (len(models) - 1) / 2)
@@ -252,12 +251,14 @@ def _parts_figure(figures, summary: pd.DataFrame, found: dict):
             rows.append(table.assign(model=model, metric=table.index))
         axes.set_xticks(
             [at + 0.6 * (name not in SEXES.values()) for at, name in enumerate(labels[group])],
-            labels[group], rotation=90,
+            labels[group],
         )  # fmt: skip
-        axes.set(ylabel="mean absolute error, years", title=TITLES[group])
+        axes.set(ylabel="error, years", title=TITLES[group], xlim=(-0.6, longest + 0.2))
         axes.set_ylim(bottom=0)
         axes.grid(axis="y")
-        axes.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1.12), borderaxespad=0, fontsize=8, handletextpad=0.1)
+        axes.legend(
+            ncols=3, loc="lower left", bbox_to_anchor=(0.12, 1.0), borderaxespad=0, fontsize=8, handletextpad=0.1
+        )
     figure.tight_layout()
     data = pd.concat(rows, ignore_index=True)[SUMMARY_COLUMNS]
     return figures.save("parts", figure, data, "Mean absolute error by sex and age")
@@ -300,7 +301,8 @@ def _beat_figure(figures, group: str, table: pd.DataFrame, beat: np.ndarray):
     """Attribution by lead and time around the R peak, below the mean beat of lead II."""
     some = table[(table["group"] == group) & table["offset_ms"].notna()]
     offsets = np.sort(some["offset_ms"].unique())
-    grid = some.pivot(index="lead", columns="offset_ms", values="years").loc[list(LEADS), offsets].to_numpy()
+    grid = some.pivot(index="lead", columns="offset_ms", values="share").loc[list(LEADS), offsets].to_numpy()
+    grid = 100 * grid
     whole = table[(table["group"] == group) & table["offset_ms"].isna()].set_index("lead").loc[list(LEADS), "share"]
     figure, panels = plt.subplots(
         2, 2, figsize=(6.8, 4.4), height_ratios=[1, 3.2], width_ratios=[4, 1], sharex="col", sharey="row"
@@ -320,7 +322,7 @@ def _beat_figure(figures, group: str, table: pd.DataFrame, beat: np.ndarray):
     bar = figure.colorbar(drawn, cax=axes.inset_axes([0, -0.28, 0.35, 0.035]), orientation="horizontal")
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=7)
-    bar.set_label(f"years per {STEP} ms and beat", fontsize=7)
+    bar.set_label(f"% of all shown, by {STEP} ms", fontsize=7)
     side.barh(np.arange(len(LEADS)) + 0.5, 100 * whole, height=0.7, color=ACCENT)
     side.set_xlabel("% of all")
     side.tick_params(axis="y", length=0)

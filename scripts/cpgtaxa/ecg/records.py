@@ -160,7 +160,7 @@ def _comments(comments: list[str]) -> dict[str, str]:
 def _header_that_wfdb_reads(path: pathlib.Path, text: str):
     """The record's path without ending for `wfdb`, and what had to be mended for it.
 
-    Headers in public sets name the record as its signal file, with an ending, which `wfdb` refuses.
+    Headers in public sets name the record as its signal file, with an ending, which `wfdb` refuses; of µV it reads V.
     """
     lines = text.splitlines()
     first = next((at for at, line in enumerate(lines) if line.strip() and not line.startswith("#")), None)
@@ -172,9 +172,12 @@ def _header_that_wfdb_reads(path: pathlib.Path, text: str):
     rate = rest.split()[1:2]
     if rate and not re.match(r"[\d.]", rate[0]):  # wfdb would take 250 Hz
         raise InputError(f"its sampling rate is {rate[0][:40]!r}, which is no number: correct its header")
-    if re.fullmatch(r"[-\w]+(/\d+)?", name) and re.fullmatch(r"[-\w]+", path.stem):
+    as_wanted = re.fullmatch(r"[-\w]+(/\d+)?", name) and re.fullmatch(r"[-\w]+", path.stem)
+    if as_wanted and not re.search("[µμ]V", text):
         yield path.with_suffix(""), ()
         return
+    notes = () if as_wanted else (f"its header calls it {name}",)
+    lines = [re.sub("[µμ](?=V)", "u", line) for line in lines]
     lines[first] = f"record {rest}"
     with tempfile.TemporaryDirectory() as folder:
         # Before the links: a signal file called the same must not be written through.
@@ -185,7 +188,7 @@ def _header_that_wfdb_reads(path: pathlib.Path, text: str):
                 link = pathlib.Path(folder, signal)
                 if not link.is_symlink():
                     os.symlink((path.parent / signal).resolve(), link)
-        yield pathlib.Path(folder, "record"), (f"its header calls it {name}",)
+        yield pathlib.Path(folder, "record"), notes
 
 
 def _disagreements(record, path: pathlib.Path) -> list[str]:

@@ -23,6 +23,11 @@ SEXES = {"F": "female", "M": "male"}
 SUMMARY_COLUMNS = ["model", "metric", "value", "ci_low", "ci_high", "n"]
 
 
+def part_name(name: str) -> str:
+    """A bin's name in tables: 19_29, 100."""
+    return name.replace("–", "_").removesuffix("+")
+
+
 class Bootstrap:
     """Draws of patients, the same for every model and statistic. patients: (n,) of each record."""
 
@@ -105,7 +110,7 @@ def score(group: str, tables: dict[str, pd.DataFrame], first: str, coverage: flo
     sizes = {model: np.abs(one) for model, one in errors.items()}
     parts = {f"mae_{name}": sexes == sex for sex, name in SEXES.items()}
     bins = bin_of(ages, group)
-    parts |= {f"mae_{name}": bins == number for number, name in enumerate(BINS[group][1])}
+    parts |= {f"mae_{part_name(name)}": bins == number for number, name in enumerate(BINS[group][1])}
     parts = {name: inside for name, inside in parts.items() if inside.any()}
     rows = []
 
