@@ -1,0 +1,239 @@
+"""Scores, intervals and joined gaps of ECG ages, and how networks are asked."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from cpgtaxa.ecg import networks, page, reading, scores
+from cpgtaxa.ecg.plan import SIZES
+from cpgtaxa.loop import Learner
+from scipy import stats
+
+
+def table(n=60, patients=None, seed=0, error=5.0):
+    rng = np.random.default_rng(seed)
+    ages = rng.uniform(20, 90, n).round()
+    return pd.DataFrame(
+        {
+            "record": [f"R{number}" for number in range(n)],
+            "patient": [f"P{number}" for number in (range(n) if patients is None else patients)],
+            "sex": rng.choice(["F", "M", ""], n),
+            "age": ages,
+            "predicted": ages + rng.normal(0, error, n),
+        }
+    )
+
+
+# --- conformal intervals ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("coverage", [0.5, 0.8, 0.9])
+@pytest.mark.parametrize("seed", range(5))
+def test_half_widths_are_quantiles_of_the_others_errors(coverage, seed):
+    rng = np.random.default_rng(seed)
+    errors = rng.normal(size=40).round(1)  # with ties
+    patients = rng.integers(0, 25, 40).astype(str)
+    found = scores.half_widths(errors, patients, coverage)
+    for at in range(40):
+        others = np.sort(np.abs(errors[patients != patients[at]]))
+        place = math.ceil((len(others) + 1) * coverage - 1e-9)
+        assert found[at] == (others[place - 1] if place <= len(others) else math.inf)
+    every = np.sort(np.abs(errors))
+    assert scores.half_width(errors, coverage) == every[math.ceil(41 * coverage - 1e-9) - 1]
+
+
+def test_intervals_hold_what_they_promise():
+    rng = np.random.default_rng(1)
+    inside = []
+    for _ in range(400):
+        errors = rng.standard_t(2, 30)  # nothing normal about them
+        inside.append(np.abs(errors) <= scores.half_widths(errors, np.arange(30).astype(str), 0.8))
+    assert 0.8 <= np.mean(inside) < 0.84
+
+
+def test_too_few_others_promise_nothing():
+    assert np.isinf(scores.half_widths(np.ones(8), np.arange(8).astype(str), 0.9)).all()
+    assert scores.half_width(np.ones(8), 0.9) == math.inf
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+
+def test_bootstrap_draws_patients_with_all_their_records():
+    rng = np.random.default_rng(2)
+    patients = np.repeat(np.arange(30), 4)
+    effect = rng.normal(size=30)[patients]
+    alone = scores.Bootstrap(np.arange(120).astype(str), 0).means(effect)[0]
+    together = scores.Bootstrap(patients.astype(str), 0).means(effect)[0]
+    assert alone.std() == pytest.approx(effect.std() / np.sqrt(120), rel=0.1)
+    assert together.std() == pytest.approx(effect.std() / np.sqrt(30), rel=0.1)
+    known = np.where(patients < 15, effect, np.nan)
+    assert scores.Bootstrap(patients.astype(str), 0).means(known)[0].mean() == pytest.approx(
+        effect[patients < 15].mean(), abs=0.1
+    )
+
+
+def test_scores_are_those_worked_out_by_hand():
+    first, other = table(error=4.0), table(error=9.0)
+    other["age"], other["sex"] = first["age"], first["sex"]
+    middle = first.assign(predicted=first["age"].median())
+    tables = {"Net": first, "GradientBoosting": other, "Median": middle}
+    found, compared = scores.score("adult", tables, "Net", 0.9, 0)
+    assert list(found) == scores.SUMMARY_COLUMNS
+    value = found.set_index(["model", "metric"])
+    error = first["predicted"] - first["age"]
+    assert value.loc[("Net", "adult_mae"), "value"] == pytest.approx(error.abs().mean())
+    assert value.loc[("Net", "adult_bias"), "value"] == pytest.approx(error.mean())
+    assert value.loc[("Net", "adult_rmse"), "value"] == pytest.approx(np.sqrt((error**2).mean()))
+    assert value.loc[("Net", "adult_limits_high"), "value"] == pytest.approx(error.mean() + 1.96 * error.std())
+    r = stats.pearsonr(first["age"], first["predicted"])
+    assert value.loc[("Net", "adult_r"), "value"] == pytest.approx(r.statistic)
+    ratio = error.abs().mean() / (middle["predicted"] - first["age"]).abs().mean()
+    assert value.loc[("Net", "adult_mae_over_median"), "value"] == pytest.approx(ratio)
+    for sex, name in (("F", "female"), ("M", "male")):
+        some = error[first["sex"] == sex].abs()
+        assert value.loc[("Net", f"adult_mae_{name}"), "value"] == pytest.approx(some.mean())
+        assert value.loc[("Net", f"adult_mae_{name}"), "n"] == len(some)
+    decade = first["age"].between(30, 39)
+    assert value.loc[("Net", "adult_mae_30_39"), "value"] == pytest.approx(error[decade].abs().mean())
+    # One value for all has no correlation.
+    assert ("Median", "adult_r") not in value.index
+    for row in found.itertuples():
+        assert np.isnan(row.ci_low) or row.ci_low <= row.value <= row.ci_high
+    against = compared.set_index("other")
+    difference = (error.abs() - (other["predicted"] - other["age"]).abs()).mean()
+    assert against.loc["GradientBoosting", "difference"] == pytest.approx(difference)
+    assert against.loc["GradientBoosting", "p"] < 0.01
+    holm = scores.with_holm(compared)
+    assert (holm["p_holm"] >= holm["p"]).all()
+    again, _ = scores.score("adult", tables, "Net", 0.9, 0)
+    pd.testing.assert_frame_equal(found, again)
+
+
+def test_two_models_alike_do_not_differ():
+    first = table()
+    _, compared = scores.score("adult", {"Net": first, "Other": first.copy()}, "Net", 0.9, 0)
+    assert compared["difference"].iloc[0] == 0
+    assert np.isnan(compared["p"].iloc[0])
+
+
+def test_few_records_give_numbers_or_none_and_no_error():
+    for n in (2, 3, 4):
+        some = table(n)
+        found, _ = scores.score("adult", {"Net": some, "Median": some.assign(predicted=50.0)}, "Net", 0.9, 0)
+        assert np.isfinite(found.set_index(["model", "metric"]).loc[("Net", "adult_mae"), "value"])
+        gaps = scores.gap_table("adult", "Net", some, 0.9)
+        assert np.isinf(gaps["age_high"]).all()
+
+
+# --- gaps ------------------------------------------------------------------------------------------------------------
+
+
+def test_adjusted_gaps_know_no_age():
+    some = table(200)
+    shrunk = some.assign(predicted=55 + 0.5 * (some["predicted"] - 55))
+    gaps = scores.gap_table("adult", "Net", shrunk, 0.9)
+    assert np.corrcoef(gaps["gap"], gaps["age"])[0, 1] < -0.8
+    assert abs(np.corrcoef(gaps["gap_adjusted"], gaps["age"])[0, 1]) < 1e-6
+    wanted = stats.linregress(gaps["age"], gaps["gap"])
+    expected = gaps["gap"] - wanted.intercept - wanted.slope * gaps["age"]
+    np.testing.assert_allclose(gaps["gap_adjusted"], expected)
+
+
+def test_gaps_are_joined_by_person():
+    gaps = scores.gap_table("adult", "Net", table(8, patients=[0, 0, 1, 2, 3, 4, 5, 6]), 0.5)
+    clock = pd.DataFrame(
+        {
+            "person": ["P0", "P1", "P3", "P9"],
+            "methylation_age": [50.0, 61.0, 40.0, 70.0],
+            "age": [48.0, np.nan, 44.0, 1.0],
+        }
+    )
+    both = scores.joined(gaps, clock).set_index("person")
+    assert sorted(both.index) == ["P0", "P1", "P3"]
+    own = gaps[gaps["patient"] == "P0"]
+    assert both.loc["P0", "ecg_gap"] == pytest.approx(own["gap"].mean())
+    assert both.loc["P0", "records"] == 2
+    assert both.loc["P0", "methylation_gap"] == 2
+    age = gaps.loc[gaps["patient"] == "P1", "age"].iloc[0]
+    assert both.loc["P1", "methylation_gap"] == 61 - age  # the age at the ECG, where the clock's table has none
+    assert scores.joined_rows(both.reset_index(), "adult", "Net") == []  # three people
+
+
+def test_a_shared_gap_is_found_between_both_clocks():
+    rng = np.random.default_rng(4)
+    n = 400
+    shared, ages, noise = rng.normal(0, 4, n), rng.uniform(20, 90, n), rng.normal(0, 0.5, n)
+    some = table(n).assign(age=ages, predicted=55 + 0.8 * (ages + shared + noise - 55))
+    clock = pd.DataFrame({"person": some["patient"], "methylation_age": ages + shared, "age": ages})
+    both = scores.joined(scores.gap_table("adult", "Net", some, 0.9), clock)
+    [(model, metric, value, low, high, count)] = scores.joined_rows(both, "adult", "Net")
+    assert (model, metric, count) == ("Net", "adult_gap_correlation", n)
+    assert value > 0.95
+    assert low < value < high
+
+
+# --- attributions ----------------------------------------------------------------------------------------------------
+
+
+def test_attributions_are_put_together_around_the_beats():
+    told = np.zeros((12, 4096))
+    peaks = np.array([100, 1000, 2000, 4090])  # the first and the last are cut by the record's ends
+    for peak in peaks:
+        told[3, peak : peak + 5] = -1.0
+    total, beats = page.around_beats(told, peaks)
+    assert beats == 2
+    assert total.shape == (12, 40)
+    at = (0 - page.AROUND[0]) // page.STEP
+    assert total[3, at] == pytest.approx(10.0)
+    assert total.sum() == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize("name", ["ResDenseNet", "ResUDenseNet"])
+def test_attention_is_shared_out_over_moments(name):
+    torch.manual_seed(0)
+    network = networks.new_network(name, "adult", SIZES["narrow"]).eval()
+    found = reading.attention_of(network, torch.randn(2, 12, 2048))
+    assert found.shape[0] == 2
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+    assert (found >= 0).all()
+
+
+# --- networks --------------------------------------------------------------------------------------------------------
+
+
+def test_records_come_as_asked_for(tmp_path):
+    signals = np.arange(6, dtype=np.float32)[:, None, None] * np.ones((6, 12, 8), dtype=np.float32)
+    np.save(tmp_path / "signals.npy", signals)
+    data = networks.Records(networks.open_signals(tmp_path / "signals.npy"), np.array([5, 0, 3]), np.array([50, 1, 30]))
+    (found,), ages = data.__getitems__([2, 0, 1])
+    assert found[:, 0, 0].tolist() == [3, 5, 0]
+    assert ages.tolist() == [30, 50, 1]
+
+
+def test_parts_of_a_group():
+    records = pd.DataFrame({"group": ["adult", "adult", "child", "adult", "adult"], "fold": [0, 1, 1, -1, 1]})
+    parts = networks.parts_of(records, "adult", 1)
+    assert {part: rows.tolist() for part, rows in parts.items()} == {"train": [0], "held": [1, 4], "asked": [3]}
+
+
+def test_ages_in_bfloat16_are_not_rounded_to_half_years():
+    torch.manual_seed(0)
+    network = networks.new_network("ResUDenseNet", "adult", SIZES["narrow"]).eval()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        found = network(torch.randn(16, 12, 1024) * torch.linspace(0.5, 4, 16)[:, None, None])
+    assert found.dtype == torch.float32
+    assert len(set((found * 2).tolist()) - {round(value) for value in (found * 2).tolist()}) > 8
+
+
+def test_the_rate_falls_in_steps_and_rises_within_the_warm_up():
+    learner = Learner(torch.nn.Linear(1, 1), torch.nn.functional.l1_loss, lr=1.0, lr_decay=0.1, lr_step=3)
+    [optimiser], [schedule] = learner.configure_optimizers()
+    found = []
+    for _ in range(7):
+        found.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        schedule.step()
+    np.testing.assert_allclose(found, [1, 1, 1, 0.1, 0.1, 0.1, 0.01])

@@ -1,0 +1,316 @@
+"""The target `ecg_age` from end to end: both networks, peers, gaps, restarts, bad input, real records."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import wfdb
+import yaml
+from conftest import ROOT, copy_run, merged, snakemake
+from cpgtaxa.ecg.signals import preprocess
+from cpgtaxa.files import sha256
+from processes import killed_when
+
+SMALL = {
+    "training": {"threads": 1},
+    "ecg_age": {
+        # The children's network is quick enough for both groups.
+        **{"networks": {"adult": "ResUDenseNet", "child": "ResUDenseNet"}, "size": "narrow", "shards": 2},
+        **{"epochs": 12, "batch_size": 16, "lr": 0.003, "lr_step": 8, "held_out": 2},
+        **{"reading": {"records": 4, "steps": 8, "drawn": 1}, "simulate": {"adults": 160, "children": 80}},
+    },
+}
+FOLDER = "results/ecg_age"
+NETWORK = "ResUDenseNet"
+GROUPS = ("adult", "child")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ecg_age")
+    run = snakemake(folder, "ecg_age", config=SMALL)
+    assert run.code == 0, run.text
+    return folder
+
+
+def summary(folder):
+    return pd.read_csv(folder / FOLDER / "summary.csv").set_index(["model", "metric"])["value"]
+
+
+def records_of(folder):
+    return pd.read_parquet(folder / FOLDER / "input/records.parquet")
+
+
+def test_the_models_find_the_drift_of_ages(finished):
+    table = pd.read_csv(finished / FOLDER / "summary.csv")
+    assert list(table) == ["model", "metric", "value", "ci_low", "ci_high", "n"]
+    found = summary(finished)
+    for group in GROUPS:
+        assert found["GradientBoosting", f"{group}_mae"] < 0.7 * found["Median", f"{group}_mae"]
+        # Trained for a dozen epochs only; `test_the_default_beats_the_median_by_half` trains as by default.
+        assert found[NETWORK, f"{group}_mae"] < found["Median", f"{group}_mae"]
+
+
+def test_patients_are_on_one_side_and_each_record_is_tested_once(finished):
+    records = records_of(finished).set_index("record")
+    assert (records.groupby("patient")["fold"].nunique() == 1).all()
+    assert records["patient"].duplicated().any()
+    for group in GROUPS:
+        wanted = records[(records["group"] == group) & records["fold"].isin([0, 1])]
+        parts = [
+            pd.read_parquet(finished / FOLDER / f"predictions/{group}/{NETWORK}_{fold}.parquet").assign(asked=fold)
+            for fold in (0, 1)
+        ]
+        found = pd.concat(parts)
+        assert (found["fold"] == found["asked"]).all()
+        assert sorted(found["record"]) == sorted(wanted.index)
+        np.testing.assert_array_equal(found["age"], records.loc[found["record"], "age"])
+        for peer in ("GradientBoosting", "Median"):
+            other = pd.read_parquet(finished / FOLDER / f"predictions/{group}/{peer}.parquet")
+            assert sorted(other["record"]) == sorted(wanted.index)
+
+
+def test_what_is_written_agrees(finished):
+    folder = finished / FOLDER
+    found, gaps = summary(finished), pd.read_csv(folder / "gaps.csv")
+    submission = pd.read_csv(folder / "submission.csv")
+    assert list(submission) == ["FILENAME", "AGE"]
+    told = gaps.set_index("record")["predicted"]
+    np.testing.assert_allclose(submission["AGE"], told.loc[submission["FILENAME"]], rtol=1e-4)
+    for group in GROUPS:
+        some = gaps[gaps["group"] == group]
+        assert some["gap"].abs().mean() == pytest.approx(found[NETWORK, f"{group}_mae"], rel=1e-4)
+        assert (some["predicted"] - some["age"]).to_numpy() == pytest.approx(some["gap"].to_numpy(), abs=1e-3)
+        assert abs(np.corrcoef(some["gap_adjusted"], some["age"])[0, 1]) < 1e-3
+        inside = some["age"].between(some["age_low"], some["age_high"])
+        assert inside.mean() == pytest.approx(found[NETWORK, f"{group}_coverage"], abs=1e-4)
+        assert (inside == ~some["unusual"]).all()
+        assert some["predicted"].between(*((19, 122) if group == "adult" else (0, 9))).all()
+    html = (folder / "report.html").read_text()
+    assert f"{found[NETWORK, 'adult_mae']:.1f} years" in html
+    assert f"{found[NETWORK, 'child_mae']:.2f} years" in html
+    assert not re.search(r'(?:src|href)="https?://', html)
+    log = pd.read_csv(folder / f"saved/adult/{NETWORK}_0_log.csv")
+    np.testing.assert_allclose(log["lr"], 0.003 * 0.1 ** (np.arange(12) // 8), rtol=1e-4)
+    assert (folder / "complete.txt").read_text() == "0 records could not be used\n"
+
+
+def test_networks_are_given_what_the_files_hold(finished):
+    signals = np.load(finished / FOLDER / "input/signals.npy")
+    records = records_of(finished)
+    for row in (0, len(records) // 2, len(records) - 1):
+        record = wfdb.rdrecord(str(finished / FOLDER / f"simulated/records/{records['record'][row]}"))
+        np.testing.assert_allclose(signals[row], preprocess(record.p_signal.T), atol=1e-5)
+
+
+def test_both_age_gaps_are_joined_by_person(finished):
+    folder = finished / FOLDER
+    both, gaps = pd.read_csv(folder / "joined.csv"), pd.read_csv(folder / "gaps.csv")
+    clock = pd.read_csv(folder / "simulated/methylation.csv").set_index("person")
+    assert both["person"].is_unique
+    assert set(both["person"]) == set(gaps["patient"]) & set(clock.index)
+    both = both.set_index("person")
+    for person, row in both.iterrows():
+        own = gaps[gaps["patient"] == person]
+        assert row["records"] == len(own)
+        assert row["ecg_gap"] == pytest.approx(own["gap"].mean(), abs=1e-3)
+        gap = clock.loc[person, "methylation_age"] - clock.loc[person, "age"]
+        assert row["methylation_gap"] == pytest.approx(gap, abs=1e-3)
+    r = np.corrcoef(both["ecg_gap_adjusted"], both["methylation_gap_adjusted"])[0, 1]
+    assert r == pytest.approx(summary(finished)[NETWORK, "adult_gap_correlation"], abs=1e-3)
+
+
+def test_attributions_add_up_to_what_they_share_out(finished):
+    for group in GROUPS:
+        with np.load(finished / FOLDER / f"reading/{group}.npz") as found:
+            total = found["attribution"].sum(axis=(1, 2))
+            told = found["predicted"] - found["flat"]
+            np.testing.assert_allclose(np.abs(total - told), found["incomplete"], atol=1e-3)
+            np.testing.assert_allclose(found["attention"].sum(axis=1), 1, atol=1e-3)
+            gaps = pd.read_csv(finished / FOLDER / "gaps.csv").set_index("record")
+            # In bfloat16 one layer after another rounds.
+            np.testing.assert_allclose(gaps.loc[found["record"], "predicted"], found["predicted"], rtol=0.05, atol=0.3)
+    shares = pd.read_csv(finished / FOLDER / "attributions.csv")
+    whole = shares[shares["offset_ms"].isna()].groupby("group")["share"].sum()
+    np.testing.assert_allclose(whole, 1, atol=1e-4)
+
+
+def test_what_is_deleted_is_made_anew_and_nothing_else(finished, tmp_path):
+    copy_run(finished, tmp_path)
+    before = sha256(tmp_path / FOLDER / "summary.csv")
+    assert snakemake(tmp_path, "ecg_age", config=SMALL).jobs() == {}
+    for name in ("summary.csv", "predictions/child/GradientBoosting.parquet"):
+        (tmp_path / FOLDER / name).unlink()
+    run = snakemake(tmp_path, "ecg_age", config=SMALL)
+    assert run.code == 0, run.text
+    assert run.jobs() == {"ecg_peers": 1, "ecg_page": 1, "ecg_age": 1}
+    assert sha256(tmp_path / FOLDER / "summary.csv") == before
+
+
+@pytest.mark.parametrize(
+    ("change", "jobs"),
+    [
+        ({"left_out": "accept"}, {}),
+        ({"coverage": 0.8}, {"ecg_page": 1}),
+        ({"peers": ["Median"]}, {"ecg_page": 1}),
+        ({"reading": {"steps": 4}}, {"ecg_reading": 2, "ecg_page": 1}),
+        ({"lr": 0.001}, {"ecg_fit": 4, "ecg_reading": 2, "ecg_page": 1}),
+        ({"held_out": 3}, {"ecg_fit": 2, "ecg_peers": 4, "ecg_page": 1}),
+    ],
+    ids=str,
+)
+def test_a_key_costs_what_hangs_on_it(finished, tmp_path, change, jobs):
+    copy_run(finished, tmp_path)
+    run = snakemake(tmp_path, "ecg_age", "--dry-run", config=merged(SMALL, {"ecg_age": change}))
+    assert run.jobs() == jobs | {"ecg_age": 1}
+
+
+def test_a_killed_training_goes_on_to_the_same_network(finished, tmp_path):
+    copy_run(finished, tmp_path)
+    weights = tmp_path / FOLDER / f"saved/adult/{NETWORK}_0.pt"
+    before = sha256(weights)
+    weights.unlink()
+    target = str(weights.relative_to(tmp_path))
+    killed_when(tmp_path, target, f"{FOLDER}/.checkpoints/adult_0/*/last.ckpt", SMALL)
+    assert not weights.exists()
+    run = snakemake(tmp_path, target, config=SMALL)
+    assert run.code == 0, run.text
+    assert "continuing from the checkpoint" in run.text
+    assert sha256(weights) == before
+    one, other = (
+        pd.read_csv(folder / FOLDER / f"saved/adult/{NETWORK}_0_log.csv").drop(columns="epoch_duration_s")
+        for folder in (finished, tmp_path)
+    )
+    pd.testing.assert_frame_equal(one, other)
+
+
+# --- people's own records --------------------------------------------------------------------------------------------
+
+
+def own(finished, folder, children=0):
+    """Simulated records as the user's own: a folder and a sheet, and a quick config that names them."""
+    shutil.copytree(finished / FOLDER / "simulated/records", folder / "ecgs")
+    for path in [path for path in (folder / "ecgs").iterdir() if path.name.startswith("C")]:
+        path.unlink()
+    shutil.copy(finished / FOLDER / "simulated/sheet.csv", folder / "sheet.csv")
+    section = {"records": "ecgs", "sheet": "sheet.csv", "networks": {"child": None}, "epochs": 2, "held_out": 1}
+    section |= {"reading": {"records": 0}, "peers": ["Median"]}
+    return merged(SMALL, {"ecg_age": section})
+
+
+def test_bad_records_are_told_at_the_end_and_the_rest_goes_on(finished, tmp_path):
+    config = own(finished, tmp_path)
+    ecgs = tmp_path / "ecgs"
+    (ecgs / "A0005.dat").write_bytes((ecgs / "A0005.dat").read_bytes()[:1000])
+    (ecgs / "A0007.hea").write_text("nothing of a header\n")
+    header = (ecgs / "A0009.hea").read_text()
+    (ecgs / "A0009.hea").write_text(re.sub(r"Age: \d+", "Age: 300", header))
+    run = snakemake(tmp_path, "ecg_age", config=config)
+    assert run.code != 0
+    assert "Traceback" not in run.text
+    folder = tmp_path / FOLDER
+    assert (folder / "report.html").exists()
+    assert not (folder / "complete.txt").exists()
+    listed = pd.read_csv(folder / "left_out.csv").set_index("record")
+    assert list(listed.index) == ["A0005", "A0007", "A0009"]
+    for name in listed.index:
+        assert f"ecgs/{name}.hea: {listed.loc[name, 'reason']}"[:60] in run.text
+    assert "PTB-XL" in listed.loc["A0009", "reason"]
+    html = (folder / "report.html").read_text()
+    assert "3 records could not be used" in html
+    # Accepted, nothing is made again but the end.
+    run = snakemake(tmp_path, "ecg_age", config=merged(config, {"ecg_age": {"left_out": "accept"}}))
+    assert run.code == 0, run.text
+    assert run.jobs() == {"ecg_age": 1}
+    # Mended, they are read.
+    (ecgs / "A0009.hea").write_text(header)
+    run = snakemake(tmp_path, "ecg_age", "--dry-run", config=config)
+    assert run.jobs()["ecg_input"] == 1
+
+
+def test_npy_records_with_the_challenges_csv_and_ages_that_are_asked(finished, tmp_path):
+    source = finished / FOLDER / "simulated/records"
+    (tmp_path / "train").mkdir()
+    (tmp_path / "test").mkdir()
+    rows = []
+    for number, path in enumerate(sorted(source.glob("A*.hea"))[:60]):
+        record = wfdb.rdrecord(str(path.with_suffix("")))
+        part = "train" if number < 50 else "test"
+        np.save(tmp_path / part / f"{path.stem}.npy", record.p_signal.T.astype(np.float32))
+        told = dict(comment.split(": ") for comment in record.comments)
+        if part == "train":
+            rows.append((path.stem, told["Sex"].upper(), told["Age"]))
+    pd.DataFrame(rows, columns=["FILENAME", "GENDER", "AGE"]).to_csv(tmp_path / "train.csv", index=False)
+    section = {"records": "train", "sheet": "train.csv", "asked": {"adult": "test"}, "networks": {"child": None}}
+    section |= {"epochs": 1, "held_out": 2, "reading": {"records": 0}}
+    run = snakemake(tmp_path, "ecg_age", config=merged(SMALL, {"ecg_age": section}))
+    assert run.code == 0, run.text
+    folder = tmp_path / FOLDER
+    submission = pd.read_csv(folder / "submission.csv")
+    assert submission["FILENAME"].tolist() == [f"A{number:04d}" for number in range(51, 61)]
+    parts = [pd.read_parquet(folder / f"predictions/adult/{NETWORK}_{fold}.parquet") for fold in (0, 1)]
+    mean = pd.concat(parts).groupby("record")["predicted"].mean()
+    np.testing.assert_allclose(submission["AGE"], mean.loc[submission["FILENAME"]], rtol=1e-4)
+    gaps = pd.read_csv(folder / "gaps.csv").set_index("record")
+    assert gaps.loc[submission["FILENAME"], "age"].isna().all()
+    assert set(records_of(tmp_path)["sex"]) <= {"F", "M", ""}
+
+
+def refused(folder, config):
+    """What is said of it; no traceback, and nothing left that looks like a result."""
+    run = snakemake(folder, "ecg_age", "--keep-going", config=config)
+    assert run.code != 0
+    assert "Traceback" not in run.text
+    assert not list((folder / FOLDER).rglob("*.parquet"))
+    assert not (folder / FOLDER / "report.html").exists()
+    return run.text
+
+
+def test_what_is_wrong_as_a_whole_is_told_at_once(finished, tmp_path):
+    config = {"ecg_age": {"records": "none", "sheet": "none.csv", "asked": {"child": "neither"}}}
+    found = refused(tmp_path, config)
+    for text in ("ecg_age.records: none is not there", "ecg_age.sheet: none.csv is not", "asked.child: neither is not"):
+        assert text in found
+    config = {"ecg_age": {"sheet": "s.csv", "networks": {"adult": None, "child": None}}}
+    found = refused(tmp_path, config)
+    assert "ecg_age.sheet is set, but ecg_age.records is not" in found
+    assert "ecg_age.networks has no network" in found
+    # The methylation ages are looked at before anything is trained.
+    config = own(finished, tmp_path)
+    (tmp_path / "clock.csv").write_text("person,methylation_age\nnobody,61\nPA0001,old\n")
+    run = snakemake(tmp_path, "ecg_age", config=merged(config, {"ecg_age": {"methylation": "clock.csv"}}))
+    assert run.code != 0
+    assert "column methylation_age: 1 are no age in years: line 3 ('old')" in run.text
+    assert not list((tmp_path / FOLDER).rglob("*.pt"))
+
+
+# --- real records ----------------------------------------------------------------------------------------------------
+
+
+def test_real_records_run(shared, tmp_path):
+    config = yaml.safe_load((ROOT / "config/examples/ecg_age.yaml").read_text())
+    section = {"records": str(shared / "ecg/records"), "networks": {"adult": NETWORK}, "epochs": 2, "held_out": 1}
+    config = merged(merged(SMALL, config), {"ecg_age": section | {"reading": {"records": 1}}})
+    run = snakemake(tmp_path, "ecg_age", config=config)
+    assert run.code == 0, run.text
+    qc = json.loads((tmp_path / FOLDER / "input/qc.json").read_text())
+    assert (qc["files"], qc["used"], qc["left_out"]) == (77, 72, 0)
+    assert qc["notes"] == {"its header names the record by its signal file": 11}
+    features = pd.concat([pd.read_parquet(path) for path in sorted((tmp_path / FOLDER / "features").glob("*.parquet"))])
+    assert features["heart_rate_bpm"].notna().all()
+    assert 60 < features["heart_rate_bpm"].median() < 90
+    assert 70 < features["qrs_ms"].median() < 110
+    html = (tmp_path / FOLDER / "report.html").read_text()
+    assert "So few tell roughly" in html
+
+
+@pytest.mark.slow
+def test_the_default_beats_the_median_by_half(tmp_path):
+    run = snakemake(tmp_path, "ecg_age")
+    assert run.code == 0, run.text
+    found = summary(tmp_path)
+    for group, network in (("adult", "ResDenseNet"), ("child", "ResUDenseNet")):
+        assert found[network, f"{group}_mae"] < 0.5 * found["Median", f"{group}_mae"]
