@@ -147,10 +147,10 @@ rule ecg_methylation:
         "results/logs/ecg_methylation.log",
     benchmark:
         "results/benchmarks/ecg_methylation.tsv"
-    conda:
-        "../../envs/ecg_methylation.yaml"
     # What is wrong with the table is told before anything is trained.
     priority: 10
+    conda:
+        "../../envs/ecg_methylation.yaml"
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 1000 * attempt,
@@ -222,19 +222,19 @@ rule ecg_page:
 
 
 # Last, so that records that could not be read stop nothing, and still are told.
-rule ecg_age:
+rule ecg_complete:
     input:
         html=rules.ecg_page.output.html,
         left_out=rules.ecg_input.output.left_out,
-        library=library_files(SCRIPTS / "ecg_age.py"),
+        library=library_files(SCRIPTS / "ecg_complete.py"),
     output:
         "results/ecg_age/complete.txt",
     log:
-        "results/logs/ecg_age.log",
+        "results/logs/ecg_complete.log",
     benchmark:
-        "results/benchmarks/ecg_age.tsv"
+        "results/benchmarks/ecg_complete.tsv"
     conda:
-        "../../envs/ecg_age.yaml"
+        "../../envs/ecg_complete.yaml"
     threads: 1
     resources:
         mem_mb=200,
@@ -242,4 +242,4 @@ rule ecg_age:
     params:
         left_out=config["ecg_age"]["left_out"],
     script:
-        "../../scripts/ecg_age.py"
+        "../../scripts/ecg_complete.py"

@@ -613,7 +613,6 @@ def _group_page(group, name, summary, comparisons, gaps, qc, settings) -> dict:
             **{"r": one(row.model, "r", decimal, 2), "width": one(row.model, "half_width", decimal, digits)},
             "limits": f"{one(row.model, 'limits_low', signed, digits)['value']} to "
             f"{one(row.model, 'limits_high', signed, digits)['value']}",
-            "coverage": one(row.model, "coverage", lambda v, _: percent(v)),
         }
         for row in maes.itertuples()
     ]

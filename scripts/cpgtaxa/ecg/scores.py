@@ -100,7 +100,7 @@ def score(group: str, tables: dict[str, pd.DataFrame], first: str, coverage: flo
     others are compared. The metrics, each after the group's name and `_`: `mae` (mean absolute error, years), `bias`
     (mean of told less true age), `limits_low`, `limits_high` (of agreement), `rmse`, `r` (Pearson), `slope` (of the gap
     on age: below 0, the old are told too young), `mae_over_median` (of `first`, if Median is among the models),
-    `coverage`, `half_width` (median), and `mae_` of each sex and age bin.
+    `half_width` (median, of `half_widths`), and `mae_` of each sex and age bin.
     """
     reference = tables[first]
     patients = reference["patient"].to_numpy()
@@ -138,18 +138,11 @@ def score(group: str, tables: dict[str, pd.DataFrame], first: str, coverage: flo
             ends = interval(draws[model] / draws["Median"], n_patients)
             add(model, "mae_over_median", size.mean() / sizes["Median"].mean(), ends)
         widths = half_widths(error, patients, coverage)
-        add(model, "coverage", (size <= widths).mean(), _share(size <= widths))
         add(model, "half_width", np.median(widths))
         for name, inside in parts.items():
             (some,) = bootstrap.means(np.where(inside, size, math.nan))
             add(model, name, size[inside].mean(), interval(some, len(np.unique(patients[inside]))), inside.sum())
     return pd.DataFrame(rows, columns=SUMMARY_COLUMNS), _compare(group, sizes, draws, first, bootstrap, seed)
-
-
-def _share(inside: np.ndarray) -> tuple[float, float]:
-    """Clopper and Pearson's 95 % interval of a share."""
-    found = stats.binomtest(int(inside.sum()), len(inside)).proportion_ci()
-    return float(found.low), float(found.high)
 
 
 def _compare(group, sizes, draws, first, bootstrap: Bootstrap, seed: int) -> pd.DataFrame:
