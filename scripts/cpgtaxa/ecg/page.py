@@ -341,7 +341,7 @@ def _ecg_figure(figures, name: str, title: str, leads: np.ndarray, told: np.ndar
     strength = np.clip(np.abs(blocks) / most, 0, 1)
     colours = np.where((blocks > 0)[..., None], to_rgb(SECOND), to_rgb(ACCENT))
     shades = np.concatenate([colours, 0.8 * strength[..., None]], axis=2)
-    figure, (axes, strip) = plt.subplots(2, 1, figsize=(9.2, 8.6), height_ratios=[14, 1], sharex=True)
+    figure, (axes, strip) = plt.subplots(2, 1, figsize=(9.2, 8.6), height_ratios=[14, 1.7], sharex=True)
     # A lead every 1.5 mV, more where one needs it.
     known = np.where(np.isfinite(leads), leads, 0)
     centred = known - np.median(known, axis=1, keepdims=True)
@@ -366,7 +366,8 @@ def _ecg_figure(figures, name: str, title: str, leads: np.ndarray, told: np.ndar
     axes.tick_params(axis="x", length=0)
     moments = np.linspace(0, SAMPLES / HERTZ, len(attention) + 1)
     strip.stairs(100 * attention, moments, color=INK, lw=1)
-    strip.set(xlabel="seconds", ylabel="attention, %", ylim=(0, None))
+    strip.set(xlabel="seconds", ylim=(0, None))
+    strip.set_ylabel("attention, %", fontsize=8)
     figure.tight_layout()
     data = pd.DataFrame(told.T, columns=[f"years_{lead}" for lead in LEADS])
     data = pd.concat(
@@ -650,6 +651,8 @@ def _joined_page(both: pd.DataFrame, summary: pd.DataFrame, networks: dict) -> l
     for group, name in networks.items():
         some = summary[(summary["model"] == name) & (summary["metric"] == f"{group}_gap_correlation")]
         n = int((both["group"] == group).sum())
+        if not n:
+            continue
         row = {"title": TITLES[group], "n": n, "r": None}
         if len(some):
             one = some.iloc[0]
