@@ -147,7 +147,7 @@ rule ecg_methylation:
         "results/logs/ecg_methylation.log",
     benchmark:
         "results/benchmarks/ecg_methylation.tsv"
-    # What is wrong with the table is told before anything is trained.
+    # What is wrong with the table is told first, not when all is trained.
     priority: 10
     conda:
         "../../envs/ecg_methylation.yaml"
