@@ -1,9 +1,10 @@
 """Records a second on one core: reading and preprocessing ECGs, and both networks in training and prediction.
 
-    taskset -c 0 .venv/bin/python tests/benchmarks/ecg_throughput.py [--device cpu] [--seconds 20] [--out F.csv]
+    taskset -c 0 .venv/bin/python tests/benchmarks/ecg_throughput.py [--seconds 20] [--out F.csv]
+    python tests/benchmarks/ecg_throughput.py --networks --device cuda --out gpu.csv    # needs torch, lightning, numpy
 
 Preprocessing must not hold networks up: `ratio` is its speed, or that of fetching batches, by that of the fastest
-network in the same run. Simulated records; the networks in the workflow's precision (`auto`).
+published network in the same run. Simulated records; the networks in the workflow's precision (`auto`).
 """
 
 import argparse
@@ -23,12 +24,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from cpgtaxa.devices import use_bfloat16  # noqa: E402
-from cpgtaxa.ecg.features import features_of  # noqa: E402
 from cpgtaxa.ecg.networks import Records, new_network  # noqa: E402
 from cpgtaxa.ecg.plan import SIZES  # noqa: E402
-from cpgtaxa.ecg.records import read_record  # noqa: E402
-from cpgtaxa.ecg.signals import at_500_hertz, preprocess  # noqa: E402
-from cpgtaxa.ecg.simulated import write_records  # noqa: E402
 from cpgtaxa.loop import batches  # noqa: E402
 
 BATCH = 32
@@ -73,14 +70,13 @@ def network_paces(name: str, group: str, size: str, device: str, seconds: float)
         yield f"{name}, {size}, {what}", pace(work, seconds, BATCH, wait)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).with_suffix(".csv"))
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    rows = []
+def data_paces(seconds: float):
+    """Records a second of reading, preprocessing, fetching and measuring."""
+    from cpgtaxa.ecg.features import features_of
+    from cpgtaxa.ecg.records import read_record
+    from cpgtaxa.ecg.signals import at_500_hertz, preprocess
+    from cpgtaxa.ecg.simulated import write_records
+
     with tempfile.TemporaryDirectory() as folder:
         out = {name: pathlib.Path(folder, name) for name in ("records", "sheet", "truth", "methylation")}
         write_records({"adults": 64, "children": 64}, 0, out)
@@ -90,23 +86,40 @@ def main():
         np.save(pathlib.Path(folder, "signals.npy"), np.stack([preprocess(record) for record in read]))
         signals = np.load(pathlib.Path(folder, "signals.npy"), mmap_mode="r")
         data = Records(signals, np.arange(len(signals)), np.zeros(len(signals)))
-        for what, work in (
-            ("WFDB records read and checked", lambda: [read_record(path, {}) for path in paths]),
-            ("preprocessed", lambda: [preprocess(record) for record in read]),
-            ("resampled from 250 Hz and preprocessed", lambda: [preprocess(at_500_hertz(one, 250)) for one in slow]),
-            ("fetched for a network", lambda: list(batches(data, BATCH, 0))),
-            ("features measured (neurokit2)", lambda: [features_of(record[:, :4096]) for record in read[:16]]),
+        for what, n, work in (
+            ("WFDB records read and checked", len(read), lambda: [read_record(path, {}) for path in paths]),
+            ("preprocessed", len(read), lambda: [preprocess(one) for one in read]),
+            (
+                "resampled from 250 Hz, preprocessed",
+                len(read),
+                lambda: [preprocess(at_500_hertz(x, 250)) for x in slow],
+            ),
+            ("fetched for a network", len(read), lambda: list(batches(data, BATCH, 0))),
+            ("features measured (neurokit2)", 16, lambda: [features_of(one[:, :4096]) for one in read[:16]]),
         ):
-            n = 16 if "features" in what else len(read)
-            rows.append((what, pace(work, arguments.seconds, n)))
-            print(f"{what}: {rows[-1][1]:,.1f} records/s", flush=True)
-    first = len(rows)
-    for name, group in NETWORKS:
-        for size in SIZES:
-            for row in network_paces(name, group, size, arguments.device, arguments.seconds):
-                rows.append(row)
-                print(f"{row[0]}: {row[1]:,.2f} records/s", flush=True)
-    fastest = max(value for what, value in rows[first:] if "published" in what)
+            yield what, pace(work, seconds, n)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--networks", action="store_true", help="networks alone")
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).with_suffix(".csv"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    parts = [] if arguments.networks else [data_paces(arguments.seconds)]
+    parts += [
+        network_paces(name, group, size, arguments.device, arguments.seconds)
+        for name, group in NETWORKS
+        for size in SIZES
+    ]
+    rows = []
+    for part in parts:
+        for what, value in part:
+            rows.append((what, value))
+            print(f"{what}: {value:,.2f} records/s", flush=True)
+    fastest = max(value for what, value in rows if "published" in what)
     with open(arguments.out, "w", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(["what", "records_per_second", "ratio_to_fastest_published_network"])

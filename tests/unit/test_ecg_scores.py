@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from cpgtaxa.ecg import networks, page, reading, scores
+from cpgtaxa.ecg import clock, networks, page, reading, scores
 from cpgtaxa.ecg.plan import SIZES
+from cpgtaxa.errors import InputError
 from cpgtaxa.loop import Learner
 from scipy import stats
 
@@ -144,14 +145,14 @@ def test_adjusted_gaps_know_no_age():
 
 def test_gaps_are_joined_by_person():
     gaps = scores.gap_table("adult", "Net", table(8, patients=[0, 0, 1, 2, 3, 4, 5, 6]), 0.5)
-    clock = pd.DataFrame(
+    ages = pd.DataFrame(
         {
             "person": ["P0", "P1", "P3", "P9"],
             "methylation_age": [50.0, 61.0, 40.0, 70.0],
             "age": [48.0, np.nan, 44.0, 1.0],
         }
     )
-    both = scores.joined(gaps, clock).set_index("person")
+    both = scores.joined(gaps, ages).set_index("person")
     assert sorted(both.index) == ["P0", "P1", "P3"]
     own = gaps[gaps["patient"] == "P0"]
     assert both.loc["P0", "ecg_gap"] == pytest.approx(own["gap"].mean())
@@ -167,12 +168,50 @@ def test_a_shared_gap_is_found_between_both_clocks():
     n = 400
     shared, ages, noise = rng.normal(0, 4, n), rng.uniform(20, 90, n), rng.normal(0, 0.5, n)
     some = table(n).assign(age=ages, predicted=55 + 0.8 * (ages + shared + noise - 55))
-    clock = pd.DataFrame({"person": some["patient"], "methylation_age": ages + shared, "age": ages})
-    both = scores.joined(scores.gap_table("adult", "Net", some, 0.9), clock)
+    told = pd.DataFrame({"person": some["patient"], "methylation_age": ages + shared, "age": ages})
+    both = scores.joined(scores.gap_table("adult", "Net", some, 0.9), told)
     [(model, metric, value, low, high, count)] = scores.joined_rows(both, "adult", "Net")
     assert (model, metric, count) == ("Net", "adult_gap_correlation", n)
     assert value > 0.95
     assert low < value < high
+
+
+def clock_of(folder, text):
+    (folder / "clock.csv").write_text(text)
+    records = pd.DataFrame({"patient": ["P1", "P2", "P2", "P3"]})
+    records.to_parquet(folder / "records.parquet")
+    clock.read_clock(folder / "clock.csv", folder / "records.parquet", folder / "out.parquet")
+    return pd.read_parquet(folder / "out.parquet")
+
+
+def test_a_clock_is_read_for_people_who_have_an_ecg(tmp_path):
+    found = clock_of(tmp_path, "person,age,methylation_age,site\nP2,50,48.5,x\nP9,40,41,x\nP3,,70,x\n")
+    assert found["person"].tolist() == ["P2", "P3"]
+    assert found["methylation_age"].tolist() == [48.5, 70.0]
+    assert found["age"].iloc[0] == 50
+    assert np.isnan(found["age"].iloc[1])
+    assert np.isnan(clock_of(tmp_path, "person\tmethylation_age\nP1\t60\n")["age"]).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("person,age\nP1,3\n", ["needs the columns person and methylation_age"]),
+        (
+            "person,methylation_age,age\nP1,old,50\nP1,900,x\n,3,4\n",
+            ["column methylation_age: 2 are no age in years: line 2 ('old'), line 3 (900)",
+             "column age: 1 are no age in years: line 3 ('x')",
+             "has no name in 'line 4'", "was there before in 'line 3'"],
+        ),
+        ("person,methylation_age\nQ1,60\nQ2,61\n", ["none of the 2 persons", "('Q1', 'Q2') has an ECG", "'P1'"]),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_clock_is_told_at_once(tmp_path, text, said):
+    with pytest.raises(InputError) as caught:
+        clock_of(tmp_path, text)
+    for one in said:
+        assert one in caught.value.text()
+    assert not (tmp_path / "out.parquet").exists()
 
 
 # --- attributions ----------------------------------------------------------------------------------------------------

@@ -149,9 +149,7 @@ def test_what_is_deleted_is_made_anew_and_nothing_else(finished, tmp_path):
 @pytest.mark.parametrize(
     ("change", "jobs"),
     [
-        ({"left_out": "accept"}, {}),
         ({"coverage": 0.8}, {"ecg_page": 1}),
-        ({"peers": ["Median"]}, {"ecg_page": 1}),
         ({"reading": {"steps": 4}}, {"ecg_reading": 2, "ecg_page": 1}),
         ({"lr": 0.001}, {"ecg_fit": 2, "ecg_reading": 2, "ecg_page": 1}),
         ({"held_out": 3}, {"ecg_fit": 4, "ecg_peers": 4, "ecg_page": 1}),
@@ -265,7 +263,7 @@ def refused(folder, config):
     return run.text
 
 
-def test_what_is_wrong_as_a_whole_is_told_at_once(finished, tmp_path):
+def test_what_is_wrong_as_a_whole_is_told_at_once(tmp_path):
     config = {"ecg_age": {"records": "none", "sheet": "none.csv", "asked": {"child": "neither"}}}
     found = refused(tmp_path, config)
     for text in ("ecg_age.records: none is not there", "ecg_age.sheet: none.csv is not", "asked.child: neither is not"):
@@ -274,13 +272,6 @@ def test_what_is_wrong_as_a_whole_is_told_at_once(finished, tmp_path):
     found = refused(tmp_path, config)
     assert "ecg_age.sheet is set, but ecg_age.records is not" in found
     assert "ecg_age.networks has no network" in found
-    # The methylation ages are looked at first.
-    config = own(finished, tmp_path)
-    (tmp_path / "clock.csv").write_text("person,methylation_age\nnobody,61\nPA0001,old\n")
-    run = snakemake(tmp_path, "ecg_age", config=merged(config, {"ecg_age": {"methylation": "clock.csv"}}))
-    assert run.code != 0
-    assert "column methylation_age: 1 are no age in years: line 3 ('old')" in run.text
-    assert not (tmp_path / FOLDER / "summary.csv").exists()
 
 
 # --- real records ----------------------------------------------------------------------------------------------------
