@@ -154,6 +154,9 @@ def test_the_shards_together_hold_every_record_once(tmp_path, monkeypatch, caplo
     rates = whole.set_index("record")["heart_rate_bpm"]
     assert rates["r4"] == pytest.approx(80, rel=0.01)
     assert np.isnan(rates["r2"])
+    # µV were read as such.
+    heights = whole.set_index("record")["r_V4_mv"]
+    assert heights["r0"] == pytest.approx(features.features_of(heart(60)[:, :4096])["r_V4_mv"], abs=0.01)
     assert all(len(peaks) == beats for peaks, beats in zip(whole["r_peaks"], whole["beats"], strict=True))
     # Also a shard whose records are all missing has the type of the others.
     assert [table["r_peaks"].iloc[0].dtype for table in tables] == [np.int32] * 3

@@ -198,8 +198,8 @@ def test_a_clock_is_read_for_people_who_have_an_ecg(tmp_path):
     [
         ("person,age\nP1,3\n", ["needs the columns person and methylation_age"]),
         (
-            "person,methylation_age,age\nP1,old,50\nP1,900,x\n,3,4\n",
-            ["column methylation_age: 2 are no age in years: line 2 ('old'), line 3 (900)",
+            "person,methylation_age,age\nP1,old,50\nP1,900,x\n,,4\n",
+            ["column methylation_age: 3 are no age in years: line 2 ('old'), line 3 (900), line 4 ('')",
              "column age: 1 are no age in years: line 3 ('x')",
              "has no name in 'line 4'", "was there before in 'line 3'"],
         ),
@@ -238,6 +238,20 @@ def test_attention_is_shared_out_over_moments(name):
     assert found.shape[0] == 2
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
     assert (found >= 0).all()
+
+
+def test_attention_is_that_of_the_last_layer():
+    torch.manual_seed(0)
+    network = networks.new_network("ResUDenseNet", "adult", SIZES["narrow"]).eval()
+    with torch.no_grad():
+        signals = torch.randn(2, 12, 2048)
+        given = network.second(network.first(network.blocks(network.enter(signals)))).transpose(1, 2)
+        # With random weights moments hardly differ.
+        network.attention.heads.in_proj_weight.mul_(3 / (given - given.mean(dim=1, keepdim=True)).std().sqrt())
+        expected = network.attention.heads(given, given, given, need_weights=True, average_attn_weights=False)[1]
+    found = reading.attention_of(network, signals)
+    assert found.std() > 0.01
+    np.testing.assert_allclose(found, expected.mean(dim=(1, 2)), atol=1e-5)
 
 
 # --- networks --------------------------------------------------------------------------------------------------------
