@@ -5,4 +5,4 @@ from cpgtaxa.job import job
 with job(snakemake):
     from cpgtaxa.ecg.complete import tell
 
-    tell(snakemake.input.left_out, snakemake.output[0], accept=snakemake.params.left_out == "accept")
+    tell(list(snakemake.input.left_out), snakemake.output[0], accept=snakemake.params.left_out == "accept")

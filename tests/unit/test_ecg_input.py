@@ -17,7 +17,7 @@ from conftest import ROOT, SHARED
 from cpgtaxa.config import check_config
 from cpgtaxa.ecg import complete, inputs, study
 from cpgtaxa.ecg.inputs import MISSING, group_of, prepare
-from cpgtaxa.ecg.plan import LEADS, EcgPlan
+from cpgtaxa.ecg.plan import ASKED, KNOWN, LEADS, EcgPlan
 from cpgtaxa.ecg.records import read_record, years
 from cpgtaxa.ecg.signals import SAMPLES, preprocess
 from cpgtaxa.errors import InputError
@@ -50,7 +50,10 @@ def plan(**changes) -> EcgPlan:
 def settings_of(folder, **changes) -> dict:
     """What the input step is told, by the rules of the plan; adults alone, unless told."""
     changes = {"networks": {"adult": "ResDenseNet", "child": None}} | changes
-    return plan(records=str(folder), **changes).input_settings()
+    found = plan(records=str(folder), **changes)
+    known, asked = found.input_settings(KNOWN), found.input_settings(ASKED)
+    # Both parts at once: what holds of one record holds in either.
+    return known | {"folders": known["folders"] + asked["folders"], "states": known["states"] | asked["states"]}
 
 
 class Prepared:
@@ -913,7 +916,7 @@ def left_out(path, n: int) -> pathlib.Path:
 def test_nothing_left_out_or_accepted(tmp_path):
     for n, accept in ((0, False), (0, True), (3, True)):
         out = tmp_path / f"{n}{accept}.txt"
-        complete.tell(left_out(tmp_path / "left_out.csv", n), out, accept=accept)
+        complete.tell([left_out(tmp_path / "left_out.csv", n)], out, accept=accept)
         assert out.read_text() == f"{n} records could not be used\n"
 
 
@@ -921,12 +924,12 @@ def test_nothing_left_out_or_accepted(tmp_path):
 def test_records_left_out_are_named_at_the_end(tmp_path, n):
     path, out = left_out(tmp_path / "left_out.csv", n), tmp_path / "complete.txt"
     with pytest.raises(InputError) as caught:
-        complete.tell(path, out, accept=False)
+        complete.tell([left_out(tmp_path / "other.csv", 0), path], out, accept=False)
     assert not out.exists()
     *problems, last = caught.value.problems
     assert problems == [f"records/A{at}.hea: it is bad, really: mend it" for at in range(min(n, 20))]
     assert last.startswith(f"{n} records were left out. ")
-    assert (f"{path} lists them all" in last) == (n > 20)
+    assert (f"and {path} list them all" in last) == (n > 20)
     assert "`ecg_age.left_out: accept`" in last
 
 
@@ -966,9 +969,12 @@ def test_missing_files_are_all_named_when_asked_for(tmp_path, monkeypatch):
     (tmp_path / "a_file").write_text("")
     (tmp_path / "a_folder").mkdir()
     found = plan(records="gone", sheet="a_folder", asked={"adult": "a_file"}, methylation="gone.csv")
-    for ask in (found.input_files, found.input_settings, found.page_files, found.methylation_file):
+    for ask, *part in (
+        *((ask, part) for ask in (found.input_files, found.input_settings) for part in (KNOWN, ASKED)),
+        *((found.page_files,), (found.methylation_file,)),
+    ):
         with pytest.raises(InputError) as caught:
-            ask()
+            ask(*part)
         assert caught.value.problems == [
             f"ecg_age.records: gone is not there (looked in {tmp_path}); correct it",
             f"ecg_age.sheet: a_folder is a folder, not a file (looked in {tmp_path}); correct it",
@@ -998,12 +1004,12 @@ def test_files_of_simulated_records(held_out):
     assert files["methylation"] == "results/ecg_age/input/methylation.parquet"
     assert found.methylation_file() == "results/ecg_age/simulated/methylation.csv"
     assert found.joined_file() == {"joined": "results/ecg_age/joined.csv"}
-    assert found.input_files() == {
+    assert found.input_files(KNOWN) == {
         "records": "results/ecg_age/simulated/records",
         "sheet": "results/ecg_age/simulated/sheet.csv",
     }
-    assert found.input_settings()["folders"] == [[None, "results/ecg_age/simulated/records"]]
-    assert found.input_settings()["states"] == {}
+    assert found.input_settings(KNOWN)["folders"] == [[None, "results/ecg_age/simulated/records"]]
+    assert found.input_settings(KNOWN)["states"] == {}
 
 
 @pytest.mark.parametrize("held_out", [1, 10])
@@ -1027,14 +1033,35 @@ def test_files_of_own_records(tmp_path, held_out):
     assert not {"truth", "methylation"} & set(files)
     assert not found.methylation_file()
     assert found.joined_file() == {}
-    assert found.input_files() == {}
-    assert found.input_settings()["groups"] == ["adult"]
+    assert found.input_files(KNOWN) == {}
+    assert found.input_settings(KNOWN)["groups"] == ["adult"]
     (tmp_path / "a.csv").write_text("")
     found = plan(**changes, sheet=str(tmp_path / "a.csv"), methylation=str(tmp_path / "a.csv"))
-    assert found.input_files() == {"sheet": str(tmp_path / "a.csv")}
+    assert found.input_files(KNOWN) == {"sheet": str(tmp_path / "a.csv")}
     assert found.methylation_file() == str(tmp_path / "a.csv")
     assert found.page_files()["methylation"] == "results/ecg_age/input/methylation.parquet"
     assert found.joined_file() == {"joined": "results/ecg_age/joined.csv"}
+
+
+def test_records_asked_about_are_a_part_of_their_own(crowd, tmp_path):
+    asked = tmp_path / "asked"
+    for number in range(3):
+        write(asked, f"Q{number}", ecg(60 + number), age=None)
+    found = plan(records=str(crowd), asked={"adult": str(asked)}, held_out=2)
+    assert found.parts == [KNOWN, ASKED]
+    assert found.input_settings(KNOWN)["folders"] == [[None, str(crowd)]]
+    settings = found.input_settings(ASKED)
+    assert settings["folders"] == [["adult", str(asked)]]
+    assert found.page_files()["asked"] == ["results/ecg_age/predictions/adult/asked.parquet"]
+    assert [name[-5:] for name in found.predict_input("adult")["weights"]] == ["_0.pt", "_1.pt"]
+    # As few as they are, of no age and no tenth.
+    out = {name: str(tmp_path / "out" / file) for name, file in OUTPUTS.items()}
+    inputs.prepare({}, out, settings=settings, seed=1)
+    assert pd.read_parquet(out["records"])["record"].tolist() == ["Q0", "Q1", "Q2"]
+    for path in asked.glob("*.dat"):
+        path.unlink()
+    with pytest.raises(InputError, match=r"none of the 3 records of ecg_age\.asked can be used"):
+        inputs.prepare({}, out, settings=settings, seed=1)
 
 
 def test_what_changes_in_a_folder_is_noticed(crowd, tmp_path):

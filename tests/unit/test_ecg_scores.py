@@ -269,7 +269,7 @@ def test_records_come_as_asked_for(tmp_path):
 def test_parts_of_a_group():
     records = pd.DataFrame({"group": ["adult", "adult", "child", "adult", "adult"], "fold": [0, 1, 1, -1, 1]})
     parts = networks.parts_of(records, "adult", 1)
-    assert {part: rows.tolist() for part, rows in parts.items()} == {"train": [0], "held": [1, 4], "asked": [3]}
+    assert {part: rows.tolist() for part, rows in parts.items()} == {"train": [0], "held": [1, 4]}
 
 
 def test_ages_in_bfloat16_are_not_rounded_to_half_years():

@@ -11,6 +11,7 @@ wildcard_constraints:
     ecg_network="|".join(ECG_NETWORKS),
     ecg_peer="|".join(ECG_PEERS),
     tenth=r"\d",
+    ecg_part="input|asked",
 
 
 rule simulate_ecg:
@@ -38,18 +39,18 @@ rule simulate_ecg:
 
 rule ecg_input:
     input:
-        unpack(or_one_message(ECG.input_files)),
+        unpack(or_one_message(ECG.input_files, "ecg_part")),
         library=library_files(SCRIPTS / "ecg_input.py"),
     output:
-        signals="results/ecg_age/input/signals.npy",
-        leads="results/ecg_age/input/leads.npy",
-        records="results/ecg_age/input/records.parquet",
-        left_out="results/ecg_age/left_out.csv",
-        qc="results/ecg_age/input/qc.json",
+        signals="results/ecg_age/{ecg_part}/signals.npy",
+        leads="results/ecg_age/{ecg_part}/leads.npy",
+        records="results/ecg_age/{ecg_part}/records.parquet",
+        left_out="results/ecg_age/{ecg_part}/left_out.csv",
+        qc="results/ecg_age/{ecg_part}/qc.json",
     log:
-        "results/logs/ecg_input.log",
+        "results/logs/ecg_input_{ecg_part}.log",
     benchmark:
-        "results/benchmarks/ecg_input.tsv"
+        "results/benchmarks/ecg_input_{ecg_part}.tsv"
     conda:
         "../../envs/ecg_input.yaml"
     threads: 1
@@ -57,7 +58,7 @@ rule ecg_input:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:
-        settings=or_one_message(ECG.input_settings),
+        settings=or_one_message(ECG.input_settings, "ecg_part"),
         seed=config["seed"],
     script:
         "../../scripts/ecg_input.py"
@@ -65,8 +66,8 @@ rule ecg_input:
 
 rule ecg_fit:
     input:
-        signals=rules.ecg_input.output.signals,
-        records=rules.ecg_input.output.records,
+        signals="results/ecg_age/input/signals.npy",
+        records="results/ecg_age/input/records.parquet",
         library=library_files(SCRIPTS / "ecg_fit.py"),
     output:
         weights=f"{ECG.save_dir}/{{group}}/{{ecg_network}}_{{tenth}}.pt",
@@ -91,10 +92,36 @@ rule ecg_fit:
         "../../scripts/ecg_fit.py"
 
 
+rule ecg_predict:
+    input:
+        unpack(or_one_message(ECG.predict_input, "group")),
+        signals="results/ecg_age/asked/signals.npy",
+        records="results/ecg_age/asked/records.parquet",
+        library=library_files(SCRIPTS / "ecg_predict.py"),
+    output:
+        "results/ecg_age/predictions/{group}/asked.parquet",
+    log:
+        "results/logs/ecg_predict_{group}.log",
+    benchmark:
+        "results/benchmarks/ecg_predict_{group}.tsv"
+    conda:
+        "../../envs/ecg_predict.yaml"
+    threads: config["training"]["threads"]
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 240 * attempt,
+        gpu=ECG.gpus,
+    params:
+        name=lambda wildcards: ECG.networks[wildcards.group],
+        settings=ECG.predict_settings(),
+    script:
+        "../../scripts/ecg_predict.py"
+
+
 rule ecg_features:
     input:
-        leads=rules.ecg_input.output.leads,
-        records=rules.ecg_input.output.records,
+        leads="results/ecg_age/input/leads.npy",
+        records="results/ecg_age/input/records.parquet",
         library=library_files(SCRIPTS / "ecg_features.py"),
     output:
         "results/ecg_age/features/{shard}-of-{shards}.parquet",
@@ -115,7 +142,7 @@ rule ecg_features:
 rule ecg_peers:
     input:
         features=ECG.features(),
-        records=rules.ecg_input.output.records,
+        records="results/ecg_age/input/records.parquet",
         library=library_files(SCRIPTS / "ecg_peers.py"),
     output:
         "results/ecg_age/predictions/{group}/{ecg_peer}.parquet",
@@ -139,7 +166,7 @@ rule ecg_peers:
 rule ecg_methylation:
     input:
         methylation=or_one_message(ECG.methylation_file),
-        records=rules.ecg_input.output.records,
+        records="results/ecg_age/input/records.parquet",
         library=library_files(SCRIPTS / "ecg_methylation.py"),
     output:
         "results/ecg_age/input/methylation.parquet",
@@ -162,8 +189,8 @@ rule ecg_methylation:
 rule ecg_reading:
     input:
         unpack(or_one_message(ECG.reading_input, "group")),
-        signals=rules.ecg_input.output.signals,
-        records=rules.ecg_input.output.records,
+        signals="results/ecg_age/input/signals.npy",
+        records="results/ecg_age/input/records.parquet",
         library=library_files(SCRIPTS / "ecg_reading.py"),
     output:
         "results/ecg_age/reading/{group}.npz",
@@ -189,10 +216,9 @@ rule ecg_reading:
 rule ecg_page:
     input:
         unpack(or_one_message(ECG.page_files)),
-        records=rules.ecg_input.output.records,
-        leads=rules.ecg_input.output.leads,
-        left_out=rules.ecg_input.output.left_out,
-        qc=rules.ecg_input.output.qc,
+        records="results/ecg_age/input/records.parquet",
+        leads="results/ecg_age/input/leads.npy",
+        qc="results/ecg_age/input/qc.json",
         template=SCRIPTS / "cpgtaxa" / "templates" / "ecg_age.html.j2",
         library=library_files(SCRIPTS / "ecg_page.py"),
     output:
@@ -200,6 +226,7 @@ rule ecg_page:
         summary="results/ecg_age/summary.csv",
         html=report("results/ecg_age/report.html", caption="../report/ecg_age.rst", category="Age from an ECG"),
         submission="results/ecg_age/submission.csv",
+        left_out="results/ecg_age/left_out.csv",
         gaps="results/ecg_age/gaps.csv",
         comparisons="results/ecg_age/comparisons.csv",
         attributions="results/ecg_age/attributions.csv",
@@ -225,7 +252,7 @@ rule ecg_page:
 rule ecg_complete:
     input:
         html=rules.ecg_page.output.html,
-        left_out=rules.ecg_input.output.left_out,
+        left_out=[f"results/ecg_age/{part}/left_out.csv" for part in ECG.parts],
         library=library_files(SCRIPTS / "ecg_complete.py"),
     output:
         "results/ecg_age/complete.txt",

@@ -9,16 +9,17 @@ from cpgtaxa.files import atomic, naming_damage
 SHOWN = 20
 
 
-def tell(left_out, out, *, accept: bool) -> None:
+def tell(paths, out, *, accept: bool) -> None:
     """Write `out`, a line of text, where every record was used, or the config accepts that some were not.
 
-    left_out: CSV record, file, reason. Raises InputError naming them otherwise.
+    paths: of CSV files record, file, reason. Raises InputError naming them otherwise.
     """
-    with naming_damage(left_out), open(left_out, encoding="utf-8", newline="") as handle:
-        rows = list(csv.DictReader(handle))
-        problems = [f"{row['file']}: {row['reason']}" for row in rows]
+    problems = []
+    for path in paths:
+        with naming_damage(path), open(path, encoding="utf-8", newline="") as handle:
+            problems += [f"{row['file']}: {row['reason']}" for row in csv.DictReader(handle)]
     if problems and not accept:
-        more = f"{left_out} lists them all. " if len(problems) > SHOWN else ""
+        more = f"{' and '.join(map(str, paths))} list them all. " if len(problems) > SHOWN else ""
         raise InputError(
             [
                 *problems[:SHOWN],

@@ -126,14 +126,19 @@ def prepare(given: dict, out: dict, *, settings: dict, seed: int) -> None:
         signals.close()
         leads.close()
         frame = pd.DataFrame(table, columns=[*COLUMNS, "content"])
-        _few(frame, left, counts, settings)
+        if any(group is None for group, _ in settings["folders"]):
+            _few(frame, left, counts, settings)
+        elif not len(frame):
+            raise InputError(f"none of the {len(found):,} records of ecg_age.asked can be used: {_listed(left)}")
         frame = _one_patient_of_copies(frame, counts)
         frame["fold"] = _folds(frame, seed)
         write_parquet(out["records"], frame[COLUMNS])
     with atomic(out["left_out"]) as temporary:
         pd.DataFrame(left, columns=LEFT_OUT).to_csv(temporary, index=False)
-    unused = sorted(set(sheet.rows) - {path.stem for _, path in found})
-    if unused:
+    # A sheet may also name, without ages, the records asked about.
+    unused = sorted(name for name, row in sheet.rows.items() if row.get("age"))
+    unused = [name for name in unused if name not in {path.stem for _, path in found}]
+    if unused and any(group is None for group, _ in settings["folders"]):
         counts.warnings.append(f"{len(unused):,} rows of the sheet have no record in the folders: {some(unused, 3)}")
     for warning in counts.warnings:
         logging.warning(warning)

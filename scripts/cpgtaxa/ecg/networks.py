@@ -1,4 +1,4 @@
-"""ResDenseNet and ResUDenseNet: trained, and asked about the ages of the records that are held out."""
+"""ResDenseNet and ResUDenseNet: trained, and asked about the ages of records that are held out, and of new ones."""
 
 import logging
 import shutil
@@ -83,18 +83,17 @@ class Predictor:
 
 
 def parts_of(records: pd.DataFrame, group: str, fold: int) -> dict[str, np.ndarray]:
-    """Rows of the group's records to learn from (`train`), held out in this tenth (`held`), asked about (`asked`)."""
+    """Rows of the group's records to learn from (`train`), and those held out in this tenth (`held`)."""
     own = (records["group"] == group).to_numpy()
     tenth = records["fold"].to_numpy()
     return {
         "train": np.flatnonzero(own & (tenth >= 0) & (tenth != fold)),
         "held": np.flatnonzero(own & (tenth == fold)),
-        "asked": np.flatnonzero(own & (tenth < 0)),
     }
 
 
 def fit_network(given: dict, out: dict, *, group: str, name: str, fold: int, settings: dict, seed: int, work) -> None:
-    """Train a network on all but a tenth of a group's records, and tell the ages of that tenth and of the asked ones.
+    """Train a network on all but a tenth of a group's records, and tell the ages of that tenth.
 
     given: `signals`, `records` (`inputs.prepare`). settings: `epochs`, `batch_size`, `lr`, `lr_step`, `lr_decay`,
     `warmup`, `build`, `device`, `precision`, `threads`. out: `weights` (state dict), `log` (CSV), `predictions`
@@ -105,9 +104,7 @@ def fit_network(given: dict, out: dict, *, group: str, name: str, fold: int, set
     test.
     """
     use_threads(settings["threads"])
-    records, signals = read_parquet(given["records"]), open_signals(given["signals"])
-    if len(signals) != len(records):
-        raise InputError(f"{given['signals']} and {given['records']} differ in length: delete both and start again")
+    records, signals = _read(given)
     parts, ages = parts_of(records, group, fold), records["age"].to_numpy()
     seed = unit_seed(seed, group, name, fold)
     lightning.seed_everything(seed, workers=True, verbose=False)
@@ -140,16 +137,44 @@ def fit_network(given: dict, out: dict, *, group: str, name: str, fold: int, set
     )
     save(out["weights"], weights)
     learner.network.load_state_dict(weights)
-    rows = np.concatenate([parts["held"], parts["asked"]])
+    rows = parts["held"]
     predicted = Predictor(learner.network, settings["device"], settings["precision"])(signals, rows)
     found = records.loc[rows, ["record", "age"]].assign(fold=np.int8(fold), predicted=predicted)
     write_parquet(out["predictions"], found[["record", "fold", "age", "predicted"]])
     shutil.rmtree(work, ignore_errors=True)  # nothing is left to continue
-    held = found["age"].notna()
-    error = (found["predicted"] - found["age"])[held].abs().mean()
+    error = (found["predicted"] - found["age"]).abs().mean()
     logging.info(f"{name} on the group {group}, tenth {fold}: mean absolute error {error:.2f} years")
     if 100 * np.std(predicted) < ALIKE * np.std(ages[parts["train"]]):
         logging.warning(
             f"{name} on the group {group} learnt nothing: it says {np.mean(predicted):.1f} years of all records. Raise "
             "`ecg_age.warmup`, lower `ecg_age.lr`, bring more records, or set another `seed`"
         )
+
+
+def _read(given: dict) -> tuple[pd.DataFrame, np.ndarray]:
+    """Records and their signals. Raises InputError where they do not belong together."""
+    records, signals = read_parquet(given["records"]), open_signals(given["signals"])
+    if len(signals) != len(records):
+        raise InputError(f"{given['signals']} and {given['records']} differ in length: delete both and start again")
+    return records, signals
+
+
+def predict_ages(given: dict, out, *, group: str, name: str, settings: dict) -> None:
+    """Tell the ages of new records by the trained networks of a group.
+
+    given: `signals`, `records` (`inputs.prepare`), `weights`, one file for each tenth. settings: `build`, `device`,
+    `precision`, `threads`. out: Parquet record, predicted (years, the mean over the networks), spread (their standard
+    deviation, NaN of one).
+    """
+    use_threads(settings["threads"])
+    records, signals = _read(given)
+    rows = np.flatnonzero((records["group"] == group).to_numpy())
+    told = []
+    for number, path in enumerate(given["weights"], 1):
+        network = load_network(path, name, group, settings["build"])
+        told.append(Predictor(network, settings["device"], settings["precision"])(signals, rows))
+        logging.info(f"{len(rows):,} records asked: network {number} of {len(given['weights'])}")
+    told = np.array(told)
+    spread = told.std(axis=0, ddof=1) if len(told) > 1 else np.full(len(rows), np.nan)
+    found = records.loc[rows, ["record"]].assign(predicted=told.mean(axis=0), spread=spread)
+    write_parquet(out, found)

@@ -36,7 +36,7 @@ from cpgtaxa.ecg.study import BINS
 from cpgtaxa.files import atomic, atomic_folder, read_json, read_parquet
 from cpgtaxa.wording import decimal, p_value, percent, signed, span
 
-LISTS = ("features", "networks", "logs", "peers", "readings")
+LISTS = ("features", "networks", "logs", "peers", "readings", "asked", "left_out")
 """Inputs that are lists of files."""
 TITLES = {"adult": "Adults", "child": "Children"}
 WORDS = {"GradientBoosting": "Gradient boosting", "Median": "Median age"}
@@ -65,8 +65,7 @@ def predictions(paths) -> pd.DataFrame:
 
 
 def tables_of(inputs: dict, settings: dict, records: pd.DataFrame):
-    """By group and model: the records that were held out (record, patient, sex, age, predicted, fold), in their order,
-    and those asked about (record, predicted: the mean over the networks)."""
+    """By group and model the records that were held out: record, patient, sex, age, predicted, fold; in their order."""
     files: dict[str, dict[str, list]] = {group: {} for group in settings["networks"]}
     for path in inputs["networks"]:
         group, name = pathlib.Path(path).parent.name, pathlib.Path(path).stem.rsplit("_", 1)[0]
@@ -74,18 +73,27 @@ def tables_of(inputs: dict, settings: dict, records: pd.DataFrame):
     for path in inputs["peers"]:
         files[pathlib.Path(path).parent.name][pathlib.Path(path).stem] = [path]
     place = records.reset_index().set_index("record")
-    found, asked = {}, {}
+    found = {}
     for group, models in files.items():
         for model, paths in models.items():
             table = predictions(paths)
             table = table.assign(row=place.loc[table["record"], "index"].to_numpy())
-            held = table[table["age"].notna()].sort_values("row")
+            held = table.sort_values("row")
             held = held.join(place[["patient", "sex"]], on="record").reset_index(drop=True)
             found.setdefault(group, {})[model] = held[["record", "patient", "sex", "age", "predicted", "fold", "row"]]
-            rest = table[table["age"].isna()].groupby("row")["predicted"].mean().reset_index()
-            rest.insert(0, "record", records["record"].to_numpy()[rest["row"]])
-            asked.setdefault(group, {})[model] = rest
-    return found, asked
+    return found
+
+
+def asked_of(inputs: dict) -> dict[str, pd.DataFrame]:
+    """By group the records asked about: record, patient, sex, predicted."""
+    if not inputs.get("asked"):
+        return {}
+    records = read_parquet(inputs["asked_records"]).set_index("record")
+    found = {}
+    for path in inputs["asked"]:
+        table = read_parquet(path).join(records[["patient", "sex"]], on="record")
+        found[pathlib.Path(path).parent.name] = table
+    return found
 
 
 def words(model: str) -> str:
@@ -428,12 +436,10 @@ def truth_rows(truth: pd.DataFrame, gaps: dict[str, pd.DataFrame]) -> pd.DataFra
     return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
 
 
-def submission(gaps: dict[str, pd.DataFrame], asked: dict, networks: dict[str, str]) -> pd.DataFrame:
+def submission(gaps: dict[str, pd.DataFrame], asked: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """FILENAME and AGE: of the records that are asked about, or without any, of those held out."""
-    parts = [asked[group][name].rename(columns={"predicted": "AGE"}) for group, name in networks.items()]
-    if not any(map(len, parts)):
-        parts = [gaps[group].rename(columns={"predicted": "AGE"}) for group in networks]
-    found = pd.concat(parts, ignore_index=True).rename(columns={"record": "FILENAME"})
+    found = pd.concat((asked or gaps).values(), ignore_index=True)
+    found = found.rename(columns={"record": "FILENAME", "predicted": "AGE"})
     return found[SUBMISSION_COLUMNS]
 
 
@@ -468,19 +474,22 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
     """Score all models, give every age its interval, join the gaps of both clocks, and write tables, figures and page.
 
     inputs: `records`, `leads`, `left_out`, `qc` (`inputs.prepare`), `features`, `networks` (GROUP/NAME_FOLD.parquet),
-    `peers` (GROUP/PEER.parquet), `logs`, `readings` (GROUP.npz), and where there are such `methylation` (`clock`) and
-    `truth` (of simulated records). settings: `EcgPlan.page_settings`.
+    `peers` (GROUP/PEER.parquet), `logs`, `readings` (GROUP.npz), and where there are such `asked`
+    (GROUP/asked.parquet), `asked_records`, `methylation` (`clock`) and `truth` (of simulated records). settings:
+    `EcgPlan.page_settings`.
 
     outputs: `summary` (SUMMARY_COLUMNS: `scores.score`, `joined_rows`, `truth_rows`), `gaps` (`scores.gap_table`, and a
     row without true age for each record asked about), `submission` (FILENAME, AGE), `comparisons` (`scores`),
-    `attributions` (ATTRIBUTION_COLUMNS), `joined` (`scores.joined`; where there is a methylation age), `html`,
-    `figures`, a folder of SVG and CSV.
+    `left_out` (of all parts together), `attributions` (ATTRIBUTION_COLUMNS), `joined` (`scores.joined`; where there is
+    a methylation age), `html`, `figures`, a folder of SVG and CSV.
     """
     records = read_parquet(inputs["records"])
     qc = read_json(inputs["qc"])
-    left = pd.read_csv(inputs["left_out"], dtype=str, keep_default_na=False)
+    left = [pd.read_csv(path, dtype=str, keep_default_na=False) for path in inputs["left_out"]]
+    left = pd.concat(left, ignore_index=True)
+    _write_csv(outputs["left_out"], left)
     networks, coverage = settings["networks"], settings["coverage"]
-    found, asked = tables_of(inputs, settings, records)
+    found, asked = tables_of(inputs, settings, records), asked_of(inputs)
     scored = {group: score(group, found[group], networks[group], coverage, seed) for group in networks}
     gaps = {group: gap_table(group, networks[group], found[group][networks[group]], coverage) for group in networks}
     comparisons = with_holm(pd.concat([one for _, one in scored.values()], ignore_index=True))
@@ -501,8 +510,8 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
     _write_csv(outputs["summary"], summary)
     _write_csv(outputs["comparisons"], comparisons)
     _write_csv(outputs["attributions"], pd.concat(attributions, ignore_index=True))
-    _write_csv(outputs["submission"], submission(gaps, asked, networks))
-    _write_csv(outputs["gaps"], _all_gaps(gaps, asked, networks, records, coverage))
+    _write_csv(outputs["submission"], submission(gaps, asked))
+    _write_csv(outputs["gaps"], _all_gaps(gaps, asked, networks, coverage))
 
     with atomic_folder(outputs["figures"]) as partial, matplotlib.rc_context(STYLE):
         figures = Figures(partial)
@@ -532,7 +541,7 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
         "reading": reading,
         "joined": _joined_page(both, summary, networks) if both is not None else None,
         "truth": _truth_page(summary, networks) if inputs.get("truth") else None,
-        "asked": sum(len(asked[group][name]) for group, name in networks.items()),
+        "asked": sum(map(len, asked.values())),
         "settings": settings,
         "coverage": percent(coverage),
         "files": {key: pathlib.Path(path).name for key, path in outputs.items()},
@@ -546,19 +555,19 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
     logging.info(f"{outputs['html']}, {len(html.encode()) / 1e6:.1f} MB")
 
 
-def _all_gaps(gaps, asked, networks, records: pd.DataFrame, coverage: float) -> pd.DataFrame:
-    """The gap tables of all groups, and the records asked about, whose ages are told with an interval alone."""
+def _all_gaps(gaps, asked, networks, coverage: float) -> pd.DataFrame:
+    """The gap tables of all groups, and the records asked about, whose ages are told with an interval."""
     parts = []
     for group, name in networks.items():
         parts.append(gaps[group])
-        rest = asked[group][name]
-        if len(rest):
+        if group in asked:
+            rest = asked[group]
             width = half_width(gaps[group]["gap"].to_numpy(), coverage)
             parts.append(
                 pd.DataFrame(
                     {
                         "group": group,
-                        **{key: records[key].to_numpy()[rest["row"]] for key in ("record", "patient", "sex")},
+                        **{key: rest[key] for key in ("record", "patient", "sex")},
                         "age": np.nan,
                         "predicted": rest["predicted"],
                         "age_low": rest["predicted"] - width,

@@ -15,6 +15,8 @@ NETWORKS = ("ResDenseNet", "ResUDenseNet")
 PEERS = ("GradientBoosting", "Median")
 PARTS = 10
 """A tenth of a group's records is held out at a time, as published."""
+KNOWN, ASKED = "input", "asked"
+"""The parts that records are read in, and their folders: those with ages, and those whose ages are asked."""
 ENDINGS = (".hea", ".npy")
 """Of the files that are a record each."""
 SIZES = {
@@ -22,6 +24,11 @@ SIZES = {
     "narrow": {"width": 16, "narrow": 8, "layers": 4, "growth": 8, "heads": 4},
 }
 """What networks are built with beside their published values."""
+
+
+def file_of(part: str, name: str) -> str:
+    """A file that the input step leaves of a part."""
+    return f"{FOLDER}/{part}/{name}"
 
 
 class EcgPlan:
@@ -91,24 +98,29 @@ class EcgPlan:
     def simulated_records(self) -> str:
         return f"{FOLDER}/simulated/records"
 
-    def input_files(self) -> dict[str, str]:
-        """What the input step waits for. Raises InputError where the user's files are not there."""
+    def input_files(self, part: str) -> dict[str, str]:
+        """What the input step of a part waits for. Raises InputError where the user's files are not there."""
         self._check()
         if self.simulates:
             return {"records": self.simulated_records, "sheet": self.simulated_files()["sheet"]}
         return {"sheet": self.settings["sheet"]} if self.settings["sheet"] else {}
 
-    def input_settings(self) -> dict:
-        """What the input step needs to know; of the user's folders also how many files, how large and how old."""
+    def input_settings(self, part: str) -> dict:
+        """What the input step of a part needs to know; of the user's folders also number, size and age of files."""
         self._check()
         keys = ("lead_names", "npy", "max_lost_leads", "min_seconds")
         folders = {None: self.simulated_records if self.simulates else self.settings["records"]}
-        folders |= self.settings["asked"] or {}
+        if part == ASKED:
+            folders = self.settings["asked"] or {}
         return {key: self.settings[key] for key in keys} | {
             "folders": [[group, folder] for group, folder in folders.items()],
             "groups": list(self.networks),
             "states": {} if self.simulates else {folder: _state(folder) for folder in folders.values()},
         }
+
+    @property
+    def parts(self) -> list[str]:
+        return [KNOWN, ASKED] if self.settings["asked"] else [KNOWN]
 
     # Models
 
@@ -134,11 +146,16 @@ class EcgPlan:
         """What asking a network where it looks needs to know."""
         return self.settings["reading"] | self.training | {"build": SIZES[self.size]}
 
+    def predict_settings(self) -> dict:
+        """What telling the ages of new records needs to know."""
+        return self.training | {"build": SIZES[self.size]}
+
     def reading_input(self, group: str) -> dict[str, str]:
         return {"weights": self.weights(group, 0)}
 
-    def peer_settings(self) -> dict:
-        return {"folds": self.settings["held_out"]}
+    def predict_input(self, group: str) -> dict[str, list[str]]:
+        """The networks of all tenths, which together tell the ages of the records asked about."""
+        return {"weights": [self.weights(group, fold) for fold in range(self.settings["held_out"])]}
 
     # Page
 
@@ -163,12 +180,16 @@ class EcgPlan:
                 for group in self.networks
                 for peer in self.settings["peers"]
             ],
+            "asked": [f"{FOLDER}/predictions/{group}/asked.parquet" for group in self.settings["asked"] or {}],
+            "left_out": [file_of(part, "left_out.csv") for part in self.parts],
             "readings": [f"{FOLDER}/reading/{group}.npz" for group in self.networks]
             if self.settings["reading"]["records"]
             else [],
         }
         if self.simulates:
             found["truth"] = self.simulated_files()["truth"]
+        if self.settings["asked"]:
+            found["asked_records"] = file_of(ASKED, "records.parquet")
         if self.methylation_file():
             found["methylation"] = f"{FOLDER}/input/methylation.parquet"
         return found
