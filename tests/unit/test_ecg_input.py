@@ -15,7 +15,7 @@ import pytest
 import wfdb
 from conftest import ROOT, SHARED
 from cpgtaxa.config import check_config
-from cpgtaxa.ecg import complete, inputs, study
+from cpgtaxa.ecg import complete, inputs, records, study
 from cpgtaxa.ecg.inputs import MISSING, group_of, prepare
 from cpgtaxa.ecg.plan import ASKED, KNOWN, LEADS, EcgPlan
 from cpgtaxa.ecg.records import read_record, years
@@ -515,6 +515,26 @@ def test_records_with_the_same_values_are_one_patients(tmp_path, caplog):
     assert all(warning in caplog.text for warning in found.qc["warnings"])
 
 
+@pytest.mark.parametrize("name", ["../A1.dat", "/etc/hostname", "s3://bucket/A1.dat", "..\\A1.dat"])
+def test_signal_files_elsewhere_are_not_read(tmp_path, name):
+    write(tmp_path, "A1", ecg(50))
+    edit(tmp_path / "A1.hea", "A1.dat", name)
+    with pytest.raises(InputError, match="only files beside the header are read"):
+        read_record(tmp_path / "A1.hea", NPY)
+
+
+def test_of_records_of_hours_only_the_beginning_is_read(tmp_path, monkeypatch):
+    whole = ecg(50)
+    write(tmp_path, "A1", whole)
+    np.save(tmp_path / "A2.npy", whole.astype(np.float32))
+    read = [read_record(tmp_path / name, NPY).values for name in ("A1.hea", "A2.npy")]
+    monkeypatch.setattr(records, "LONG", 2500)
+    for name, before in zip(("A1.hea", "A2.npy"), read, strict=True):
+        found = read_record(tmp_path / name, NPY).values
+        assert found.shape == (12, 2500)
+        np.testing.assert_array_equal(found, before[:, :2500])
+
+
 # --- tenths ----------------------------------------------------------------------------------------------------------
 
 
@@ -741,7 +761,7 @@ BAD_ARRAYS = {
     "complex": (lambda path: np.save(path, ecg(50) + 1j), r"holds complex128, and numbers are wanted: write float32"),
     "objects": (
         lambda path: np.save(path, ecg(50).astype(object)),
-        r"^objects\.npy is damaged or no .npy file \(Object ar",
+        r"^objects\.npy is damaged or no .npy file \(Array can",
     ),
     "truncated": (cut_npy, r"^truncated\.npy is damaged or no .npy file \(.+\): copy it again$"),
     "nothing": (raw(b""), r"^nothing\.npy is damaged or no .npy file \(.+\): copy it again$"),

@@ -22,6 +22,8 @@ SEXES = {"f": "F", "female": "F", "w": "F", "woman": "F", "m": "M", "male": "M",
 OLDEST = 122.0
 """Years; no one is known to have grown older."""
 MOST_MILLIVOLTS = 32.0
+LONG = 1_000_000
+"""Samples beyond which a record is not read on: half an hour at 500 Hz, of which 8.2 s are wanted."""
 RATES = (50.0, 20_000.0)
 """Hz between which a sampling rate is believed."""
 
@@ -89,7 +91,7 @@ def read_record(path: pathlib.Path, npy: dict) -> Recording:
 
 def _npy(path: pathlib.Path, npy: dict) -> Recording:
     try:
-        values = np.load(path, allow_pickle=False)
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError:
         raise
     except Exception as error:
@@ -107,7 +109,7 @@ def _npy(path: pathlib.Path, npy: dict) -> Recording:
     notes = ()
     if values.shape[0] != len(names):
         values, notes = values.T, ("samples × leads, turned round",)
-    values = values.astype(np.float64) * MILLIVOLTS[npy["unit"].lower()]
+    values = values[:, :LONG].astype(np.float64) * MILLIVOLTS[npy["unit"].lower()]
     return Recording(values, names, float(npy["rate"]), notes=notes)
 
 
@@ -115,7 +117,8 @@ def _wfdb(path: pathlib.Path) -> Recording:
     text = path.read_text(encoding="utf-8", errors="replace")
     with _header_that_wfdb_reads(path, text) as (place, notes):
         try:
-            record = wfdb.rdrecord(str(place), physical=False)
+            most = LONG if _samples(text) > LONG else None
+            record = wfdb.rdrecord(str(place), physical=False, sampto=most)
             values = record.dac()
         except OSError:
             raise
@@ -126,7 +129,8 @@ def _wfdb(path: pathlib.Path) -> Recording:
             ) from error
     if values is None or record.n_sig == 0 or values.shape[0] == 0:
         raise InputError("it holds no signal: copy the record again")
-    problems = _disagreements(record, path)
+    # Checksums and sizes are of the whole record.
+    problems = [] if most else _disagreements(record, path)
     if problems:
         raise InputError("; ".join(problems) + ": copy the record again, or correct its header")
     units = [(unit or "mV").strip() for unit in record.units]
@@ -145,6 +149,13 @@ def _wfdb(path: pathlib.Path) -> Recording:
         sex_of(told.get("sex") or told.get("gender")),
         notes,
     )
+
+
+def _samples(text: str) -> int:
+    """Samples of each lead that a header tells, 0 where it does not."""
+    line = next((line for line in text.splitlines() if line.strip() and not line.startswith("#")), "")
+    told = line.split()[3:4]
+    return int(told[0]) if told and told[0].isdecimal() else 0
 
 
 def _comments(comments: list[str]) -> dict[str, str]:
@@ -168,6 +179,10 @@ def _header_that_wfdb_reads(path: pathlib.Path, text: str):
         raise InputError(f"{path.name} is empty: copy the record again")
     if "\0" in text:
         raise InputError(f"{path.name} is not text, it holds NUL bytes: copy the record again")
+    signals = [line.split(" ")[0].strip() for line in lines[first + 1 :] if line.strip() and not line.startswith("#")]
+    outside = sorted({signal for signal in signals if re.search(r"[/\\]|^\.\.", signal)})
+    if outside:
+        raise InputError(f"its header names the signal file {some(outside, 3)}: only files beside the header are read")
     name, _, rest = lines[first].strip().partition(" ")
     rate = rest.split()[1:2]
     if rate and not re.match(r"[\d.]", rate[0]):  # wfdb would take 250 Hz
@@ -182,12 +197,9 @@ def _header_that_wfdb_reads(path: pathlib.Path, text: str):
     with tempfile.TemporaryDirectory() as folder:
         # Before the links: a signal file called the same must not be written through.
         pathlib.Path(folder, "record.hea").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        for line in lines[first + 1 :]:
-            signal = line.split(" ")[0].strip()
-            if signal and not line.startswith("#") and pathlib.PurePath(signal).name == signal:
-                link = pathlib.Path(folder, signal)
-                if not link.is_symlink():
-                    os.symlink((path.parent / signal).resolve(), link)
+        for signal in dict.fromkeys(signals):
+            if not os.path.lexists(pathlib.Path(folder, signal)):
+                os.symlink((path.parent / signal).resolve(), pathlib.Path(folder, signal))
         yield pathlib.Path(folder, "record"), notes
 
 
