@@ -73,7 +73,6 @@ class _Sheet:
 
     path: str | None
     rows: dict[str, dict[str, str]]
-    columns: frozenset[str]
 
 
 def prepare(given: dict, out: dict, *, settings: dict, seed: int) -> None:
@@ -136,8 +135,7 @@ def prepare(given: dict, out: dict, *, settings: dict, seed: int) -> None:
     with atomic(out["left_out"]) as temporary:
         pd.DataFrame(left, columns=LEFT_OUT).to_csv(temporary, index=False)
     # A sheet may also name, without ages, the records asked about.
-    unused = sorted(name for name, row in sheet.rows.items() if row.get("age"))
-    unused = [name for name in unused if name not in {path.stem for _, path in found}]
+    unused = sorted({name for name, row in sheet.rows.items() if row.get("age")} - {path.stem for _, path in found})
     if unused and any(group is None for group, _ in settings["folders"]):
         counts.warnings.append(f"{len(unused):,} rows of the sheet have no record in the folders: {some(unused, 3)}")
     for warning in counts.warnings:
@@ -162,7 +160,7 @@ class _Counts:
 def _read_sheet(path: str | None) -> _Sheet:
     """Rows of the sheet by record. Raises InputError where it is none, or names a record twice."""
     if not path:
-        return _Sheet(None, {}, frozenset())
+        return _Sheet(None, {})
     columns, lines = read_table(path, "ecg_age.sheet", ())
     by_name = {name.strip().lower().replace(" ", "_"): name for name in columns}
     at = {what: next((by_name[name] for name in names if name in by_name), None) for what, names in SHEET.items()}
@@ -180,7 +178,7 @@ def _read_sheet(path: str | None) -> _Sheet:
         rows[name] = {what: columns[column][row] for what, column in at.items() if column and what != "record"}
     if twice:
         raise InputError(f"ecg_age.sheet: {path} names records more than once: {some(twice)}. Keep one row of each")
-    return _Sheet(str(path), rows, frozenset(what for what, column in at.items() if column and what != "record"))
+    return _Sheet(str(path), rows)
 
 
 def _stem(name: str) -> str:
