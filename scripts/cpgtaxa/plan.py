@@ -27,7 +27,9 @@ INPUTS = (
 )
 """Config keys of files that become inputs of rules."""
 
-OTHER_TARGETS = ("predict", "benchmark", "cpgs", "expression", "histone", "single_cell", "ecg_age")
+OTHER_TARGETS = (
+    *("predict", "benchmark", "cpgs", "expression", "histone", "single_cell", "methylation_age", "ecg_age"),
+)
 """Sections of the config that the main job does not look at."""
 
 MOST_EXPLAINED = 100

@@ -283,6 +283,27 @@ def test_what_is_wrong_as_a_whole_is_told_at_once(tmp_path):
     assert "ecg_age.networks has no network" in found
 
 
+def test_the_cohorts_own_clock_is_made_where_it_is_named(finished, tmp_path):
+    config = own(finished, tmp_path)
+    config = merged(config, {"ecg_age": {"methylation": "results/methylation_age.csv"}})
+    config |= {"simulate_cohort": {"samples": 80, "cpgs": 400}, "methylation_age": {"folds": 4, "cpgs": 100}}
+    run = snakemake(tmp_path, "methylation_age", config=config)
+    assert run.code == 0, run.text
+    found = pd.read_csv(tmp_path / "results/methylation_age.csv")
+    assert list(found) == ["person", "age", "methylation_age", "gap", "fold", "cpgs"]
+    np.testing.assert_allclose(found["gap"], found["methylation_age"] - found["age"], atol=1e-3)
+    assert np.corrcoef(found["methylation_age"], found["age"])[0, 1] > 0.8
+    # The records' patients are named as the cohort's samples: the gaps of both are joined.
+    sheet = pd.read_csv(tmp_path / "sheet.csv")
+    sheet["PATIENT"] = sheet["PATIENT"].rank(method="dense").astype(int).map(lambda rank: f"{rank}")
+    sheet["PATIENT"] = [found["person"][int(rank) % len(found)] for rank in sheet["PATIENT"]]
+    sheet.to_csv(tmp_path / "sheet.csv", index=False)
+    run = snakemake(tmp_path, "ecg_age", config=merged(config, {"ecg_age": {"epochs": 1}}))
+    assert run.code == 0, run.text
+    both = pd.read_csv(tmp_path / FOLDER / "joined.csv").set_index("person")
+    np.testing.assert_allclose(both["methylation_gap"], found.set_index("person").loc[both.index, "gap"], atol=1e-3)
+
+
 # --- real records ----------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,13 @@
+"""Tell the age of every person of the cohort from methylation, by a clock that has not seen them."""
+
+from cpgtaxa.job import job
+
+with job(snakemake):
+    from cpgtaxa.methylation_age import tell_ages
+
+    tell_ages(
+        {"beta": snakemake.input.beta, "samples": snakemake.input.samples},
+        snakemake.output[0],
+        settings=snakemake.params.settings,
+        seed=snakemake.params.seed,
+    )

@@ -1,0 +1,90 @@
+"""The methylation clock of a cohort: correlations in one pass, and people told by clocks that have not seen them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from cpgtaxa import methylation_age as clock
+from cpgtaxa.cohort import Cohort, CohortWriter
+from cpgtaxa.errors import InputError
+
+
+def cohort_of(folder, values: np.ndarray) -> Cohort:
+    """values: (CpGs, people)."""
+    with CohortWriter(folder / "beta.arrow", [f"S{at}" for at in range(values.shape[1])]) as writer:
+        for start in range(0, len(values), 100):
+            block = values[start : start + 100].astype(np.float32)
+            writer.append([f"cg{start + at}" for at in range(len(block))], block)
+    return Cohort(folder / "beta.arrow")
+
+
+def people(n=150, cpgs=400, drifting=25, seed=0):
+    """Betas of which the first few drift with age, and ages."""
+    rng = np.random.default_rng(seed)
+    ages = rng.uniform(20, 90, n)
+    values = rng.uniform(0.2, 0.8, (cpgs, 1)) + 0.05 * rng.normal(size=(cpgs, n))
+    values[:drifting] += np.where(rng.random((drifting, 1)) < 0.5, -1, 1) * 0.0015 * (ages - 55)
+    return np.clip(values, 0, 1), ages
+
+
+def test_folds_are_of_all_ages_and_even():
+    ages = np.random.default_rng(1).uniform(0, 100, 103)
+    found = clock.folds_of(ages, 10, 3)
+    assert np.ptp(np.bincount(found, minlength=10)) <= 1
+    assert all(np.ptp(ages[found == fold]) > 60 for fold in range(10))
+    np.testing.assert_array_equal(found, clock.folds_of(ages, 10, 3))
+    assert (found != clock.folds_of(ages, 10, 4)).any()
+
+
+def test_correlations_are_those_of_the_people_outside_the_fold(tmp_path):
+    values, ages = people()
+    rng = np.random.default_rng(2)
+    values[rng.random(values.shape) < 0.1] = np.nan
+    values[7] = 0.5  # constant
+    values[8] = np.nan
+    values[9] = 0.9 + 1e-4 * rng.normal(size=len(ages))  # far from zero, nearly constant
+    fold = clock.folds_of(ages, 5, 0)
+    cohort = cohort_of(tmp_path, values)
+    found = clock.correlations(cohort, ages, fold, 5)
+    frame = pd.DataFrame(cohort.read(0, len(values)).T.astype(float))
+    for number in range(5):
+        some = frame[fold != number]
+        expected = some.corrwith(pd.Series(ages)[fold != number]).fillna(0)
+        np.testing.assert_allclose(np.delete(found[:, number], 7), np.delete(expected.to_numpy(), 7), atol=1e-4)
+        assert found[7, number] == 0
+
+
+def test_ages_are_told_of_people_the_clock_has_not_seen(tmp_path):
+    values, ages = people()
+    cohort = cohort_of(tmp_path, values)
+    found = clock.cross_fitted_ages(cohort, ages, folds=5, cpgs=100, seed=0)
+    assert np.corrcoef(found["methylation_age"], ages)[0, 1] > 0.9
+    assert (found["methylation_age"] - ages).abs().mean() < 8
+    pd.testing.assert_frame_equal(found, clock.cross_fitted_ages(cohort, ages, folds=5, cpgs=100, seed=0))
+    # What a person is told hangs on nothing of the person's own age.
+    other = ages.copy()
+    here = found["fold"].to_numpy() == 2
+    assert here.sum() == 30
+    fold = found["fold"].to_numpy()
+    other[here] = 55.0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clock, "folds_of", lambda ages, folds, seed: fold)
+        again = clock.cross_fitted_ages(cohort, other, folds=5, cpgs=100, seed=0)
+    np.testing.assert_allclose(again["methylation_age"][here], found["methylation_age"][here], rtol=1e-6)
+
+
+def test_where_nothing_drifts_nothing_is_found(tmp_path):
+    # CpGs chosen by all people, those told among them, would look like a clock.
+    values, ages = people(cpgs=2000, drifting=0)
+    found = clock.cross_fitted_ages(cohort_of(tmp_path, values), ages, folds=5, cpgs=50, seed=0)
+    told = found["methylation_age"].to_numpy()
+    assert told.std() == 0 or np.corrcoef(told, ages)[0, 1] < 0.3
+
+
+def test_missing_values_and_few_people(tmp_path):
+    values, ages = people()
+    values[np.random.default_rng(5).random(values.shape) < 0.2] = np.nan
+    found = clock.cross_fitted_ages(cohort_of(tmp_path, values), ages, folds=5, cpgs=100, seed=0)
+    assert np.isfinite(found["methylation_age"]).all()
+    assert np.corrcoef(found["methylation_age"], ages)[0, 1] > 0.8
+    with pytest.raises(InputError, match="at least 30 people; the cohort has 20"):
+        clock.cross_fitted_ages(cohort_of(tmp_path, values[:, :20]), ages[:20], folds=5, cpgs=100, seed=0)

@@ -1,0 +1,25 @@
+# A methylation clock of the cohort itself: the target methylation_age, which `ecg_age.methylation` may name.
+
+
+rule methylation_age:
+    input:
+        beta="results/cohort/beta.arrow",
+        samples="results/cohort/samples.parquet",
+        library=library_files(SCRIPTS / "methylation_age.py"),
+    output:
+        "results/methylation_age.csv",
+    log:
+        "results/logs/methylation_age.log",
+    benchmark:
+        "results/benchmarks/methylation_age.tsv"
+    conda:
+        "../../envs/methylation_age.yaml"
+    threads: 2
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 120 * attempt,
+    params:
+        settings=config["methylation_age"],
+        seed=config["seed"],
+    script:
+        "../../scripts/methylation_age.py"
