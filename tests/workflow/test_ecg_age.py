@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import wfdb
 import yaml
-from conftest import ROOT, copy_run, merged, snakemake
+from conftest import ROOT, TINY, copy_run, merged, snakemake
 from cpgtaxa.ecg.signals import preprocess
 from cpgtaxa.files import sha256
 from processes import killed_when
@@ -287,6 +287,7 @@ def test_the_cohorts_own_clock_is_made_where_it_is_named(finished, tmp_path):
     config = own(finished, tmp_path)
     config = merged(config, {"ecg_age": {"methylation": "results/methylation_age.csv"}})
     config |= {"simulate_cohort": {"samples": 80, "cpgs": 400}, "methylation_age": {"folds": 4, "cpgs": 100}}
+    config["cohort"] = TINY["cohort"]
     run = snakemake(tmp_path, "methylation_age", config=config)
     assert run.code == 0, run.text
     found = pd.read_csv(tmp_path / "results/methylation_age.csv")
