@@ -220,6 +220,7 @@ rule ecg_page:
         leads="results/ecg_age/input/leads.npy",
         qc="results/ecg_age/input/qc.json",
         template=SCRIPTS / "cpgtaxa" / "templates" / "ecg_age.html.j2",
+        style=SCRIPTS / "cpgtaxa" / "templates" / "companion.css.j2",
         library=library_files(SCRIPTS / "ecg_page.py"),
     output:
         **ECG.joined_file(),

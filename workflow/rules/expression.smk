@@ -131,6 +131,7 @@ rule expression:
         skipped=rules.expression_input.output.skipped,
         qc=rules.expression_input.output.qc,
         template=SCRIPTS / "cpgtaxa" / "templates" / "expression.html.j2",
+        style=SCRIPTS / "cpgtaxa" / "templates" / "companion.css.j2",
         library=library_files(SCRIPTS / "expression.py"),
     output:
         summary="results/expression/summary.csv",

@@ -141,6 +141,7 @@ rule histone:
     input:
         unpack(or_one_message(HISTONE.page_files)),
         template=SCRIPTS / "cpgtaxa" / "templates" / "histone.html.j2",
+        style=SCRIPTS / "cpgtaxa" / "templates" / "companion.css.j2",
         library=library_files(SCRIPTS / "histone.py"),
     output:
         **HISTONE.published_tables(),

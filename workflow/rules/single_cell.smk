@@ -228,6 +228,7 @@ rule single_cell:
         annotations=rules.single_cell_sites.output.annotations,
         qc=rules.single_cell_sites.output.qc,
         template=SCRIPTS / "cpgtaxa" / "templates" / "single_cell.html.j2",
+        style=SCRIPTS / "cpgtaxa" / "templates" / "companion.css.j2",
         library=library_files(SCRIPTS / "single_cell.py"),
     output:
         summary="results/single_cell/summary.csv",
