@@ -1046,6 +1046,7 @@ def test_files_of_own_records(tmp_path, held_out):
     assert not found.simulates
     assert found.size == "published"
     assert found.fit_settings()["build"] == {}
+    assert [found.memory({}, attempt) for attempt in (1, 2)] == [12_000, 24_000]
     files = found.page_files()
     assert files["logs"] == [f"elsewhere/adult/ResUDenseNet_{fold}_log.csv" for fold in range(held_out)]
     assert files["peers"] == ["results/ecg_age/predictions/adult/Median.parquet"]

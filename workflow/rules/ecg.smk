@@ -81,7 +81,7 @@ rule ecg_fit:
         "../../envs/ecg_fit.yaml"
     threads: config["training"]["threads"]
     resources:
-        mem_mb=lambda wildcards, attempt: 6000 * attempt,
+        mem_mb=ECG.memory,
         runtime=lambda wildcards, attempt: 1440 * attempt,
         gpu=ECG.gpus,
     params:
@@ -108,7 +108,7 @@ rule ecg_predict:
         "../../envs/ecg_predict.yaml"
     threads: config["training"]["threads"]
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=ECG.memory,
         runtime=lambda wildcards, attempt: 240 * attempt,
         gpu=ECG.gpus,
     params:
@@ -202,7 +202,7 @@ rule ecg_reading:
         "../../envs/ecg_reading.yaml"
     threads: config["training"]["threads"]
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=ECG.memory,
         runtime=lambda wildcards, attempt: 240 * attempt,
         gpu=ECG.gpus,
     params:
