@@ -50,6 +50,8 @@ BLOCK = 20
 THIN = 4
 """A drawn trace has every fourth sample, 125 Hz."""
 MISSING = -32768
+MANY = 3000
+"""Points beyond which a figure holds their picture instead of each of them."""
 LISTED = 15
 """Records left out that the page names."""
 ATTRIBUTION_COLUMNS = ["group", "lead", "offset_ms", "years", "share"]
@@ -202,7 +204,17 @@ def _true_figure(figures, gaps: dict[str, pd.DataFrame], coverage: float):
                                   ("", INK, "sex not told")):  # fmt: skip
             some = table[table["sex"] == sex]
             if len(some):
-                axes.plot(some["age"], some["predicted"], "o", ms=4, mew=0, alpha=0.75, color=colour, label=name)
+                axes.plot(
+                    some["age"],
+                    some["predicted"],
+                    "o",
+                    ms=4,
+                    mew=0,
+                    alpha=0.75,
+                    color=colour,
+                    label=name,
+                    rasterized=len(table) > MANY,
+                )
         axes.set(xlim=ends, ylim=ends, xlabel="true age, years", ylabel="told age, years", title=TITLES[group])
         axes.set_aspect("equal")
         axes.grid()
@@ -219,7 +231,7 @@ def _agreement_figure(figures, gaps: dict[str, pd.DataFrame]):
     for axes, (group, table) in zip(panels[0], gaps.items(), strict=True):
         mean, difference = (table["age"] + table["predicted"]) / 2, table["gap"]
         bias, spread = difference.mean(), difference.std(ddof=1)
-        axes.plot(mean, difference, "o", ms=4, mew=0, alpha=0.7, color=ACCENT)
+        axes.plot(mean, difference, "o", ms=4, mew=0, alpha=0.7, color=ACCENT, rasterized=len(table) > MANY)
         for value, style in ((bias, "-"), (bias - LIMITS * spread, "--"), (bias + LIMITS * spread, "--")):
             axes.axhline(value, color=SECOND, lw=1.2, ls=style)
             axes.annotate(

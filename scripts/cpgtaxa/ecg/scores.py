@@ -49,12 +49,10 @@ class Bootstrap:
             known = np.isfinite(one)
             sums.append(np.bincount(self.at, np.where(known, one, 0), minlength=len(self.names)))
             counts.append(np.bincount(self.at, known, minlength=len(self.names)))
-        found = [[] for _ in values]
+        sums, counts = np.array(sums).T, np.array(counts, dtype=np.float64).T
         with np.errstate(invalid="ignore", divide="ignore"):
-            for block in self._drawn():
-                for one, total, count in zip(found, sums, counts, strict=True):
-                    one.append((block @ total) / (block @ count))
-        return [np.concatenate(one) for one in found]
+            found = [(block @ sums) / (block @ counts) for block in self._drawn()]
+        return list(np.concatenate(found).T)
 
 
 def interval(draws: np.ndarray, n_patients: int) -> tuple[float, float]:
@@ -118,31 +116,35 @@ def score(group: str, tables: dict[str, pd.DataFrame], first: str, coverage: flo
         rows.append((model, f"{group}_{metric}", float(value), *ends, len(ages) if n is None else int(n)))
 
     n_patients = len(bootstrap.names)
-    draws = dict(zip(sizes, bootstrap.means(*sizes.values()), strict=True))
+    values = {}
+    for model, size in sizes.items():
+        values |= {(model, "mae"): size, (model, "bias"): errors[model], (model, "square"): size**2}
+        values |= {(model, name): np.where(inside, size, math.nan) for name, inside in parts.items()}
+    # All at once: of a large cohort, drawing takes longer than adding up.
+    draws = dict(zip(values, bootstrap.means(*values.values()), strict=True))
     for model, size in sizes.items():
         error = errors[model]
-        add(model, "mae", size.mean(), interval(draws[model], n_patients))
-        (bias,) = bootstrap.means(error)
-        add(model, "bias", error.mean(), interval(bias, n_patients))
+        add(model, "mae", size.mean(), interval(draws[model, "mae"], n_patients))
+        add(model, "bias", error.mean(), interval(draws[model, "bias"], n_patients))
         spread = error.std(ddof=1) if len(error) > 1 else math.nan
         add(model, "limits_low", error.mean() - LIMITS * spread)
         add(model, "limits_high", error.mean() + LIMITS * spread)
-        (squares,) = bootstrap.means(error**2)
-        add(model, "rmse", np.sqrt((error**2).mean()), interval(np.sqrt(squares), n_patients))
+        add(model, "rmse", np.sqrt((error**2).mean()), interval(np.sqrt(draws[model, "square"]), n_patients))
         told = tables[model]["predicted"].to_numpy()
         if len(ages) > 3 and told.std() > 1e-9 and ages.std() > 0:
             found = stats.pearsonr(ages, told)
             add(model, "r", found.statistic, tuple(map(float, found.confidence_interval())))
             add(model, "slope", np.polyfit(ages, error, 1)[0])
         if model == first and "Median" in sizes and model != "Median":
-            ends = interval(draws[model] / draws["Median"], n_patients)
+            ends = interval(draws[model, "mae"] / draws["Median", "mae"], n_patients)
             add(model, "mae_over_median", size.mean() / sizes["Median"].mean(), ends)
         widths = half_widths(error, patients, coverage)
         add(model, "half_width", np.median(widths))
         for name, inside in parts.items():
-            (some,) = bootstrap.means(np.where(inside, size, math.nan))
-            add(model, name, size[inside].mean(), interval(some, len(np.unique(patients[inside]))), inside.sum())
-    return pd.DataFrame(rows, columns=SUMMARY_COLUMNS), _compare(group, sizes, draws, first, bootstrap, seed)
+            ends = interval(draws[model, name], len(np.unique(patients[inside])))
+            add(model, name, size[inside].mean(), ends, inside.sum())
+    maes = {model: draws[model, "mae"] for model in sizes}
+    return pd.DataFrame(rows, columns=SUMMARY_COLUMNS), _compare(group, sizes, maes, first, bootstrap, seed)
 
 
 def _compare(group, sizes, draws, first, bootstrap: Bootstrap, seed: int) -> pd.DataFrame:
@@ -157,7 +159,7 @@ def _compare(group, sizes, draws, first, bootstrap: Bootstrap, seed: int) -> pd.
         p = math.nan
         if len(means) > 2 and np.any(means != 0):
             p = stats.permutation_test(
-                (means,), np.mean, permutation_type="samples", n_resamples=PERMUTATIONS, vectorized=True,
+                (means,), np.mean, permutation_type="samples", n_resamples=PERMUTATIONS, vectorized=True, batch=AT_ONCE,
                 rng=np.random.default_rng(seed),
             ).pvalue  # fmt: skip
         ends = interval(draws[first] - draws[model], len(bootstrap.names))
