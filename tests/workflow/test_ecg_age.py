@@ -327,7 +327,7 @@ def test_real_records_run(shared, tmp_path):
 
 @pytest.mark.slow
 def test_the_default_beats_the_median_by_half(tmp_path):
-    run = snakemake(tmp_path, "ecg_age")
+    run = snakemake(tmp_path, "ecg_age", config={"seed": 42})
     assert run.code == 0, run.text
     found = summary(tmp_path)
     for group, network in (("adult", "ResDenseNet"), ("child", "ResUDenseNet")):
