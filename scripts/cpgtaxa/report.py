@@ -12,7 +12,6 @@ import os
 import pathlib
 import platform
 
-import jinja2
 import matplotlib
 
 matplotlib.use("Agg")
@@ -34,6 +33,7 @@ from cpgtaxa.drawing import ACCENT, INK, LINE, MUTED, ON_ACCENT, SECOND, STYLE, 
 from cpgtaxa.errors import InputError, some
 from cpgtaxa.files import atomic, atomic_folder, read_json, read_parquet
 from cpgtaxa.names import COLOURS, MEANING, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.pages import environment
 from cpgtaxa.render import render
 from cpgtaxa.texts import read_taxa
 
@@ -711,16 +711,6 @@ def _cohort_page(qc: dict, samples: pd.DataFrame, cohort: Cohort) -> dict:
     return {"facts": facts, "warnings": qc.get("warnings", []), "sha256": qc.get("sha256", {})}
 
 
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
 def _json(path) -> dict:
     with open(path, encoding="utf-8") as handle:
         return json.load(handle)
@@ -825,7 +815,7 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
         "colours": {taxon: (colour, _on_dark(colour)) for taxon, colour in COLOURS.items()},
         "bins": BINS,
     }
-    html = _environment().get_template("report.html.j2").render(page)
+    html = environment().get_template("report.html.j2").render(page)
     with atomic(outputs["html"]) as temporary:
         temporary.write_text(html, encoding="utf-8")
 

@@ -17,7 +17,7 @@ import neurokit2 as nk
 import numpy as np
 import pandas as pd
 
-from cpgtaxa.ecg.signals import HERTZ, LEADS
+from cpgtaxa.ecg.signals import HERTZ, LEADS, MISSING
 from cpgtaxa.files import read_parquet, write_parquet
 
 RHYTHM_LEADS = ("II", "V5", "I", "V6", "V4", "aVF", "V3", "V2", "aVL", "III", "V1", "aVR")
@@ -43,8 +43,6 @@ QRS_PAUSE = 0.02
 """Seconds that the speed may be lower within the QRS, at the tips of its waves."""
 USUAL_QRS = (-0.05, 0.05)
 """Seconds around the R peak that are taken for the QRS where its bounds were not found."""
-MISSING = -32768
-"""In leads.npy, a sample that is not known."""
 FAILURES = (ArithmeticError, LookupError, TypeError, ValueError)
 """What neurokit2 raises on signals that are noisy or hold a beat or two; seen were ValueError and ZeroDivisionError.
 

@@ -13,14 +13,12 @@ import pandas as pd
 
 from cpgtaxa.ecg.plan import AGES, ENDINGS, GROUPS, LEADS
 from cpgtaxa.ecg.records import known_leads, read_record, sex_of, years
-from cpgtaxa.ecg.signals import HERTZ, SAMPLES, at_500_hertz, ordered, preprocess
+from cpgtaxa.ecg.signals import HERTZ, MISSING, SAMPLES, at_500_hertz, ordered, preprocess
 from cpgtaxa.ecg.study import BINS, bin_of, tenths
 from cpgtaxa.errors import InputError, gathered, some
 from cpgtaxa.files import atomic, need_space, write_json, write_parquet
 from cpgtaxa.texts import read_table
 
-MISSING = -32768
-"""In place of µV where a record has no value."""
 FEWEST = 20
 """Patients of a group from whom a model is learnt."""
 SHORTEST = 22

@@ -9,11 +9,11 @@ import torch
 
 from cpgtaxa.devices import choose_device, use_bfloat16
 from cpgtaxa.ecg.plan import AGES
-from cpgtaxa.ecg.study import unit_seed
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import naming_damage, read_parquet, write_parquet
 from cpgtaxa.loop import Learner, batches, digest, fit, save, tensors, use_threads
 from cpgtaxa.models import create_model, ecg  # noqa: F401 - by name: seen here, edits rerun
+from cpgtaxa.seeds import unit_seed
 from cpgtaxa.vision import lightning
 
 AT_ONCE = 32

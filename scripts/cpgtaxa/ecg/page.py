@@ -6,7 +6,6 @@ The same inputs give the same bytes: no dates, fixed ids inside the figures, and
 import logging
 import pathlib
 
-import jinja2
 import matplotlib
 
 matplotlib.use("Agg")
@@ -31,9 +30,10 @@ from cpgtaxa.ecg.scores import (
     score,
     with_holm,
 )
-from cpgtaxa.ecg.signals import HERTZ, SAMPLES
+from cpgtaxa.ecg.signals import HERTZ, MISSING, SAMPLES
 from cpgtaxa.ecg.study import BINS
 from cpgtaxa.files import atomic, atomic_folder, read_json, read_parquet
+from cpgtaxa.pages import environment, write_csv
 from cpgtaxa.wording import decimal, p_value, percent, signed, span
 
 LISTS = ("features", "networks", "logs", "peers", "readings", "asked", "left_out")
@@ -49,7 +49,6 @@ BLOCK = 20
 """Samples that a coloured block on a drawn ECG stands for: 40 ms."""
 THIN = 4
 """A drawn trace has every fourth sample, 125 Hz."""
-MISSING = -32768
 MANY = 3000
 """Points beyond which a figure holds their picture instead of each of them."""
 LISTED = 15
@@ -417,21 +416,6 @@ def _joined_figure(figures, both: pd.DataFrame):
 # The page
 
 
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent.parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def _write_csv(path, frame: pd.DataFrame) -> None:
-    with atomic(path) as temporary:
-        frame.to_csv(temporary, index=False, float_format="%.6g")
-
-
 def truth_rows(truth: pd.DataFrame, gaps: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """What is known of simulated records, as rows of SUMMARY_COLUMNS: `heart_mae` of a model `truth`, how far true ages
     are from those of the hearts, nearer than which no model can come but by chance; and of each network the correlation
@@ -499,7 +483,7 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
     qc = read_json(inputs["qc"])
     left = [pd.read_csv(path, dtype=str, keep_default_na=False) for path in inputs["left_out"]]
     left = pd.concat(left, ignore_index=True)
-    _write_csv(outputs["left_out"], left)
+    write_csv(outputs["left_out"], left)
     networks, coverage = settings["networks"], settings["coverage"]
     found, asked = tables_of(inputs, settings, records), asked_of(inputs)
     scored = {group: score(group, found[group], networks[group], coverage, seed) for group in networks}
@@ -511,7 +495,7 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
         both = joined(pd.concat(gaps.values(), ignore_index=True), read_parquet(inputs["methylation"]))
         rows = [row for group in networks for row in joined_rows(both, group, networks[group])]
         parts.append(pd.DataFrame(rows, columns=SUMMARY_COLUMNS))
-        _write_csv(outputs["joined"], both)
+        write_csv(outputs["joined"], both)
     if inputs.get("truth"):
         parts.append(truth_rows(pd.read_csv(inputs["truth"], dtype={"record": str}), gaps))
     summary = pd.concat([part for part in parts if len(part)], ignore_index=True)
@@ -519,11 +503,11 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
     readings, peaks, volts = _readings(inputs, records, leads)
     told = {group: attribution_table(group, one, peaks, volts) for group, one in readings.items()}
     attributions = [table for table, _ in told.values()] or [pd.DataFrame(columns=ATTRIBUTION_COLUMNS)]
-    _write_csv(outputs["summary"], summary)
-    _write_csv(outputs["comparisons"], comparisons)
-    _write_csv(outputs["attributions"], pd.concat(attributions, ignore_index=True))
-    _write_csv(outputs["submission"], submission(gaps, asked))
-    _write_csv(outputs["gaps"], _all_gaps(gaps, asked, networks, coverage))
+    write_csv(outputs["summary"], summary)
+    write_csv(outputs["comparisons"], comparisons)
+    write_csv(outputs["attributions"], pd.concat(attributions, ignore_index=True))
+    write_csv(outputs["submission"], submission(gaps, asked))
+    write_csv(outputs["gaps"], _all_gaps(gaps, asked, networks, coverage))
 
     with atomic_folder(outputs["figures"]) as partial, matplotlib.rc_context(STYLE):
         figures = Figures(partial)
@@ -558,7 +542,7 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
         "coverage": percent(coverage),
         "files": {key: pathlib.Path(path).name for key, path in outputs.items()},
     }
-    html = _environment().get_template("ecg_age.html.j2").render(page)
+    html = environment().get_template("ecg_age.html.j2").render(page)
     with atomic(outputs["html"]) as temporary:
         temporary.write_text(html, encoding="utf-8")
     for group, name in networks.items():

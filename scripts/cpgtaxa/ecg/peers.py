@@ -9,9 +9,9 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.model_selection import GroupKFold
 
 from cpgtaxa.ecg.plan import AGES
-from cpgtaxa.ecg.study import unit_seed
 from cpgtaxa.errors import InputError, some
 from cpgtaxa.files import read_parquet, write_parquet
+from cpgtaxa.seeds import unit_seed
 
 FEW = 500
 """With fewer training records than these, the first of the following lists are tried, else the second."""

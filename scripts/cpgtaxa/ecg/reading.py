@@ -8,9 +8,9 @@ from captum.attr import IntegratedGradients
 
 from cpgtaxa.devices import choose_device
 from cpgtaxa.ecg.networks import load_network, open_signals, parts_of
-from cpgtaxa.ecg.study import unit_seed
 from cpgtaxa.files import atomic, read_parquet
 from cpgtaxa.loop import use_threads
+from cpgtaxa.seeds import unit_seed
 
 INTERNAL = 8
 """Steps along the path that are worked out together."""

@@ -13,6 +13,8 @@ SAMPLES = 4096
 BAND = (1.0, 47.0)
 """Hz that the filter lets through."""
 ORDER = 3
+MISSING = -32768
+"""In place of µV where a record has no value."""
 
 
 def ordered(record: np.ndarray, names: list[str]) -> tuple[np.ndarray, list[str]]:

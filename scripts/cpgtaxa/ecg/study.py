@@ -29,8 +29,3 @@ def tenths(patients: np.ndarray, bins: np.ndarray, seed: int) -> np.ndarray:
     order = sorted(range(len(names)), key=lambda at: (bins[first[at]], drawn[at]))
     tenth = {names[at]: place % PARTS for place, at in enumerate(order)}
     return np.array([tenth[name] for name in patients.astype(str)], dtype=np.int8)
-
-
-def unit_seed(seed: int, *names) -> int:
-    """What the random numbers of one model start from, below 2³¹: no other model changes them."""
-    return int.from_bytes(hashlib.sha256(" ".join(map(str, (seed, *names))).encode()).digest()[:4], "big") >> 1

@@ -10,7 +10,6 @@ import logging
 import pathlib
 import re
 
-import jinja2
 import matplotlib
 
 matplotlib.use("Agg")
@@ -32,6 +31,7 @@ from cpgtaxa.expression.scores import BOOTSTRAPS, FEWEST, METRICS, compare, inte
 from cpgtaxa.expression.study import TAXA_COLUMNS, Study
 from cpgtaxa.files import atomic, atomic_folder, gzipped, read_json, read_parquet
 from cpgtaxa.names import COLOURS, TAXA
+from cpgtaxa.pages import environment, write_csv
 from cpgtaxa.wording import decimal, p_value, percent, signed, span
 
 FIRST, LEAKY = "DeepMethyGene", "DeepMethyGene_published"
@@ -830,21 +830,6 @@ def _skipped(path) -> list[dict]:
     ]
 
 
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent.parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def _write_csv(path, frame: pd.DataFrame) -> None:
-    with atomic(path) as temporary:
-        frame.to_csv(temporary, index=False, float_format="%.6g")
-
-
 def _write_packed(path, frame: pd.DataFrame) -> None:
     """CSV in gzip."""
     with gzipped(path) as packed, io.TextIOWrapper(packed, encoding="utf-8", newline="") as text:
@@ -883,9 +868,9 @@ def write(inputs: dict, outputs: dict, *, pairs, settings: dict, seed: int) -> N
     summary = summarise(scores, seed)
     if truth is not None:
         summary = pd.concat([summary, truth_rows(scores, truth, told.found, seed)], ignore_index=True)
-    _write_csv(outputs["summary"], summary)
-    _write_csv(outputs["comparisons"], comparisons)
-    _write_csv(outputs["taxa"], taxa)
+    write_csv(outputs["summary"], summary)
+    write_csv(outputs["comparisons"], comparisons)
+    write_csv(outputs["taxa"], taxa)
     _write_packed(outputs["scores"], scores)
 
     wide = _wide(scores)
@@ -957,7 +942,7 @@ def write(inputs: dict, outputs: dict, *, pairs, settings: dict, seed: int) -> N
         **{"strip": len(wide) <= STRIP, "dense": len(wide) > POINTS},
         "colours": {taxon: COLOURS[taxon] for taxon in TAXA},
     }
-    html = _environment().get_template("expression.html.j2").render(page)
+    html = environment().get_template("expression.html.j2").render(page)
     with atomic(outputs["html"]) as temporary:
         temporary.write_text(html, encoding="utf-8")
     size = len(html.encode()) / 1e6

@@ -12,9 +12,10 @@ from cpgtaxa.devices import choose_device, use_bfloat16
 from cpgtaxa.files import atomic_folder, write_parquet
 from cpgtaxa.histone.areas import auc
 from cpgtaxa.histone.cells import Cell, gather, labels_of, preprocess
-from cpgtaxa.histone.study import Part, open_cells, parts_of, unit_seed
+from cpgtaxa.histone.study import Part, open_cells, parts_of
 from cpgtaxa.loop import Learner, batches, digest, fit, save, tensors, use_threads
 from cpgtaxa.models import create_model, genenet  # noqa: F401 - by name: seen here, edits rerun
+from cpgtaxa.seeds import unit_seed
 from cpgtaxa.vision import Callback, lightning
 
 AT_ONCE = 512

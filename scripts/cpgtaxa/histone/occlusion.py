@@ -7,8 +7,9 @@ import pandas as pd
 
 from cpgtaxa.files import write_parquet
 from cpgtaxa.histone.networks import Predictor, load_network
-from cpgtaxa.histone.study import open_cells, parts_of, unit_seed
+from cpgtaxa.histone.study import open_cells, parts_of
 from cpgtaxa.loop import use_threads
+from cpgtaxa.seeds import unit_seed
 
 
 def occluded(predict, counts: np.ndarray, width: int) -> pd.DataFrame:

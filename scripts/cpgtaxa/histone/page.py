@@ -24,6 +24,7 @@ from cpgtaxa.histone.plan import MIX, NETWORKS, SPLITS
 from cpgtaxa.histone.scores import Scored, compare, score, summarise
 from cpgtaxa.histone.study import open_cells, parts_of
 from cpgtaxa.names import COLOURS
+from cpgtaxa.pages import environment, write_csv
 from cpgtaxa.wording import decimal, p_value, signed, span
 
 LISTS = ("input", "qc", "predictions", "logs", "occlusion")
@@ -355,20 +356,9 @@ def _maps(figures, maps: pd.DataFrame, cells: list[str], bins: int, size: int, p
 
 
 def _environment() -> jinja2.Environment:
-    found = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent.parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    found = environment()
     found.filters["wrapped"] = wrapped
     return found
-
-
-def _write_csv(path, frame: pd.DataFrame, **changes) -> None:
-    with atomic(path) as temporary:
-        frame.to_csv(temporary, index=False, **({"float_format": "%.6g"} | changes))
 
 
 def _best_epochs(logs: pd.DataFrame) -> list[dict]:
@@ -420,15 +410,15 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
     ranks = told["model"].isin([label(unit, "OneMark") for unit in ("", MIX)])
     told = told[~(ranks & (told["metric"] == "accuracy"))]  # its order has no threshold
     summary = pd.concat([told, truth_rows(truth, maps, planted)], ignore_index=True)
-    _write_csv(outputs["summary"], summary)
-    _write_csv(outputs["comparisons"], comparisons)
-    _write_csv(outputs["occlusion"], maps)
+    write_csv(outputs["summary"], summary)
+    write_csv(outputs["comparisons"], comparisons)
+    write_csv(outputs["occlusion"], maps)
     every = pd.concat([one.cells.assign(model=one.model) for one in scored], ignore_index=True)
-    _write_csv(outputs["cells"], every[["model", *(name for name in every if name != "model")]])
+    write_csv(outputs["cells"], every[["model", *(name for name in every if name != "model")]])
     areas = {one.model: one.cells for one in scored}
     for key, model in (("published", FIRST), ("published_mix", label(MIX, FIRST))):
         if outputs.get(key):
-            _write_csv(outputs[key], areas[model][["cell", "auc"]], header=False, float_format=None)
+            write_csv(outputs[key], areas[model][["cell", "auc"]], header=False, float_format=None)
 
     ranked = sorted(scored, key=lambda one: -one.mean)
     networks = [one.model for one in scored if one.model.split("_")[0] in NETWORKS]

@@ -12,7 +12,8 @@ from sklearn.preprocessing import StandardScaler
 from cpgtaxa.files import write_parquet
 from cpgtaxa.histone.areas import auc
 from cpgtaxa.histone.cells import Cell, gather, labels_of
-from cpgtaxa.histone.study import Part, open_cells, parts_of, unit_seed
+from cpgtaxa.histone.study import Part, open_cells, parts_of
+from cpgtaxa.seeds import unit_seed
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
 TREES = 300

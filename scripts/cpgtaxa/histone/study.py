@@ -1,7 +1,6 @@
 """Which genes a model learns from, which choose its best epoch, and which it is tested on."""
 
 import dataclasses
-import hashlib
 import logging
 
 import numpy as np
@@ -31,11 +30,6 @@ class Part:
             return self
         chosen = np.sort(np.random.default_rng(seed).choice(len(self), most, replace=False))
         return Part(self.which[chosen], self.rows[chosen])
-
-
-def unit_seed(seed: int, *names: str) -> int:
-    """What the random numbers of one model of one unit start from, below 2³¹: no other model changes them."""
-    return int.from_bytes(hashlib.sha256(" ".join([str(seed), *names]).encode()).digest()[:4], "big") >> 1
 
 
 def open_cells(paths) -> list[Cell]:
