@@ -30,9 +30,10 @@ from cpgtaxa.drawing import ACCENT, SECOND, STYLE, inline
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import atomic, parquet_blocks, read_parquet
 from cpgtaxa.names import COLOURS, INDEX, MEANING, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.pages import environment
 from cpgtaxa.plan import model_of
 from cpgtaxa.render import render
-from cpgtaxa.report import _environment, _on_dark, _percent, _png
+from cpgtaxa.report import _on_dark, _percent, _png
 from cpgtaxa.statistics import OUTLIER_IQR, OUTLIER_MARGIN
 from cpgtaxa.taxa import Criteria, ruled_out, rules
 from cpgtaxa.training import load_predictor
@@ -628,9 +629,9 @@ def write_explanation(
         "colours": {taxon: (colour, _on_dark(colour)) for taxon, colour in COLOURS.items()},
         "ends": ["#" + "".join(f"{round(part):02x}" for part in end.tolist()) for end in (AGAINST, FOR)],
     }
-    environment = _environment()
-    environment.filters |= {"percent": _percent, "number": _number, "signed": _signed}
-    html = environment.get_template("explain.html.j2").render(page)
+    templates = environment()
+    templates.filters |= {"percent": _percent, "number": _number, "signed": _signed}
+    html = templates.get_template("explain.html.j2").render(page)
     with atomic(outputs["html"]) as temporary:
         temporary.write_text(html, encoding="utf-8")
     with atomic(outputs["csv"]) as temporary:
