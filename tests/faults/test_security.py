@@ -450,12 +450,12 @@ BOMB = """
 import resource, sys, pathlib
 sys.path.insert(0, {scripts!r})
 from cpgtaxa.errors import InputError
-from cpgtaxa import ingest, texts, training, render, images, taxa
+from cpgtaxa import ingest, matrices, sheets, streams, texts, training, render, images, taxa
 most = {most} << 20
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 try:
     {call}
-except (InputError, ingest._Unreadable) as error:
+except (InputError, streams.Unreadable) as error:
     print("refused:", error)
 after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 assert after - before < most, f"{{(after - before) >> 20}} MB"
@@ -474,10 +474,10 @@ def many(piece, head=b""):
 BOMBS = {
     "labels": ("taxa.read_labels(sys.argv[1], [])", many(b"a,b\n" * (4 << 20), b"cpg,taxon\n"), 700),
     "image list": ("images.read_image_csv(sys.argv[1], '.')", many(b"a,b\n" * (4 << 20)), 700),
-    "sheet": ("ingest._read_sheet(pathlib.Path(sys.argv[1]), {})", many(b"a,b\n" * (4 << 20)), 900),
-    "matrix": ("ingest.open_matrix(pathlib.Path(sys.argv[1]))", many(b"x" * (16 << 20)), 2200),
+    "sheet": ("sheets.read_sheet(pathlib.Path(sys.argv[1]), {})", many(b"a,b\n" * (4 << 20)), 900),
+    "matrix": ("matrices.open_matrix(pathlib.Path(sys.argv[1]))", many(b"x" * (16 << 20)), 2200),
     "row of the matrix": (
-        "matrix = ingest.open_matrix(pathlib.Path(sys.argv[1]))\n"
+        "matrix = matrices.open_matrix(pathlib.Path(sys.argv[1]))\n"
         "    print('refused:', ingest.scan_matrix(matrix, [0, 1], pathlib.Path(sys.argv[1] + '.out'), 0.2).damage)",
         many(b"x" * (16 << 20), b"cpg,s1,s2\ncg1,0.5,0.5\ncg2,0.5,0.4\n"),
         2200,

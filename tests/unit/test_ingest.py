@@ -16,6 +16,7 @@ import pyarrow.feather
 import pyarrow.parquet
 import pytest
 from cpgtaxa import ingest as module
+from cpgtaxa import matrices, streams
 from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.errors import InputError
 from cpgtaxa.ingest import ingest
@@ -184,7 +185,7 @@ def test_text_formats(bench, name, make):
     + [("b.parquet", "index")],  # Feather has no index
 )
 def test_parquet_and_feather(bench, name, kind, monkeypatch):
-    monkeypatch.setattr(module, "BLOCK_BYTES", 100)  # many blocks
+    monkeypatch.setattr(matrices, "BLOCK_BYTES", 100)  # many blocks
     bench.beta = bench.folder / name
     frame = bench.frame.astype(np.float32 if kind == "float32" else float)
     if kind == "nulls":
@@ -248,7 +249,7 @@ def test_zero_and_one_are_beta_values(bench):
 
 
 def test_many_blocks(bench, monkeypatch):
-    monkeypatch.setattr(module, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(matrices, "BLOCK_BYTES", 1)
     monkeypatch.setattr(module, "STATISTICS_BYTES", 1)
     bench.run()
     check(bench)
@@ -689,7 +690,7 @@ def test_both_files_bad(bench):
 
 
 def test_damage_in_the_middle_is_reported_beside_what_was_found_before(bench, monkeypatch):
-    monkeypatch.setattr(module, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(matrices, "BLOCK_BYTES", 1000)
     text = bench.frame.rename(index={"cg01": "cg00"}).to_csv().encode()
     noise = np.random.default_rng(1).bytes(3 << 20).hex().encode()  # beyond what is read to find the header
     bench.beta_text = gzip.compress(text + b"cg99," + noise)[: -(1 << 20)]
@@ -723,7 +724,7 @@ def test_unreadable_file_whoever_runs(bench, monkeypatch):
             raise PermissionError(13, "Permission denied")
         return io.open(path, mode, *rest, **options)  # noqa: UP020
 
-    monkeypatch.setattr(module, "open", refuse, raising=False)
+    monkeypatch.setattr(streams, "open", refuse, raising=False)
     found = bench.problems()
     assert len(found) == 1
     assert "beta.csv cannot be read (Permission denied): check its permissions" in found[0]
@@ -768,8 +769,8 @@ def test_memory_does_not_grow_with_the_number_of_cpgs(tmp_path):
     """Peak memory on 8 times the CpGs stays within 40 MB (the larger matrix alone is 77 MB of float32, 150 of text)."""
     code = """
 import resource, sys
-from cpgtaxa import ingest as module
-module.BLOCK_BYTES = 1 << 20  # so that a small file has many blocks
+from cpgtaxa import ingest as module, matrices
+matrices.BLOCK_BYTES = 1 << 20  # so that a small file has many blocks
 folder = sys.argv[1]
 module.ingest(*(f"{folder}/{n}" for n in ("b.csv", "s.csv", "o.arrow", "o.parquet", "c.parquet", "q.json")), columns={})
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

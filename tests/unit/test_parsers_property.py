@@ -15,10 +15,11 @@ import pyarrow as pa
 import pytest
 import yaml
 from conftest import ROOT
-from cpgtaxa import ingest, plain_text, texts, training
+from cpgtaxa import ingest, plain_text, sheets, streams, texts, training
 from cpgtaxa.config import check_config
 from cpgtaxa.errors import InputError
 from cpgtaxa.images import read_image_csv
+from cpgtaxa.matrices import open_matrix
 from cpgtaxa.names import INDEX, TAXA, UNCLASSIFIED
 from cpgtaxa.plan import Plan
 from cpgtaxa.report import read_truth
@@ -42,9 +43,9 @@ def folder(tmp_path_factory):
 
 # Any sign but control characters and halves of pairs; names are stripped of blanks at their ends.
 SIGNS = st.characters(exclude_categories=("Cs", "Cc"))
-NAMES = st.text(SIGNS, min_size=1, max_size=12).map(str.strip).filter(lambda name: name and name not in ingest.MISSING)
+NAMES = st.text(SIGNS, min_size=1, max_size=12).map(str.strip).filter(lambda name: name and name not in streams.MISSING)
 PLAIN_NAMES = st.text(string.ascii_letters + string.digits + "_.-", min_size=1, max_size=12).filter(
-    lambda name: name not in ingest.MISSING
+    lambda name: name not in streams.MISSING
 )
 SEPARATORS = st.sampled_from([",", "\t", ";"])
 LINE_ENDS = st.sampled_from(["\n", "\r\n"])
@@ -81,7 +82,7 @@ def number_texts(value: float):
     )
 
 
-BETAS = st.floats(0, 1, allow_nan=False).flatmap(number_texts) | st.sampled_from(ingest.MISSING)
+BETAS = st.floats(0, 1, allow_nan=False).flatmap(number_texts) | st.sampled_from(streams.MISSING)
 
 
 @st.composite
@@ -101,12 +102,12 @@ def table(rows, separator, quoting, end) -> bytes:
 
 def expected(cells):
     """The nearest float64 of each text, then the nearest float32."""
-    values = [[np.nan if cell.strip() in ingest.MISSING else float(cell) for cell in row] for row in cells]
+    values = [[np.nan if cell.strip() in streams.MISSING else float(cell) for cell in row] for row in cells]
     return np.array(values, dtype=np.float64).astype(np.float32)
 
 
 def read_matrix(path, columns=None):
-    matrix = ingest.open_matrix(path)
+    matrix = open_matrix(path)
     columns = list(range(len(matrix.samples))) if columns is None else columns
     scan = ingest.Scan([matrix.samples[column] for column in columns])
     cpgs, values = [], []
@@ -205,11 +206,11 @@ def test_any_sheet_reads_back(folder, rows, order, separator, quoting, end, pack
     frame = pd.DataFrame(rows, columns=["sample_id", "age", "batch"], dtype=object)[order]
     path = folder / "sheet"
     path.write_bytes(pack(table([order, *frame.astype(str).values.tolist()], separator, quoting, end)))
-    sheet, problems = ingest._read_sheet(path, {"sample_id": "sample_id", "age": "age"})
+    sheet, problems = sheets.read_sheet(path, {"sample_id": "sample_id", "age": "age"})
     assert problems == []
     assert sheet["sample_id"].tolist() == frame["sample_id"].tolist()
     assert sheet["batch"].tolist() == frame["batch"].tolist()
-    ages, found = ingest._check_ages(path, sheet)
+    ages, found = sheets.check_ages(path, sheet)
     assert [problem for problem in found if "all ages are equal" not in problem] == []
     assert ages.tolist() == [float(age) for age in frame["age"]]
 

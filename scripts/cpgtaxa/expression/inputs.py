@@ -15,6 +15,8 @@ from cpgtaxa import files, ingest
 from cpgtaxa.cohort import Cohort, CohortWriter
 from cpgtaxa.errors import InputError, gathered, some
 from cpgtaxa.expression.plan import TRAIN, window_name
+from cpgtaxa.matrices import open_matrix
+from cpgtaxa.streams import DAMAGE, MISSING
 from cpgtaxa.texts import read_table
 
 OTHER = "other"
@@ -111,7 +113,7 @@ def _readers(given: dict, problems: list[str]) -> dict:
             continue
         path = pathlib.Path(given[name])
         try:
-            readers[name] = ingest.open_matrix(path, _key(name))
+            readers[name] = open_matrix(path, _key(name))
             problems += ingest.check_header(path, readers[name])
         except InputError as error:
             problems += error.problems
@@ -283,7 +285,7 @@ def _read_values(reader, columns: list[int], path, problems: list[str]) -> tuple
             values = arrays if isinstance(arrays, np.ndarray) else ingest.block_values(scan, ids, arrays)
             names += ids
             pieces.append(np.array(values, dtype=np.float32))
-    except ingest.DAMAGE as error:
+    except DAMAGE as error:
         problems.append(f"{path} is damaged or cut off after {len(names):,} rows ({error}): copy it again")
     if reader.n_odd_rows:
         problems.append(
@@ -348,7 +350,7 @@ def _expression(readers, table, given, settings, problems, notes) -> tuple[pd.Da
 
 def _once(frame: pd.DataFrame, path, settings: dict, problems: list[str], notes: list[str]) -> pd.DataFrame:
     """Each gene once, by the policy for those given several times."""
-    empty = frame.index.isin(ingest.MISSING)
+    empty = frame.index.isin(MISSING)
     if empty.any():
         problems.append(
             f"{path}: {int(empty.sum())} rows without a gene name: row {np.flatnonzero(empty)[0] + 1} below "
