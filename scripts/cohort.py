@@ -12,5 +12,6 @@ with job(snakemake):
         snakemake.output.samples,
         snakemake.output.cpgs,
         snakemake.output.qc,
+        snakemake.output.qc_table,
         **snakemake.params.settings,
     )

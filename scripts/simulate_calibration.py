@@ -12,7 +12,7 @@ with job(snakemake):
         samples["sample_id"],
         samples["age"],
         seed=snakemake.params.seed,
-        n_cpgs=len(read_parquet(snakemake.input.cpgs, columns=["cpg"])),
+        n_cpgs=int(read_parquet(snakemake.input.cpgs, columns=["kept"])["kept"].sum()),
         out_beta=snakemake.output.beta,
         out_truth=snakemake.output.truth,
         **snakemake.params.settings,

@@ -37,7 +37,7 @@ OUTPUTS = {
     "compute_statistics": ["statistics/shards/0-of-2.parquet"],
     "simulate_calibration": ["calibration/beta.arrow", "calibration/truth.parquet"],
     "simulate_training": ["simulated/images.arrow", "simulated/info.parquet", "simulated/CpG_image"],
-    "cohort": ["cohort/beta.arrow", "cohort/samples.parquet", "cohort/cpgs.parquet", "cohort/qc.json"],
+    "cohort": ["cohort/beta.arrow", "cohort/samples.parquet", "cohort/cpgs.parquet", "cohort/qc.json", "cohort/qc.csv"],
     "simulate_cohort": [f"simulated_cohort/{name}" for name in ("beta.csv.gz", "samples.csv", "truth.csv")],
 }
 OUTPUTS["embedding"].append("embedding/summary.json")

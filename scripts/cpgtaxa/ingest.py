@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from cpgtaxa import files
+from cpgtaxa import files, people, probes, scales
 from cpgtaxa.cohort import CohortWriter
 from cpgtaxa.errors import InputError, reason_of, some
 from cpgtaxa.matrices import open_matrix
@@ -27,6 +27,8 @@ TOLERANCE = 1e-6
 TEXT = np.float32(-3e38)
 """Stands for text in a block of values, so that it counts neither as missing nor as a number."""
 FEWEST_SAMPLES = 10
+ENOUGH_TO_TELL = 2000
+"""CpGs after which a scale that is beyond doubt is acted upon: the rest need not be read wrongly first."""
 PER_CPG = 2000
 """Bytes on disk for each CpG beside its values: statistics, predictions, taxonomy."""
 
@@ -36,11 +38,13 @@ PER_CPG = 2000
 
 @dataclasses.dataclass
 class Scan:
-    """What one pass over the matrix found; the arrays have one entry per CpG, `sample_missing` one per column."""
+    """What one pass over the matrix found; the arrays have one entry per probe, `sample_missing` one per column."""
 
     samples: list[str]
+    probes: list[str] = dataclasses.field(default_factory=list)
     cpgs: list[str] = dataclasses.field(default_factory=list)
     pieces: list[tuple] = dataclasses.field(default_factory=list)
+    aside: list[np.ndarray] = dataclasses.field(default_factory=list)
     sample_missing: np.ndarray = None
     n_judged: int = 0
     n_written: int = 0
@@ -64,9 +68,74 @@ class Scan:
         columns = zip(*self.pieces, strict=True) if self.pieces else [[np.empty(0)]] * len(names)
         return {name: np.concatenate(column) for name, column in zip(names, columns, strict=True)}
 
+    def set_aside(self) -> np.ndarray:
+        """Why each probe was not looked at ("" where it was), objects."""
+        return np.concatenate(self.aside) if self.aside else np.empty(0, dtype=object)
 
-def block_values(scan: Scan, cpgs: list[str], arrays: list[pa.Array]) -> np.ndarray:
-    """The (k, n) float32 values of a block; text that is no number is noted."""
+
+@dataclasses.dataclass
+class Reading:
+    """How the rows of a matrix become CpGs: their scale, their names, and which of them count."""
+
+    scale: str = "beta"
+    """`beta`, `percent`, `m`; or `auto`: given up as soon as the values are beyond doubt on another scale than beta."""
+    suffixes: bool = True
+    """Whether ids keep what EPICv2 and MSA append to them."""
+    lists: probes.Lists | None = None
+    first: bool = False
+    """Of several probes of a CpG, whether the first alone counts."""
+    merge: dict[str, int] = dataclasses.field(default_factory=dict)
+    """CpGs whose probes are averaged, sample by sample, with the number of probes."""
+
+    def __post_init__(self):
+        self._seen: set[str] = set()
+        self._left = dict(self.merge)
+        self._sums: dict[str, tuple] = {}
+
+    def start(self) -> None:
+        """Forget what a former pass met."""
+        self.__post_init__()
+        if self.lists:
+            self.lists.hits.clear()
+
+    def names(self, ids: list[str]) -> list[str]:
+        """The CpGs of probes."""
+        return ids if self.suffixes else [probes.cpg_of(name) for name in ids]
+
+    def aside(self, ids: list[str], cpgs: list[str]) -> np.ndarray | None:
+        """Why probes do not count, "" where they do, (k,) objects; None if all do."""
+        if not (self.lists or self.first or self._left):
+            return None
+        reason = np.full(len(ids), "", dtype=object)
+        for row, (probe, cpg) in enumerate(zip(ids, cpgs, strict=True)):
+            reason[row] = self.lists.reason(probe, cpg) if self.lists else ""
+            if reason[row]:
+                continue
+            if self.first:
+                if cpg in self._seen:
+                    reason[row] = probes.REPLICATE
+                self._seen.add(cpg)
+        return reason
+
+    def average(self, cpgs: list[str], values: np.ndarray, aside: np.ndarray) -> None:
+        """Put the mean of a CpG's probes in place of the last one's values, and set the others aside."""
+        for row, cpg in enumerate(cpgs):
+            if cpg not in self.merge or aside[row]:
+                continue
+            known = ~np.isnan(values[row])
+            total, number = self._sums.setdefault(cpg, (np.zeros(len(known)), np.zeros(len(known), dtype=np.int16)))
+            total[known] += values[row][known]
+            number += known
+            self._left[cpg] -= 1
+            aside[row] = probes.REPLICATE if self._left[cpg] else ""
+            if not self._left[cpg]:
+                with np.errstate(invalid="ignore"):
+                    values[row] = total / number
+                del self._sums[cpg]
+
+
+def block_values(scan: Scan, cpgs: list[str], arrays: list[pa.Array], aside: np.ndarray | None = None) -> np.ndarray:
+    """The (k, n) float32 values of a block; text that is no number is noted, but for rows with a reason in `aside`."""
     numbers = []
     for column, array in enumerate(arrays):
         if pa.types.is_floating(array.type):
@@ -75,7 +144,8 @@ def block_values(scan: Scan, cpgs: list[str], arrays: list[pa.Array]) -> np.ndar
         given = array.to_pandas().astype(object)
         given = given.where(given.notna(), "").str.strip()
         number = np.array(pd.to_numeric(given, errors="coerce"), dtype=np.float32)
-        odd = np.flatnonzero(np.isnan(number) & ~given.isin(MISSING).to_numpy())
+        odd = np.isnan(number) & ~given.isin(MISSING).to_numpy()
+        odd = np.flatnonzero(odd if aside is None else odd & (aside == ""))
         scan.n_text += len(odd)
         for row in odd[: EXAMPLES - len(scan.text)]:
             scan.text.append(f"CpG {cpgs[row]!r}, sample {scan.samples[column]!r}: {given.iloc[row][:40]!r}")
@@ -86,8 +156,11 @@ def block_values(scan: Scan, cpgs: list[str], arrays: list[pa.Array]) -> np.ndar
     return batch.to_tensor(null_to_nan=True, row_major=True).to_numpy().astype(np.float32, copy=False)
 
 
-def _look(scan: Scan, cpgs: list[str], values: np.ndarray) -> None:
-    """Per-CpG numbers and everything suspicious in a few CpGs; values just outside 0..1 are clipped in place."""
+def _look(scan: Scan, cpgs: list[str], values: np.ndarray) -> tuple[np.ndarray, ...]:
+    """n_missing, mean, sd, min and max of a few CpGs, and everything suspicious in them noted.
+
+    Values just outside 0..1 are clipped in place.
+    """
     n_samples = values.shape[1]
     missing = np.isnan(values)
     n_missing = missing.sum(axis=1, dtype=np.int32)
@@ -110,7 +183,7 @@ def _look(scan: Scan, cpgs: list[str], values: np.ndarray) -> None:
     if gaps:
         scan.sample_missing += missing[judged].sum(axis=0)
     scan.n_values += int(present.sum())
-    scan.pieces.append((n_missing, mean, sd, low, high))
+    return n_missing, mean, sd, low, high
 
 
 def _look_outside(scan: Scan, cpg: str, row: np.ndarray) -> None:
@@ -137,30 +210,46 @@ def cpg_reasons(n_missing, low, high, n_samples: int, max_missing: float) -> np.
     return reason
 
 
-def scan_matrix(matrix, columns: list[int], path: pathlib.Path, max_missing_cpg: float) -> Scan:
+def scan_matrix(
+    matrix, columns: list[int], path: pathlib.Path, max_missing_cpg: float, reading: Reading | None = None
+) -> Scan:
     """Go through the matrix once: look at every value, and write the good CpGs to `path`."""
     scan = Scan([matrix.samples[column] for column in columns])
     scan.sample_missing = np.zeros(len(columns), dtype=np.int64)
+    reading = reading or Reading()
+    reading.start()
     rows = max(1, STATISTICS_BYTES // (4 * len(columns)))
     begin = told = time.monotonic()
     with CohortWriter(path, scan.samples, in_place=True) as writer:
         try:
             for ids, arrays in matrix.batches(columns):
-                cpgs = [(name or "").strip() for name in ids]
-                values = arrays if isinstance(arrays, np.ndarray) else block_values(scan, cpgs, arrays)
+                ids = [(name or "").strip() for name in ids]
+                cpgs = reading.names(ids)
+                aside = reading.aside(ids, cpgs)
+                values = arrays if isinstance(arrays, np.ndarray) else block_values(scan, ids, arrays, aside)
                 if not values.flags.writeable:
                     values = values.copy()
+                if reading.scale in ("percent", "m"):
+                    values[values == TEXT] = np.nan  # noted already
+                    values = scales.to_beta(values, reading.scale)
+                if reading.merge:
+                    reading.average(cpgs, values, aside)
                 for start in range(0, len(cpgs), rows):
                     piece = slice(start, start + rows)
-                    _look(scan, cpgs[piece], values[piece])
-                    n_missing, _, _, low, high = scan.pieces[-1]
-                    good = cpg_reasons(n_missing, low, high, len(columns), max_missing_cpg) == ""
-                    if not scan.bad_values():
-                        kept = cpgs[piece] if good.all() else [cpgs[start + row] for row in np.flatnonzero(good)]
-                        writer.append(kept, values[piece] if good.all() else values[piece][good])
-                        scan.n_written += len(kept)
-                        scan.n_kept_missing += int(n_missing[good].sum())
+                    _take(
+                        scan,
+                        writer,
+                        cpgs[piece],
+                        values[piece],
+                        None if aside is None else aside[piece],
+                        max_missing_cpg,
+                    )
                 scan.cpgs += cpgs
+                scan.probes += ids
+                if reading.scale == "auto" and len(scan.cpgs) >= ENOUGH_TO_TELL and scan.bad_values():
+                    scale, certain = scale_of(scan)
+                    if certain and scale != "beta":
+                        break
                 if time.monotonic() - told > 5:
                     told = time.monotonic()
                     share = min(max(matrix.share(), 1e-3), 1.0)
@@ -169,6 +258,40 @@ def scan_matrix(matrix, columns: list[int], path: pathlib.Path, max_missing_cpg:
         except DAMAGE as error:
             scan.damage = reason_of(error)
     return scan
+
+
+def _take(scan: Scan, writer: CohortWriter, cpgs: list[str], values: np.ndarray, aside, max_missing_cpg: float) -> None:
+    """Look at a few CpGs, but for those set aside, and write the good ones while no value is bad."""
+    use = None if aside is None or not np.any(aside != "") else aside == ""
+    scan.aside.append(np.full(len(cpgs), "", dtype=object) if aside is None else aside)
+    if use is None:
+        numbers = _look(scan, cpgs, values)
+    else:
+        cpgs = [cpg for cpg, wanted in zip(cpgs, use, strict=True) if wanted]
+        n_missing = np.isnan(values).sum(axis=1, dtype=np.int32)
+        values = np.ascontiguousarray(values[use])
+        numbers = _look(scan, cpgs, values)
+        full = (n_missing, *(np.full(len(use), np.nan) for _ in numbers[1:]))
+        for all_rows, used in zip(full[1:], numbers[1:], strict=True):
+            all_rows[use] = used
+        full[0][use] = numbers[0]
+    scan.pieces.append(numbers if use is None else full)
+    n_missing, _, _, low, high = numbers
+    good = cpg_reasons(n_missing, low, high, values.shape[1], max_missing_cpg) == ""
+    if not scan.bad_values():
+        kept = cpgs if good.all() else [cpgs[row] for row in np.flatnonzero(good)]
+        writer.append(kept, values if good.all() else values[good])
+        scan.n_written += len(kept)
+        scan.n_kept_missing += int(n_missing[good].sum())
+
+
+def scale_of(scan: Scan) -> tuple[str, bool]:
+    """The scale that a scan's values seem to be on, and whether that is beyond doubt."""
+    numbers = scan.numbers()
+    infinite_or_text = scan.n_infinite + scan.n_text
+    if infinite_or_text > 0.5 * max(scan.n_values, 1):
+        return "beta", False
+    return scales.guess(scan.n_values, scan.n_below, scan.n_above, *(numbers[name] for name in ("min", "max", "mean")))
 
 
 # --- matching, judging, writing --------------------------------------------------------------------------------------
@@ -239,6 +362,20 @@ def _check_match(matrix, beta, samples, wanted: list[str], unmatched: str, warn)
     )
 
 
+REMEDIES = {
+    "replicate": "Average the rows of a CpG, or keep one",
+    "m": "Give beta values: beta = 2^M/(1+2^M)",
+    "percent": "Divide them by 100",
+}
+_REMEDIES = {
+    "replicate": "Set `cohort.collapse` to `mean` or `first` (or to `keep`, where only their suffixes are alike)",
+    "m": "If they are, set `cohort.values: m` to have them made betas; if not, give beta values",
+    "percent": "If they are, set `cohort.values: percent` to have them divided by 100; if not, give beta values",
+}
+"""What the key `cohort` offers to those same ends."""
+_TOLD = {"m": "M-values, and were made betas: beta = 2^M/(1+2^M)", "percent": "percent, and were divided by 100"}
+
+
 def check_header(beta, matrix) -> list[str]:
     problems = []
     empty = [column for column, name in enumerate(matrix.samples, 2) if name in MISSING]
@@ -257,8 +394,8 @@ def check_header(beta, matrix) -> list[str]:
     return problems
 
 
-def check_values(beta, matrix, scan: Scan) -> list[str]:
-    """What makes the matrix wrong as a whole: its shape, its ids, its values."""
+def check_values(beta, matrix, scan: Scan, remedies: dict[str, str] = REMEDIES) -> list[str]:
+    """What makes the matrix wrong as a whole: its shape, its ids, its values. remedies: what to do, as REMEDIES."""
     problems = []
     if scan.damage:
         after = f"after {many(len(scan.cpgs), 'CpG')} ({scan.damage})"
@@ -293,14 +430,19 @@ def check_values(beta, matrix, scan: Scan) -> list[str]:
             "Name or remove them"
         )
     names = pd.Series(scan.cpgs, dtype=object)
+    names = names[scan.set_aside() == ""] if scan.aside else names
     again = names.duplicated(keep=False) & ~names.isin(MISSING)
     if again.any():
         rows = names[again].groupby(names[again], sort=False).groups
-        where = [f"{name!r} (rows {numbered(rows[name] + 1)})" for name in list(rows)[:EXAMPLES]]
-        more = f" and {len(rows) - EXAMPLES} more" if len(rows) > EXAMPLES else ""
+
+        def places(name) -> str:
+            several = dict.fromkeys(scan.probes[row] for row in rows[name])
+            return f"probes {some(several, 4)}" if len(several) > 1 else f"rows {numbered(rows[name] + 1)}"
+
+        where = [f"{name!r} ({places(name)})" for name in list(rows)[:EXAMPLES]]
+        more = f" and {len(rows) - EXAMPLES:,} more" if len(rows) > EXAMPLES else ""
         problems.append(
-            f"{beta}: {many(len(rows), 'CpG')} more than once: {', '.join(where)}{more}. "
-            "Average the rows of a CpG, or keep one"
+            f"{beta}: {many(len(rows), 'CpG')} more than once: {', '.join(where)}{more}. {remedies['replicate']}"
         )
     if scan.n_infinite:
         more = f" and {scan.n_infinite - len(scan.infinite):,} more" if scan.n_infinite > len(scan.infinite) else ""
@@ -312,12 +454,12 @@ def check_values(beta, matrix, scan: Scan) -> list[str]:
     if outside:
         numbers = scan.numbers()
         lowest, highest = float(np.nanmin(numbers["min"])), float(np.nanmax(numbers["max"]))
-        share = outside / scan.n_values
         found = f"{outside:,} of {scan.n_values:,} values lie outside 0-1 (from {lowest:.4g} to {highest:.4g})"
-        if share > 0.1 and min(scan.n_below, scan.n_above) > 0.005 * scan.n_values:
-            text = f"{found}: these look like M-values. Give beta values: beta = 2^M/(1+2^M)"
-        elif share > 0.1 and scan.n_below == 0 and 1.5 < highest <= 100:
-            text = f"{found}: these look like percent. Divide them by 100"
+        scale, _ = scale_of(scan)
+        if scale == "m":
+            text = f"{found}: these look like M-values. {remedies['m']}"
+        elif scale == "percent":
+            text = f"{found}: these look like percent. {remedies['percent']}"
         else:
             more = f" and {outside - len(scan.outside):,} more" if outside > len(scan.outside) else ""
             text = f"{found}: {'; '.join(scan.outside)}{more}. Beta values lie in 0-1: correct them, or write NA"
@@ -360,8 +502,15 @@ def ingest(
     out_samples,
     out_cpgs,
     out_qc,
+    out_qc_table=None,
     *,
     columns: dict,
+    values: str = "auto",
+    collapse: str = "error",
+    filters: dict | None = None,
+    only_cpgs: str | None = None,
+    only: dict | None = None,
+    one_per: str | None = None,
     max_missing_cpg: float = 0.2,
     max_missing_sample: float = 0.2,
     bad_cpgs: str = "error",
@@ -380,8 +529,20 @@ def ingest(
         column called `sex` may be absent. All others pass through as covariates.
     out_beta, out_samples, out_cpgs, out_qc
         The cohort (`cpgtaxa.cohort`); sample_id, age (float64), sex (text), covariates in the order of the matrix's
-        columns (Parquet); cpg, n_missing, mean, sd (n-1), min, max, kept, reason for every CpG read (Parquet); counts,
-        checksums and warnings (JSON).
+        columns (Parquet); cpg, n_missing, mean, sd (n-1), min, max, kept, reason, probe (the id as given) for every
+        probe read (Parquet; no mean to max for those that lists or replicates leave out); counts, checksums and
+        warnings (JSON).
+    out_qc_table
+        What was kept and what was left out, and why: what, reason, n, share, explanation, examples (CSV).
+    values
+        "beta", "percent", "m" (M-values), or "auto": beta, or what is beyond doubt.
+    collapse
+        CpGs that several probes measure (of EPICv2 and MSA, whose suffixes are taken off): "error", the "mean" of the
+        probes sample by sample, the "first" one; "keep" keeps suffixes, so that probes stay apart.
+    filters, only_cpgs
+        Lists of probes or CpGs to leave out, by name; a list of the CpGs that alone are used.
+    only, one_per
+        Values of the sheet's columns that samples must have; a column of which each value is used once (its first row).
     max_missing_cpg, max_missing_sample
         Largest share of missing values in a CpG (over the samples kept), and in a sample (over the CpGs measured in at
         least half of the samples).
@@ -391,9 +552,13 @@ def ingest(
 
     Raises InputError with every problem found; then no output exists under its final name.
     """
-    for name, policy in (("bad_cpgs", bad_cpgs), ("bad_samples", bad_samples), ("unmatched", unmatched)):
-        if policy not in ("error", "drop"):
-            raise ValueError(f'{name} is "error" or "drop", not {policy!r}')
+    either = ("error", "drop")
+    for name, policy, known in (
+        *(("bad_cpgs", bad_cpgs, either), ("bad_samples", bad_samples, either), ("unmatched", unmatched, either)),
+        *(("values", values, ("auto", *scales.SCALES)), ("collapse", collapse, ("error", "mean", "first", "keep"))),
+    ):
+        if policy not in known:
+            raise ValueError(f"{name} is one of {', '.join(known)}, not {policy!r}")
     beta, samples = pathlib.Path(beta), pathlib.Path(samples)
     begun = {path: _state(path) for path in (beta, samples)}
     problems: list[str] = []
@@ -403,7 +568,11 @@ def ingest(
         logging.warning(text)
         warnings.append(text)
 
-    sheet = matrix = None
+    sheet = matrix = lists = None
+    try:
+        lists = probes.Lists(filters, only_cpgs)
+    except InputError as error:
+        problems += error.problems
     try:
         sheet, found = read_sheet(samples, columns)
         problems += found
@@ -424,25 +593,70 @@ def ingest(
         wanted_columns, found, readable = _check_match(matrix, beta, samples, in_sheet, unmatched, warn)
         problems += found
 
+    aside: dict[str, list[str]] = {"not_only": [], "not_first": []}
     if sheet is not None:
         if has_ids and matrix:
             matched = sheet["sample_id"].isin(matrix.samples).to_numpy()
             if matched.any():
                 sheet = sheet[matched].reset_index(drop=True)
+        keep, found = people.in_stratum(sheet, samples, only)
+        problems += found
+        if one_per:
+            first, found = people.first_of_each(sheet[keep], samples, one_per)
+            problems += found
+        else:
+            first = keep[keep]
+            for name, shared in people.kin_columns(sheet[keep]).items():
+                warn(
+                    f"{samples}: {shared:,} of {int(keep.sum()):,} samples share their `{name}` with another. Repeated "
+                    f"measures and relatives make p-values too small; `cohort.one_per: {name}` uses one sample of each"
+                )
+        if has_ids:
+            aside = {
+                "not_only": sheet["sample_id"][~keep].tolist(),
+                "not_first": sheet["sample_id"][keep][~first].tolist(),
+            }
+            left_out = {*aside["not_only"], *aside["not_first"]}
+            if matrix and readable:
+                wanted_columns = [column for column in wanted_columns if matrix.samples[column] not in left_out]
+        sheet = sheet[keep][first].reset_index(drop=True)
         n_used = sheet["sample_id"].nunique() if has_ids else len(sheet)
         if n_used < FEWEST_SAMPLES:
             problems.append(f"Only {many(n_used, 'sample')} in {samples}" + _found(matrix) + _TOO_FEW)
-        if "age" in sheet:
+        if "age" in sheet and len(sheet):
             ages, found = check_ages(samples, sheet)
             problems += found
 
-    if not readable:
+    if not readable or not wanted_columns:
         raise InputError(problems)
     size = matrix.n_rows() * (4 * len(wanted_columns) + PER_CPG)
     files.need_space(out_beta, size, f"{len(wanted_columns):,} samples of about {matrix.n_rows():,.0f} CpGs take")
     with files.atomic(out_beta) as temporary:
-        scan = scan_matrix(matrix, wanted_columns, temporary, max_missing_cpg)
-        problems += check_values(beta, matrix, scan)
+        reading = Reading(values, collapse == "keep", lists or None, collapse == "first")
+        scan = scan_matrix(matrix, wanted_columns, temporary, max_missing_cpg, reading)
+        scale, certain = scale_of(scan) if scan.bad_values() else ("beta", True)
+        if values == "auto" and certain and scale != "beta":
+            warn(f"{beta}: the values are {_TOLD[scale]}. `cohort.values: {scale}` says so; `beta` would refuse them")
+            reading = dataclasses.replace(reading, scale=scale)
+            scan = scan_matrix(matrix, wanted_columns, temporary, max_missing_cpg, reading)
+        elif values in _TOLD and not scan.bad_values() and (doubt := _not_on(values, scan)):
+            problems.append(f"{beta}: {doubt}")
+        if collapse == "mean" and not scan.damage:
+            several = probes.replicated(np.array(scan.cpgs, dtype=object)[scan.set_aside() == ""])
+            bad = check_values(beta, matrix, dataclasses.replace(scan, cpgs=scan.probes), _REMEDIES) if several else []
+            if several and not bad:
+                logging.info(f"{len(several):,} CpGs are measured by several probes: read again, to average them")
+                reading = dataclasses.replace(reading, merge=several)
+                scan = scan_matrix(matrix, wanted_columns, temporary, max_missing_cpg, reading)
+        problems += check_values(beta, matrix, scan, _REMEDIES)
+        if lists and not scan.damage:
+            problems += lists.problems()
+        n_replicates = int((scan.set_aside() == probes.REPLICATE).sum())
+        if n_replicates:
+            warn(
+                f"{beta}: {many(n_replicates, 'probe')} of CpGs that have several: the "
+                + ("mean of each CpG's probes was taken" if collapse == "mean" else "first of each CpG's was taken")
+            )
 
         dropped: list[str] = []
         gaps = scan.sample_missing / max(scan.n_judged, 1)
@@ -464,7 +678,7 @@ def ingest(
                 dropped = [scan.samples[column] for column in gappy]
                 wanted_columns = np.delete(wanted_columns, gappy).tolist()
                 if not problems:
-                    scan = scan_matrix(matrix, wanted_columns, temporary, max_missing_cpg)
+                    scan = scan_matrix(matrix, wanted_columns, temporary, max_missing_cpg, reading)
                     left = ~sheet["sample_id"].isin(dropped).to_numpy()
                     sheet, ages = sheet[left].reset_index(drop=True), ages[left]
                     if ages.min() == ages.max():
@@ -472,6 +686,8 @@ def ingest(
 
         numbers = scan.numbers()
         reason = cpg_reasons(numbers["n_missing"], numbers["min"], numbers["max"], len(scan.samples), max_missing_cpg)
+        by_lists = scan.set_aside()
+        reason[by_lists != ""] = by_lists[by_lists != ""]
         problems += _check_cpgs(beta, scan, reason, max_missing_cpg, bad_cpgs, warn)
         if problems:
             raise InputError(problems)
@@ -484,18 +700,24 @@ def ingest(
         kept = reason == ""
         cpgs = pd.DataFrame({"cpg": pd.Series(scan.cpgs, dtype="str"), **numbers, "kept": kept})
         cpgs["reason"] = pd.Series(np.where(kept, None, reason), dtype="str")
+        cpgs["probe"] = pd.Series(scan.probes, dtype="str")
         qc = {
             "n_cpgs": {
                 "in": len(reason),
                 "kept": int(kept.sum()),
                 "dropped_missing": int((reason == "missing").sum()),
                 "dropped_constant": int((reason == "constant").sum()),
+                **{f"dropped_{name}": int((reason == name).sum()) for name in _by_lists(lists)},
+                **({"dropped_replicate": n_replicates} if n_replicates else {}),
             },
+            "array": probes.describe(scan.probes),
+            "values": reading.scale if reading.scale != "auto" else "beta",
             "n_samples": {"in_matrix": len(matrix.samples), "in_sheet": len(in_sheet), "kept": len(scan.samples)},
             "samples_dropped": {
                 "only_in_matrix": sorted(set(matrix.samples) - set(in_sheet)),
                 "only_in_sheet": sorted(set(in_sheet) - set(matrix.samples)),
                 "missing": dropped,
+                **{key: names for key, names in aside.items() if names},
             },
             "age": {"min": float(ages.min()), "median": float(np.median(ages)), "max": float(ages.max())},
             "missing_fraction": scan.n_kept_missing / (scan.n_written * len(scan.samples)),
@@ -513,8 +735,60 @@ def ingest(
             )
         files.write_parquet(out_samples, table)
         files.write_parquet(out_cpgs, cpgs)
+        if out_qc_table:
+            thresholds = {"missing": max_missing_cpg, "sample": max_missing_sample, "only": only, "one_per": one_per}
+            with files.atomic(out_qc_table) as partial:
+                _qc_table(scan, reason, qc, thresholds).to_csv(partial, index=False, float_format="%.6g")
         files.write_json(out_qc, qc)
     logging.info(f"{int(kept.sum()):,} CpGs x {len(scan.samples):,} samples, ages {ages.min():g} to {ages.max():g}")
+
+
+def _by_lists(lists: probes.Lists | None) -> list[str]:
+    """Reasons that the user's lists give."""
+    return [*lists.filters, *([probes.NOT_LISTED] if lists.only is not None else [])] if lists else []
+
+
+def _not_on(scale: str, scan: Scan) -> str | None:
+    """Why values, already made betas, cannot have been on the scale that the config says."""
+    numbers = scan.numbers()
+    low, high = np.nanmin(numbers["min"]), np.nanmax(numbers["max"])
+    if scale == "percent" and high <= 0.01:
+        return (
+            f"`cohort.values` says percent, but no value is above {100 * high:.3g}: these are betas. Set it to `beta`"
+        )
+    if scale == "m" and low >= 0.4999 and high <= 0.6667:  # M from 0 to 1
+        return "`cohort.values` says m, but all values lie in 0-1: these are betas. Set it to `beta`"
+    return None
+
+
+def _qc_table(scan: Scan, reason: np.ndarray, qc: dict, told: dict) -> pd.DataFrame:
+    """What was kept and left out, and why: what, reason, n, share, explanation, examples."""
+    why = {
+        "": "used",
+        "missing": f"missing in more than {told['missing']:.3g} of the samples (cohort.max_missing_cpg)",
+        "constant": "the same value in all samples",
+        probes.REPLICATE: "another probe of a CpG that is used (cohort.collapse)",
+        probes.NOT_LISTED: "not among the CpGs wanted (cohort.only_cpgs)",
+    }
+    rows = []
+    for name in ["", *dict.fromkeys(reason[reason != ""])]:
+        at = np.flatnonzero(reason == name)
+        examples = "; ".join(scan.probes[row] for row in at[:EXAMPLES]) if name else ""
+        text = why.get(name, f"in the list {name} (cohort.filters)")
+        rows.append(("probe", name or "kept", len(at), len(at) / len(reason), text, examples))
+    why = {
+        "only_in_matrix": "no row in the sheet (cohort.unmatched)",
+        "only_in_sheet": "no column in the matrix (cohort.unmatched)",
+        "not_only": f"not of the stratum {told['only']} (cohort.only)",
+        "not_first": f"another sample of the same {told['one_per']} is used (cohort.one_per)",
+        "missing": f"missing in more than {told['sample']:.3g} of the CpGs (cohort.max_missing_sample)",
+    }
+    dropped = {name: names for name, names in qc["samples_dropped"].items() if names}
+    total = qc["n_samples"]["kept"] + sum(map(len, dropped.values()))
+    rows.append(("sample", "kept", qc["n_samples"]["kept"], qc["n_samples"]["kept"] / total, "used", ""))
+    for name, names in dropped.items():
+        rows.append(("sample", name, len(names), len(names) / total, why[name], "; ".join(names[:EXAMPLES])))
+    return pd.DataFrame(rows, columns=["what", "reason", "n", "share", "explanation", "examples"])
 
 
 def _state(path: pathlib.Path):

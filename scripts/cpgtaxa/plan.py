@@ -3,6 +3,7 @@
 Snakemake's own environment imports this module, so it needs nothing that only the rules' environments hold.
 """
 
+import collections
 import pathlib
 
 from cpgtaxa.errors import InputError
@@ -262,11 +263,19 @@ class Plan:
             "device": self.config["training"]["device"],
         }
 
-    def cohort_input(self) -> dict[str, str]:
-        """The cohort's two files. Raises InputError naming those that are not there."""
-        found = {key: self.config["cohort"][key] for key in ("beta", "samples")}
+    def _cohort_files(self) -> dict[str, str]:
+        """The user's files that make the cohort, by their keys in the section `cohort`."""
+        cohort = self.config["cohort"]
+        found = {"beta": cohort["beta"], "samples": cohort["samples"]}
+        found |= {f"filters.{name}": path for name, path in cohort["filters"].items()}
+        return found | ({"only_cpgs": cohort["only_cpgs"]} if cohort["only_cpgs"] else {})
+
+    def cohort_input(self) -> dict[str, str | list[str]]:
+        """The cohort's files. Raises InputError naming those that are not there."""
+        found = self._cohort_files()
         if not self.config["simulate_cohort"]:
-            what = {"beta": "your beta matrix", "samples": "your sample sheet"}
+            what = collections.defaultdict(lambda: "your list of CpGs")
+            what |= {"beta": "your beta matrix", "samples": "your sample sheet"}
             problems = [
                 f"cohort.{key}: {path} is not there (looked in {pathlib.Path.cwd()}); set cohort.{key} to {what[key]}"
                 for key, path in found.items()
@@ -274,7 +283,8 @@ class Plan:
             ]
             if problems:
                 raise InputError(problems)
-        return found
+        lists = [path for key, path in found.items() if key not in ("beta", "samples")]
+        return {key: found[key] for key in ("beta", "samples")} | ({"lists": lists} if lists else {})
 
     def weights_input(self) -> dict[str, str]:
         """Given weights and statistics of ResNet18, or the shipped ones. Raises InputError naming missing files."""
@@ -296,10 +306,10 @@ class Plan:
         return found
 
     def cohort_states(self, wildcards) -> dict[str, list[int]]:
-        """Size and time of the user's two files: one older than the results is noticed too, such as one moved here."""
+        """Size and time of the user's files: one older than the results is noticed too, such as one moved here."""
         if self.config["simulate_cohort"]:
             return {}
-        found = {key: pathlib.Path(self.config["cohort"][key]) for key in ("beta", "samples")}
+        found = {key: pathlib.Path(path) for key, path in self._cohort_files().items()}
         states = {key: path.stat() for key, path in found.items() if path.is_file()}
         return {key: [state.st_size, int(state.st_mtime)] for key, state in states.items()}
 
@@ -439,6 +449,7 @@ class Plan:
         found = [
             f"results/{name}" for name in ("taxonomy.parquet", "taxonomy.csv.gz", "unclassified.parquet", "report.html")
         ]
+        found.append("results/cohort/qc.csv")
         found += [f"results/embedding/{name}.csv" for name in ("map", "separability", "clusters")]
         for number in self.rounds(counts_of):
             found += [*self.network_input(number).values(), *parts(number).values(), model_file(number, "log")]

@@ -684,6 +684,8 @@ def _cohort_page(qc: dict, samples: pd.DataFrame, cohort: Cohort) -> dict:
             ("only_in_matrix", "without a row in the sheet"),
             ("only_in_sheet", "without a column in the matrix"),
             ("missing", "with too many missing values"),
+            ("not_only", "outside the stratum"),
+            ("not_first", "of people or families that have another"),
         )
         if (names := qc.get("samples_dropped", {}).get(key))
     ]
@@ -698,11 +700,19 @@ def _cohort_page(qc: dict, samples: pd.DataFrame, cohort: Cohort) -> dict:
         sexes = samples["sex"].astype(object).where(samples["sex"].notna(), "not given").astype(str).value_counts()
         facts.append(("Sex", ", ".join(f"{name} {number:,}" for name, number in sorted(sexes.items()))))
     facts.append(("CpGs", _count(cohort.n_cpgs)))
+    why = {
+        **{"missing": "mostly missing", "constant": "constant", "replicate": "other probes of CpGs that are used"},
+        "not_listed": "not among those wanted",
+    }
     dropped = [
-        f"{cpgs[key]:,} {why}"
-        for key, why in (("dropped_missing", "mostly missing"), ("dropped_constant", "constant"))
-        if cpgs.get(key)
+        f"{number:,} {why.get(name, f'in the list {name}')}"
+        for key, number in cpgs.items()
+        if (name := key.removeprefix("dropped_")) != key and number
     ]
+    if qc.get("array", {}).get("array", "unknown") != "unknown":
+        facts.append(("Array, by its ids", qc["array"]["array"]))
+    if qc.get("values", "beta") != "beta":
+        facts.append(("Values given", {"m": "M-values", "percent": "percent"}[qc["values"]]))
     if cpgs:
         facts.append(("CpGs read", _count(cpgs.get("in"))))
         facts.append(("CpGs left out", ", ".join(dropped) or "none"))

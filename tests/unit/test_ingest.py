@@ -113,7 +113,7 @@ def test_outputs(bench):
     assert samples["batch"].dtype == np.int64
 
     cpgs, values = bench.cpgs(), bench.frame.astype(float)
-    assert list(cpgs.columns) == ["cpg", "n_missing", "mean", "sd", "min", "max", "kept", "reason"]
+    assert list(cpgs.columns) == ["cpg", "n_missing", "mean", "sd", "min", "max", "kept", "reason", "probe"]
     assert list(cpgs["n_missing"]) == list(values.isna().sum(axis=1))
     for name, expected in (("mean", values.mean(axis=1)), ("sd", values.std(axis=1)), ("max", values.max(axis=1))):
         np.testing.assert_allclose(cpgs[name], expected, rtol=1e-5)
@@ -519,7 +519,7 @@ PROBLEMS = {
     ),
     "duplicate CpG": (
         _frame(lambda frame: frame.rename(index={"cg07": "cg01"})),
-        ["1 CpG more than once: 'cg01' (rows 2, 8). Average the rows of a CpG, or keep one"],
+        ["1 CpG more than once: 'cg01' (rows 2, 8). Set `cohort.collapse` to `mean` or `first`"],
     ),
     "row numbers": (
         _beta(lambda bench: bench.frame.reset_index().to_csv()),
@@ -596,8 +596,11 @@ PROBLEMS = {
         ),
         ["Only 9 samples in", "at least 10 are needed"],
     ),
-    "M-values": (_frame(_m_values), ["these look like M-values. Give beta values: beta = 2^M/(1+2^M)"]),
-    "percent": (_frame(lambda frame: frame * 100), ["these look like percent. Divide them by 100"]),
+    "M-values": (_frame(_m_values), ["these look like M-values. If they are, set `cohort.values: m`"]),
+    "percent": (
+        _frame(lambda frame: frame * 9),
+        ["these look like percent. If they are, set `cohort.values: percent`"],
+    ),
     "intensities": (_frame(lambda frame: frame * 5000), ["360 of 360 values lie outside 0-1", "355 more. Beta values"]),
     "bad cells": (
         lambda bench: (_set(4, 2, -0.2)(bench), _set(5, 3, 37)(bench)),

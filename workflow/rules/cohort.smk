@@ -36,6 +36,7 @@ rule cohort:
         samples="results/cohort/samples.parquet",
         cpgs="results/cohort/cpgs.parquet",
         qc="results/cohort/qc.json",
+        qc_table="results/cohort/qc.csv",
     log:
         "results/logs/cohort.log",
     benchmark:
