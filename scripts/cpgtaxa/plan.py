@@ -22,7 +22,8 @@ REFERENCE = "reference"
 """In place of the path of weights: the shipped network."""
 
 INPUTS = (
-    *("cohort.beta", "cohort.samples", "cohort.truth", "taxa.labels", "training.weights", "training.stats"),
+    *("cohort.beta", "cohort.samples", "cohort.index.cpgs", "cohort.index.samples", "cohort.truth", "taxa.labels"),
+    *("training.weights", "training.stats"),
     *("images.info.training", "images.info.val", "images.info.test"),
 )
 """Config keys of files that become inputs of rules."""
@@ -263,18 +264,28 @@ class Plan:
         }
 
     def cohort_input(self) -> dict[str, str]:
-        """The cohort's two files. Raises InputError naming those that are not there."""
-        found = {key: self.config["cohort"][key] for key in ("beta", "samples")}
+        """The cohort's files by name. Raises InputError naming those that are not there."""
+        found = self.cohort_files()
         if not self.config["simulate_cohort"]:
             what = {"beta": "your beta matrix", "samples": "your sample sheet"}
-            problems = [
-                f"cohort.{key}: {path} is not there (looked in {pathlib.Path.cwd()}); set cohort.{key} to {what[key]}"
-                for key, path in found.items()
-                if not pathlib.Path(path).exists()
-            ]
+            what |= {"index_cpgs": "a list of CpGs", "index_samples": "a list of samples"}
+            problems = []
+            for name, path in found.items():
+                key = f"cohort.{name.replace('_', '.')}"
+                if not pathlib.Path(path).exists():
+                    problems.append(
+                        f"{key}: {path} is not there (looked in {pathlib.Path.cwd()}); set {key} to {what[name]}"
+                    )
             if problems:
                 raise InputError(problems)
         return found
+
+    def cohort_files(self) -> dict[str, str]:
+        """Matrix, sheet and, where given, the lists of ids of an .npy."""
+        cohort = self.config["cohort"]
+        found = {key: cohort[key] for key in ("beta", "samples")}
+        index = cohort["index"] or {}
+        return found | {f"index_{key}": index[key] for key in ("cpgs", "samples") if index.get(key)}
 
     def weights_input(self) -> dict[str, str]:
         """Given weights and statistics of ResNet18, or the shipped ones. Raises InputError naming missing files."""
@@ -296,10 +307,10 @@ class Plan:
         return found
 
     def cohort_states(self, wildcards) -> dict[str, list[int]]:
-        """Size and time of the user's two files: one older than the results is noticed too, such as one moved here."""
+        """Size and time of the user's files: one older than the results is noticed too, such as one moved here."""
         if self.config["simulate_cohort"]:
             return {}
-        found = {key: pathlib.Path(self.config["cohort"][key]) for key in ("beta", "samples")}
+        found = {key: pathlib.Path(path) for key, path in self.cohort_files().items()}
         states = {key: path.stat() for key, path in found.items() if path.is_file()}
         return {key: [state.st_size, int(state.st_mtime)] for key, state in states.items()}
 
