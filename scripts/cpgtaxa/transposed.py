@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from cpgtaxa.errors import InputError, reason_of
 from cpgtaxa.files import disk_problem, need_space
@@ -20,6 +21,7 @@ GIVEN_BYTES = 32 << 20
 """Values handed over at a time."""
 TEXT = np.float32(-3e38)
 """Stands for text in the file."""
+NUMBER = r"^-?\d+(\.\d+)?([eE][+-]?\d+)?$"
 REMEMBERED = 1000
 """Cells of text kept as they are; the others are handed over as the last of these."""
 
@@ -80,20 +82,29 @@ class Transposed:
 
     def _numbers(self, arrays) -> np.ndarray:
         """(k, n) float32 of one Arrow array per column; text is remembered, and `TEXT` stands for it."""
-        values = np.empty((len(arrays[0]), len(arrays)), dtype=np.float32)
+        n_rows = len(arrays[0])
+        values = np.empty((len(arrays), n_rows), dtype=np.float32)
+        texts = []
         for column, array in enumerate(arrays):
             if pa.types.is_floating(array.type):
-                values[:, column] = array.to_numpy(zero_copy_only=False)
-                continue
-            given = array.to_pandas().astype(object)
-            given = given.where(given.notna(), "").str.strip()
-            number = np.array(pd.to_numeric(given, errors="coerce"), dtype=np.float32)
-            odd = np.flatnonzero(np.isnan(number) & ~given.isin(MISSING).to_numpy())
-            for row in odd[: REMEMBERED - len(self._texts)]:
-                self._texts[len(self.samples) + row, column] = given.iloc[row]
-            number[odd] = TEXT
-            values[:, column] = number
-        return values
+                values[column] = array.to_numpy(zero_copy_only=False)
+            else:
+                texts.append(column)
+        if texts:  # all at once: there may be a million columns
+            given = pc.utf8_trim_whitespace(pa.concat_arrays([arrays[column] for column in texts]))
+            plain = pc.match_substring_regex(given, NUMBER)
+            number = pc.if_else(plain, given, None).cast(pa.float64()).to_numpy(zero_copy_only=False)
+            number = number.astype(np.float32)
+            rest = np.flatnonzero(pc.invert(plain).fill_null(False).to_numpy(zero_copy_only=False))
+            others = given.take(pa.array(rest)).to_pandas().astype(object)
+            number[rest] = pd.to_numeric(others, errors="coerce")
+            odd = np.flatnonzero(np.isnan(number[rest]) & ~others.isin(MISSING).to_numpy())
+            for at in odd[: REMEMBERED - len(self._texts)]:
+                place, row = divmod(int(rest[at]), n_rows)
+                self._texts[len(self.samples) + row, texts[place]] = others.iloc[at]
+            number[rest[odd]] = TEXT
+            values[texts] = number.reshape(len(texts), n_rows)
+        return values.T
 
     def batches(self, columns: list[int]):
         """Blocks of CpGs: ids, and values (k, n) float32, or one Arrow array per sample where some of it is text."""

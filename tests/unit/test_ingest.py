@@ -664,7 +664,10 @@ PROBLEMS = {
         ["3 samples missing in more than 0.2", "Without them only 9 samples would be left"],
     ),
 }
-SEVERAL = {  # these spoil more than one thing
+SEVERAL = {
+    "transposed, a sample twice": 2,
+    "transposed, without ids": 2,
+    "transposed, rows unequal": 2,  # these spoil more than one thing
     "row numbers": 2,
     "text and unequal rows": 2,
     "sheet missing": 2,
