@@ -200,6 +200,7 @@ class ArrowMatrix:
         self._columns = [number for number in range(len(schema)) if number != self._ids]
         self._names = schema.names
         self.samples = [self._names[number].strip() for number in self._columns]
+        self.n_fields = len(self.samples) + 1
         if not self.samples:
             raise Unreadable(
                 f"{path} is not a matrix: it has a single column. Expected: CpGs in rows, their ids in the first "

@@ -49,7 +49,8 @@ def _floats(values) -> np.ndarray:
     """Numbers as float32 where they were doubles; masked ones are NaN."""
     if np.ma.isMaskedArray(values):
         return values.astype(np.float32).filled(np.nan)
-    return values.astype(np.float32, copy=False)
+    with np.errstate(invalid="ignore", over="ignore"):  # R's NA is a signalling NaN
+        return values.astype(np.float32, copy=False)
 
 
 def _of_frame(path, thing: RThing) -> ArrayMatrix:
