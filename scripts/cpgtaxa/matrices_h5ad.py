@@ -31,7 +31,7 @@ def open_h5ad(path, name: str | None, folder):
         if node is None:
             raise Unreadable(f"{path} has no X: name one of its layers in `cohort.object` ({', '.join(layers)})")
         sparse = isinstance(node, h5py.Group)
-        values = anndata.io.sparse_dataset(node) if sparse else node
+        values = _Sparse(node) if sparse else node
         if len(values.shape) != 2 or np.dtype(values.dtype).kind not in "fiub":
             raise Unreadable(f"{path}: {node.name} is no matrix of numbers, but {values.shape} of {values.dtype}")
         exactly(path, "obs", samples, values.shape[0], "rows")
@@ -39,16 +39,45 @@ def open_h5ad(path, name: str | None, folder):
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise Unreadable(f"{path} is damaged or cut off ({reason_of(error)}): copy it again") from error
     if sparse:
-        by_rows = values.format == "csr"
-        turned = _matrix(path, cpgs, samples, lambda start, stop: _dense(values[:, start:stop]).T, 1)
-        rows = _matrix(path, samples, cpgs, lambda start, stop: _dense(values[start:stop]), 1)
-    else:
-        tall, wide = values.chunks or (1, 1)
-        by_rows = 4 * wide * len(samples) > WIDEST
-        turned = _matrix(path, cpgs, samples, lambda start, stop: values[:, start:stop].T, wide)
-        rows = _matrix(path, samples, cpgs, lambda start, stop: values[start:stop], tall)
-    turned._flip = lambda: Transposed(turned, folder) if sparse and not by_rows else rows
-    return Transposed(rows, folder) if by_rows else turned
+        stored = (samples, cpgs) if values.by_rows else (cpgs, samples)
+        inner = _matrix(path, *stored, values.read, 1)
+        if values.by_rows:
+            return Transposed(inner, folder)
+        inner._flip = lambda: Transposed(inner, folder)
+        return inner
+    tall, wide = values.chunks or (1, 1)
+    rows = _matrix(path, samples, cpgs, lambda start, stop: values[start:stop], tall)
+    if 4 * wide * len(samples) > WIDEST:
+        return Transposed(rows, folder)
+    inner = _matrix(path, cpgs, samples, lambda start, stop: values[:, start:stop].T, wide)
+    inner._flip = lambda: rows
+    return inner
+
+
+class _Sparse:
+    """A sparse matrix in its file, rows (or columns) read as (k, n) float32. What is not stored is 0.
+
+    By hand, because anndata's own reader of these asks for what newer scipy no longer has.
+    """
+
+    def __init__(self, node: h5py.Group):
+        kind = node.attrs.get("encoding-type", node.attrs.get("h5sparse_format", ""))
+        if kind not in ("csr_matrix", "csc_matrix", "csr", "csc"):
+            raise ValueError(f"{node.name} is {kind or 'a group'}, no matrix")
+        self.by_rows = kind.startswith("csr")
+        self.shape = tuple(int(size) for size in node.attrs.get("shape", node.attrs.get("h5sparse_shape")))
+        self.dtype = node["data"].dtype
+        self._data, self._indices, self._starts = node["data"], node["indices"], node["indptr"][:]
+        n_major, self._n_minor = self.shape if self.by_rows else self.shape[::-1]
+        if len(self._starts) != n_major + 1 or self._starts[0] != 0 or (np.diff(self._starts) < 0).any():
+            raise ValueError(f"{node.name}/indptr does not fit a matrix of {self.shape}")
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        bounds = self._starts[start : stop + 1]
+        found = np.zeros((stop - start, self._n_minor), dtype=np.float32)
+        rows = np.repeat(np.arange(stop - start), np.diff(bounds))
+        found[rows, self._indices[bounds[0] : bounds[-1]]] = self._data[bounds[0] : bounds[-1]]
+        return found
 
 
 def _matrix(path, rows, columns, read, step) -> ArrayMatrix:
@@ -59,10 +88,6 @@ def _matrix(path, rows, columns, read, step) -> ArrayMatrix:
             raise OSError(reason_of(error)) from error
 
     return ArrayMatrix(path, rows, columns, checked, step=step)
-
-
-def _dense(block) -> np.ndarray:
-    return block.toarray()
 
 
 def opened(path) -> h5py.File:

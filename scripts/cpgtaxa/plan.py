@@ -28,6 +28,8 @@ INPUTS = (
 )
 """Config keys of files that become inputs of rules."""
 
+R_ENDINGS = (".rds", ".rdata", ".rda")
+
 OTHER_TARGETS = (
     *("predict", "benchmark", "cpgs", "expression", "histone", "single_cell", "methylation_age", "ecg_age"),
 )
@@ -313,6 +315,12 @@ class Plan:
         found = {key: pathlib.Path(path) for key, path in self.cohort_files().items()}
         states = {key: path.stat() for key, path in found.items() if path.is_file()}
         return {key: [state.st_size, int(state.st_mtime)] for key, state in states.items()}
+
+    def cohort_mem_mb(self) -> int:
+        """Memory for checking the cohort: blocks of the matrix, but the whole of what R wrote, unpacked."""
+        paths = {pathlib.Path(path) for path in self.cohort_files().values()}
+        sizes = [path.stat().st_size for path in paths if path.suffix.lower() in R_ENDINGS and path.is_file()]
+        return 4000 + 2 * sum(sizes) // 1_000_000
 
     def cohort_settings(self) -> dict:
         """What the cohort rule needs to know; a change elsewhere in the config does not rerun it."""

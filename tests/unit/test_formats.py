@@ -379,6 +379,9 @@ def test_index_files_are_inputs_and_must_be_there(tmp_path, monkeypatch):
     assert plan.cohort_input() == {"beta": "b.npy", "samples": "s.csv", "index_cpgs": "c.txt", "index_samples": "i.txt"}
     assert {"object", "index"} <= set(plan.cohort_settings())
     assert set(plan.cohort_states(None)) == set(plan.cohort_input())
+    assert plan.cohort_mem_mb() == 4000
+    (tmp_path / "b.RData").write_bytes(bytes(3_000_000))
+    assert Plan(check_config({"cohort": {"beta": "b.RData"}}, schema)).cohort_mem_mb() == 4006
     with pytest.raises(InputError, match=r"cohort\.index\.samples"):
         check_config(yaml.safe_load("cohort: {index: {cpgs: c.txt}}"), schema)
 
