@@ -318,7 +318,7 @@ class Plan:
 
     def cohort_mem_mb(self) -> int:
         """Memory for checking the cohort: blocks of the matrix, but the whole of what R wrote, unpacked."""
-        paths = {pathlib.Path(path) for path in self.cohort_files().values()}
+        paths = {pathlib.Path(path) for path in self.cohort_files().values() if path}
         sizes = [path.stat().st_size for path in paths if path.suffix.lower() in R_ENDINGS and path.is_file()]
         return 4000 + 2 * sum(sizes) // 1_000_000
 

@@ -33,6 +33,8 @@ OTHER = (
 PIECE = 1 << 20
 LARGE = 1 << 16
 """Values in a vector from which on memory is looked at."""
+LONGEST_SHEET = 1 << 20
+"""Rows of a sheet: longer vectors beside it are no columns of it."""
 KINDS = rdata.parser.RObjectType
 NUMBERS = (KINDS.REAL, KINDS.INT, KINDS.LGL)
 
@@ -83,7 +85,8 @@ class _Streamed(ParserXDR):
         stored = dtype.newbyteorder(">")
         if length <= LARGE:
             return np.frombuffer(self.parse_string(length * dtype.itemsize), stored).astype(dtype)
-        kind = np.dtype(np.float32) if dtype == np.float64 and not self._precise else dtype
+        narrow = dtype == np.float64 and not (self._precise and length <= LONGEST_SHEET)
+        kind = np.dtype(np.float32) if narrow else dtype
         need_memory(self._path, length * kind.itemsize)
         found = np.empty(length, dtype=kind)
         with np.errstate(over="ignore"):
@@ -149,7 +152,7 @@ class RThing:
 def read_r(path, first: bytes, precise: bool = False) -> dict[str, RThing]:
     """The objects of a file of R's by name ("" for the one of an .rds); those of plain lists as `list$name`.
 
-    precise: keep large vectors of doubles in float64. Raises Unreadable for a damaged file, S4 objects in an .rds, and
+    precise: keep vectors of doubles as long as a sheet's columns in float64. Raises Unreadable for a damaged file, S4 objects in an .rds, and
     what does not fit into memory.
     """
     try:
