@@ -152,8 +152,8 @@ class RThing:
 def read_r(path, first: bytes, precise: bool = False) -> dict[str, RThing]:
     """The objects of a file of R's by name ("" for the one of an .rds); those of plain lists as `list$name`.
 
-    precise: keep vectors of doubles as long as a sheet's columns in float64. Raises Unreadable for a damaged file, S4 objects in an .rds, and
-    what does not fit into memory.
+    precise: keep vectors of doubles as long as a sheet's columns in float64. Raises Unreadable for a damaged file, S4
+    objects in an .rds, and what does not fit into memory.
     """
     try:
         with _opened(path, first) as stream, warnings.catch_warnings():
