@@ -19,6 +19,7 @@ from cpgtaxa.errors import InputError, reason_of, some
 from cpgtaxa.matrices import open_matrix
 from cpgtaxa.sheets import check_ages, check_ids, numbered, read_sheet, typed
 from cpgtaxa.streams import DAMAGE, EXAMPLES, MISSING, many
+from cpgtaxa.transposed import oriented
 
 STATISTICS_BYTES = 1 << 20
 """Values looked at together: what stays in the processor's cache."""
@@ -329,21 +330,6 @@ def _check_match(matrix, beta, samples, wanted: list[str], unmatched: str, warn)
         remedy = ". Correct the ids, or set `cohort.unmatched: drop` to use only samples found in both"
         return columns, [text + remedy for text in found], True
 
-    try:
-        ids = [(name or "").strip() for names, _ in matrix.batches([]) for name in names]
-    except DAMAGE:
-        ids = []
-    rows = known.intersection(ids)
-    if rows:
-        return (
-            [],
-            [
-                f"The matrix {beta} seems transposed: {len(rows):,} of the sheet's {len(known):,} sample ids are in "
-                "its first column, not in its header. CpGs belong in rows, samples in columns: transpose it, in R with "
-                "`t(matrix)`, in Python with `frame.T`"
-            ],
-            False,
-        )
     if all(re.fullmatch(r"NA|[01]?\.\d+(e-?\d+)?", name) for name in matrix.samples):
         problem = f"The matrix {beta} has no header: its first line holds values. Add a line with the sample ids"
         return [], [problem], False
@@ -376,27 +362,33 @@ _REMEDIES = {
 _TOLD = {"m": "M-values, and were made betas: beta = 2^M/(1+2^M)", "percent": "percent, and were divided by 100"}
 
 
-def check_header(beta, matrix) -> list[str]:
+def check_header(beta, matrix, turned: bool = False) -> list[str]:
+    """What is wrong with the samples' ids. turned: the file has them in rows."""
     problems = []
-    empty = [column for column, name in enumerate(matrix.samples, 2) if name in MISSING]
+    axis, where = ("row", "in the first column") if turned else ("column", "in the header")
+    empty = [number for number, name in enumerate(matrix.samples, 1 if turned else 2) if name in MISSING]
     if empty:
         problems.append(
-            f"{beta}: {many(len(empty), 'column')} without a sample id in the header: column {numbered(empty)}. "
-            "Name or remove them"
+            f"{beta}: {many(len(empty), axis)} without a sample id {where}: {axis} {numbered(empty)}"
+            f"{' below the header' if turned else ''}. Name or remove them"
         )
     names = pd.Index(matrix.samples)
     twice = names[names.duplicated()].unique()
     twice = [name for name in twice if name not in MISSING]
     if twice:
         problems.append(
-            f"{beta}: {many(len(twice), 'sample')} more than once in the header: {some(twice)}. Keep one column each"
+            f"{beta}: {many(len(twice), 'sample')} more than once {where}: {some(twice)}. Keep one {axis} each"
         )
     return problems
 
 
-def check_values(beta, matrix, scan: Scan, remedies: dict[str, str] = REMEDIES) -> list[str]:
-    """What makes the matrix wrong as a whole: its shape, its ids, its values. remedies: what to do, as REMEDIES."""
+def check_values(beta, matrix, scan: Scan, remedies: dict[str, str] = REMEDIES, turned: bool = False) -> list[str]:
+    """What makes the matrix wrong as a whole: its shape, its ids, its values.
+
+    remedies: what to do, as REMEDIES; CpGs may be there more than once where there is none. turned: the file has CpGs in columns.
+    """
     problems = []
+    axis, shift = ("column", 1) if turned else ("row", 0)
     if scan.damage:
         after = f"after {many(len(scan.cpgs), 'CpG')} ({scan.damage})"
         if "invalid UTF8" in scan.damage:
@@ -423,21 +415,21 @@ def check_values(beta, matrix, scan: Scan, remedies: dict[str, str] = REMEDIES) 
             f"{beta}: the first column holds row numbers ({', '.join(first[:3])} …), not CpG ids. "
             "Write the matrix without row numbers, the CpG ids first"
         )
-    empty = [number for number, name in enumerate(scan.cpgs, 1) if name in MISSING]
+    empty = [number for number, name in enumerate(scan.cpgs, 1 + shift) if name in MISSING]
     if empty:
         problems.append(
-            f"{beta}: {many(len(empty), 'row')} without a CpG id: row {numbered(empty)} below the header. "
-            "Name or remove them"
+            f"{beta}: {many(len(empty), axis)} without a CpG id: {axis} {numbered(empty)}"
+            f"{'' if turned else ' below the header'}. Name or remove them"
         )
     names = pd.Series(scan.cpgs, dtype=object)
     names = names[scan.set_aside() == ""] if scan.aside else names
     again = names.duplicated(keep=False) & ~names.isin(MISSING)
-    if again.any():
+    if again.any() and remedies["replicate"]:
         rows = names[again].groupby(names[again], sort=False).groups
 
         def places(name) -> str:
             several = dict.fromkeys(scan.probes[row] for row in rows[name])
-            return f"probes {some(several, 4)}" if len(several) > 1 else f"rows {numbered(rows[name] + 1)}"
+            return f"probes {some(several, 4)}" if len(several) > 1 else f"{axis}s {numbered(rows[name] + 1 + shift)}"
 
         where = [f"{name!r} ({places(name)})" for name in list(rows)[:EXAMPLES]]
         more = f" and {len(rows) - EXAMPLES:,} more" if len(rows) > EXAMPLES else ""
@@ -516,17 +508,21 @@ def ingest(
     bad_cpgs: str = "error",
     bad_samples: str = "error",
     unmatched: str = "error",
+    object: str | None = None,
+    index: dict | None = None,
 ) -> None:
     """Check a beta matrix and its sample sheet, and write them as a cohort.
 
     Parameters
     ----------
     beta
-        Delimited text (separator found; plain, gzip, bzip2 or zstd), Parquet or Feather. CpGs in rows, their ids in
-        the first column, one further column per sample; values 0..1.
+        Delimited text (separator found; plain, gzip, bzip2 or zstd), Parquet, Feather, NumPy, .h5ad, .rds or .RData
+        (`matrices.open_matrix`). CpGs in rows, their ids in the first column, one further column per sample; values
+        0..1. Where the first column holds the sheet's ids, it is turned round, with a warning.
     samples
-        Delimited text with one row per sample. `columns` maps `sample_id`, `age` (years) and `sex` to its columns; a
-        column called `sex` may be absent. All others pass through as covariates.
+        Delimited text with one row per sample, or what `tables.read_sheet_frame` takes. `columns` maps `sample_id`,
+        `age` (years) and `sex` to its columns; a column called `sex` may be absent. All others pass through as
+        covariates.
     out_beta, out_samples, out_cpgs, out_qc
         The cohort (`cpgtaxa.cohort`); sample_id, age (float64), sex (text), covariates in the order of the matrix's
         columns (Parquet); cpg, n_missing, mean, sd (n-1), min, max, kept, reason, probe (the id as given) for every
@@ -549,6 +545,8 @@ def ingest(
     bad_cpgs, bad_samples, unmatched
         What to do with CpGs mostly missing or constant, samples mostly missing, and samples found only in the matrix or
         only in the sheet: "error", or "drop" with a warning.
+    object, index
+        Which object, layer or array of the file is the matrix; files with the ids of an .npy, `{cpgs, samples}`.
 
     Raises InputError with every problem found; then no output exists under its final name.
     """
@@ -568,7 +566,8 @@ def ingest(
         logging.warning(text)
         warnings.append(text)
 
-    sheet = matrix = lists = None
+    sheet, matrix, lists, turned = None, None, None, False
+    folder = pathlib.Path(out_beta).parent
     try:
         lists = probes.Lists(filters, only_cpgs)
     except InputError as error:
@@ -579,8 +578,10 @@ def ingest(
     except InputError as error:
         problems += error.problems
     try:
-        matrix = open_matrix(beta)
-        problems += check_header(beta, matrix)
+        found = open_matrix(beta, name=object, index=index, folder=folder)
+        known = set(sheet["sample_id"]).difference(MISSING) if sheet is not None and "sample_id" in sheet else set()
+        matrix, turned = oriented(found, known, folder, warn)
+        problems += check_header(beta, matrix, turned)
     except InputError as error:
         problems += error.problems
     has_ids = sheet is not None and "sample_id" in sheet
@@ -643,12 +644,11 @@ def ingest(
             problems.append(f"{beta}: {doubt}")
         if collapse == "mean" and not scan.damage:
             several = probes.replicated(np.array(scan.cpgs, dtype=object)[scan.set_aside() == ""])
-            bad = check_values(beta, matrix, dataclasses.replace(scan, cpgs=scan.probes), _REMEDIES) if several else []
-            if several and not bad:
+            if several and not check_values(beta, matrix, scan, _REMEDIES | {"replicate": None}, turned):
                 logging.info(f"{len(several):,} CpGs are measured by several probes: read again, to average them")
                 reading = dataclasses.replace(reading, merge=several)
                 scan = scan_matrix(matrix, wanted_columns, temporary, max_missing_cpg, reading)
-        problems += check_values(beta, matrix, scan, _REMEDIES)
+        problems += check_values(beta, matrix, scan, _REMEDIES, turned)
         if lists and not scan.damage:
             problems += lists.problems()
         n_replicates = int((scan.set_aside() == probes.REPLICATE).sum())

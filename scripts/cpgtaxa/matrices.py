@@ -10,6 +10,9 @@ import pyarrow.parquet
 
 from cpgtaxa import plain_text
 from cpgtaxa.errors import reason_of
+from cpgtaxa.matrices_numpy import is_npz, open_npy, open_npz
+from cpgtaxa.matrices_r import open_r
+from cpgtaxa.r_files import is_r
 from cpgtaxa.streams import (
     DAMAGE,
     EXAMPLES,
@@ -197,6 +200,7 @@ class ArrowMatrix:
         self._columns = [number for number in range(len(schema)) if number != self._ids]
         self._names = schema.names
         self.samples = [self._names[number].strip() for number in self._columns]
+        self.n_fields = len(self.samples) + 1
         if not self.samples:
             raise Unreadable(
                 f"{path} is not a matrix: it has a single column. Expected: CpGs in rows, their ids in the first "
@@ -269,9 +273,34 @@ def _is_text(kind: pa.DataType) -> bool:
     )
 
 
-def open_matrix(path: pathlib.Path, key: str = "cohort.beta"):
+def open_matrix(path: pathlib.Path, key: str = "cohort.beta", *, name=None, index=None, folder=None):
+    """A reader of a matrix in any of the formats, told by content.
+
+    key: the config key that names it. name: which object of an R file, layer of an .h5ad or array of an .npz. index:
+    files with the ids of an .npy, `{cpgs, samples}`. folder: where a matrix that is stored the other way round may be
+    turned (else where temporary files go).
+
+    What is returned has `path`; `samples`, the ids of the columns; `batches(columns)`, which yields blocks of rows:
+    ids, and values (k, n) float32 or one Arrow array per wanted column; `share()`, how much has been read; `n_rows()`,
+    about how many there are; `odd_rows`, `n_odd_rows` and `n_fields`, which tell of rows with another number of fields.
+    Raises Unreadable.
+    """
     first = magic(path, key)
+    if first.startswith(b"\x93NUMPY"):
+        return open_npy(path, index)
+    if index:
+        raise Unreadable(f"{path} is no .npy, and brings its own ids: leave `cohort.index` out")
+    if first.startswith(b"PK\x03\x04") and is_npz(path):
+        return open_npz(path, name, folder)
+    if first.startswith(b"\x89HDF"):
+        from cpgtaxa.matrices_h5ad import open_h5ad  # takes a second to import
+
+        return open_h5ad(path, name, folder)
+    if is_r(path, first):
+        return open_r(path, first, name)
     refuse_foreign(path, first)
+    if name is not None:
+        raise Unreadable(f"{path} holds one matrix, and `cohort.object` asks for {name!r}: leave that key out")
     if first.startswith((b"PAR1", b"ARROW1")):
         try:
             return ArrowMatrix(path, parquet=first.startswith(b"PAR1"))

@@ -23,10 +23,13 @@ REFERENCE = "reference"
 """In place of the path of weights: the shipped network."""
 
 INPUTS = (
-    *("cohort.beta", "cohort.samples", "cohort.truth", "taxa.labels", "training.weights", "training.stats"),
+    *("cohort.beta", "cohort.samples", "cohort.index.cpgs", "cohort.index.samples", "cohort.truth", "taxa.labels"),
+    *("training.weights", "training.stats"),
     *("images.info.training", "images.info.val", "images.info.test"),
 )
 """Config keys of files that become inputs of rules."""
+
+R_ENDINGS = (".rds", ".rdata", ".rda")
 
 OTHER_TARGETS = (
     *("predict", "benchmark", "cpgs", "expression", "histone", "single_cell", "methylation_age", "ecg_age"),
@@ -263,19 +266,24 @@ class Plan:
             "device": self.config["training"]["device"],
         }
 
-    def _cohort_files(self) -> dict[str, str]:
+    def cohort_files(self) -> dict[str, str]:
         """The user's files that make the cohort, by their keys in the section `cohort`."""
         cohort = self.config["cohort"]
-        found = {"beta": cohort["beta"], "samples": cohort["samples"]}
+        found = {key: cohort[key] for key in ("beta", "samples")}
+        found |= {f"index.{key}": path for key, path in (cohort["index"] or {}).items() if path}
         found |= {f"filters.{name}": path for name, path in cohort["filters"].items()}
         return found | ({"only_cpgs": cohort["only_cpgs"]} if cohort["only_cpgs"] else {})
 
     def cohort_input(self) -> dict[str, str | list[str]]:
         """The cohort's files. Raises InputError naming those that are not there."""
-        found = self._cohort_files()
+        found = self.cohort_files()
         if not self.config["simulate_cohort"]:
             what = collections.defaultdict(lambda: "your list of CpGs")
-            what |= {"beta": "your beta matrix", "samples": "your sample sheet"}
+            what |= {
+                "beta": "your beta matrix",
+                "samples": "your sample sheet",
+                "index.samples": "your list of samples",
+            }
             problems = [
                 f"cohort.{key}: {path} is not there (looked in {pathlib.Path.cwd()}); set cohort.{key} to {what[key]}"
                 for key, path in found.items()
@@ -309,9 +317,15 @@ class Plan:
         """Size and time of the user's files: one older than the results is noticed too, such as one moved here."""
         if self.config["simulate_cohort"]:
             return {}
-        found = {key: pathlib.Path(path) for key, path in self._cohort_files().items()}
+        found = {key: pathlib.Path(path) for key, path in self.cohort_files().items()}
         states = {key: path.stat() for key, path in found.items() if path.is_file()}
         return {key: [state.st_size, int(state.st_mtime)] for key, state in states.items()}
+
+    def cohort_mem_mb(self) -> int:
+        """Memory for checking the cohort: blocks of the matrix, but the whole of what R wrote, unpacked."""
+        paths = {pathlib.Path(path) for path in self.cohort_files().values() if path}
+        sizes = [path.stat().st_size for path in paths if path.suffix.lower() in R_ENDINGS and path.is_file()]
+        return 4000 + 2 * sum(sizes) // 1_000_000
 
     def cohort_settings(self) -> dict:
         """What the cohort rule needs to know; a change elsewhere in the config does not rerun it."""

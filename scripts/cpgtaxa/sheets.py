@@ -18,6 +18,7 @@ from cpgtaxa.streams import (
     refuse_foreign,
     stream_of,
 )
+from cpgtaxa.tables import read_sheet_frame
 from cpgtaxa.texts import MOST, csv_rows, lines_of, separator_of
 
 OLDEST = 125.0
@@ -25,27 +26,9 @@ OLDEST = 125.0
 
 def read_sheet(path: pathlib.Path, columns: dict) -> tuple[pd.DataFrame, list[str]]:
     """The sheet as text, its columns under our names, plus `row` (line in the file); and the problems found."""
-    first = magic(path, "cohort.samples")
-    refuse_foreign(path, first)
-    codec = codec_of(first)
-    try:
-        data = read_all(stream_of(path, codec)[1], MOST)
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Unreadable(f"{path} is not text in UTF-8: save it as CSV (UTF-8)") from error
-    except DAMAGE as error:
-        raise Unreadable(f"{path} is damaged or cut off ({reason_of(error)}): copy it again") from error
-    if not text.strip():
-        raise Unreadable(f"{path} is empty: check `cohort.samples` and how the file was made")
-    if "\0" in text:
-        raise Unreadable(f"{path} is not text, it holds NUL bytes: save it as CSV (UTF-8)")
-    separator = separator_of(lines_of(text.lstrip())[0])
-    if separator is None:
-        raise Unreadable(
-            f"{path} has a single column. Expected: one row per sample, columns for its id and its age in years, "
-            "separated by commas or tabs"
-        )
-    rows = csv_rows(text, separator, str(path))
+    needed = tuple(columns.get(name) or name for name in ("sample_id", "age"))
+    frame = read_sheet_frame(path, "cohort.samples", needed=needed)
+    rows = _text_rows(path) if frame is None else [(0, list(frame)), *enumerate(frame.values.tolist(), 1)]
     names = rows[0][1] if rows else []
     rows = rows[1:]
     if not rows:
@@ -87,6 +70,31 @@ def read_sheet(path: pathlib.Path, columns: dict) -> tuple[pd.DataFrame, list[st
         sheet[f"sheet_{name}" if name in ("sample_id", "age", "sex", "row") else name] = covariates[name]
     sheet["row"] = [number for number, _ in rows]
     return sheet, problems
+
+
+def _text_rows(path: pathlib.Path) -> list[tuple[int, list[str]]]:
+    """Line and fields of each row of a sheet that is text, its header first."""
+    first = magic(path, "cohort.samples")
+    refuse_foreign(path, first)
+    codec = codec_of(first)
+    try:
+        data = read_all(stream_of(path, codec)[1], MOST)
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"{path} is not text in UTF-8: save it as CSV (UTF-8)") from error
+    except DAMAGE as error:
+        raise Unreadable(f"{path} is damaged or cut off ({reason_of(error)}): copy it again") from error
+    if not text.strip():
+        raise Unreadable(f"{path} is empty: check `cohort.samples` and how the file was made")
+    if "\0" in text:
+        raise Unreadable(f"{path} is not text, it holds NUL bytes: save it as CSV (UTF-8)")
+    separator = separator_of(lines_of(text.lstrip())[0])
+    if separator is None:
+        raise Unreadable(
+            f"{path} has a single column. Expected: one row per sample, columns for its id and its age in years, "
+            "separated by commas or tabs"
+        )
+    return csv_rows(text, separator, str(path))
 
 
 _MEANING = {"sample_id": "sample ids", "age": "ages in years", "sex": "sexes (or to null)"}

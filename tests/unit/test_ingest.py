@@ -469,7 +469,10 @@ PROBLEMS = {
     "beta zip": (_beta(b"PK\x03\x04" * 99), ["beta.csv is a zip archive or an Excel workbook: save it as CSV"]),
     "beta rds": (
         _beta(gzip.compress(b"X\n\x00\x00\x00\x03")),
-        ["beta.csv is an R object (.rds): write the matrix with"],
+        [
+            "beta.csv is damaged or cut off, or holds what cannot be read (it ends before its end)",
+            "saveRDS(beta, file)",
+        ],
     ),
     "beta GEO": (_beta('!Series_title\t"x"\n'), ["beta.csv is a GEO series matrix: keep only the table"]),
     "beta broken parquet": (_beta(b"PAR1" + b"\0" * 99), ["beta.csv is damaged or cut off"]),
@@ -494,9 +497,29 @@ PROBLEMS = {
         _beta(lambda bench: bench.frame.to_csv(header=False)),
         ["has no header: its first line holds values. Add a line with the sample ids"],
     ),
-    "transposed": (
-        _frame(lambda frame: frame.T),
-        ["seems transposed: 12 of the sheet's 12 sample ids are in its first column, not in its header", "`t(matrix)`"],
+    "transposed, a sample twice": (
+        _frame(lambda frame: frame.T.rename(index={"s3": "s2"})),
+        ["1 sample more than once in the first column: 's2'. Keep one row each"],
+    ),
+    "transposed, a CpG twice": (
+        _frame(lambda frame: frame.T.rename(columns={"cg03": "cg02"})),
+        ["1 CpG more than once: 'cg02' (columns 4, 5). Average the columns of a CpG"],
+    ),
+    "transposed, without ids": (
+        _frame(lambda frame: frame.T.rename(index={"s3": ""})),
+        ["1 row without a sample id in the first column: row 4 below the header"],
+    ),
+    "transposed, text": (
+        _frame(lambda frame: frame.T.replace({frame.iat[4, 2]: "high"})),
+        ["1 cell with text instead of a number: CpG 'cg04', sample 's2': 'high'"],
+    ),
+    "transposed, decimal commas": (
+        _beta(lambda bench: bench.frame.T.to_csv(sep=";").replace(".", ",")),
+        ["360 cells with text", "CpG 'cg00', sample 's0': '0,", "These are decimal commas: write decimal points"],
+    ),
+    "transposed, rows unequal": (
+        _beta(lambda bench: bench.frame.T.to_csv().replace("s4,", "s4,0.5,")),
+        ["1 row with another number of fields than the 31 expected: 's4' (32 fields)"],
     ),
     "nothing matches": (
         _frame(lambda frame: frame.rename(columns=lambda name: f"x{name}")),
@@ -644,7 +667,10 @@ PROBLEMS = {
         ["3 samples missing in more than 0.2", "Without them only 9 samples would be left"],
     ),
 }
-SEVERAL = {  # these spoil more than one thing
+SEVERAL = {
+    "transposed, a sample twice": 2,
+    "transposed, without ids": 2,
+    "transposed, rows unequal": 2,  # these spoil more than one thing
     "row numbers": 2,
     "text and unequal rows": 2,
     "sheet missing": 2,

@@ -45,7 +45,7 @@ rule cohort:
         "../../envs/cohort.yaml"
     threads: 2
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=lambda wildcards, attempt: PLAN.cohort_mem_mb() * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         settings=PLAN.cohort_settings(),
