@@ -385,7 +385,8 @@ def check_header(beta, matrix, turned: bool = False) -> list[str]:
 def check_values(beta, matrix, scan: Scan, remedies: dict[str, str] = REMEDIES, turned: bool = False) -> list[str]:
     """What makes the matrix wrong as a whole: its shape, its ids, its values.
 
-    remedies: what to do, as REMEDIES; CpGs may be there more than once where there is none. turned: the file has CpGs in columns.
+    remedies: what to do, as REMEDIES; CpGs may be there more than once where there is none. turned: the file has
+    CpGs in columns.
     """
     problems = []
     axis, shift = ("column", 1) if turned else ("row", 0)

@@ -376,7 +376,7 @@ def test_index_files_are_inputs_and_must_be_there(tmp_path, monkeypatch):
     assert "cohort.index.cpgs: c.txt is not there" in str(caught.value)
     for name in ("b.npy", "s.csv", "c.txt", "i.txt"):
         (tmp_path / name).write_text("x")
-    assert plan.cohort_input() == {"beta": "b.npy", "samples": "s.csv", "index_cpgs": "c.txt", "index_samples": "i.txt"}
+    assert plan.cohort_input() == {"beta": "b.npy", "samples": "s.csv", "lists": ["c.txt", "i.txt"]}
     assert {"object", "index"} <= set(plan.cohort_settings())
     assert set(plan.cohort_states(None)) == set(plan.cohort_input())
     assert plan.cohort_mem_mb() == 4000

@@ -503,7 +503,7 @@ PROBLEMS = {
     ),
     "transposed, a CpG twice": (
         _frame(lambda frame: frame.T.rename(columns={"cg03": "cg02"})),
-        ["1 CpG more than once: 'cg02' (columns 4, 5). Average the columns of a CpG"],
+        ["1 CpG more than once: 'cg02' (columns 4, 5). Set `cohort.collapse`"],
     ),
     "transposed, without ids": (
         _frame(lambda frame: frame.T.rename(index={"s3": ""})),

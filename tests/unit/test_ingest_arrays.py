@@ -169,6 +169,14 @@ def test_replicates_are_averaged_sample_by_sample(bench):
     assert bench.qc()["n_cpgs"]["dropped_replicate"] == 3
 
 
+def test_rows_of_the_same_id_are_averaged_too(bench):
+    bench.frame = pd.concat([bench.frame, 0.5 * bench.frame.loc[["cg03"]].astype(float)]).rename_axis("cpg")
+    run(bench, collapse="mean")
+    found = bench.cohort()
+    expected = bench.frame.loc["cg03"].astype(float).mean()
+    np.testing.assert_allclose(found.take(found.find(["cg03"]))[0], expected, atol=1e-6)
+
+
 def test_the_first_replicate_is_taken(bench):
     values = with_suffixes(bench)
     run(bench, collapse="first")
