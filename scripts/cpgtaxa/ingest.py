@@ -15,9 +15,10 @@ import pyarrow as pa
 
 from cpgtaxa import files
 from cpgtaxa.cohort import CohortWriter
-from cpgtaxa.errors import InputError, reason_of, some
+from cpgtaxa.errors import InputError, gathered, reason_of, some
 from cpgtaxa.matrices import open_matrix
 from cpgtaxa.sheets import check_ages, check_ids, numbered, read_sheet, typed
+from cpgtaxa.standard_layout import parts_of
 from cpgtaxa.streams import DAMAGE, EXAMPLES, MISSING, many
 
 STATISTICS_BYTES = 1 << 20
@@ -362,6 +363,7 @@ def ingest(
     out_qc,
     *,
     columns: dict,
+    age_unit: str = "auto",
     max_missing_cpg: float = 0.2,
     max_missing_sample: float = 0.2,
     bad_cpgs: str = "error",
@@ -373,11 +375,15 @@ def ingest(
     Parameters
     ----------
     beta
-        Delimited text (separator found; plain, gzip, bzip2 or zstd), Parquet or Feather. CpGs in rows, their ids in
-        the first column, one further column per sample; values 0..1.
+        Delimited text (separator found; plain, gzip, bzip2 or zstd), Parquet or Feather, a GEO series matrix, or the
+        folder or first part of a matrix in parts (`standard_layout`). CpGs in rows, their ids in the first column, one
+        further column per sample; values 0..1.
     samples
-        Delimited text with one row per sample. `columns` maps `sample_id`, `age` (years) and `sex` to its columns; a
-        column called `sex` may be absent. All others pass through as covariates.
+        Delimited text with one row per sample, or a GEO series matrix. `columns` maps `sample_id`, `age` and `sex` to
+        its columns, None being found by common names (`sheets.read_sheet`); a column called `sex` may be absent. All
+        others pass through as covariates.
+    age_unit
+        Unit of the ages: years, months, weeks, days, or auto (`sheets.years_of`).
     out_beta, out_samples, out_cpgs, out_qc
         The cohort (`cpgtaxa.cohort`); sample_id, age (float64), sex (text), covariates in the order of the matrix's
         columns (Parquet); cpg, n_missing, mean, sd (n-1), min, max, kept, reason for every CpG read (Parquet); counts,
@@ -395,8 +401,11 @@ def ingest(
         if policy not in ("error", "drop"):
             raise ValueError(f'{name} is "error" or "drop", not {policy!r}')
     beta, samples = pathlib.Path(beta), pathlib.Path(samples)
-    begun = {path: _state(path) for path in (beta, samples)}
     problems: list[str] = []
+    parts = gathered(problems, parts_of, beta) or [beta]
+    if problems:
+        raise InputError(problems)
+    begun = {path: _state(path) for path in (*parts, samples)}
     warnings: list[str] = []
 
     def warn(text: str) -> None:
@@ -405,13 +414,15 @@ def ingest(
 
     sheet = matrix = None
     try:
-        sheet, found = read_sheet(samples, columns)
-        problems += found
+        matrix = open_matrix(beta)
+        problems += check_header(beta, matrix)
     except InputError as error:
         problems += error.problems
     try:
-        matrix = open_matrix(beta)
-        problems += check_header(beta, matrix)
+        sheet, found = read_sheet(samples, columns, set(matrix.samples) if matrix else None)
+        problems += found
+        for note in sheet.attrs["notes"]:
+            warn(note)
     except InputError as error:
         problems += error.problems
     has_ids = sheet is not None and "sample_id" in sheet
@@ -433,7 +444,7 @@ def ingest(
         if n_used < FEWEST_SAMPLES:
             problems.append(f"Only {many(n_used, 'sample')} in {samples}" + _found(matrix) + _TOO_FEW)
         if "age" in sheet:
-            ages, found = check_ages(samples, sheet)
+            ages, found = check_ages(samples, sheet, age_unit)
             problems += found
 
     if not readable:
@@ -481,6 +492,7 @@ def ingest(
         for name in table.columns.drop(["sample_id", "age"]):
             table[name] = table[name].where(~table[name].isin(MISSING), None) if name == "sex" else typed(table[name])
         table["sample_id"], table["age"] = table["sample_id"].astype("str"), ages[order]
+        table.attrs = {}
         kept = reason == ""
         cpgs = pd.DataFrame({"cpg": pd.Series(scan.cpgs, dtype="str"), **numbers, "kept": kept})
         cpgs["reason"] = pd.Series(np.where(kept, None, reason), dtype="str")
@@ -501,9 +513,10 @@ def ingest(
             "missing_fraction": scan.n_kept_missing / (scan.n_written * len(scan.samples)),
             "sha256": {
                 "cohort": files.sha256(temporary),
-                "matrix": files.sha256(beta),
+                "matrix": files.sha256(*parts),
                 "samples": files.sha256(samples),
             },
+            "columns": sheet.attrs["chosen"],
             "warnings": warnings,
         }
         changed = [path for path, state in begun.items() if _state(path) != state]
@@ -514,6 +527,7 @@ def ingest(
         files.write_parquet(out_samples, table)
         files.write_parquet(out_cpgs, cpgs)
         files.write_json(out_qc, qc)
+    logging.info(f"columns of {samples}: {sheet.attrs['chosen']}")
     logging.info(f"{int(kept.sum()):,} CpGs x {len(scan.samples):,} samples, ages {ages.min():g} to {ages.max():g}")
 
 

@@ -10,6 +10,9 @@ import pyarrow.parquet
 
 from cpgtaxa import plain_text
 from cpgtaxa.errors import reason_of
+from cpgtaxa.parts_matrix import PartsMatrix
+from cpgtaxa.series import is_series
+from cpgtaxa.standard_layout import parts_of
 from cpgtaxa.streams import (
     DAMAGE,
     EXAMPLES,
@@ -170,6 +173,14 @@ class TextMatrix:
             ),
         )
 
+    def share_block(self, files: int) -> None:
+        """Hold only as much at a time that so many files, read side by side, take as much as one."""
+        self._block = max(self._block // files, 4 * self._row_bytes)
+
+    def begun(self) -> bool:
+        """Whether any of the file's rows were read."""
+        return self._raw is not None
+
     def share(self) -> float:
         """How much of the file has been read, 0..1."""
         return self._raw.tell() / max(self.path.stat().st_size, 1)
@@ -270,7 +281,15 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def open_matrix(path: pathlib.Path, key: str = "cohort.beta"):
+    path, *further = parts_of(path, key)
+    if further:
+        paths = [path, *further]
+        return PartsMatrix(paths, [TextMatrix(part, codec_of(magic(part, key))) for part in paths])
     first = magic(path, key)
+    if is_series(path, codec_of(first)):
+        from cpgtaxa.geo import SeriesMatrix  # which needs this module
+
+        return SeriesMatrix(path, codec_of(first))
     refuse_foreign(path, first)
     if first.startswith((b"PAR1", b"ARROW1")):
         try:

@@ -7,6 +7,7 @@ import pathlib
 
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import check_checksums, read_json, sha256
+from cpgtaxa.standard_layout import parts_of
 
 MODELS = ("ResNet18", "MixResNet18")
 MODEL_FILES = {
@@ -262,8 +263,8 @@ class Plan:
             "device": self.config["training"]["device"],
         }
 
-    def cohort_input(self) -> dict[str, str]:
-        """The cohort's two files. Raises InputError naming those that are not there."""
+    def cohort_input(self) -> dict[str, str | list[str]]:
+        """The cohort's two files, or all parts of a matrix in parts. Raises InputError naming those not there."""
         found = {key: self.config["cohort"][key] for key in ("beta", "samples")}
         if not self.config["simulate_cohort"]:
             what = {"beta": "your beta matrix", "samples": "your sample sheet"}
@@ -274,6 +275,8 @@ class Plan:
             ]
             if problems:
                 raise InputError(problems)
+            parts = [str(path) for path in parts_of(found["beta"])]
+            found["beta"] = parts if len(parts) > 1 else parts[0]
         return found
 
     def weights_input(self) -> dict[str, str]:
@@ -299,7 +302,9 @@ class Plan:
         """Size and time of the user's two files: one older than the results is noticed too, such as one moved here."""
         if self.config["simulate_cohort"]:
             return {}
-        found = {key: pathlib.Path(self.config["cohort"][key]) for key in ("beta", "samples")}
+        found = {"samples": pathlib.Path(self.config["cohort"]["samples"])}
+        beta, *further = parts_of(self.config["cohort"]["beta"])
+        found |= {"beta": beta} | {path.name: path for path in further}
         states = {key: path.stat() for key, path in found.items() if path.is_file()}
         return {key: [state.st_size, int(state.st_mtime)] for key, state in states.items()}
 
