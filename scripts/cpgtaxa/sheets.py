@@ -322,8 +322,8 @@ def _to_confirm(path, frame: pd.DataFrame, names: list[str], ids, sex: str | Non
     if not offered:
         return (
             f"{path} is a GEO series matrix in which no characteristic looks like an age; it has "
-            f"{some(frame.columns, 30)}. If one holds the ages, set `cohort.columns.age` to it; else look for the ages in "
-            "the series' supplementary files or its paper, and give a sheet of your own"
+            f"{some(frame.columns, 30)}. If one holds the ages, set `cohort.columns.age` to it; else look for the ages "
+            "in the series' supplementary files or its paper, and give a sheet of your own"
         )
     lines = [f"{path} is a GEO series matrix of {many(len(frame), 'sample')}. Its ages are used once you confirm them:"]
     units = {}
