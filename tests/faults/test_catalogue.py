@@ -609,7 +609,12 @@ ADOPTED = {"training": {"weights": "w.pt", "stats": "s.json"}, "images": {"size"
 THROUGH_THE_WORKFLOW = {
     "matrix: an Excel workbook": ({"beta.csv": excel()}, COHORT, "results/cohort/beta.arrow", MATRIX),
     "matrix: M-values": ({"beta.csv": m_values(FRAME).to_csv()}, COHORT, "results/cohort/beta.arrow", MATRIX),
-    "sheet: ages with units": ({"samples.csv": SHEETS["ages with units"][0]}, COHORT, "results/cohort/qc.json", SHEETS),
+    "sheet: ages with units": (
+        {"samples.csv": SHEETS["ages in other words"][0]},
+        COHORT,
+        "results/cohort/qc.json",
+        SHEETS,
+    ),
     "sheet: UTF-16": ({"samples.csv": AGES.encode("utf-16")}, COHORT, "results/cohort/qc.json", SHEETS),
     "config: a mistyped key": ({}, CONFIG["a mistyped key"][0], "results/cohort/qc.json", CONFIG),
     "config: a line break": ({}, CONFIG["a line break"][0], "results/cohort/qc.json", CONFIG),
