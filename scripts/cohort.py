@@ -5,8 +5,9 @@ from cpgtaxa.job import job
 with job(snakemake):
     from cpgtaxa.ingest import ingest
 
+    beta = snakemake.input.beta
     ingest(
-        snakemake.input.beta,
+        beta if isinstance(beta, str) else beta[0],  # the first of several parts
         snakemake.input.samples,
         snakemake.output.beta,
         snakemake.output.samples,

@@ -249,10 +249,15 @@ def read_json(path):
         return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
 
 
-def sha256(path) -> str:
-    """Hex SHA-256 of a file's content."""
+def sha256(path, *further) -> str:
+    """Hex SHA-256 of a file's content, or of several files' one after the other."""
     with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+        digest = hashlib.file_digest(handle, "sha256")
+    for other in further:
+        with open(other, "rb") as handle:
+            while piece := handle.read(1 << 20):
+                digest.update(piece)
+    return digest.hexdigest()
 
 
 def concatenate_parquet(paths, out) -> None:

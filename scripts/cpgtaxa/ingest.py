@@ -15,9 +15,10 @@ import pyarrow as pa
 
 from cpgtaxa import files, people, probes, scales
 from cpgtaxa.cohort import CohortWriter
-from cpgtaxa.errors import InputError, reason_of, some
+from cpgtaxa.errors import InputError, gathered, reason_of, some
 from cpgtaxa.matrices import open_matrix
 from cpgtaxa.sheets import check_ages, check_ids, numbered, read_sheet, typed
+from cpgtaxa.standard_layout import parts_of
 from cpgtaxa.streams import DAMAGE, EXAMPLES, MISSING, many
 from cpgtaxa.transposed import oriented
 
@@ -498,6 +499,7 @@ def ingest(
     out_qc_table=None,
     *,
     columns: dict,
+    age_unit: str = "auto",
     values: str = "auto",
     collapse: str = "error",
     filters: dict | None = None,
@@ -517,13 +519,15 @@ def ingest(
     Parameters
     ----------
     beta
-        Delimited text (separator found; plain, gzip, bzip2 or zstd), Parquet, Feather, NumPy, .h5ad, .rds or .RData
-        (`matrices.open_matrix`). CpGs in rows, their ids in the first column, one further column per sample; values
-        0..1. Where the first column holds the sheet's ids, it is turned round, with a warning.
+        A matrix in any format that `matrices.open_matrix` takes. CpGs in rows, their ids in the first column, one
+        further column per sample; values 0..1. Where the first column holds the sheet's ids, it is turned round, with
+        a warning.
     samples
-        Delimited text with one row per sample, or what `tables.read_sheet_frame` takes. `columns` maps `sample_id`,
-        `age` (years) and `sex` to its columns; a column called `sex` may be absent. All others pass through as
-        covariates.
+        Delimited text with one row per sample, a GEO series matrix, or what `tables.read_sheet_frame` takes. `columns`
+        maps `sample_id`, `age` and `sex` to its columns, None being found by common names (`sheets.read_sheet`); a
+        column called `sex` may be absent. All others pass through as covariates.
+    age_unit
+        Unit of the ages: years, months, weeks, days, or auto (`sheets.years_of`).
     out_beta, out_samples, out_cpgs, out_qc
         The cohort (`cpgtaxa.cohort`); sample_id, age (float64), sex (text), covariates in the order of the matrix's
         columns (Parquet); cpg, n_missing, mean, sd (n-1), min, max, kept, reason, probe (the id as given) for every
@@ -559,8 +563,11 @@ def ingest(
         if policy not in known:
             raise ValueError(f"{name} is one of {', '.join(known)}, not {policy!r}")
     beta, samples = pathlib.Path(beta), pathlib.Path(samples)
-    begun = {path: _state(path) for path in (beta, samples)}
     problems: list[str] = []
+    parts = gathered(problems, parts_of, beta) or [beta]
+    if problems:
+        raise InputError(problems)
+    begun = {path: _state(path) for path in (*parts, samples)}
     warnings: list[str] = []
 
     def warn(text: str) -> None:
@@ -573,19 +580,19 @@ def ingest(
         lists = probes.Lists(filters, only_cpgs)
     except InputError as error:
         problems += error.problems
+    given = gathered(problems, lambda: open_matrix(beta, name=object, index=index, folder=folder))
     try:
-        sheet, found = read_sheet(samples, columns)
+        sheet, found = read_sheet(samples, columns, set(given.samples) if given else None)
         problems += found
-    except InputError as error:
-        problems += error.problems
-    try:
-        found = open_matrix(beta, name=object, index=index, folder=folder)
-        known = set(sheet["sample_id"]).difference(MISSING) if sheet is not None and "sample_id" in sheet else set()
-        matrix, turned = oriented(found, known, folder, warn)
-        problems += check_header(beta, matrix, turned)
+        for note in sheet.attrs["notes"]:
+            warn(note)
     except InputError as error:
         problems += error.problems
     has_ids = sheet is not None and "sample_id" in sheet
+    if given:
+        ids = set(sheet["sample_id"]).difference(MISSING) if has_ids else set()
+        matrix, turned = gathered(problems, oriented, given, ids, folder, warn) or (None, False)
+        problems += check_header(beta, matrix, turned) if matrix else []
     if has_ids:
         problems += check_ids(samples, sheet)
 
@@ -626,7 +633,7 @@ def ingest(
         if n_used < FEWEST_SAMPLES:
             problems.append(f"Only {many(n_used, 'sample')} in {samples}" + _found(matrix) + _TOO_FEW)
         if "age" in sheet and len(sheet):
-            ages, found = check_ages(samples, sheet)
+            ages, found = check_ages(samples, sheet, age_unit)
             problems += found
 
     if not readable or not wanted_columns:
@@ -698,6 +705,7 @@ def ingest(
         for name in table.columns.drop(["sample_id", "age"]):
             table[name] = table[name].where(~table[name].isin(MISSING), None) if name == "sex" else typed(table[name])
         table["sample_id"], table["age"] = table["sample_id"].astype("str"), ages[order]
+        table.attrs = {}
         kept = reason == ""
         cpgs = pd.DataFrame({"cpg": pd.Series(scan.cpgs, dtype="str"), **numbers, "kept": kept})
         cpgs["reason"] = pd.Series(np.where(kept, None, reason), dtype="str")
@@ -724,9 +732,10 @@ def ingest(
             "missing_fraction": scan.n_kept_missing / (scan.n_written * len(scan.samples)),
             "sha256": {
                 "cohort": files.sha256(temporary),
-                "matrix": files.sha256(beta),
+                "matrix": files.sha256(*parts),
                 "samples": files.sha256(samples),
             },
+            "columns": sheet.attrs["chosen"],
             "warnings": warnings,
         }
         changed = [path for path, state in begun.items() if _state(path) != state]
@@ -741,6 +750,7 @@ def ingest(
             with files.atomic(out_qc_table) as partial:
                 _qc_table(scan, reason, qc, thresholds).to_csv(partial, index=False, float_format="%.6g")
         files.write_json(out_qc, qc)
+    logging.info(f"columns of {samples}: {sheet.attrs['chosen']}")
     logging.info(f"{int(kept.sum()):,} CpGs x {len(scan.samples):,} samples, ages {ages.min():g} to {ages.max():g}")
 
 

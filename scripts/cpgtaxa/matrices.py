@@ -12,7 +12,10 @@ from cpgtaxa import plain_text
 from cpgtaxa.errors import reason_of
 from cpgtaxa.matrices_numpy import is_npz, open_npy, open_npz
 from cpgtaxa.matrices_r import open_r
+from cpgtaxa.parts_matrix import PartsMatrix
 from cpgtaxa.r_files import is_r
+from cpgtaxa.series import is_series
+from cpgtaxa.standard_layout import parts_of
 from cpgtaxa.streams import (
     DAMAGE,
     EXAMPLES,
@@ -173,6 +176,14 @@ class TextMatrix:
             ),
         )
 
+    def share_block(self, files: int) -> None:
+        """Hold only as much at a time that so many files, read side by side, take as much as one."""
+        self._block = max(self._block // files, 4 * self._row_bytes)
+
+    def begun(self) -> bool:
+        """Whether any of the file's rows were read."""
+        return self._raw is not None
+
     def share(self) -> float:
         """How much of the file has been read, 0..1."""
         return self._raw.tell() / max(self.path.stat().st_size, 1)
@@ -285,6 +296,10 @@ def open_matrix(path: pathlib.Path, key: str = "cohort.beta", *, name=None, inde
     about how many there are; `odd_rows`, `n_odd_rows` and `n_fields`, which tell of rows with another number of fields.
     Raises Unreadable.
     """
+    path, *further = parts_of(path, key)
+    if further:
+        paths = [path, *further]
+        return PartsMatrix(paths, [TextMatrix(part, codec_of(magic(part, key))) for part in paths])
     first = magic(path, key)
     if first.startswith(b"\x93NUMPY"):
         return open_npy(path, index)
@@ -298,6 +313,10 @@ def open_matrix(path: pathlib.Path, key: str = "cohort.beta", *, name=None, inde
         return open_h5ad(path, name, folder)
     if is_r(path, first):
         return open_r(path, first, name)
+    if is_series(path, codec_of(first)):
+        from cpgtaxa.geo import SeriesMatrix  # which needs this module
+
+        return SeriesMatrix(path, codec_of(first))
     refuse_foreign(path, first)
     if name is not None:
         raise Unreadable(f"{path} holds one matrix, and `cohort.object` asks for {name!r}: leave that key out")

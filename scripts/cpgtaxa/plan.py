@@ -8,6 +8,7 @@ import pathlib
 
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import check_checksums, read_json, sha256
+from cpgtaxa.standard_layout import parts_of
 
 MODELS = ("ResNet18", "MixResNet18")
 MODEL_FILES = {
@@ -291,6 +292,8 @@ class Plan:
             ]
             if problems:
                 raise InputError(problems)
+            parts = [str(path) for path in parts_of(found["beta"])]
+            found["beta"] = parts if len(parts) > 1 else parts[0]
         lists = [path for key, path in found.items() if key not in ("beta", "samples")]
         return {key: found[key] for key in ("beta", "samples")} | ({"lists": lists} if lists else {})
 
@@ -317,7 +320,10 @@ class Plan:
         """Size and time of the user's files: one older than the results is noticed too, such as one moved here."""
         if self.config["simulate_cohort"]:
             return {}
-        found = {key: pathlib.Path(path) for key, path in self.cohort_files().items()}
+        given = self.cohort_files()
+        beta, *further = parts_of(given.pop("beta"))
+        found = {key: pathlib.Path(path) for key, path in given.items()}
+        found |= {"beta": beta} | {path.name: path for path in further}
         states = {key: path.stat() for key, path in found.items() if path.is_file()}
         return {key: [state.st_size, int(state.st_mtime)] for key, state in states.items()}
 

@@ -696,6 +696,13 @@ def _cohort_page(qc: dict, samples: pd.DataFrame, cohort: Cohort) -> dict:
         facts.append(("Samples left out", ", ".join(left_out)))
     ages = samples["age"]
     facts.append(("Age", f"{ages.min():g} to {ages.max():g} years, median {ages.median():g}"))
+    if chosen := qc.get("columns"):
+        shown = [
+            f"{name.replace('sample_id', 'ids')} {chosen[name]!r}"
+            for name in ("sample_id", "age", "sex")
+            if name in chosen
+        ]
+        facts.append(("Columns of the sheet", f"{', '.join(shown)}; ages in {chosen.get('age_unit', 'years')}"))
     if "sex" in samples:
         sexes = samples["sex"].astype(object).where(samples["sex"].notna(), "not given").astype(str).value_counts()
         facts.append(("Sex", ", ".join(f"{name} {number:,}" for name, number in sorted(sexes.items()))))

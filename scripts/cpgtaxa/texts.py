@@ -23,7 +23,7 @@ FOREIGN = {
     b"FEA1": "a Feather file of version 1: write it again with a current `arrow` or `pyarrow`",
     b"RDX": "an R workspace: write the table with write.csv or data.table::fwrite",
     b"X\n\x00": "an R object (.rds): write the table with write.csv or data.table::fwrite",
-    b"!Series": "a GEO series matrix: keep only the table between `!series_matrix_table_begin` and `_end`",
+    b"!Series": "a GEO series matrix, which only a matrix of values or `cohort.samples` may be: give a table",
     b"\xff\xfe": "text in UTF-16: save it as CSV (UTF-8)",
     b"\xfe\xff": "text in UTF-16: save it as CSV (UTF-8)",
     b"%PDF": "a PDF: save the table as CSV",

@@ -378,7 +378,7 @@ def test_index_files_are_inputs_and_must_be_there(tmp_path, monkeypatch):
         (tmp_path / name).write_text("x")
     assert plan.cohort_input() == {"beta": "b.npy", "samples": "s.csv", "lists": ["c.txt", "i.txt"]}
     assert {"object", "index"} <= set(plan.cohort_settings())
-    assert set(plan.cohort_states(None)) == set(plan.cohort_input())
+    assert set(plan.cohort_states(None)) == {"beta", "samples", "index.cpgs", "index.samples"}
     assert plan.cohort_mem_mb() == 4000
     (tmp_path / "b.RData").write_bytes(bytes(3_000_000))
     assert Plan(check_config({"cohort": {"beta": "b.RData"}}, schema)).cohort_mem_mb() == 4006

@@ -474,7 +474,10 @@ PROBLEMS = {
             "saveRDS(beta, file)",
         ],
     ),
-    "beta GEO": (_beta('!Series_title\t"x"\n'), ["beta.csv is a GEO series matrix: keep only the table"]),
+    "beta GEO": (
+        _beta('!Series_title\t"x"\n'),
+        ["beta.csv is a GEO series matrix that ends before its line", "Download it again"],
+    ),
     "beta broken parquet": (_beta(b"PAR1" + b"\0" * 99), ["beta.csv is damaged or cut off"]),
     "beta broken feather": (_beta(b"ARROW1" + b"\0" * 99), ["beta.csv is damaged or cut off"]),
     "rows unequal": (
