@@ -97,7 +97,7 @@ save(beta, sheet, file = "both.RData"); save(beta, other, sheet, file = "several
 myLoad <- list(beta = beta, pd = sheet); save(myLoad, file = "champ.RData")
 saveRDS(sheet, "sheet.rds")
 rows <- sheet[-1]; rownames(rows) <- sheet$sample_id; rows$day <- as.Date("2020-02-29") + 0:11
-rows$ill <- c(TRUE, FALSE, NA); saveRDS(rows, "row_names.rds")
+rows$exact <- 45.1 + 0:11; rows$ill <- c(TRUE, FALSE, NA); saveRDS(rows, "row_names.rds")
 saveRDS(unname(beta), "no_names.rds"); saveRDS(matrix(as.character(beta), 30, dimnames = dimnames(beta)), "text.rds")
 saveRDS(matrix(c(0L, 1L, NA), 30, 12, dimnames = dimnames(beta)), "integer.rds")
 setClass("GenomicRatioSet", representation(assays = "list")); gr <- new("GenomicRatioSet", assays = list(beta))
@@ -140,9 +140,11 @@ def test_workspaces_and_lists(tmp_path, written_by_r):
     problem(tmp_path / "c", several, "no object 'gamma'", "'sheet: data frame 12 x 4'", samples=both, object="gamma")
 
 
-def test_sheets_from_r(tmp_path, written_by_r):
+def test_sheets_from_r(tmp_path, written_by_r, monkeypatch):
     check(tmp_path, written_by_r / "matrix.rds", written_by_r / "sheet.rds")
+    monkeypatch.setattr(r_files, "LARGE", 0)
     frame = read_sheet_frame(written_by_r / "row_names.rds", "cohort.samples")
+    assert frame["exact"].tolist()[:2] == ["45.1", "46.1"]
     assert frame["row_names"].tolist() == SAMPLES
     assert frame["sex"].tolist() == ["F", "M"] * 6
     assert frame["batch"].tolist() == ["1", "", "3"] * 4
