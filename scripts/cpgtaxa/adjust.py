@@ -1,8 +1,8 @@
 """Betas without what goes with covariates: sex, batch, cell fractions.
 
 Each CpG is fitted by 1 + age + age² + covariates, and the covariates' part of the fit, centred, is subtracted: the
-CpG's mean stays, and so does what age explains beside the covariates. Age is in the fit so that covariates which go with
-it do not take the trend along.
+CpG's mean stays, and so does what age explains beside the covariates. Age is in the fit so that covariates which go
+with it do not take the trend along.
 """
 
 import dataclasses

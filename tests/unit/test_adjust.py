@@ -144,9 +144,10 @@ def test_numbers_that_name_something_are_categories():
     samples = people().assign(slide=np.arange(90) % 12 + 201868500150, half=np.arange(90) % 3 / 2)
     coded = code_covariates(samples, ["batch", "dose", "slide", {"sex": "category"}, "half"])
     assert [covariate.kind for covariate in coded] == ["category", "number", "number", "category", "number"]
-    assert list(coded[0].levels) == ["1", "2", "3", "4"] or sum(coded[0].levels.values()) == 90
+    assert coded[0].levels == {"1": 23, "2": 23, "3": 22, "4": 22}
     said = code_covariates(samples, [{"batch": "number"}, {"slide": "category"}])
-    assert said[0].columns.shape == (90, 1) and said[1].columns.shape == (90, 11)
+    assert said[0].columns.shape == (90, 1)
+    assert said[1].columns.shape == (90, 11)
     assert "201868500150" in said[1].levels
 
 
@@ -173,7 +174,7 @@ def test_all_problems_are_told_at_once():
         *("names 'sex' twice", "'bmi' is", "names 'smoker' twice", "'note' is 'x' in all"),
     ):
         assert part in text
-    with pytest.raises(InputError, match="is to be a number, but the sheet has 'F', 'M'|'M', 'F'"):
+    with pytest.raises(InputError, match=r"is to be a number, but the sheet has '[FM]', '[FM]'"):
         code_covariates(samples, [{"sex": "number"}])
 
 
@@ -184,10 +185,11 @@ def test_age_must_be_told_from_the_covariates_and_samples_must_be_enough():
     with pytest.raises(InputError, match="age cannot be told from 'years'"):
         model_of(samples, ["years", "sex"])
     samples["plate"] = [f"P{at // 2}" for at in range(40)]
-    with pytest.raises(InputError, match=r"at least 3\d samples are needed; there are 3\d|at least 3\d"):
-        model_of(samples[:36].reset_index(drop=True), ["plate", "sex", "batch"])
+    with pytest.raises(InputError, match="18 terms beside age, for which at least 31 samples are needed; there are 30"):
+        model_of(samples[:30].reset_index(drop=True), ["plate", "sex", "batch"])
     model = model_of(samples, ["nearly"])
-    assert any("explained by 'nearly'" in text for text in model.warnings(40)) and 4 < model.vif < 100
+    assert any("explained by 'nearly'" in text for text in model.warnings(40))
+    assert 4 < model.vif < 100
 
 
 def test_a_cohort_is_adjusted_block_by_block(tmp_path, monkeypatch):
@@ -195,10 +197,10 @@ def test_a_cohort_is_adjusted_block_by_block(tmp_path, monkeypatch):
     samples = people()
     rng = np.random.default_rng(9)
     values = (0.3 + 0.02 * rng.normal(size=(230, 90)) + 0.2 * (samples["sex"] == "F").to_numpy()).astype(np.float32)
-    values[0] = np.where(samples["sex"] == "F", 0.999, 0.0)
-    values[0, :30] = 0.5  # adjusting leads out of 0 to 1
+    values[0] = np.where(samples["sex"] == "F", 0.95, 0.05)
+    values[0, :30] = 0.0  # adjusting leads out of 0 to 1
     values[::3, 5] = np.nan
-    values[1, 8:] = np.nan  # too few values: left as they are
+    values[1, 6:] = np.nan  # too few values: left as they are
     with CohortWriter(tmp_path / "beta.arrow", samples["sample_id"]) as writer:
         writer.append([f"cg{at}" for at in range(230)], np.clip(values, 0, 1))
     write_parquet(tmp_path / "samples.parquet", samples)
@@ -210,15 +212,19 @@ def test_a_cohort_is_adjusted_block_by_block(tmp_path, monkeypatch):
     }
     adjust_cohort(given, out, covariates=["sex", "dose"])
     before, after = Cohort(given["beta"]), Cohort(out["beta"])
-    assert after.sample_ids == before.sample_ids and (after.cpgs == before.cpgs).all()
+    assert after.sample_ids == before.sample_ids
+    assert (after.cpgs == before.cpgs).all()
     raw, found = before.read(0, 230).astype(float), after.read(0, 230)
     expected = model_of(samples, ["sex", "dose"]).adjust(raw)[0]
     np.testing.assert_allclose(found, np.clip(expected, 0, 1), atol=1e-6)
     cpgs, summary = read_parquet(out["cpgs"]), json.loads(out["summary"].read_text())
     np.testing.assert_array_equal(cpgs["n_clipped"], np.sum((expected < 0) | (expected > 1), axis=1))
-    assert cpgs["n_clipped"][0] > 5 and summary["clipped"]["values"] == cpgs["n_clipped"].sum()
+    assert cpgs["n_clipped"][0] > 5
+    assert summary["clipped"]["values"] == cpgs["n_clipped"].sum()
     np.testing.assert_array_equal(found[1], raw[1].astype(np.float32))
-    assert summary["untouched"] == 1 and np.isnan(cpgs["r2"][1])
+    assert summary["untouched"] == 1
+    assert np.isnan(cpgs["r2"][1])
     sex, dose = summary["covariates"]
-    assert sex["share_alone"] > 0.9 and dose["share_alone"] < 0.05 and summary["share_taken"] > sex["share_alone"]
-    assert summary["terms"] == 2 and 0 < summary["statistics"]["t_scale"] < 1
+    assert summary["share_taken"] > sex["share_alone"] > 0.8 > 0.1 > dose["share_alone"]
+    assert summary["terms"] == 2
+    assert 0 < summary["statistics"]["t_scale"] < 1
