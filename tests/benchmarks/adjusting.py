@@ -1,6 +1,6 @@
-"""Taxa by the rules alone, without and with adjusting for covariates: a simulated cohort whose truth is known, real ones.
+"""Taxa by the rules alone, without and with adjusting: simulated cohorts whose truth is known, and real ones.
 
-    .venv/bin/python tests/benchmarks/adjusting.py [--seeds 1 2 3] [--out FILE.csv] [--reference FILE.csv]
+    .venv/bin/python tests/benchmarks/adjusting.py [--seeds 4 5 6] [--out FILE.csv] [--reference FILE.csv]
 
 Simulated: cell fractions that drift with age are mixed into half of the CpGs of a cohort; they are told again from a
 reference on other CpGs. `before`, the same CpGs without cell types, is the best that adjusting can do. Real: 37 sorted
@@ -70,7 +70,11 @@ def drifting(seed, n=400, cpgs=3000, markers=300):
     fractions = np.clip(np.array([0.6, 0.25, 0.15]) + rise + 0.05 * rng.normal(size=(n, 3)), 0.01, None)
     fractions /= fractions.sum(axis=1, keepdims=True)
     apart = np.where(rng.random((cpgs, 1)) < 0.5, 0.25 * rng.normal(size=(cpgs, 3)), 0.0)
-    mixed = np.clip(pure + apart @ (fractions - fractions.mean(axis=0)).T, 0, 1)
+    shift = apart @ (fractions - fractions.mean(axis=0)).T
+    # As far as there is room: a mixture of betas never leaves 0 to 1, so nothing has to be cut off.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        room = np.where(shift > 0, 1 - pure, pure) / np.abs(shift)
+    mixed = pure + np.minimum(np.nanmin(np.where(shift == 0, 1, room), axis=1, keepdims=True), 1) * shift
     types = rng.beta(0.4, 0.4, (markers, 3))
     noisy = np.clip(types @ fractions.T + 0.02 * rng.normal(size=(markers, n)), 0, 1)
     samples = pd.DataFrame({"sample_id": [f"S{at}" for at in range(n)], "age": setting.ages})
@@ -129,7 +133,7 @@ def real(folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[4, 5, 6])
     parser.add_argument("--out", type=pathlib.Path)
     parser.add_argument("--reference", type=pathlib.Path)
     arguments = parser.parse_args()
@@ -168,7 +172,8 @@ def main():
     for name, summary in summaries:
         print(
             f"{name}: {summary['terms']} terms took {summary['share_taken']:.1%} of the variance beside age (by chance "
-            f"{summary['share_by_chance']:.1%}), age VIF {summary['age_vif']:.2f}, {summary['clipped']['values']:,} clipped"
+            f"{summary['share_by_chance']:.1%}), age VIF {summary['age_vif']:.2f}, "
+            f"{summary['clipped']['values']:,} values clipped"
         )
         if not name.startswith("simulated"):
             part = table[table["cohort"] == name]
