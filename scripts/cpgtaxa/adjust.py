@@ -270,8 +270,7 @@ class Model:
                 groups = np.stack([known[rows] & (labels[rows] == band) for band in range(3)])
                 line, weights[rows] = self._solve(y[rows], groups)
                 left = y[rows] - line @ self.age.T - weights[rows] @ self.beside.T
-                again, labels[rows] = clear_bands(np.where(known[rows], left, np.nan))
-                bands[rows] = np.maximum(again, 1)
+                bands[rows], labels[rows] = clear_bands(np.where(known[rows], left, np.nan))
         weights[~enough] = 0
         fit = weights @ self.taken.T
         found = values - np.where(enough[:, None], fit - self._mean(fit, known, count), 0)

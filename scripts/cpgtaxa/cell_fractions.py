@@ -164,8 +164,9 @@ def write_fractions(beta, reference, out) -> None:
     """
     cohort, betas = Cohort(beta), read_reference(reference)
     found = estimate(cohort, betas)
+    # In full: fractions that add up to one must still do so when they are read again.
     with atomic(out) as temporary:
-        found.to_csv(temporary, index=False, float_format="%.6f")
+        found.to_csv(temporary, index=False, float_format="%.10g")
     means = ", ".join(f"{name} {100 * found[name].mean():.1f} %" for name in betas.columns)
     logging.info(
         f"{len(found):,} samples from {found['n_cpgs'].max():,} of the reference's {len(betas):,} CpGs; on average "
