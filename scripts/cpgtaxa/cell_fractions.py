@@ -100,7 +100,7 @@ def project(gram: np.ndarray, right: np.ndarray) -> np.ndarray:
     limits = np.hstack([np.eye(k), -np.ones((k, 1))])
     bounds = np.append(np.zeros(k), -1.0)
     found = quadprog.solve_qp(gram, right, limits, bounds)[0]
-    return np.maximum(found, 0.0)
+    return np.where(found > 1e-12, found, 0.0)
 
 
 def estimate(cohort: Cohort, reference: pd.DataFrame) -> pd.DataFrame:
