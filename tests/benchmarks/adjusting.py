@@ -22,8 +22,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
 
 from conftest import SHARED, sorted_cells  # noqa: E402
-from cpgtaxa import simulate  # noqa: E402
-from cpgtaxa.adjust import adjust_cohort  # noqa: E402
+from cpgtaxa import adjust, simulate  # noqa: E402
 from cpgtaxa.cell_fractions import write_fractions  # noqa: E402
 from cpgtaxa.cohort import Cohort, CohortWriter  # noqa: E402
 from cpgtaxa.files import write_parquet  # noqa: E402
@@ -54,7 +53,7 @@ def adjusted(folder, cpgs, values, samples, covariates, reference=None):
         write_fractions(folder / "beta.arrow", folder / "reference.csv", fractions)
     given = {"beta": folder / "beta.arrow", "samples": folder / "samples.parquet", "fractions": fractions}
     out = {"beta": folder / "adjusted.arrow", "cpgs": folder / "cpgs.parquet", "summary": folder / "adjusted.json"}
-    adjust_cohort(given, out, covariates=covariates)
+    adjust.adjust_cohort(given, out, covariates=covariates)
     return Cohort(out["beta"]).read(0, len(values)), json.loads(out["summary"].read_text())
 
 
@@ -147,12 +146,16 @@ def main():
         names = [*(f"cg{at}" for at in range(len(pure))), *reference.index]
         with tempfile.TemporaryDirectory() as folder:
             found, summary = adjusted(pathlib.Path(folder), names, mixed, samples, ["cell_fractions"], reference)
+            clear, adjust.CLEAR = adjust.CLEAR, np.inf
+            plain, _ = adjusted(pathlib.Path(folder), names, mixed, samples, ["cell_fractions"], reference)
+            adjust.CLEAR = clear
         without = taxa(mixed[: len(pure)], ages)
         honest = taxa(found[: len(pure)], ages, **summary["statistics"])
         judged += [
             scores(name, "without", without, truth),
             scores(name, "with", honest, truth),
             scores(name, "with, tests unscaled", taxa(found[: len(pure)], ages), truth),
+            scores(name, "with, bands no levels", taxa(plain[: len(pure)], ages, **summary["statistics"]), truth),
             scores(name, "before", taxa(pure, ages), truth),
         ]
         tables.append(pairs(name, truth, without, honest))
