@@ -4,11 +4,13 @@ from cpgtaxa.job import job
 
 with job(snakemake):
     from cpgtaxa.cohort import Cohort, read_samples
-    from cpgtaxa.files import write_parquet
+    from cpgtaxa.files import read_json, write_parquet
     from cpgtaxa.plan import shard_bounds
     from cpgtaxa.statistics import compute_cohort
 
     cohort = Cohort(snakemake.input.beta)
     ages = read_samples(snakemake.input.samples)["age"].to_numpy()
     start, stop = shard_bounds(int(snakemake.wildcards.shard), int(snakemake.wildcards.shards), cohort.n_cpgs)
-    write_parquet(snakemake.output[0], compute_cohort(cohort, ages, start, stop))
+    adjusted = snakemake.input.get("adjusted")
+    scales = read_json(adjusted)["statistics"] if adjusted else {}
+    write_parquet(snakemake.output[0], compute_cohort(cohort, ages, start, stop, **scales))

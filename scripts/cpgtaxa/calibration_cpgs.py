@@ -21,13 +21,24 @@ STREAM = 1 << 32
 
 
 def simulate_calibration(
-    sample_ids, ages, *, seed: int, cpgs: int, thresholds: dict, n_cpgs: int, by_rules: bool, out_beta, out_truth
+    sample_ids,
+    ages,
+    *,
+    seed: int,
+    cpgs: int,
+    thresholds: dict,
+    n_cpgs: int,
+    by_rules: bool,
+    out_beta,
+    out_truth,
+    scales=None,
 ) -> None:
     """Simulate CpGs, keep those that the rules do not place, and write them as a cohort and a table.
 
     sample_ids, ages: of the cohort. cpgs: CpGs drawn. thresholds, n_cpgs: as the rules use them for the cohort.
     by_rules: whether the cohort's labels are the rules' (with labels of the user's own, all CpGs are kept). out_beta:
-    a cohort file. out_truth: the statistics, and the true `taxon` (Unclassified for half-way sites).
+    a cohort file. out_truth: the statistics, and the true `taxon` (Unclassified for half-way sites). scales: of
+    `statistics.compute`, where the cohort's betas are adjusted.
     """
     seed = seed + STREAM
     setting = simulate.make_setting(np.asarray(ages, dtype=float), np.random.default_rng([seed, 1]))
@@ -38,7 +49,7 @@ def simulate_calibration(
             indices = range(start, min(start + BLOCK, cpgs))
             drawn = [simulate.draw_cpg(seed, index, plan[index], setting) for index in indices]
             values = np.round(np.stack([values for _, values in drawn]).astype(float), 5).astype(np.float32)
-            table = compute(values, setting.ages)
+            table = compute(values, setting.ages, **(scales or {}))
             table.insert(0, "cpg", [f"calibration_{index:06d}" for index in indices])
             kept = np.ones(len(table), dtype=bool)
             if by_rules:

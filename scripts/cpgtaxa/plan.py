@@ -24,8 +24,8 @@ REFERENCE = "reference"
 """In place of the path of weights: the shipped network."""
 
 INPUTS = (
-    *("cohort.beta", "cohort.samples", "cohort.index.cpgs", "cohort.index.samples", "cohort.truth", "taxa.labels"),
-    *("training.weights", "training.stats"),
+    *("cohort.beta", "cohort.samples", "cohort.index.cpgs", "cohort.index.samples", "cohort.only_cpgs"),
+    *("cohort.truth", "taxa.labels", "training.weights", "training.stats", "adjust.reference"),
     *("images.info.training", "images.info.val", "images.info.test"),
 )
 """Config keys of files that become inputs of rules."""
@@ -36,6 +36,9 @@ OTHER_TARGETS = (
     *("predict", "benchmark", "cpgs", "expression", "histone", "single_cell", "methylation_age", "ecg_age"),
 )
 """Sections of the config that the main job does not look at."""
+
+CELL_FRACTIONS = "cell_fractions"
+"""Among the covariates: the cell fractions told from the user's reference."""
 
 MOST_EXPLAINED = 100
 """CpGs that one page of the target `explain` takes."""
@@ -88,7 +91,7 @@ class Plan:
         training, simulation = self.config["training"], self.config["simulation"]
         problems = [
             f"{key}: {path} has braces in its name, which Snakemake takes for wildcards: rename the file or folder"
-            for key in INPUTS
+            for key in (*INPUTS, *(f"cohort.filters.{name}" for name in self.config["cohort"]["filters"]))
             if (path := self.value(key)) and set("{}") & set(path)
         ]
         for one, other in (("weights", "stats"), ("stats", "weights")):
@@ -99,6 +102,11 @@ class Plan:
         simulate = self.config["simulate_cohort"]
         if simulate and simulate["age_min"] >= simulate["age_max"]:
             problems.append("simulate_cohort.age_min must be below simulate_cohort.age_max")
+        if self.uses_fractions and not self.config["adjust"]["reference"]:
+            problems.append(
+                "adjust.covariates names cell_fractions, but adjust.reference is not set: name a table of betas of the "
+                "pure cell types, or leave cell_fractions out"
+            )
         thresholds = self.config["taxa"]["thresholds"]
         for low, high in (
             ("stable_sd", "unstable_sd"),
@@ -316,6 +324,43 @@ class Plan:
             raise InputError(problems)
         return found
 
+    # Adjusted betas: in place of the cohort's own for whatever looks at ageing, where the config names covariates.
+    @property
+    def adjusts(self) -> bool:
+        """Whether betas are adjusted at all."""
+        return bool(self.config["adjust"]["covariates"])
+
+    @property
+    def uses_fractions(self) -> bool:
+        """Whether cell fractions are among the covariates."""
+        return CELL_FRACTIONS in self.config["adjust"]["covariates"]
+
+    @property
+    def beta(self) -> str:
+        """The matrix that statistics, images and networks look at."""
+        return "results/adjusted/beta.arrow" if self.adjusts else "results/cohort/beta.arrow"
+
+    def adjusted(self) -> dict[str, str]:
+        """What adjusting did to the tests, as a named input, where betas are adjusted."""
+        return {"adjusted": "results/adjusted/adjusted.json"} if self.adjusts else {}
+
+    def fractions(self) -> dict[str, str]:
+        """The cell fractions as a named input, where they are a covariate."""
+        return {"fractions": "results/cell_fractions.csv"} if self.uses_fractions else {}
+
+    def reference_table(self) -> dict[str, str]:
+        """The user's betas of pure cell types. Raises InputError where none is named, or it is not there."""
+        path = self.config["adjust"]["reference"]
+        if not path:
+            raise InputError(
+                "adjust.reference is not set: name a table of betas of the pure cell types (CpGs in rows, one column "
+                "per type)"
+            )
+        if not pathlib.Path(path).is_file():
+            what = "is a directory, not a file" if pathlib.Path(path).is_dir() else "is not there"
+            raise InputError(f"adjust.reference: {path} {what} (looked in {pathlib.Path.cwd()}); correct it")
+        return {"reference": path}
+
     def cohort_states(self, wildcards) -> dict[str, list[int]]:
         """Size and time of the user's files: one older than the results is noticed too, such as one moved here."""
         if self.config["simulate_cohort"]:
@@ -357,7 +402,8 @@ class Plan:
 
     def report_config(self) -> dict:
         """What the report shows of the config: all but what other targets use."""
-        return {key: value for key, value in self.config.items() if key not in OTHER_TARGETS}
+        apart = OTHER_TARGETS if self.adjusts else (*OTHER_TARGETS, "adjust")
+        return {key: value for key, value in self.config.items() if key not in apart}
 
     def device_settings(self) -> dict:
         """Where and how networks run."""

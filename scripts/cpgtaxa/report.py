@@ -675,7 +675,7 @@ def _agreement_page(agreed: pd.DataFrame, stage_names: dict) -> dict:
     }
 
 
-def _cohort_page(qc: dict, samples: pd.DataFrame, cohort: Cohort) -> dict:
+def _cohort_page(qc: dict, samples: pd.DataFrame, cohort: Cohort, adjusted: dict | None = None) -> dict:
     cpgs, people = qc.get("n_cpgs", {}), qc.get("n_samples", {})
     facts = [("Samples", _count(len(samples)))]
     left_out = [
@@ -725,7 +725,24 @@ def _cohort_page(qc: dict, samples: pd.DataFrame, cohort: Cohort) -> dict:
         facts.append(("CpGs left out", ", ".join(dropped) or "none"))
     if "missing_fraction" in qc:
         facts.append(("Missing values", _percent(qc["missing_fraction"], 2)))
-    return {"facts": facts, "warnings": qc.get("warnings", []), "sha256": qc.get("sha256", {})}
+    warnings = qc.get("warnings", [])
+    if adjusted:
+        kinds = {"category": "{} categories", "number": "a number", "fractions": "{} cell types"}
+        names = []
+        for covariate in adjusted["covariates"]:
+            number = len(covariate["levels"]) if covariate["levels"] else covariate["terms"]
+            names.append(f"{covariate['name']} ({kinds[covariate['kind']].format(number)})")
+        facts += [
+            ("Betas adjusted for", ", ".join(names)),
+            (
+                "Taken by that",
+                f"{_percent(adjusted['share_taken'])} of the variance beside age "
+                f"({_percent(adjusted['share_by_chance'])} by chance); "
+                f"{_count(adjusted['clipped']['values'])} values clipped",
+            ),
+        ]
+        warnings = [*warnings, *adjusted["warnings"]]
+    return {"facts": facts, "warnings": warnings, "sha256": qc.get("sha256", {})}
 
 
 def _json(path) -> dict:
@@ -742,8 +759,9 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
 
     inputs: attributes counts, metrics, logs, tests (one file per round each), taxonomy, labels, statistics, beta,
     samples, qc, those of the rule `embedding` (map, map_drawn, separability, clusters, embedding), and, for a
-    simulated cohort, truth. outputs: paths html, summary, counts, agreement, figures (a
-    folder). config: the whole config, with its defaults. Raises InputError for a truth that cannot be used.
+    simulated cohort, truth; where betas are adjusted, adjusted (what was done to them). outputs: paths html, summary,
+    counts, agreement, figures (a folder). config: the whole config, with its defaults. Raises InputError for a truth
+    that cannot be used.
     """
     truth_path = getattr(inputs, "truth", None)
     truth = read_truth(truth_path) if truth_path else None
@@ -755,6 +773,7 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
     labels = read_parquet(inputs.labels, columns=["cpg", "reason"])
     statistics = read_parquet(inputs.statistics, columns=["cpg", "core_effect", "core_sd"])
     samples, cohort, qc = read_samples(inputs.samples), Cohort(inputs.beta), _json(inputs.qc)
+    adjusted = _json(inputs.adjusted) if getattr(inputs, "adjusted", None) else None
     rounds = len(round_counts)
 
     counts = count_taxa(taxonomy, rounds)
@@ -818,7 +837,7 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
         "veto": config["rounds"]["veto"],
         "unlike": _percent(1 - config["rounds"]["unlike"], 0),
         "stages": list(stage_names.values()),
-        "cohort": _cohort_page(qc, samples, cohort),
+        "cohort": _cohort_page(qc, samples, cohort, adjusted),
         "count_rows": _count_rows(counts),
         "round_rows": _round_rows(round_counts, metrics),
         "test_rows": _test_rows(metrics),

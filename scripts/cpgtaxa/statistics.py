@@ -1355,12 +1355,15 @@ def _dip_p(dip, n):
     return result
 
 
-def compute(beta, ages) -> pd.DataFrame:
+def compute(beta, ages, *, t_scale=1.0, curve_scale=1.0, lost=0) -> pd.DataFrame:
     """Statistics of CpGs against age.
 
     beta: (k, n) float32, methylation from 0 to 1, one row per CpG, NaN where missing. A missing value leaves its sample
     out of that CpG, exactly as if the sample were not in the cohort.
     ages: (n,) float64, years.
+    t_scale, curve_scale: of betas that were adjusted for covariates (`adjust.Model`), by what t statistics of slopes
+    and bends are multiplied; lost: degrees of freedom that the covariates cost. Without them a line fitted to what is
+    left takes its errors for too small. `slope_t` is the scaled one; r2, resid_sd and BIC are of the betas as they are.
 
     Returns a frame of k rows with the columns NAMES, explained in DESCRIPTION: float64, but for int32 `n` and
     `outlier_n` and bool `mixture_ran`.
@@ -1379,7 +1382,7 @@ def compute(beta, ages) -> pd.DataFrame:
 
     Raises ValueError for arrays of the wrong shape and for ages that are not finite.
     """
-    return _frame(_raw(beta, ages))
+    return _frame(_raw(beta, ages), t_scale, curve_scale, lost)
 
 
 def _raw(beta, ages, exact=False, serial=False):
@@ -1414,8 +1417,14 @@ def _raw(beta, ages, exact=False, serial=False):
     return raw
 
 
-def _frame(raw) -> pd.DataFrame:
-    """The public columns from the kernel's raw numbers (k, _WIDTH)."""
+def _frame(raw, t_scale=1.0, curve_scale=1.0, lost=0) -> pd.DataFrame:
+    """The public columns from the kernel's raw numbers (k, _WIDTH), which are changed: see `compute`."""
+    if t_scale != 1.0:
+        raw[:, [_FULL + _T, _CORE + _T, _TWO + _COMMON_T, _THREE + _COMMON_T]] *= t_scale
+        for start, k in ((_TWO, 2), (_THREE, 3)):
+            raw[:, start + _BANDS + 1 : start + _BANDS + 3 * k : 3] *= t_scale
+    if curve_scale != 1.0:
+        raw[:, [_FULL + _CURVE_T, _CORE + _CURVE_T]] *= curve_scale
     n = raw[:, _N]
     n = np.where(np.isnan(n), 0.0, n)
     columns = {
@@ -1433,13 +1442,13 @@ def _frame(raw) -> pd.DataFrame:
             f"{prefix}slope": fit[:, _SLOPE],
             f"{prefix}intercept": fit[:, _INTERCEPT],
             f"{prefix}slope_t": fit[:, _T],
-            f"{prefix}slope_p": _t_p(fit[:, _T], np.maximum(size - 2.0, 1.0)),
+            f"{prefix}slope_p": _t_p(fit[:, _T], np.maximum(size - 2.0 - lost, 1.0)),
             f"{prefix}r2": fit[:, _R2],
             f"{prefix}effect": fit[:, _EFFECT],
             f"{prefix}resid_sd": fit[:, _RSD],
             f"{prefix}het_p": _chi_p(fit[:, _LM]),
             f"{prefix}sd_ratio": fit[:, _RATIO],
-            f"{prefix}curve_p": _t_p(fit[:, _CURVE_T], np.maximum(size - 3.0, 1.0)),
+            f"{prefix}curve_p": _t_p(fit[:, _CURVE_T], np.maximum(size - 3.0 - lost, 1.0)),
             f"{prefix}curve_effect": fit[:, _CURVE_EFFECT],
         }
     columns |= {
@@ -1470,7 +1479,7 @@ def _frame(raw) -> pd.DataFrame:
             f"{name}_d": raw[:, start + _D],
             f"{name}_effect": np.abs(effects).max(axis=1),
             f"{name}_p": np.minimum(k * _t_p(t, df).min(axis=1), 1.0),
-            f"{name}_common_p": _t_p(raw[:, start + _COMMON_T], np.maximum(n - k - 1.0, 1.0)),
+            f"{name}_common_p": _t_p(raw[:, start + _COMMON_T], np.maximum(n - k - 1.0 - lost, 1.0)),
             f"{name}_sd": raw[:, start + _BAND_SD],
             f"{name}_min_gap_ends": raw[:, start + _ENDS],
         }
@@ -1480,11 +1489,11 @@ def _frame(raw) -> pd.DataFrame:
     return pd.DataFrame({name: columns[name] for name in NAMES})
 
 
-def compute_cohort(cohort, ages, start=0, stop=None, batch=512) -> pd.DataFrame:
+def compute_cohort(cohort, ages, start=0, stop=None, batch=512, **scales) -> pd.DataFrame:
     """`compute` for the CpGs from `start` to `stop` of a `cohort.Cohort`, in batches, with progress in the log.
 
-    ages: (n_samples,) float64 years, in the order of the cohort's samples. Returns the frame with the CpG's name as
-    first column, `cpg`. Each thread takes a whole batch, from reading to p-values.
+    ages: (n_samples,) float64 years, in the order of the cohort's samples; scales: of `compute`. Returns the frame with
+    the CpG's name as first column, `cpg`. Each thread takes a whole batch, from reading to p-values.
     """
     stop = cohort.n_cpgs if stop is None else min(stop, cohort.n_cpgs)
     # Compiled before the clock starts, so that the estimates below are of the work itself.
@@ -1494,7 +1503,7 @@ def compute_cohort(cohort, ages, start=0, stop=None, batch=512) -> pd.DataFrame:
     frames = []
 
     def of_batch(low):
-        return _frame(_raw(cohort.read(low, min(low + batch, stop)), ages, serial=True))
+        return _frame(_raw(cohort.read(low, min(low + batch, stop)), ages, serial=True), **scales)
 
     with concurrent.futures.ThreadPoolExecutor(numba.get_num_threads()) as pool:
         for low, frame in zip(range(start, stop, batch), pool.map(of_batch, range(start, stop, batch)), strict=True):

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import pathlib
 import re
 import types
 import xml.etree.ElementTree
@@ -322,6 +323,24 @@ def test_everything_from_data_is_escaped(run, tmp_path):
     assert "&lt;/svg&gt;" in re.search(r'<svg[^>]*aria-label="Ages.*?</svg>', html, re.S).group()
     for drawing in re.findall(r"<svg.*?</svg>", html, re.S):
         xml.etree.ElementTree.fromstring(drawing)
+
+
+def test_the_cohorts_page_says_what_was_adjusted(run, tmp_path):
+    assert "Betas adjusted for" not in _text(_write(run, tmp_path / "without")["html"])
+    covariates = [
+        {"name": "ward <b>", "kind": "category", "levels": {"a": 20, "b": 15, "c": 5}, "terms": 2},
+        {"name": "bmi", "kind": "number", "levels": None, "terms": 1},
+        {"name": "cell_fractions", "kind": "fractions", "levels": None, "terms": 6},
+    ]
+    found = {"covariates": covariates, "share_taken": 0.234, "share_by_chance": 0.08, "clipped": {"values": 1234}}
+    run.adjusted = str(tmp_path / "adjusted.json")
+    pathlib.Path(run.adjusted).write_text(json.dumps(found | {"warnings": ["told far less surely"]}))
+    outputs = _write(run, tmp_path)
+    page = _text(outputs["html"])
+    assert "ward &lt;b&gt; (3 categories), bmi (a number), cell_fractions (6 cell types)" in page
+    assert "23.4\u00a0% of the variance beside age (8.0\u00a0% by chance); 1,234 values clipped" in page
+    assert "told far less surely" in page
+    assert "2 warnings about the cohort" in _text(outputs["summary"])
 
 
 def test_page_is_self_contained(run, tmp_path):

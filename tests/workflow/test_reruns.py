@@ -79,6 +79,7 @@ NETWORKS = TRAIN | PREDICT | {"predict_test_0", "predict_test_1", "embedding"}
 LATER = {"enlarge_1", "embedding"}
 SPLIT, COHORT, ADDED = {"split"}, {"cohort"}, {"enlarge_1"}
 PLACE = {"reassign_0", "reassign_1"}
+BETAS = {"compute_statistics", "render_0", "render_1", "predict_0", "predict_1", "embedding"}
 THRESHOLDS = {"define_taxa", "simulate_calibration", *PLACE}
 
 # Section, key, new value, and the jobs that look at it. None: a list of jobs that is not one of the finished run's.
@@ -91,6 +92,8 @@ KEYS = [
     ("cohort", "max_missing_sample", 0.3, COHORT),
     ("cohort", "bad_samples", "drop", COHORT),
     ("cohort", "truth", None, set()),
+    ("adjust", "covariates", ["sex", {"batch": "category"}], "adjusted"),
+    ("adjust", "reference", "types.csv", "nothing"),
     ("statistics", "shards", 3, None),
     ("taxa", "labels", "labels.csv", None),
     ("taxa.thresholds", "contradicted_p", 1e-4, {"reassign_0", "reassign_1"}),
@@ -143,6 +146,7 @@ KEYS += [
     for key, value in (("alpha", 0.04), ("min_effect", 0.04), ("stable_sd", 0.011), ("bic_gain", 12.0))
 ]
 IN_EVERY_TEST_RUN = {
+    *("adjust.covariates", "adjust.reference"),
     "expression.folds",
     *("seed", "cohort.bad_cpgs", "taxa.thresholds.contradicted_p", "training.epochs_mix", "rounds.max_added_per_taxon"),
     *("predict.size", "report.gallery", "embedding.unclassified", "expression.folds"),
@@ -182,6 +186,9 @@ def test_a_changed_key_reruns_what_looks_at_it(tiny_run, tmp_path, change, jobs)
     found = would_run(tiny_run, merged(TINY, change))
     if jobs == "nothing":
         assert found == {}
+    elif jobs == "adjusted":
+        # Adjusted betas in place of the cohort's, and their scales for the tests.
+        assert found == expected(BETAS | {"simulate_calibration"} | ALWAYS) | {"adjust": 1}
     elif jobs is not None:
         assert found == expected(jobs | ALWAYS)
     elif "statistics" in change:

@@ -4,7 +4,7 @@
 rule embedding:
     input:
         unpack(lambda wildcards: PLAN.last_network_input(counts_of)),
-        beta=rules.cohort.output.beta,
+        beta=PLAN.beta,
         samples=rules.cohort.output.samples,
         taxonomy=rules.taxonomy.output.parquet,
         statistics=rules.gather_statistics.output[0],

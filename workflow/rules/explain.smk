@@ -8,7 +8,7 @@ rule explain:
         unclassified="results/unclassified.parquet",
         labels="results/taxa/statistical.parquet",
         statistics=rules.gather_statistics.output[0],
-        beta=rules.cohort.output.beta,
+        beta=PLAN.beta,
         samples=rules.cohort.output.samples,
         template=SCRIPTS / "cpgtaxa" / "templates" / "explain.html.j2",
         library=library_files(SCRIPTS / "explain.py"),

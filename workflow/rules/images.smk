@@ -107,7 +107,7 @@ rule enlarge:
 rule render:
     input:
         unpack(PLAN.parts_now),
-        beta=rules.cohort.output.beta,
+        beta=PLAN.beta,
         samples=rules.cohort.output.samples,
         library=library_files(SCRIPTS / "render.py"),
     output:

@@ -5,10 +5,11 @@ rule report:
     input:
         unpack(given(**PLAN.optional("cohort", "truth"))),
         unpack(lambda wildcards: PLAN.report_input(counts_of)),
+        **PLAN.adjusted(),
         taxonomy="results/taxonomy.parquet",
         labels="results/taxa/statistical.parquet",
         statistics=rules.gather_statistics.output[0],
-        beta=rules.cohort.output.beta,
+        beta=PLAN.beta,
         samples=rules.cohort.output.samples,
         qc=rules.cohort.output.qc,
         map=rules.embedding.output.map,

@@ -4,7 +4,7 @@
 rule predict:
     input:
         unpack(PLAN.prediction_input),
-        beta=rules.cohort.output.beta,
+        beta=PLAN.beta,
         samples=rules.cohort.output.samples,
         labels="results/taxa/statistical.parquet",
         library=library_files(SCRIPTS / "predict.py"),
@@ -29,6 +29,7 @@ rule predict:
 
 rule simulate_calibration:
     input:
+        **PLAN.adjusted(),
         samples=rules.cohort.output.samples,
         cpgs=rules.cohort.output.cpgs,
         library=library_files(SCRIPTS / "simulate_calibration.py"),

@@ -3,7 +3,8 @@
 
 rule compute_statistics:
     input:
-        beta=rules.cohort.output.beta,
+        **PLAN.adjusted(),
+        beta=PLAN.beta,
         samples=rules.cohort.output.samples,
         library=library_files(SCRIPTS / "compute_statistics.py"),
     output:

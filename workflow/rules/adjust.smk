@@ -1,0 +1,48 @@
+# Betas without what goes with sex, batch or cell types: made where the config names covariates.
+
+
+rule cell_fractions:
+    input:
+        unpack(or_one_message(PLAN.reference_table)),
+        beta=rules.cohort.output.beta,
+        library=library_files(SCRIPTS / "cell_fractions.py"),
+    output:
+        "results/cell_fractions.csv",
+    log:
+        "results/logs/cell_fractions.log",
+    benchmark:
+        "results/benchmarks/cell_fractions.tsv"
+    conda:
+        "../../envs/cell_fractions.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    script:
+        "../../scripts/cell_fractions.py"
+
+
+rule adjust:
+    input:
+        **PLAN.fractions(),
+        beta=rules.cohort.output.beta,
+        samples=rules.cohort.output.samples,
+        library=library_files(SCRIPTS / "adjust.py"),
+    output:
+        beta="results/adjusted/beta.arrow",
+        cpgs="results/adjusted/cpgs.parquet",
+        summary="results/adjusted/adjusted.json",
+    log:
+        "results/logs/adjust.log",
+    benchmark:
+        "results/benchmarks/adjust.tsv"
+    conda:
+        "../../envs/adjust.yaml"
+    threads: 2
+    resources:
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        runtime=lambda wildcards, attempt: 120 * attempt,
+    params:
+        covariates=config["adjust"]["covariates"],
+    script:
+        "../../scripts/adjust.py"
