@@ -180,7 +180,9 @@ def check_other_run(results, paths) -> None:
         note = results / pathlib.Path(CHECKSUMS).name / path.relative_to(results)
         if path.name not in MATRICES and note.is_file() and note.read_text() != _crc32(path):
             problems.append(
-                _damage(path, "its checksum is not that of what its run wrote", "copy it again, or have that run make it")
+                _damage(
+                    path, "its checksum is not that of what its run wrote", "copy it again, or have that run make it"
+                )
             )
     if problems:
         raise InputError(problems)

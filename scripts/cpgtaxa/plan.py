@@ -347,7 +347,10 @@ class Plan:
         if training["weights"] == REFERENCE:
             return {kind: self.reference(kind) for kind in ("weights", "stats")}
         if self.other_run:
-            if training["stats"] and pathlib.Path(training["stats"]).resolve() != pathlib.Path(training["weights"]).resolve():
+            if (
+                training["stats"]
+                and pathlib.Path(training["stats"]).resolve() != pathlib.Path(training["weights"]).resolve()
+            ):
                 raise InputError(
                     f"training.stats: {training['stats']} is set, but training.weights names the run "
                     f"{training['weights']}, whose own statistics are taken: leave out training.stats"

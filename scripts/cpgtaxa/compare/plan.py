@@ -84,10 +84,7 @@ class ComparePlan:
     def inputs(self) -> dict[str, list[str]]:
         """All cohorts' files by kind, as inputs of the rule; see `files`."""
         found = self.files()
-        return {
-            kind: [files[kind] for files in found.values() if kind in files]
-            for kind in ("taxonomy", *BESIDE)
-        }
+        return {kind: [files[kind] for files in found.values() if kind in files] for kind in ("taxonomy", *BESIDE)}
 
     def settings(self) -> dict:
         """What the rule needs to know beside its files."""

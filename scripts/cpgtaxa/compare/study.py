@@ -132,7 +132,10 @@ def summarise(beside: Beside, agreed: pd.DataFrame, moved: pa.Table, found: dict
         here = beside.taxon[:, at]
         n = int((here >= 0).sum())
         alone = int(((here >= 0) & (beside.taxon >= 0).all(axis=1)).sum())
-        rows += [(cohort.name, "cpgs", n, *nan, n), (cohort.name, "placed", int(((here >= 0) & (here < LEFT)).sum()), *nan, n)]
+        rows += [
+            (cohort.name, "cpgs", n, *nan, n),
+            (cohort.name, "placed", int(((here >= 0) & (here < LEFT)).sum()), *nan, n),
+        ]
         rows += [(cohort.name, "cpgs_in_every_cohort", alone, *nan, n)]
         rows += [(cohort.name, "cpgs_in_no_other", int(((here >= 0) & (found["n_cohorts"] == 1)).sum()), *nan, n)]
         rows += [(cohort.name, "replicates", cohort.replicates, *nan, n)]
