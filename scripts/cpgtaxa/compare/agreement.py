@@ -1,4 +1,4 @@
-"""How far cohorts agree on the taxa of the CpGs they share, and which CpGs have another taxon in one than in another."""
+"""How far cohorts agree on the taxa of the CpGs they share, and which CpGs moved from one to another."""
 
 import itertools
 import warnings
@@ -52,7 +52,7 @@ def contingency(beside: Beside) -> pd.DataFrame:
 
 
 def kappa(counts: np.ndarray) -> tuple[float, float, float]:
-    """Cohen's kappa of a square table of counts, and its 95 % interval (Fleiss, Cohen and Everitt 1969); NaN if none."""
+    """Cohen's kappa of a square table of counts, and its 95 % interval (Fleiss, Cohen and Everitt 1969), or NaN."""
     used = (counts.sum(axis=0) + counts.sum(axis=1)) > 0
     if used.sum() < 2:
         return np.nan, np.nan, np.nan

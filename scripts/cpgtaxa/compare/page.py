@@ -40,6 +40,8 @@ POINTS = 3000
 """CpGs drawn of a pair's effects."""
 KINDS = 14
 """Kinds of moves in the figure and the table."""
+COUNTED = (*("cpgs", "placed", "cpgs_in_every_cohort", "cpgs_in_no_other", "replicates", "replicates_that_differ"),)
+"""What the page tells of each cohort, by its name in the summary."""
 MARKS = "osD^vP*Xhp<>d8H"
 MEANINGS = {
     "agreed": "pooled probability high enough, and enough of the cohorts that placed it agree",
@@ -254,7 +256,7 @@ def _pair_rows(agreed: pd.DataFrame) -> list[dict]:
     for (a, b), some in whole.groupby(["cohort_a", "cohort_b"], sort=False):
         told = some.set_index(["unclassified", "metric"])
 
-        def text(key, show):
+        def text(key, show, told=told):
             one = told.loc[key]
             return {"value": show(one["value"]), "range": span(one["ci_low"], one["ci_high"], show)}
 
@@ -284,9 +286,9 @@ def write_page(
     with atomic_folder(outputs["figures"]) as folder, plt.rc_context(STYLE):
         figures = Figures(folder)
         tables = [
-            {"name": (beside.names[a], beside.names[b]), "drawing": _contingency_figure(figures, counts, beside.names[a], beside.names[b])}
-            for a, b in pairs[:DRAWN]
-        ]  # fmt: skip
+            {"name": names, "drawing": _contingency_figure(figures, counts, *names)}
+            for names in [(beside.names[a], beside.names[b]) for a, b in pairs[:DRAWN]]
+        ]
         drawn = {"taxa": _taxa_figure(figures, agreed), "together": _pooled_figure(figures, beside, found)}
         drawn["moves"] = _kinds_figure(figures, moved) if len(moved) else None
         effects = []
@@ -302,8 +304,7 @@ def write_page(
         {
             "name": cohort.name,
             "file": files[cohort.name]["taxonomy"],
-            **{name: _count(told.loc[(cohort.name, name), "value"])
-               for name in ("cpgs", "placed", "cpgs_in_every_cohort", "cpgs_in_no_other", "replicates", "replicates_that_differ")},
+            **{name: _count(told.loc[(cohort.name, name), "value"]) for name in COUNTED},
             "share": percent(told.loc[(cohort.name, "placed"), "value"] / len(cohort.cpgs), 1),
             "statistics": bool(cohort.statistics),
             "probabilities": percent(np.isfinite(cohort.p).all(axis=1).mean()),

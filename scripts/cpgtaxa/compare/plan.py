@@ -48,8 +48,8 @@ class ComparePlan:
             return {"taxonomy": str(results / "taxonomy.parquet")} | found
         if not path.is_file() and path.resolve() != pathlib.Path("results/taxonomy.parquet").resolve():
             raise InputError(
-                f"{key}: {given} is not there (looked in {pathlib.Path.cwd()}); give a run's folder, or a table with the "
-                "columns cpg and taxon"
+                f"{key}: {given} is not there (looked in {pathlib.Path.cwd()}); give a run's folder, or a table with "
+                "the columns cpg and taxon"
             )
         return {"taxonomy": given}
 

@@ -59,8 +59,8 @@ def pooled(beside: Beside, unplaced: float) -> np.ndarray:
 def decide(taxon: np.ndarray, p: np.ndarray, *, probability: float, agreement: float) -> dict[str, np.ndarray]:
     """The taxon that several cohorts have together. taxon: (n, k) codes, −1 where one lacks the CpG; p: (n, 10) pooled.
 
-    Returns arrays (n,): `taxon` (code), `verdict` (index of VERDICTS), `agreement` (share of the cohorts that placed the
-    CpG which gave it the pool's first taxon; NaN where none or a single cohort did), `n_cohorts`, `n_placed`. The rule:
+    Returns arrays (n,): `taxon` (code), `verdict` (index of VERDICTS), `agreement` (share of the cohorts that placed
+    the CpG which gave it the pool's first taxon; NaN where none or one did), `n_cohorts`, `n_placed`. The rule:
     a taxon is given where the pooled probability is at least `probability`, at least one cohort placed the CpG there,
     and of those that placed it at all at least the share `agreement` did so (agreed); with fewer it is disputed. Less
     probable: unclear; placed by none: unplaced. What a single cohort holds keeps its taxon (one cohort).
@@ -89,7 +89,7 @@ def decide(taxon: np.ndarray, p: np.ndarray, *, probability: float, agreement: f
 
 
 def combine_effects(effect: np.ndarray, se: np.ndarray) -> dict[str, np.ndarray]:
-    """Meta-analysis of effects (n, k) with standard errors (n, k), both NaN where a cohort tells none; float64 (n,) each.
+    """Meta-analysis of effects (n, k) with standard errors (n, k), both NaN where a cohort tells none; (n,) each.
 
     `meta_slope`, `meta_se`, `meta_p` with random effects (DerSimonian and Laird; p: normal), `fixed_slope`, `fixed_se`,
     `fixed_p` with fixed ones, `q_p` (that the cohorts have one effect; chi-square of Cochran's Q), `i2` (share of the

@@ -34,10 +34,10 @@ LEFT = len(TAXA)
 class Cohort:
     """One cohort's taxonomy.
 
-    cpgs: (n,) names; original: those of the files. taxon: (n,) int8, index into TAXA, LEFT for Unclassified. by_rules: (n,) bool, labelled by the
-    tests. confidence: (n,) float32, NaN where none is told. p: (n, 10) float32 probabilities, NaN where there are none.
-    statistics: (n,) float64 by the names of STATISTICS; empty where the cohort has none. replicates: CpGs of which
-    several probes were there; replicates_differ: of these, how many had different taxa.
+    cpgs: (n,) names; original: those of the files. taxon: (n,) int8, index into TAXA, LEFT: Unclassified. by_rules:
+    (n,) bool, labelled by the tests. confidence: (n,) float32, NaN where none is told. p: (n, 10) float32,
+    NaN where there is none. statistics: (n,) float64 by the names of STATISTICS; empty where the cohort has none.
+    replicates: CpGs of which several probes were there; replicates_differ: of these, how many had different taxa.
     """
 
     name: str
@@ -191,7 +191,7 @@ def _statistics(path, cpgs: pd.Index, what: str) -> dict[str, np.ndarray]:
     table = read_parquet(path, columns=["cpg", *STATISTICS])
     if not pd.Index(table["cpg"]).equals(cpgs):
         raise InputError(
-            f"{what}: the statistics {path} are of other CpGs than the taxonomy beside them: have the run make both anew"
+            f"{what}: the statistics {path} are not of the same CpGs in the same order: have the run make both anew"
         )
     return {name: table[name].to_numpy(dtype=np.float64) for name in STATISTICS}
 
