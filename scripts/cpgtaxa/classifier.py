@@ -128,8 +128,7 @@ def use_weights(weights, stats, out, size: int) -> None:
     problems = []
     card, beside = card_beside(weights), card_beside(weights, "features.npy")
     if (results := pathlib.Path(weights).parent.parent).joinpath(pathlib.Path(CHECKSUMS).name).is_dir():
-        mine = [path for path in map(pathlib.Path, (weights, stats, card, beside)) if path.is_relative_to(results)]
-        check_other_run(results, [path for path in mine if path.is_file()])
+        check_other_run(results, [path for path in map(pathlib.Path, (weights, stats, card, beside)) if path.is_file()])
     checks = [(lambda p: load_weights(p, MODELS[0]), weights), (load_statistics, stats)]
     for check, path in [*checks, *([(load_card, card)] if card.is_file() else [])]:
         try:

@@ -174,9 +174,11 @@ def check_checksums(paths) -> None:
 
 
 def check_other_run(results, paths) -> None:
-    """As `check_checksums`, for files of another run, whose results folder is given; files without a note pass."""
+    """As `check_checksums`, for files of another run, whose results folder is given; files without a note pass, and those elsewhere."""
     results, problems = pathlib.Path(results), []
     for path in map(pathlib.Path, paths):
+        if not path.is_relative_to(results):
+            continue
         note = results / pathlib.Path(CHECKSUMS).name / path.relative_to(results)
         if path.name not in MATRICES and note.is_file() and note.read_text() != _crc32(path):
             problems.append(

@@ -72,7 +72,7 @@ def main(cohorts: int = 3, cpgs: int = 811_870, kind: str = "parquet") -> None:
             "html": "report.html",
             "figures": "figures",
         }
-        settings = {"probability": 0.9, "agreement": 0.66, "unplaced": 0.3, "examples": 12}
+        settings = {"probability": 0.98, "agreement": 0.66, "support": 0.5, "unplaced": 0.3, "examples": 12}
         started = time.perf_counter()
         compare(files, {key: out / name for key, name in outputs.items()}, settings=settings, seed=1)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

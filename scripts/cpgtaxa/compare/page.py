@@ -47,7 +47,7 @@ MEANINGS = {
     "agreed": "pooled probability high enough, and enough of the cohorts that placed it agree",
     "one cohort": "in a single cohort, whose taxon it keeps",
     "disputed": "too few of the cohorts that placed it agree; Unclassified",
-    "unclear": "placed by some, but the pooled probability is too low; Unclassified",
+    "unclear": "placed by some, but by too few, or with too low a pooled probability; Unclassified",
     "unplaced": "placed by none; Unclassified",
 }
 
@@ -349,7 +349,7 @@ def write_page(
         n_every=_count((beside.taxon >= 0).all(axis=1).sum()),
         n_given=_count((several & (found["taxon"] < LEFT)).sum()),
         examples=_examples(beside, files, shown),
-        settings=settings | {"share": percent(settings["agreement"]), "least": percent(settings["probability"])},
+        settings=settings | {"share": percent(settings["agreement"]), "least": percent(settings["probability"]), "carried": percent(settings["support"])},
         replicates=any(cohort.replicates for cohort in beside.cohorts),
         taxa=TAXA,
         dash=NONE,

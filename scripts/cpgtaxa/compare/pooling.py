@@ -56,14 +56,16 @@ def pooled(beside: Beside, unplaced: float) -> np.ndarray:
     return found
 
 
-def decide(taxon: np.ndarray, p: np.ndarray, *, probability: float, agreement: float) -> dict[str, np.ndarray]:
+def decide(taxon: np.ndarray, p: np.ndarray, *, probability: float, agreement: float, support: float) -> dict:
     """The taxon that several cohorts have together. taxon: (n, k) codes, −1 where one lacks the CpG; p: (n, 10) pooled.
 
     Returns arrays (n,): `taxon` (code), `verdict` (index of VERDICTS), `agreement` (share of the cohorts that placed
-    the CpG which gave it the pool's first taxon; NaN where none or one did), `n_cohorts`, `n_placed`. The rule:
-    a taxon is given where the pooled probability is at least `probability`, at least one cohort placed the CpG there,
-    and of those that placed it at all at least the share `agreement` did so (agreed); with fewer it is disputed. Less
-    probable: unclear; placed by none: unplaced. What a single cohort holds keeps its taxon (one cohort).
+    the CpG which gave it the pool's first taxon; NaN where none or one did), `n_cohorts`, `n_placed`. The rule: a taxon
+    is given (agreed) where the pooled probability is at least `probability`, and at least the share `agreement` of the
+    cohorts that placed the CpG, and the share `support` of those that hold it, gave it that taxon. The pool knows ten
+    taxa alone, and would give one to CpGs between two, which a cohort places now and then by chance; support keeps it
+    from that. Too little agreement of several: disputed; else unclear; placed by none: unplaced. What a single cohort
+    holds keeps its taxon (one cohort).
     """
     n_cohorts, placed = (taxon >= 0).sum(axis=1), (taxon >= 0) & (taxon < LEFT)
     n_placed = placed.sum(axis=1)
@@ -73,8 +75,9 @@ def decide(taxon: np.ndarray, p: np.ndarray, *, probability: float, agreement: f
     single = n_cohorts == 1
     only = np.where(single, taxon.max(axis=1), LEFT).astype(np.int8)
     enough = share >= agreement - 1e-9
+    carried = (votes > 0) & (votes >= support * n_cohorts - 1e-9)
     verdict = np.select(
-        [single, n_placed == 0, (n_placed > 1) & ~enough, (p.max(axis=1) >= probability) & enough & (votes > 0)],
+        [single, n_placed == 0, (n_placed > 1) & ~enough, (p.max(axis=1) >= probability) & enough & carried],
         [VERDICTS.index(name) for name in ("one cohort", "unplaced", "disputed", "agreed")],
         VERDICTS.index("unclear"),
     ).astype(np.int8)

@@ -83,7 +83,7 @@ def pooled_table(beside: Beside, settings: dict) -> tuple[pa.Table, dict]:
     `pooling.combine_effects`.
     """
     p = pooled(beside, settings["unplaced"])
-    found = decide(beside.taxon, p, probability=settings["probability"], agreement=settings["agreement"])
+    found = decide(beside.taxon, p, **{key: settings[key] for key in ("probability", "agreement", "support")})
     told = np.isfinite(p).all(axis=1)
     own = np.where(found["taxon"] < LEFT, found["taxon"], p.argmax(axis=1))
     columns = {
@@ -163,7 +163,7 @@ def compare(files: dict[str, dict[str, str]], outputs: dict, *, settings: dict, 
     """Compare cohorts, write all tables, and the page on them.
 
     files: by cohort `taxonomy`, and where there are `statistics`, `beta`, `samples`. settings: `probability`,
-    `agreement`, `unplaced` (see `pooling`), `examples`. Raises InputError listing what is wrong with any cohort.
+    `agreement`, `support`, `unplaced` (see `pooling`), `examples`. Raises InputError listing what is wrong with any cohort.
     """
     from cpgtaxa.compare.page import write_page
 
