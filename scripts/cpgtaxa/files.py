@@ -174,7 +174,10 @@ def check_checksums(paths) -> None:
 
 
 def check_other_run(results, paths) -> None:
-    """As `check_checksums`, for files of another run, whose results folder is given; files without a note pass, and those elsewhere."""
+    """As `check_checksums`, for files of another run, whose results folder is given.
+
+    Files without a note pass, and those elsewhere.
+    """
     results, problems = pathlib.Path(results), []
     for path in map(pathlib.Path, paths):
         if not path.is_relative_to(results):

@@ -3,10 +3,10 @@
     .venv/bin/python tests/benchmarks/compare_meta.py [CpGs] [samples]      (2,000 and 300; writes compare_meta.csv)
 
 Labels are the rules' own. The network is a made-up one: its log odds for the true taxon are those of a classifier
-that is right in about nine of ten hard CpGs, with noise of each cohort and noise that all cohorts share (`alike`), since
-networks learnt from like images err alike; a CpG that the rules leave is placed from a probability of 0.8 on. Half-way
-sites have two true taxa and count as wrong wherever they are placed. The defaults were chosen on another draw (seed 11).
-Rows: what is judged, cohorts, precision (right over placed), recall (right over the clear CpGs).
+that is right in about nine of ten hard CpGs, with noise of each cohort and noise that all cohorts share (`alike`),
+since networks learnt from like images err alike; a CpG that the rules leave is placed from a probability of 0.8 on.
+Half-way sites have two true taxa and count as wrong wherever they are placed. The defaults were chosen on another draw
+(seed 11). Rows: what is judged, cohorts, precision (right over placed), recall (right over the clear CpGs).
 """
 
 import pathlib
@@ -19,12 +19,12 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from cpgtaxa.compare.pooling import decide, pooled
-from cpgtaxa.compare.reading import LEFT, Cohort, lay_beside
-from cpgtaxa.names import INDEX, TAXA, UNCLASSIFIED
-from cpgtaxa.simulate import cohort_setting, draw_in_cohorts, plan_cohort
-from cpgtaxa.statistics import compute
-from cpgtaxa.taxa import define_taxa
+from cpgtaxa.compare.pooling import decide, pooled  # noqa: E402
+from cpgtaxa.compare.reading import LEFT, Cohort, lay_beside  # noqa: E402
+from cpgtaxa.names import INDEX, TAXA, UNCLASSIFIED  # noqa: E402
+from cpgtaxa.simulate import cohort_setting, draw_in_cohorts, plan_cohort  # noqa: E402
+from cpgtaxa.statistics import compute  # noqa: E402
+from cpgtaxa.taxa import define_taxa  # noqa: E402
 
 RULE = {"probability": 0.98, "agreement": 0.66, "support": 0.5}
 

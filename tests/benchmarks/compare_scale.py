@@ -8,6 +8,7 @@ With `csv` the taxonomies are gzipped text in place of Parquet. Prints seconds a
 import logging
 import pathlib
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -51,13 +52,13 @@ def main(cohorts: int = 3, cpgs: int = 811_870, kind: str = "parquet") -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        code = f"import compare_scale as c, pathlib; c.write_run(pathlib.Path({str(folder)!r}) / '%s', {cpgs}, %d, {kind == 'csv'})"
-        import subprocess
-
+        call = "c.write_run(pathlib.Path({!r}) / {!r}, {}, {}, {})"
         files = {}
         for at in range(cohorts):  # in processes of their own, whose memory does not count
             here = pathlib.Path(__file__).parent
-            subprocess.run([sys.executable, "-c", code % (f"run{at}", at)], check=True, cwd=here)
+            code = call.format(str(folder), f"run{at}", cpgs, at, kind == "csv")
+            code = f"import compare_scale as c, pathlib; {code}"
+            subprocess.run([sys.executable, "-c", code], check=True, cwd=here)
             files[f"run{at}"] = {
                 kind: str(path)
                 for kind, name in (("taxonomy", "t.*"), ("statistics", "s.parquet"))

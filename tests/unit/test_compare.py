@@ -1,4 +1,4 @@
-"""Several cohorts: read and matched, agreement, moves, pooled taxa, meta-analysis, the page, and what is wrong with input."""
+"""Several cohorts: read and matched, agreement, moves, pooled taxa, meta-analysis, the page, and bad input."""
 
 import json
 import pathlib
@@ -14,6 +14,7 @@ from cpgtaxa.compare import pooling, reading, study
 from cpgtaxa.compare.plan import ComparePlan
 from cpgtaxa.errors import InputError
 from cpgtaxa.names import INDEX, PROBABILITY_COLUMNS, UNCLASSIFIED
+from cpgtaxa.plan import network_of_run
 from cpgtaxa.texts import read_taxa
 from sklearn.metrics import cohen_kappa_score
 from statsmodels.stats.inter_rater import fleiss_kappa
@@ -52,7 +53,7 @@ def statistics(cpgs, seed) -> pd.DataFrame:
 
 @pytest.fixture
 def three(tmp_path):
-    """Files of three cohorts in three formats; the second starts 100 CpGs later, the third tells cpg and taxon alone."""
+    """Files of three cohorts in three formats; the second starts 100 CpGs later, the third tells taxa alone."""
     files = {"a": {}, "b": {}, "c": {}}
     frames = {"a": taxonomy(seed=1), "b": taxonomy(seed=2, start=100), "c": taxonomy(seed=3)[["cpg", "taxon"]]}
     (tmp_path / "run").mkdir()
@@ -238,7 +239,7 @@ def test_kappas_are_those_of_others(three):
 
 
 def test_intervals_of_kappa_hold_what_they_promise():
-    """Of cohorts that agree by a known chance, 95 % intervals should miss the true kappa in about one of twenty draws."""
+    """Of cohorts that agree by a known chance, 95 % intervals miss the true kappa in about one of twenty draws."""
     rng = np.random.default_rng(3)
     missed = {"cohen": 0, "fleiss": 0}
     true = None
@@ -394,8 +395,9 @@ def test_effects_that_lack_leave_the_others():
     assert found["n_slopes"].tolist() == [2, 1, 0, 2]
     assert found["meta_slope"][:2].tolist() == pytest.approx([2.0, 2.0])
     assert found["meta_se"][1] == pytest.approx(0.4)
-    assert np.isnan(found["meta_slope"][2]) and np.isnan(found["q_p"][1])
-    assert found["i2"][3] == 0 and found["tau2"][3] == 0
+    assert np.isnan(found["meta_slope"][2])
+    assert np.isnan(found["q_p"][1])
+    assert found["i2"][3] == found["tau2"][3] == 0
 
 
 # --- the whole -------------------------------------------------------------------------------------------------------
@@ -409,7 +411,7 @@ def outputs_of(folder):
 
 
 def test_all_tables_and_the_page(three, tmp_path):
-    files, frames = three
+    files, _ = three
     out, again = outputs_of(tmp_path / "out"), outputs_of(tmp_path / "again")
     study.compare(files, out, settings=SETTINGS, seed=3)
     table = pd.read_parquet(out["taxonomy"])
@@ -432,10 +434,12 @@ def test_all_tables_and_the_page(three, tmp_path):
     assert {"effect_a", "slope_p_b", "sd_ratio_a", "confidence_c"} <= set(moved)
     assert len(pd.read_csv(out["moved_csv"])) == len(moved)
     first = (moved["kind"].astype(object).str.contains("Unclassified")).to_numpy()
-    assert (np.diff(first.astype(int)) >= 0).all() and both_placed.any(), "moves between two taxa come first"
+    assert (np.diff(first.astype(int)) >= 0).all(), "moves between two taxa come first"
+    assert both_placed.any()
     assert (np.diff(moved["sure"][~first]) <= 1e-6).all()
     page = out["html"].read_text()
-    assert "Do CpGs age alike in all cohorts?" in page and moved["cpg"][0] in page
+    assert "Do CpGs age alike in all cohorts?" in page
+    assert moved["cpg"][0] in page
     assert not re.search(r"https?://(?!www\.w3\.org)", page)
     names = {path.stem for path in out["figures"].glob("*.svg")}
     assert names == {path.stem for path in out["figures"].glob("*.csv")}
@@ -496,8 +500,6 @@ def run_folder(folder, last=1):
 
 
 def test_the_last_rounds_network_of_another_run_is_taken(tmp_path, monkeypatch):
-    from cpgtaxa.plan import network_of_run
-
     monkeypatch.chdir(tmp_path)
     results = run_folder(tmp_path / "other")
     for given in ("other", "other/results", results):
@@ -506,7 +508,7 @@ def test_the_last_rounds_network_of_another_run_is_taken(tmp_path, monkeypatch):
         assert pathlib.Path(found["weights"]).name == "MixResNet18_best_model.pt"
         assert set(found) == {"weights", "stats", "card", "features"}
     (results / "round_1/MixResNet18_features.npy").unlink()
-    with pytest.raises(InputError, match="the network of round 1 .* is not whole, .*features.npy is not there"):
+    with pytest.raises(InputError, match=r"the network of round 1 .* is not whole, .*features.npy is not there"):
         network_of_run("other", "training.weights")
     (results / "taxonomy.parquet").unlink()
     with pytest.raises(InputError, match="the run in other is not finished"):
@@ -520,3 +522,25 @@ def test_the_last_rounds_network_of_another_run_is_taken(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "own")
     with pytest.raises(InputError, match="is this run itself"):
         network_of_run(".", "training.weights")
+
+
+def test_a_runs_folder_needs_no_statistics_and_takes_no_others(tmp_path, monkeypatch):
+    from cpgtaxa.config import check_config
+    from cpgtaxa.plan import Plan
+
+    monkeypatch.chdir(tmp_path)
+    run_folder(tmp_path / "other")
+
+    def plan(**training):
+        return Plan(check_config({"training": training}, ROOT / "workflow/schemas/config.schema.yaml"))
+
+    for training in ({"weights": "other"}, {"weights": "other", "stats": "other"}):
+        found = plan(**training).weights_input()
+        assert found == network_of_run("other", "training.weights")
+        assert plan(**training).trained_rounds == "[1-9][0-9]*"
+    with pytest.raises(InputError, match=r"training\.weights: elsewhere is not there"):
+        plan(weights="elsewhere").weights_input()
+    with pytest.raises(InputError, match=r"whose own statistics are taken: leave out training\.stats"):
+        plan(weights="other", stats="other/stats.json").weights_input()
+    with pytest.raises(InputError, match=r"training\.stats is not; a network needs both, or training.weights the folder"):
+        plan(weights="w.pt")

@@ -175,7 +175,14 @@ def _effects_figure(figures, beside: Beside, a: int, b: int, seed: int):
         some = which[chosen]
         axes.plot(
             *(one[chosen][some], other[chosen][some], "o"),
-            **{"ms": 3.2, "mew": 0, "alpha": 0.5, "color": colour, "label": label, "rasterized": len(chosen) > 1500},
+            **{
+                "ms": 3.2,
+                "mew": 0,
+                "alpha": 0.5 if which is same else 0.9,
+                "color": colour,
+                "label": label,
+                "rasterized": len(chosen) > 1500,
+            },
         )
     axes.set(
         xlim=(-most, most), ylim=(-most, most), xlabel=f"effect of age, {names[0]}", ylabel=f"effect of age, {names[1]}"
@@ -349,7 +356,7 @@ def write_page(
         n_every=_count((beside.taxon >= 0).all(axis=1).sum()),
         n_given=_count((several & (found["taxon"] < LEFT)).sum()),
         examples=_examples(beside, files, shown),
-        settings=settings | {"share": percent(settings["agreement"]), "least": percent(settings["probability"]), "carried": percent(settings["support"])},
+        settings=settings | {key: percent(settings[key]) for key in ("probability", "agreement", "support")},
         replicates=any(cohort.replicates for cohort in beside.cohorts),
         taxa=TAXA,
         dash=NONE,

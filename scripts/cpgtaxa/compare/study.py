@@ -163,7 +163,8 @@ def compare(files: dict[str, dict[str, str]], outputs: dict, *, settings: dict, 
     """Compare cohorts, write all tables, and the page on them.
 
     files: by cohort `taxonomy`, and where there are `statistics`, `beta`, `samples`. settings: `probability`,
-    `agreement`, `support`, `unplaced` (see `pooling`), `examples`. Raises InputError listing what is wrong with any cohort.
+    `agreement`, `support`, `unplaced` (see `pooling`), `examples`. Raises InputError listing what is
+    wrong with any cohort.
     """
     from cpgtaxa.compare.page import write_page
 
