@@ -13,7 +13,7 @@ from cpgtaxa import likeness, render_torch
 from cpgtaxa.calibration import softmax
 from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.errors import InputError
-from cpgtaxa.files import atomic, gzipped, read_parquet, write_parquet
+from cpgtaxa.files import CHECKSUMS, atomic, check_other_run, gzipped, read_parquet, write_parquet
 from cpgtaxa.image_sets import Packs, read_images
 from cpgtaxa.images import normalisation, read_image_csv
 from cpgtaxa.loop import use_threads
@@ -120,13 +120,15 @@ def _half_way_parts(simulated_info) -> dict:
 
 
 def use_weights(weights, stats, out, size: int) -> None:
-    """Adopt given ResNet18 weights and statistics as round 0's.
+    """Adopt given weights and statistics of a ResNet18 (or MixResNet18, the same network) as round 0's.
 
-    A card beside them gives size and temperature; features beside them what the network learnt from. Without the latter
-    nothing can be called unlike it.
+    Files in a run's results are held against the checksums that the run noted. A card beside them gives size and
+    temperature; features beside them what the network learnt from. Without the latter nothing can be called unlike it.
     """
     problems = []
-    card = card_beside(weights)
+    card, beside = card_beside(weights), card_beside(weights, "features.npy")
+    if (results := pathlib.Path(weights).parent.parent).joinpath(pathlib.Path(CHECKSUMS).name).is_dir():
+        check_other_run(results, [path for path in map(pathlib.Path, (weights, stats, card, beside)) if path.is_file()])
     checks = [(lambda p: load_weights(p, MODELS[0]), weights), (load_statistics, stats)]
     for check, path in [*checks, *([(load_card, card)] if card.is_file() else [])]:
         try:
@@ -141,7 +143,6 @@ def use_weights(weights, stats, out, size: int) -> None:
             f"training.weights: {weights} was trained on images of {predictor.size} pixels, but images.size is {size}; "
             f"set images.size to {predictor.size}"
         )
-    beside = card_beside(weights, "features.npy")
     width = predictor.network.fc.in_features
     features = load_features(beside, width) if beside.is_file() else np.empty((0, width), dtype=np.float16)
     save_model(

@@ -173,6 +173,26 @@ def check_checksums(paths) -> None:
         raise InputError([_damage(path, "its checksum is not that of what was written") for path in wrong])
 
 
+def check_other_run(results, paths) -> None:
+    """As `check_checksums`, for files of another run, whose results folder is given.
+
+    Files without a note pass, and those elsewhere.
+    """
+    results, problems = pathlib.Path(results), []
+    for path in map(pathlib.Path, paths):
+        if not path.is_relative_to(results):
+            continue
+        note = results / pathlib.Path(CHECKSUMS).name / path.relative_to(results)
+        if path.name not in MATRICES and note.is_file() and note.read_text() != _crc32(path):
+            problems.append(
+                _damage(
+                    path, "its checksum is not that of what its run wrote", "copy it again, or have that run make it"
+                )
+            )
+    if problems:
+        raise InputError(problems)
+
+
 REMEDY = "delete it and start again; the step that made it is redone"
 
 

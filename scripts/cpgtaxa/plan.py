@@ -20,6 +20,9 @@ MODEL_FILES = {
 }
 
 
+NETWORK = ("weights", "stats", "card", "features")
+"""What a network is made of, for those who ask it."""
+
 REFERENCE = "reference"
 """In place of the path of weights: the shipped network."""
 
@@ -33,7 +36,7 @@ INPUTS = (
 R_ENDINGS = (".rds", ".rdata", ".rda")
 
 OTHER_TARGETS = (
-    *("predict", "benchmark", "cpgs", "expression", "histone", "single_cell", "methylation_age", "ecg_age"),
+    *("predict", "benchmark", "cpgs", "expression", "histone", "single_cell", "methylation_age", "ecg_age", "compare"),
 )
 """Sections of the config that the main job does not look at."""
 
@@ -74,6 +77,53 @@ def shard_bounds(shard: int, shards: int, n: int) -> tuple[int, int]:
     return shard * n // shards, (shard + 1) * n // shards
 
 
+def results_of(folder, key: str) -> pathlib.Path:
+    """The results folder of a run, given that or the working directory that holds it.
+
+    Raises InputError, beginning with `key`, where there is none, or no finished taxonomy in it.
+    """
+    folder = pathlib.Path(folder)
+    if not folder.is_dir():
+        looked = "" if folder.is_absolute() else f" (looked in {pathlib.Path.cwd()})"
+        what = "is a file, not a run's folder" if folder.exists() else f"is not there{looked}"
+        raise InputError(f"{key}: {folder} {what}; give the working directory of a finished run, or its results folder")
+    places = [folder / "results", folder]
+    found = next((place for place in places if (place / "taxonomy.parquet").is_file()), None)
+    if found:
+        return found
+    if any((place / "round_0").is_dir() or (place / "cohort").is_dir() for place in places):
+        raise InputError(
+            f"{key}: the run in {folder} is not finished, it has no taxonomy.parquet: let it end (snakemake with its "
+            "own config, in its folder)"
+        )
+    raise InputError(
+        f"{key}: {folder} holds no results of a run (no results/taxonomy.parquet); give the working directory of a "
+        "finished run, or its results folder"
+    )
+
+
+def network_of_run(folder, key: str) -> dict[str, str]:
+    """Weights, statistics, card and features of the last round of a finished run, standing elsewhere.
+
+    Raises InputError, beginning with `key`: no run, an unfinished one, this one itself, or files that lack.
+    """
+    results = results_of(folder, key)
+    if results.resolve() == pathlib.Path("results").resolve():
+        raise InputError(f"{key}: {folder} is this run itself; give the folder of another run")
+    over = [int(path.parent.name.removeprefix("round_")) for path in results.glob("round_*/reassigned.json")]
+    if not over:
+        raise InputError(f"{key}: the run in {folder} has no finished round (round_0/reassigned.json): let it end")
+    last = max(over)
+    files = {kind: results / f"round_{last}" / pathlib.Path(model_file(last, kind)).name for kind in NETWORK}
+    lacking = [str(path) for path in files.values() if not path.is_file()]
+    if lacking:
+        raise InputError(
+            f"{key}: the network of round {last} of the run in {folder} is not whole, {' and '.join(lacking)} "
+            f"{'is' if len(lacking) == 1 else 'are'} not there: let that run end again, or copy the folder again"
+        )
+    return {kind: str(path) for kind, path in files.items()}
+
+
 class Plan:
     """The config, asked as questions."""
 
@@ -95,8 +145,12 @@ class Plan:
             if (path := self.value(key)) and set("{}") & set(path)
         ]
         for one, other in (("weights", "stats"), ("stats", "weights")):
-            if training[one] and not training[other] and training["weights"] != REFERENCE:
-                problems.append(f"training.{one} is set but training.{other} is not; a network needs both")
+            whole = training["weights"] == REFERENCE or self.other_run
+            if training[one] and not training[other] and not whole:
+                problems.append(
+                    f"training.{one} is set but training.{other} is not; a network needs both, or training.weights the "
+                    "folder of another run"
+                )
         if training["source"] == "simulated" and simulation["per_taxon"] == 0:
             problems.append("training.source is simulated, but simulation.per_taxon is 0; set it to 200 or more")
         simulate = self.config["simulate_cohort"]
@@ -131,6 +185,14 @@ class Plan:
         """Whether simulated training images are needed."""
         training = self.config["training"]
         return not self.own_images and (training["source"] != "statistical" or training["fallback"])
+
+    @property
+    def other_run(self) -> bool:
+        """Whether training.weights names another run's folder instead of a file."""
+        weights = self.config["training"]["weights"]
+        if not weights or weights == REFERENCE:
+            return False
+        return pathlib.Path(weights).is_dir() or not pathlib.Path(weights).suffix
 
     def reference(self, kind: str) -> str:
         """Path of a file of the shipped network: weights, stats, card or features."""
@@ -306,9 +368,23 @@ class Plan:
         return {key: found[key] for key in ("beta", "samples")} | ({"lists": lists} if lists else {})
 
     def weights_input(self) -> dict[str, str]:
-        """Given weights and statistics of ResNet18, or the shipped ones. Raises InputError naming missing files."""
-        if self.config["training"]["weights"] == REFERENCE:
+        """Given weights and statistics of ResNet18, the shipped ones, or all files of another run's last network.
+
+        Raises InputError naming missing files.
+        """
+        training = self.config["training"]
+        if training["weights"] == REFERENCE:
             return {kind: self.reference(kind) for kind in ("weights", "stats")}
+        if self.other_run:
+            if (
+                training["stats"]
+                and pathlib.Path(training["stats"]).resolve() != pathlib.Path(training["weights"]).resolve()
+            ):
+                raise InputError(
+                    f"training.stats: {training['stats']} is set, but training.weights names the run "
+                    f"{training['weights']}, whose own statistics are taken: leave out training.stats"
+                )
+            return network_of_run(training["weights"], "training.weights")
         return self.given({"weights": "training.weights", "stats": "training.stats"})
 
     def given(self, keys: dict[str, str]) -> dict[str, str]:
@@ -476,7 +552,7 @@ class Plan:
 
     def network_input(self, round_number) -> dict[str, str]:
         """Weights, normalisation statistics, card and features of a round's network."""
-        return {kind: model_file(round_number, kind) for kind in ("weights", "stats", "card", "features")}
+        return {kind: model_file(round_number, kind) for kind in NETWORK}
 
     def network_now(self, wildcards) -> dict[str, str]:
         """The network of the wildcards' round."""

@@ -513,3 +513,15 @@ def cohort_setting(seed: int, n_samples: int, age_range=(19, 90)) -> Setting:
     rng = np.random.default_rng([seed, 2**31 + 1])
     ages = np.round(age_range[0] + rng.beta(1.6, 1.5, n_samples) * (age_range[1] - age_range[0]), 1)
     return make_setting(ages, rng)
+
+
+def draw_in_cohorts(
+    seed: int, index: int, taxon: str | None, settings: list[Setting]
+) -> tuple[Profile, list[np.ndarray]]:
+    """One CpG in several cohorts: its profile, drawn for the first of them, and its values (n,) in each.
+
+    Every cohort has its own people and noise. What is clear in the first need not be so in a smaller one.
+    """
+    profile, first = draw_cpg(seed, index, taxon, settings[0])
+    streams = (np.random.default_rng([seed, index, number]) for number in range(1, len(settings)))
+    return profile, [first, *map(draw_values, streams, [profile] * (len(settings) - 1), settings[1:])]

@@ -466,8 +466,17 @@ def load_statistics(path) -> dict:
 
 
 def load_card(path) -> tuple[int, float]:
-    """Image size in pixels and temperature from a model's card; InputError if they are not there."""
+    """Image size in pixels and temperature from a model's card; InputError if they are not there.
+
+    Also where the card says that the network has other classes than the ten taxa, in their order.
+    """
     content = _json_object(path, "model card")
+    taxa, arguments = content.get("taxa", list(TAXA)), content.get("arguments", {"classes": len(TAXA)})
+    if taxa != list(TAXA) or arguments != {"classes": len(TAXA)}:
+        raise InputError(
+            f"model card {path}: of a network with other classes ({str(taxa)[:80]}; arguments {str(arguments)[:80]}) "
+            f"than the ten taxa in this order: {', '.join(TAXA)}; give weights of a network trained on them"
+        )
     size, temperature = content.get("image_size"), content.get("temperature")
     if type(size) is not int or not 8 <= size <= LARGEST_SIZE or not _is_number(temperature) or temperature <= 0:
         raise InputError(

@@ -1,0 +1,13 @@
+"""Compare the taxonomies of several cohorts, and make one of them."""
+
+from cpgtaxa.job import job
+
+with job(snakemake):
+    from cpgtaxa.compare.study import compare
+
+    compare(
+        snakemake.params.files,
+        dict(snakemake.output.items()),
+        settings=snakemake.params.settings,
+        seed=snakemake.params.seed,
+    )

@@ -1,0 +1,37 @@
+# Several cohorts: how far their taxonomies agree, which CpGs moved, and one taxonomy from all of them.
+
+COMPARE = ComparePlan(config)
+
+
+rule compare:
+    input:
+        unpack(or_one_message(COMPARE.inputs)),
+        template=SCRIPTS / "cpgtaxa" / "templates" / "compare.html.j2",
+        style=SCRIPTS / "cpgtaxa" / "templates" / "companion.css.j2",
+        library=library_files(SCRIPTS / "compare.py"),
+    output:
+        html=report("results/compare/report.html", caption="../report/compare.rst", category="Cohorts compared"),
+        summary="results/compare/summary.csv",
+        contingency="results/compare/contingency.csv",
+        agreement="results/compare/agreement.csv",
+        moved="results/compare/moved.parquet",
+        moved_csv="results/compare/moved.csv.gz",
+        taxonomy="results/compare/taxonomy.parquet",
+        taxonomy_csv="results/compare/taxonomy.csv.gz",
+        figures=directory("results/compare/figures"),
+    log:
+        "results/logs/compare.log",
+    benchmark:
+        "results/benchmarks/compare.tsv"
+    conda:
+        "../../envs/compare.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        files=lambda wildcards: COMPARE.files(),
+        settings=COMPARE.settings(),
+        seed=config["seed"],
+    script:
+        "../../scripts/compare.py"
