@@ -29,6 +29,7 @@ INPUTS = (
 
 OTHER_TARGETS = (
     *("predict", "benchmark", "cpgs", "expression", "histone", "single_cell", "methylation_age", "ecg_age"),
+    *("enrichment", "scores"),
 )
 """Sections of the config that the main job does not look at."""
 
