@@ -1,4 +1,4 @@
-"""The target `enrichment`: do taxa hold more CpGs of published lists, or of a genomic context, than chance puts there?"""
+"""The target `enrichment`: do taxa hold more CpGs of published lists, or of a genomic context, than chance does?"""
 
 import logging
 import pathlib
@@ -98,8 +98,10 @@ def enrichments(taxonomy: pd.DataFrame, lists: list[CpgList], context=None) -> p
 
 
 def overlaps(taxonomy: pd.DataFrame, lists: list[CpgList]) -> pd.DataFrame:
-    """cpg (as in the taxonomy), set, weight, taxon, source, confidence of every CpG of a list; without a taxon where the
-    taxonomy does not know it."""
+    """cpg (as in the taxonomy), set, weight, taxon, source, confidence of every CpG of a list.
+
+    Those that the taxonomy does not know have no taxon.
+    """
     ids = pd.DataFrame({"base": base_ids(taxonomy["cpg"])}).join(taxonomy.reset_index(drop=True))
     parts = []
     for one in lists:
@@ -141,7 +143,7 @@ def signs(found: pd.DataFrame, slopes: pd.DataFrame) -> pd.DataFrame:
 
 
 def coverage(lists: list[CpgList], background: pd.Index, found: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """One row per list: set, asked, found, share, positive, negative, placed, and the taxon of the largest odds ratio."""
+    """One row per list: set, asked, found, share, positive, negative, placed, and the most enriched taxon."""
     rows = []
     for one in lists:
         own = found[found["set"] == one.name]
@@ -278,8 +280,8 @@ def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
 
     inputs: `taxonomy`, `lists` (paths, in the order of settings["names"]), perhaps `context`, `statistics`. settings:
     `BiologyPlan.enrichment_settings`. outputs: `enrichment` (COLUMNS), `overlaps`, `signs`, `summary` (`coverage`),
-    `html`, `figures`, a folder of SVG and CSV. Raises InputError with the problems of all files, and where a list has no
-    CpG of the background.
+    `html`, `figures`, a folder of SVG and CSV. Raises InputError with the problems of all files, and where no list
+    has a CpG of the background.
     """
     problems = []
     taxonomy = gathered(problems, read_taxonomy, inputs["taxonomy"], "enrichment.taxonomy")

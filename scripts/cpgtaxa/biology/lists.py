@@ -59,7 +59,7 @@ def _column(names, wanted) -> int | None:
 
 
 def read_list(name: str, path, key: str) -> CpgList:
-    """A list of CpGs: one a line (with or without a header), or a table with a column of ids and perhaps one of weights.
+    """A list of CpGs: one a line (with or without a header), or a table of ids and perhaps weights.
 
     Text in UTF-8, may be gzipped; lines that begin with # are comments. Of a table without a header the first column
     holds the ids, the second, if it is all numbers, the weights. Rows called intercept are left out. Raises InputError
@@ -70,6 +70,8 @@ def read_list(name: str, path, key: str) -> CpgList:
     if not first:
         raise InputError(f"{key}: {path} holds comments alone: one CpG a line is expected")
     separator = separator_of(first) or ","
+    if separator == " " and not any(" " in line.strip() for line in lines_of(text.strip())[1:]):
+        separator = ","  # words above a single column
     rows = csv_rows(text, separator, f"{key}: {path}")
     rows = [(line, [_unquoted(field) for field in row]) for line, row in rows]
     header = rows[0][1]
@@ -214,7 +216,7 @@ def read_context(
     is NONE. wanted: columns to look at, else all but the ids. Raises InputError for columns that are lacking or whose
     categories are too many to be such, and for CpGs listed twice.
     """
-    columns, lines = read_table(path, key, ())
+    columns, _ = read_table(path, key, ())
     names = list(columns)
     at = _column(names, ID_NAMES)
     if at is None:

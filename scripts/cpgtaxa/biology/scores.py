@@ -1,8 +1,8 @@
 """The target `scores`: noise and signature scores of the cohort's samples, as the taxonomy's authors define them.
 
-A noise score is the mean absolute deviation of a sample's betas from the CpGs' means, over a set of CpGs; adjusted, that
-of the residuals of a linear regression on cell fractions. A signature score is Pearson's correlation, over the CpGs of a
-weighted list, between the sample's z-scores and the signs of the weights.
+A noise score is the mean absolute deviation of a sample's betas from the CpGs' means, over a set of CpGs; adjusted, the
+same of the residuals of a linear regression on cell fractions. A signature score is Pearson's correlation, over a weighted
+list, between the sample's z-scores and the signs of the weights.
 """
 
 import logging
@@ -86,7 +86,8 @@ def read_fractions(path, sample_ids) -> tuple[np.ndarray, list[str], list[str]]:
     at = pd.Index(ids).get_indexer(sample_ids) if len(set(ids)) == len(ids) else np.zeros(len(sample_ids), dtype=int)
     if (at < 0).all():
         problems.append(
-            f"{key}: {path} has none of the cohort's samples; it lists {some(ids[:3])}, the cohort {some(sample_ids[:3])}"
+            f"{key}: {path} has none of the cohort's samples; it lists {some(ids[:3])}, the cohort "
+            f"{some(sample_ids[:3])}"
         )
     if problems:
         raise InputError(problems)
@@ -98,7 +99,7 @@ def read_fractions(path, sample_ids) -> tuple[np.ndarray, list[str], list[str]]:
 
 
 def read_reference(path) -> pd.DataFrame:
-    """The means and spreads of a former cohort by CpG (id without suffix): mean, sd, perhaps intercept and CELL columns."""
+    """The means and spreads of a former cohort by CpG (id without suffix): mean, sd, perhaps coefficients."""
     key = "scores.reference"
     columns, lines = read_table(path, key, ("cpg", "mean", "sd"))
     ids = base_ids(columns.pop("cpg"))
@@ -139,8 +140,8 @@ def coefficients(values: np.ndarray, design: np.ndarray) -> np.ndarray:
 def score(cohort: Cohort, wanted: list[Wanted], fractions=None, types=(), reference: pd.DataFrame | None = None):
     """The scores by column name, each (n,) float64, and the table of means, spreads and coefficients they rest on.
 
-    fractions: (n, types), NaN rows where lacking. Rows of the sets alone are read, some MB at a time. Missing values are
-    left out, sample by sample. reference: as `read_reference`; without it the cohort's own means and spreads are taken.
+    fractions: (n, types), NaN rows where lacking. Rows of the sets alone are read, some MB at a time. Missing values
+    are left out, sample by sample. reference: as `read_reference`; without it the cohort's own numbers are taken.
     """
     rows = np.unique(np.concatenate([one.rows for one in wanted]))
     names = base_ids(cohort.cpgs[rows])
@@ -213,7 +214,7 @@ def _add(total: np.ndarray, deviations: np.ndarray) -> None:
 
 
 def summary_of(found: dict, wanted: list[Wanted], ages: np.ndarray) -> pd.DataFrame:
-    """SUMMARY_COLUMNS: of each score its CpGs, mean and spread, and Pearson's r with age with Fisher's interval and p."""
+    """SUMMARY_COLUMNS: of each score its CpGs, mean and spread, and Pearson's r with age, its interval and p."""
     rows = []
     for one in wanted:
         for adjusted in (False, True):
@@ -300,8 +301,8 @@ def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
         lacking = [CELL + name for name in types if CELL + name not in reference]
         if lacking:
             problems.append(
-                f"scores.reference: {inputs['reference']} has no coefficients of the cell types {some(types)}: take one "
-                "that was made with the same cell types, or leave scores.cell_fractions out"
+                f"scores.reference: {inputs['reference']} has no coefficients of the cell types {some(types)}: take "
+                "one that was made with the same cell types, or leave scores.cell_fractions out"
             )
         if (
             wanted
@@ -315,8 +316,8 @@ def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
         )
     elif cohort.n_samples < FEW_OWN:
         notes.append(
-            f"{cohort.n_samples} samples: their means and spreads are uncertain; scores.reference takes those of a former "
-            "cohort"
+            f"{cohort.n_samples} samples: their means and spreads are uncertain; scores.reference takes those of a "
+            "former cohort"
         )
     if fractions is not None and reference is None:
         design = np.column_stack([np.ones(len(fractions)), fractions])
@@ -380,7 +381,7 @@ def _ages_figure(figures, frame: pd.DataFrame, summary: pd.DataFrame):
     down = -(-len(summary) // across)
     figure, panels = plt.subplots(down, across, figsize=(3.0 * across + 0.5, 2.5 * down), squeeze=False)
     sexes = sorted({str(sex) for sex in frame["sex"].dropna()} - {""})
-    colours = {sex: colour for sex, colour in zip(sexes, (SECOND, ACCENT), strict=False)} if len(sexes) == 2 else {}
+    colours = dict(zip(sexes, (SECOND, ACCENT), strict=False)) if len(sexes) == 2 else {}
     for axes in panels.flat[len(summary) :]:
         axes.set_visible(False)
     for axes, name in zip(panels.flat, summary["score"], strict=False):
