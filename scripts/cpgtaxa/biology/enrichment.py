@@ -265,7 +265,9 @@ def _signs_figure(figures, table: pd.DataFrame):
         axes.plot(own["share"], y, "D", ms=4.5, color=colour, label=among)
         axes.plot(own["expected"], y, "|", ms=9, mew=1.6, color=SECOND)
     axes.set_yticks(range(len(names)), names)
-    axes.set(xlim=(0, 1), ylim=(len(names) - 0.5, -0.5), xlabel="share of CpGs whose weight has the sign of the slope")
+    axes.set(
+        xlim=(0, 1.02), ylim=(len(names) - 0.5, -0.5), xlabel="share of CpGs whose weight has the sign of the slope"
+    )
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)

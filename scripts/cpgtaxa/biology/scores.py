@@ -1,8 +1,8 @@
 """The target `scores`: noise and signature scores of the cohort's samples, as the taxonomy's authors define them.
 
 A noise score is the mean absolute deviation of a sample's betas from the CpGs' means, over a set of CpGs; adjusted, the
-same of the residuals of a linear regression on cell fractions. A signature score is Pearson's correlation, over a weighted
-list, between the sample's z-scores and the signs of the weights.
+same of the residuals of a linear regression on cell fractions. A signature score is Pearson's correlation, over a
+weighted list, between the sample's z-scores and the signs of the weights.
 """
 
 import logging
