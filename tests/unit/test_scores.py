@@ -6,6 +6,7 @@ import subprocess
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 from cpgtaxa.biology import scores
 from cpgtaxa.cohort import Cohort, CohortWriter
 from cpgtaxa.errors import InputError
@@ -180,3 +181,13 @@ def test_all_problems_are_told_at_once(tmp_path):
                   "none of the cohort's samples", "sd is no number in 1 rows"):  # fmt: skip
         assert words in text
     assert not (tmp_path / "out").exists()
+
+
+def test_horvaths_signs_follow_age_in_real_blood(shared, tmp_path):
+    beta = pd.read_csv(shared / "methylation/gse40279_beta.csv.gz", index_col=0)
+    sheet = pd.read_csv(shared / "methylation/gse40279_samples.csv.gz").set_index("sample").loc[beta.columns]
+    inputs = made(tmp_path, beta.to_numpy(), list(beta.index), ages=sheet["age"].to_numpy(dtype=float))
+    inputs["signature"] = [ROOT / "resources/clocks/Horvath2013.csv"]
+    _, summary, _ = run(tmp_path, inputs, names={"noise": [], "signature": ["Horvath2013"]})
+    assert summary["cpgs_used"][0] == 353
+    assert summary["r_age"][0] == pytest.approx(0.82, abs=0.01)
