@@ -37,6 +37,7 @@ R_ENDINGS = (".rds", ".rdata", ".rda")
 
 OTHER_TARGETS = (
     *("predict", "benchmark", "cpgs", "expression", "histone", "single_cell", "methylation_age", "ecg_age", "compare"),
+    *("enrichment", "scores"),
 )
 """Sections of the config that the main job does not look at."""
 

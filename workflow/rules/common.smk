@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cpgtaxa.biology.plan import BiologyPlan
 from cpgtaxa.compare.plan import ComparePlan
 from cpgtaxa.config import check_config, library_files
 from cpgtaxa.ecg.plan import NETWORKS as ECG_NETWORKS

@@ -1,0 +1,62 @@
+# Known biology as a check, and scores of samples.
+
+BIOLOGY = BiologyPlan(config, HOME / "resources")
+
+
+rule enrichment:
+    input:
+        unpack(or_one_message(BIOLOGY.enrichment_input)),
+        template=SCRIPTS / "cpgtaxa" / "templates" / "enrichment.html.j2",
+        style=SCRIPTS / "cpgtaxa" / "templates" / "companion.css.j2",
+        library=library_files(SCRIPTS / "enrichment.py"),
+    output:
+        enrichment="results/enrichment/enrichment.csv",
+        overlaps="results/enrichment/overlaps.csv",
+        signs="results/enrichment/signs.csv",
+        summary="results/enrichment/summary.csv",
+        html=report("results/enrichment/report.html", caption="../report/enrichment.rst", category="Known biology"),
+        figures=directory("results/enrichment/figures"),
+    log:
+        "results/logs/enrichment.log",
+    benchmark:
+        "results/benchmarks/enrichment.tsv"
+    conda:
+        "../../envs/enrichment.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        settings=BIOLOGY.enrichment_settings(),
+    script:
+        "../../scripts/enrichment.py"
+
+
+rule scores:
+    input:
+        unpack(or_one_message(BIOLOGY.scores_input)),
+        beta=rules.cohort.output.beta,
+        samples=rules.cohort.output.samples,
+        template=SCRIPTS / "cpgtaxa" / "templates" / "scores.html.j2",
+        style=SCRIPTS / "cpgtaxa" / "templates" / "companion.css.j2",
+        library=library_files(SCRIPTS / "scores.py"),
+    output:
+        scores="results/scores/scores.csv",
+        summary="results/scores/summary.csv",
+        reference="results/scores/reference.csv.gz",
+        html=report("results/scores/report.html", caption="../report/scores.rst", category="Scores of samples"),
+        figures=directory("results/scores/figures"),
+    log:
+        "results/logs/scores.log",
+    benchmark:
+        "results/benchmarks/scores.tsv"
+    conda:
+        "../../envs/scores.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        settings=BIOLOGY.scores_settings(),
+    script:
+        "../../scripts/scores.py"
