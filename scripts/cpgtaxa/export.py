@@ -198,11 +198,13 @@ def write_anndata(out, taxonomy, samples, places, given: dict, settings: dict, s
         data = anndata.AnnData(
             obs=_obs(samples), var=pd.DataFrame(columns, index=names), uns=_uns(settings, seed, places is not None)
         )
-        # A level of 1 is as small as 4 to within a few per cent, in half the time.
-        data.write_h5ad(temporary, compression="gzip", compression_opts=1)
-        del data, columns
-        if given.get("beta"):
-            _write_matrix(temporary, Cohort(given["beta"]), taxonomy["cpg"], samples["sample_id"], out)
+        # HDF5 would lock the file too, and find it locked.
+        with h5py.File(temporary, "w", locking=False) as file:
+            # Levels above 1 save a few per cent of space for twice the time.
+            anndata.io.write_elem(file, "/", data, dataset_kwargs={"compression": "gzip", "compression_opts": 1})
+            del data, columns
+            if given.get("beta"):
+                _write_matrix(file, Cohort(given["beta"]), taxonomy["cpg"], samples["sample_id"], out)
 
 
 def _obs(samples: pd.DataFrame) -> pd.DataFrame:
@@ -246,27 +248,24 @@ def _uns(settings: dict, seed: int, placed: bool) -> dict:
     }
 
 
-def _write_matrix(path, cohort: Cohort, cpgs, sample_ids, out) -> None:
+def _write_matrix(file, cohort: Cohort, cpgs, sample_ids, out) -> None:
     """Add X to an AnnData file without one."""
     if not np.array_equal(cohort.cpgs, cpgs.to_numpy(dtype=object)) or cohort.sample_ids != list(sample_ids):
         raise InputError(f"{cohort.path} is not the matrix of this taxonomy: delete the results and start again")
     need_space(out, 4 * cohort.n_cpgs * cohort.n_samples * 0.9, "the matrix in the AnnData file takes")
     chunks = tuple(min(most, n) for most, n in zip(CHUNK, (cohort.n_samples, cohort.n_cpgs), strict=True))
-    with h5py.File(path, "r+") as file:
-        if "X" in file:
-            del file["X"]
-        x = file.create_dataset(
-            *("X", (cohort.n_samples, cohort.n_cpgs), np.float32),
-            chunks=chunks,
-            compression="gzip",
-            compression_opts=1,
-            shuffle=True,
-        )
-        x.attrs["encoding-type"], x.attrs["encoding-version"] = "array", "0.2.0"
-        for start in range(0, cohort.n_cpgs, CPGS_AT_ONCE):
-            values = cohort.read(start, start + CPGS_AT_ONCE)
-            x[:, start : start + len(values)] = np.ascontiguousarray(values.T)
-            cohort.release()
+    x = file.create_dataset(
+        *("X", (cohort.n_samples, cohort.n_cpgs), np.float32),
+        chunks=chunks,
+        compression="gzip",
+        compression_opts=1,
+        shuffle=True,
+    )
+    x.attrs["encoding-type"], x.attrs["encoding-version"] = "array", "0.2.0"
+    for start in range(0, cohort.n_cpgs, CPGS_AT_ONCE):
+        values = cohort.read(start, start + CPGS_AT_ONCE)
+        x[:, start : start + len(values)] = np.ascontiguousarray(values.T)
+        cohort.release()
 
 
 # --- the supplementary table -----------------------------------------------------------------------------------------
@@ -317,7 +316,7 @@ def legend_of(taxonomy, samples, places, settings: dict, seed: int) -> pd.DataFr
         ("about", "CpGs", "", f"{len(taxonomy):,}"),
         *([("about", "CpGs with a position", "", f"{places['chrom'].notna().sum():,}")] if places is not None else []),
         ("about", "missing values", "", "left out CpG by CpG, never filled in: n counts the samples that have a value"),
-        ("about", "numbers", "", f"{DIGITS} significant digits; empty where not defined"),
+        ("about", "numbers", "", f"{DIGITS} significant digits, the network's probabilities {DIGITS} decimals; empty where not defined"),
         ("about", "seed", "", str(seed)),
         *(("about", f"version of {name}", "", version) for name, version in versions()),
     ]
@@ -348,11 +347,13 @@ def table_blocks(taxonomy, places, given: dict):
             found["chrom"], found["position"] = places["chrom"].array[rows], places["start"].array[rows] + 1
         for name in MAIN:
             found[name] = block[name]
+        for name in ("confidence", *PROBABILITY_COLUMNS):
+            found[name] = found[name].round(DIGITS)  # most are next to 0 or 1, and take little room so
         yield pd.DataFrame({name: _text(found[name]) for name in columns})
 
 
 def _text(values: pd.Series) -> np.ndarray:
-    """Values as text, (n,) object; empty for what is missing or infinite."""
+    """Values as text, (n,) object, numbers with DIGITS significant digits; empty for what is missing or infinite."""
     if pd.api.types.is_float_dtype(values):
         numbers = values.to_numpy(dtype=np.float64)
         return np.array([f"{x:.{DIGITS}g}" if np.isfinite(x) else "" for x in numbers.tolist()], dtype=object)

@@ -51,7 +51,8 @@ plot_results <- function(cpgs, most = 50000) {
   counts <- rev(table(cpgs$taxon))
   at <- barplot(counts, horiz = TRUE, col = taxon_colours[names(counts)], border = NA, xlab = "CpGs", axes = FALSE,
                 xlim = c(0, 1.2 * max(counts)), main = "CpGs per taxon")
-  axis(1, at = pretty(c(0, max(counts)), 4))
+  ticks <- pretty(c(0, max(counts)), 4)
+  axis(1, at = ticks, labels = format(ticks, big.mark = ",", scientific = FALSE, trim = TRUE))
   text(counts, at, format(as.integer(counts), big.mark = ",", trim = TRUE), pos = 4, cex = 0.8)
   par(mar = c(4.2, 4.5, 2.5, 1))
   shown <- if (nrow(cpgs) > most) cpgs[round(seq(1, nrow(cpgs), length.out = most)), ] else cpgs
