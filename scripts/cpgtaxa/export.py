@@ -1,7 +1,7 @@
 """The results in other people's formats: AnnData, BED, a supplementary table as workbook and CSV, a script for R.
 
-Nothing is worked out here that is not in `results` already. What may be large goes through memory in pieces: the matrix,
-and the rows of the tables.
+Nothing is worked out here that is not in `results` already. What may be large goes through memory in pieces: the
+matrix, and the rows of the tables.
 """
 
 import datetime
@@ -10,6 +10,7 @@ import json
 import logging
 import pathlib
 import platform
+import shutil
 
 import anndata
 import h5py
@@ -61,7 +62,7 @@ COLUMNS = {
     "position": "position of the C on the + strand",
     "taxon": "taxon, or Unclassified",
     "source": "what gave it: statistical (the tests), round_N (the network of that round), none",
-    "confidence": "the last network's probability of the taxon; for Unclassified, its highest. Empty: no network looked",
+    "confidence": "the last network's probability of the taxon, for Unclassified, its highest; empty where none looked",
     "second_taxon": "the likeliest other taxon by the network",
     "reason": "why it is Unclassified: ambiguous (between taxa), contradicted (the tests rule out what the network "
     "favours), unlike (anything seen)",
@@ -71,8 +72,8 @@ COLUMNS = {
 def export(given: dict, out: dict, *, settings: dict, seed: int) -> None:
     """Write the results in other formats.
 
-    given: paths `taxonomy`, `unclassified`, `statistics`, `samples`; `beta` where the matrix goes into the AnnData file;
-    `positions` where they are given. settings: see `plan.Plan.export_settings`.
+    given: paths `taxonomy`, `unclassified`, `statistics`, `samples`; `beta` where the matrix goes into the AnnData
+    file; `positions` where they are given. settings: see `plan.Plan.export_settings`.
     out: paths `anndata`, `table` (CSV.gz), `legend` (CSV), `r`; and where wanted `excel`, and with positions `bed`,
     `track` (BED.gz with a track line) and `no_position` (names of CpGs without one).
 
@@ -171,8 +172,8 @@ def write_bed(out: dict, taxonomy: pd.DataFrame, places: pd.DataFrame) -> None:
 def write_anndata(out, taxonomy, samples, places, given: dict, settings: dict, seed: int) -> None:
     """Write samples as `obs`, CpGs with taxonomy, statistics and positions as `var`, and what they rest on in `uns`.
 
-    With `given["beta"]` also `X` (samples × CpGs, float32, NaN where missing), in chunks of CHUNK and in pieces, so that
-    a matrix larger than memory can be written. `uns["taxon_colors"]` has the colours of the categories in their order,
+    With `given["beta"]` also `X` (samples × CpGs, float32, NaN where missing), in chunks of CHUNK and in pieces, so
+    that a matrix larger than memory can be written. `uns["taxon_colors"]` has the colours of the categories in their order,
     as scanpy keeps them.
     """
     statistics = read_parquet(given["statistics"])
@@ -208,7 +209,7 @@ def write_anndata(out, taxonomy, samples, places, given: dict, settings: dict, s
 
 
 def _obs(samples: pd.DataFrame) -> pd.DataFrame:
-    """The sheet as AnnData takes it: ids as index, text as categories, no name that HDF5 would split or that is taken."""
+    """The sheet as AnnData takes it: ids as index, text as categories, no name that HDF5 splits or that is taken."""
     found = {}
     for name in samples.columns:
         if name == "sample_id":
@@ -297,7 +298,7 @@ def methods(settings: dict, n_cpgs: int) -> list[str]:
     bar = (
         f"its calibrated probability was at least {rounds['confidence']:g}"
         if rounds["confidence"] is not None
-        else f"at most {100 * rounds['error_rate']:g} % of a round's placements were to be expected wrong, by simulated CpGs"
+        else f"at most {100 * rounds['error_rate']:g} % of a round's placements were expected to be wrong, by simulated CpGs"
     )
     return [
         f"Taxa come first from {labels}.",
@@ -316,7 +317,12 @@ def legend_of(taxonomy, samples, places, settings: dict, seed: int) -> pd.DataFr
         ("about", "CpGs", "", f"{len(taxonomy):,}"),
         *([("about", "CpGs with a position", "", f"{places['chrom'].notna().sum():,}")] if places is not None else []),
         ("about", "missing values", "", "left out CpG by CpG, never filled in: n counts the samples that have a value"),
-        ("about", "numbers", "", f"{DIGITS} significant digits, the network's probabilities {DIGITS} decimals; empty where not defined"),
+        (
+            "about",
+            "numbers",
+            "",
+            f"{DIGITS} significant digits, the network's probabilities {DIGITS} decimals; empty where not defined",
+        ),
         ("about", "seed", "", str(seed)),
         *(("about", f"version of {name}", "", version) for name, version in versions()),
     ]
@@ -378,14 +384,22 @@ def write_tables(out: dict, taxonomy, places, legend: pd.DataFrame, given: dict)
         if "excel" not in out:
             _write_rows(packed, None, taxonomy, places, given)
             return
-        with atomic(out["excel"]) as temporary:
-            # Rows go to the disk one by one, text included.
-            with xlsxwriter.Workbook(temporary, {"constant_memory": True, "tmpdir": temporary.parent}) as book:
+        # Rows go to the disk one by one, into files of which a killed job leaves some.
+        scratch = pathlib.Path(out["excel"]).with_name(f".{pathlib.Path(out['excel']).name}.rows")
+        shutil.rmtree(scratch, ignore_errors=True)
+        try:
+            scratch.mkdir()
+            with (
+                atomic(out["excel"]) as temporary,
+                xlsxwriter.Workbook(temporary, {"constant_memory": True, "tmpdir": scratch}) as book,
+            ):
                 # The same results give the same file at any time.
                 book.set_properties({"title": "Taxa of CpGs", "created": datetime.datetime(2026, 1, 1)})
                 _write_legend(book, legend)
                 sheet = _Sheet(book, len(taxonomy), table_columns(places is not None)) if fits else None
                 _write_rows(packed, sheet, taxonomy, places, given)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _write_rows(packed, sheet, taxonomy, places, given: dict) -> None:

@@ -71,9 +71,9 @@ def cross_fitted_ages(cohort: Cohort, ages: np.ndarray, *, folds: int, cpgs: int
 
     ages: (n,) years; cpgs: CpGs chosen for each fold, those of the largest absolute correlation with age.
 
-    CpGs are chosen pair by pair, without filling in. A fit of many CpGs at once needs all values: a missing one becomes
-    the CpG's mean among those the clock learns from, which says nothing of age. Whoever lacks much is told nearer to the
-    mean age for it.
+    CpGs are chosen pair by pair, without filling in. A fit of many CpGs at once needs all values: a missing one
+    becomes the CpG's mean among those the clock learns from, which says nothing of age. Whoever lacks much is told
+    nearer to the mean age for it.
     """
     if len(ages) < FEWEST:
         raise InputError(f"a methylation clock needs at least {FEWEST} people; the cohort has {len(ages)}")

@@ -1,4 +1,4 @@
-"""Where CpGs lie: tables of positions that people give, checked against each other and against the ends of chromosomes."""
+"""Where CpGs lie: tables of positions that people give, checked against the ends of chromosomes."""
 
 import numpy as np
 import pandas as pd
@@ -87,8 +87,8 @@ def read_positions(path, key: str, columns: dict[str, str], *, one_based: bool) 
     if spaced.any():
         first = frame[spaced].iloc[0]
         problems.append(
-            f"{what}, line {first['line']}: {first['chrom'][:40]!r} is no chromosome ({int(spaced.sum()):,} such rows). "
-            "Names of chromosomes hold no blanks"
+            f"{what}, line {first['line']}: {first['chrom'][:40]!r} is no chromosome ({int(spaced.sum()):,} such "
+            "rows). Names of chromosomes hold no blanks"
         )
     frame = frame[~(odd | blank | spaced)].copy()
     frame["start"] = pd.to_numeric(frame["position"]).astype(np.int64) - least
