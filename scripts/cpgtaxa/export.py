@@ -173,8 +173,8 @@ def write_anndata(out, taxonomy, samples, places, given: dict, settings: dict, s
     """Write samples as `obs`, CpGs with taxonomy, statistics and positions as `var`, and what they rest on in `uns`.
 
     With `given["beta"]` also `X` (samples × CpGs, float32, NaN where missing), in chunks of CHUNK and in pieces, so
-    that a matrix larger than memory can be written. `uns["taxon_colors"]` has the colours of the categories in their order,
-    as scanpy keeps them.
+    that a matrix larger than memory can be written. `uns["taxon_colors"]` has the colours of the categories in their
+    order, as scanpy keeps them.
     """
     statistics = read_parquet(given["statistics"])
     if list(statistics["cpg"]) != list(taxonomy["cpg"]):
@@ -298,7 +298,7 @@ def methods(settings: dict, n_cpgs: int) -> list[str]:
     bar = (
         f"its calibrated probability was at least {rounds['confidence']:g}"
         if rounds["confidence"] is not None
-        else f"at most {100 * rounds['error_rate']:g} % of a round's placements were expected to be wrong, by simulated CpGs"
+        else f"at most {100 * rounds['error_rate']:g} % of its placements were expected to be wrong, by simulated CpGs"
     )
     return [
         f"Taxa come first from {labels}.",
