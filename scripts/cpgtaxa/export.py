@@ -37,6 +37,8 @@ MOST_ROWS = 1_048_575
 """Of an Excel sheet, below its header."""
 DIGITS = 4
 """Significant digits of numbers in the supplementary table."""
+DECIMALS = 3
+"""Of the ten probabilities there."""
 MAIN = (
     *("n", "mean", "sd", "slope", "slope_p", "effect", "resid_sd", "het_p", "sd_ratio"),
     *("outlier_n", "dip_p", "two_gap", "two_weight", "three_gap", "three_weight"),
@@ -321,7 +323,7 @@ def legend_of(taxonomy, samples, places, settings: dict, seed: int) -> pd.DataFr
             "about",
             "numbers",
             "",
-            f"{DIGITS} significant digits, the network's probabilities {DIGITS} decimals; empty where not defined",
+            f"{DIGITS} significant digits, the ten probabilities {DECIMALS} decimals; empty where not defined",
         ),
         ("about", "seed", "", str(seed)),
         *(("about", f"version of {name}", "", version) for name, version in versions()),
@@ -353,8 +355,8 @@ def table_blocks(taxonomy, places, given: dict):
             found["chrom"], found["position"] = places["chrom"].array[rows], places["start"].array[rows] + 1
         for name in MAIN:
             found[name] = block[name]
-        for name in ("confidence", *PROBABILITY_COLUMNS):
-            found[name] = found[name].round(DIGITS)  # most are next to 0 or 1, and take little room so
+        for name in PROBABILITY_COLUMNS:
+            found[name] = found[name].round(DECIMALS)  # most are next to 0 or 1, and take little room so
         yield pd.DataFrame({name: _text(found[name]) for name in columns})
 
 

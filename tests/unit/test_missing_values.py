@@ -131,8 +131,6 @@ def outlying(n: int, far: int, seed=0):
     [
         # 8 of 4,000 are too few to be outliers (0.3 %), of 2,000 enough.
         (8, "min_outlier_share", UNCLASSIFIED, "Outlier"),
-        # 70 of 4,000 are outliers; of 2,000 more than the 3 % that an Outlier CpG may have.
-        (70, "max_outlier_share", "Outlier", UNCLASSIFIED),
         # 2 of 4,000 mean nothing (0.05 %); of 2,000 one would.
         (2, "stray_share", "UniStable", UNCLASSIFIED),
     ],
