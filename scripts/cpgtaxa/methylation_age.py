@@ -70,6 +70,10 @@ def cross_fitted_ages(cohort: Cohort, ages: np.ndarray, *, folds: int, cpgs: int
     """methylation_age (years), fold, cpgs (of those chosen, how many the clock weighs), in the cohort's order.
 
     ages: (n,) years; cpgs: CpGs chosen for each fold, those of the largest absolute correlation with age.
+
+    CpGs are chosen pair by pair, without filling in. A fit of many CpGs at once needs all values: a missing one
+    becomes the CpG's mean among those the clock learns from, which says nothing of age. Whoever lacks much is told
+    nearer to the mean age for it.
     """
     if len(ages) < FEWEST:
         raise InputError(f"a methylation clock needs at least {FEWEST} people; the cohort has {len(ages)}")
@@ -81,10 +85,13 @@ def cross_fitted_ages(cohort: Cohort, ages: np.ndarray, *, folds: int, cpgs: int
         learn = fold != number
         chosen = np.sort(np.argpartition(-r[:, number], min(cpgs, len(r)) - 1)[: min(cpgs, len(r))])
         values = cohort.take(chosen).T.astype(np.float64)
-        mean = np.nanmean(values[learn], axis=0)
-        values = np.where(np.isfinite(values), values, mean)
-        spread = values[learn].std(axis=0)
-        values = (values - mean) / np.where(spread > 0, spread, 1)
+        # Of the values there are; where there are none, the CpG is 0 throughout and weighs nothing.
+        known = np.isfinite(values)
+        n = np.maximum(known[learn].sum(axis=0), 1)
+        mean = np.where(known, values, 0)[learn].sum(axis=0) / n
+        values = np.where(known, values - mean, 0)
+        spread = np.sqrt((values[learn] ** 2).sum(axis=0) / n)
+        values /= np.where(spread > 0, spread, 1)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             model = ElasticNetCV(

@@ -29,7 +29,7 @@ REFERENCE = "reference"
 INPUTS = (
     *("cohort.beta", "cohort.samples", "cohort.index.cpgs", "cohort.index.samples", "cohort.only_cpgs"),
     *("cohort.truth", "taxa.labels", "training.weights", "training.stats", "adjust.reference"),
-    *("images.info.training", "images.info.val", "images.info.test"),
+    *("images.info.training", "images.info.val", "images.info.test", "export.positions"),
 )
 """Config keys of files that become inputs of rules."""
 
@@ -37,7 +37,7 @@ R_ENDINGS = (".rds", ".rdata", ".rda")
 
 OTHER_TARGETS = (
     *("predict", "benchmark", "cpgs", "expression", "histone", "single_cell", "methylation_age", "ecg_age", "compare"),
-    *("enrichment", "scores"),
+    *("enrichment", "scores", "export"),
 )
 """Sections of the config that the main job does not look at."""
 
@@ -336,6 +336,43 @@ class Plan:
             "own_labels": self.config["taxa"]["labels"] is not None,
             **{key: self.config["rounds"][key] for key in ("confidence", "error_rate", "veto")},
             "device": self.config["training"]["device"],
+        }
+
+    def export_input(self) -> dict[str, str]:
+        """The matrix and the table of positions, where the config asks for them. InputError for a table not there."""
+        settings = self.config["export"]
+        found = {"beta": self.beta} if settings["beta"] else {}
+        if path := settings["positions"]:
+            if not pathlib.Path(path).is_file():
+                what = "is a directory, not a file" if pathlib.Path(path).is_dir() else "is not there"
+                raise InputError(f"export.positions: {path} {what} (looked in {pathlib.Path.cwd()}); correct it")
+            found["positions"] = path
+        return found
+
+    def export_files(self) -> dict[str, str]:
+        """What the target export makes: tables, AnnData and the script for R; workbook and BED where wanted."""
+        settings = self.config["export"]
+        found = {
+            "anndata": "taxonomy.h5ad",
+            "table": "supplementary_table.csv.gz",
+            "legend": "supplementary_legend.csv",
+            "r": "read_results.R",
+        }
+        if settings["excel"]:
+            found["excel"] = "supplementary_table.xlsx"
+        if settings["positions"]:
+            found |= {"bed": "taxonomy.bed", "track": "taxonomy.track.bed.gz", "no_position": "no_position.txt"}
+        return {name: f"results/export/{file}" for name, file in found.items()}
+
+    def export_settings(self) -> dict:
+        """What the target export needs to know: its columns, and the config that the results rest on."""
+        return {
+            "columns": self.config["export"]["columns"],
+            "one_based": self.config["export"]["one_based"],
+            "thresholds": self.config["taxa"]["thresholds"],
+            "own_labels": self.config["taxa"]["labels"] is not None,
+            "rounds": {key: self.config["rounds"][key] for key in ("max", "error_rate", "confidence")},
+            "config": self.report_config(),
         }
 
     def cohort_files(self) -> dict[str, str]:

@@ -215,7 +215,7 @@ def test_the_table_covers_every_key_but_thresholds_and_other_starts():
     # Tested below with files, in test_middle.py, or of targets of their own, which the main job must not look at.
     others = {"cohort.beta", "cohort.samples", "training.weights", "training.stats", "images.info", "images.png"}
     targets = ("predict", "benchmark", "expression", "histone", "single_cell", "methylation_age", "ecg_age", "compare")
-    targets += ("enrichment", "scores")
+    targets += ("enrichment", "scores", "export")
     others |= {f"{section}.{key}" for section in targets for key in config[section]}
     assert lacking <= others | {"taxa.thresholds"}
 

@@ -16,24 +16,12 @@ from cpgtaxa.cohort import Cohort, CohortWriter
 from cpgtaxa.errors import InputError, gathered, some
 from cpgtaxa.expression.plan import TRAIN, window_name
 from cpgtaxa.matrices import open_matrix
+from cpgtaxa.positions import beyond_ends
 from cpgtaxa.streams import DAMAGE, MISSING
 from cpgtaxa.texts import read_table
 
 OTHER = "other"
 BLOCK = 4096
-ASSEMBLIES = {
-    "hg19": (
-        *(249250621, 243199373, 198022430, 191154276, 180915260, 171115067, 159138663, 146364022, 141213431, 135534747),
-        *(135006516, 133851895, 115169878, 107349540, 102531392, 90354753, 81195210, 78077248, 59128983, 63025520),
-        *(48129895, 51304566, 155270560, 59373566),
-    ),
-    "hg38": (
-        *(248956422, 242193529, 198295559, 190214555, 181538259, 170805979, 159345973, 145138636, 138394717, 133797422),
-        *(135086622, 133275309, 114364328, 107043718, 101991189, 90338345, 83257441, 80373285, 58617616, 64444167),
-        *(46709983, 50818468, 156040895, 57227415),
-    ),
-}
-"""Lengths of chromosomes 1 to 22, X and Y in bases (UCSC)."""
 NEAR = 1500
 """CpGs of arrays crowd around the starts of genes: most genes have one within so many bases."""
 SHIFTS = 200
@@ -456,12 +444,7 @@ def _read_genes(given: dict, settings: dict) -> pd.DataFrame | None:
 
 def _beyond(frame: pd.DataFrame, column: str) -> dict[str, int]:
     """How many positions lie beyond the ends of the chromosomes, by assembly."""
-    names = [*map(str, range(1, 23)), "X", "Y"]
-    found = {}
-    for assembly, lengths in ASSEMBLIES.items():
-        ends = frame["chrom"].map(dict(zip(names, lengths, strict=True)))
-        found[assembly] = int((frame[column] > ends).sum())
-    return found
+    return {name: int(rows.sum()) for name, rows in beyond_ends(frame["chrom"], frame[column]).items()}
 
 
 def _near(tss: np.ndarray, positions: np.ndarray) -> np.ndarray:

@@ -1,0 +1,29 @@
+# The results in other people's formats.
+
+
+rule export:
+    input:
+        unpack(or_one_message(PLAN.export_input)),
+        taxonomy="results/taxonomy.parquet",
+        unclassified="results/unclassified.parquet",
+        statistics=rules.gather_statistics.output[0],
+        samples=rules.cohort.output.samples,
+        template=SCRIPTS / "cpgtaxa" / "templates" / "read_results.R",
+        library=library_files(SCRIPTS / "export.py"),
+    output:
+        **PLAN.export_files(),
+    log:
+        "results/logs/export.log",
+    benchmark:
+        "results/benchmarks/export.tsv"
+    conda:
+        "../../envs/export.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        settings=PLAN.export_settings(),
+        seed=config["seed"],
+    script:
+        "../../scripts/export.py"
