@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from cpgtaxa.errors import InputError, some
 from cpgtaxa.files import naming_damage
 from cpgtaxa.names import TAXA, UNCLASSIFIED
+from cpgtaxa.probes import cpg_of
 from cpgtaxa.texts import csv_rows, lines_of, read_table, read_taxa, read_text, separator_of
 
 ID_NAMES = (
@@ -26,8 +27,6 @@ WEIGHT_NAMES = (
 """The same for the weight."""
 INTERCEPTS = ("(intercept)", "intercept", "(constant)", "constant")
 """Rows of a table of weights that are no CpG."""
-SUFFIX = re.compile(r"_[TB][CO]\d+$")
-"""What EPICv2 hangs on a probe's id: strand, conversion and number of the replicate."""
 MISSING = ("", "NA", "NaN", "nan", "null", "None", ".")
 NONE = "none"
 """The category of a CpG whose field is empty."""
@@ -36,7 +35,7 @@ MOST_CATEGORIES = 60
 
 def base_ids(ids) -> np.ndarray:
     """The ids without EPICv2's suffix (cg00000029_TC21 → cg00000029), array of str objects."""
-    return np.array([SUFFIX.sub("", name) for name in ids], dtype=object)
+    return np.array([cpg_of(name) for name in ids], dtype=object)
 
 
 @dataclasses.dataclass
@@ -108,7 +107,7 @@ def _number(text: str) -> float | None:
 def _checked(name: str, path, key: str, rows, at: int, weight_at: int | None) -> CpgList:
     problems, notes, found, odd, other, again = [], [], {}, [], [], 0
     for line, row in rows:
-        cpg = SUFFIX.sub("", row[at]) if len(row) > at else ""
+        cpg = cpg_of(row[at]) if len(row) > at else ""
         if not cpg or cpg.lower() in INTERCEPTS:
             continue
         weight = None

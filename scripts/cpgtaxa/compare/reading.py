@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from cpgtaxa.errors import InputError, gathered, reason_of, some
 from cpgtaxa.files import check_other_run, naming_damage, read_parquet
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.probes import SUFFIX
 from cpgtaxa.streams import DAMAGE, MISSING, Unreadable, codec_of, fields_of, magic, read_all, refuse_foreign, stream_of
 from cpgtaxa.texts import separator_of
 
@@ -23,8 +24,6 @@ WANTED = ("cpg", "taxon", "source", "confidence", *PROBABILITY_COLUMNS)
 NUMBERS = ("confidence", *PROBABILITY_COLUMNS)
 STATISTICS = ("slope", "slope_t", "effect", "slope_p", "sd_ratio")
 """What is compared beside the taxa where a run's statistics are there."""
-REPLICATE = r"_[TB][CO][0-9]{2}$"
-"""What EPICv2 adds to the names of CpGs: strand, converted strand, number of the replicate."""
 KNOWN = (*TAXA, UNCLASSIFIED)
 LEFT = len(TAXA)
 """The code of Unclassified; the others are the taxa's indices."""
@@ -198,7 +197,7 @@ def _statistics(path, cpgs: pd.Index, what: str) -> dict[str, np.ndarray]:
 
 def _strip(cohort: Cohort) -> None:
     """Take EPICv2's endings off; of replicates the surest counts, placed before unplaced, the first among equals."""
-    bare = pd.Index(pd.Series(cohort.cpgs).str.replace(REPLICATE, "", regex=True))
+    bare = pd.Index(pd.Series(cohort.cpgs).str.replace(SUFFIX, "", regex=True))
     cohort.cpgs = bare
     if not bare.has_duplicates:
         return
@@ -221,7 +220,7 @@ def read_cohorts(files: dict[str, dict[str, str]]) -> list[Cohort]:
     cohorts = [gathered(problems, read_cohort, name, some_files) for name, some_files in files.items()]
     if problems:
         raise InputError(problems)
-    with_endings = [bool(pd.Series(cohort.cpgs[:5000]).str.contains(REPLICATE).mean() > 0.5) for cohort in cohorts]
+    with_endings = [bool(pd.Series(cohort.cpgs[:5000]).str.contains(SUFFIX).mean() > 0.5) for cohort in cohorts]
     if any(with_endings) and not all(with_endings):
         for cohort, yes in zip(cohorts, with_endings, strict=True):
             if yes:
