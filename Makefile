@@ -25,7 +25,7 @@ demo: .venv/.ready
 	@$(BIN)/snakemake --cores $(CORES) --configfile config/demo/config.yaml
 
 test: .venv/.ready lint
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist loadgroup
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist loadscope --no-loadscope-reorder
 
 test-slow: .venv/.ready
 	$(BIN)/python -m pytest -m slow

@@ -92,11 +92,25 @@ def sorted_cells():
     return beta, sheet
 
 
+FIRST = ("ecg_age", "main_job", "histone_target", "single_cell_target", "gene_expression", "training", "real_data")
+"""Modules that take long, by what their names hold: begun first, so that no process is left with one at the end."""
+
+
 def pytest_collection_modifyitems(items):
-    """In parallel (`-n N --dist loadgroup`) a module's tests share a process, as do all that use the tiny run."""
-    for item in items:
-        group = "tiny_run" if "tiny_run" in item.fixturenames else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: not any(name in item.path.stem for name in FIRST))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """In parallel (`-n N --dist loadscope`) a module's tests share a process; all that use the tiny run share one."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByModule(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            path = nodeid.partition("::")[0]
+            return "tiny_run" if "tiny_run" in (ROOT / path).read_text() else path
+
+    return ByModule(config, log)
 
 
 @pytest.fixture(scope="session")

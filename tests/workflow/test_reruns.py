@@ -86,6 +86,12 @@ THRESHOLDS = {"define_taxa", "simulate_calibration", *PLACE}
 KEYS = [
     ("", "seed", 43, {"simulate_cohort", "simulate_training", "simulate_calibration", "split", *LATER, *TRAIN, *PLACE}),
     ("cohort", "columns", {"age": "years"}, COHORT),
+    ("cohort", "age_unit", "months", COHORT),
+    ("cohort", "values", "beta", COHORT),
+    ("cohort", "collapse", "first", COHORT),
+    ("cohort", "only", {"sex": "F"}, COHORT),
+    ("cohort", "one_per", "sex", COHORT),
+    ("cohort", "object", "beta", COHORT),
     ("cohort", "unmatched", "drop", COHORT),
     ("cohort", "max_missing_cpg", 0.3, COHORT),
     ("cohort", "bad_cpgs", "drop", COHORT),
@@ -214,6 +220,11 @@ def test_the_table_covers_every_key_but_thresholds_and_other_starts():
         lacking |= names - covered
     # Tested below with files, in test_middle.py, or of targets of their own, which the main job must not look at.
     others = {"cohort.beta", "cohort.samples", "training.weights", "training.stats", "images.info", "images.png"}
+    others |= {
+        "cohort.index",
+        "cohort.filters",
+        "cohort.only_cpgs",
+    }  # files, with test_formats.py and test_ingest_arrays.py
     targets = ("predict", "benchmark", "expression", "histone", "single_cell", "methylation_age", "ecg_age", "compare")
     targets += ("enrichment", "scores", "export")
     others |= {f"{section}.{key}" for section in targets for key in config[section]}
