@@ -249,6 +249,7 @@ def test_models_repeat_with_the_seed():
     assert not (other.prediction == one.prediction).all()
 
 
+@pytest.mark.slow
 def test_the_published_loop_finds_something_in_noise_and_the_honest_one_does_not():
     rng = np.random.default_rng(1)
     found = {}

@@ -109,6 +109,7 @@ def test_other_networks_end_in_a_linear_layer_that_gives_ten_outputs(name):
     assert features.shape == (3, network.fc.in_features)
 
 
+@pytest.mark.slow
 def test_a_mean_of_the_weights_learns_and_resumes(tmp_path, monkeypatch):
     chosen = recipe("fast", "ResNet18", {"epochs": 5}) | {"ema": 0.5, "label_smoothing": 0.1}
     undisturbed = run(tmp_path, "whole", recipe=chosen)

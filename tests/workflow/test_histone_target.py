@@ -120,6 +120,7 @@ def test_a_key_costs_what_hangs_on_it(finished, tmp_path, change, jobs):
     assert run.jobs() == jobs | {"histone": 1}
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_to_the_same_network(finished, tmp_path):
     copy_run(finished, tmp_path)
     weights = tmp_path / FOLDER / "saved/C01/GeneNet_model.pt"
