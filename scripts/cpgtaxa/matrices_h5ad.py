@@ -94,9 +94,10 @@ def opened(path) -> h5py.File:
     """An AnnData file. Raises Unreadable for other HDF5 files and damaged ones."""
     try:
         file = h5py.File(path, "r")
-    except OSError as error:
+        members = set(file)
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
         raise Unreadable(f"{path} is damaged or cut off ({reason_of(error)}): copy it again") from error
-    if not {"obs", "var"} <= set(file):
+    if not {"obs", "var"} <= members:
         raise Unreadable(
             f"{path} is an HDF5 file, but not AnnData: it lacks the tables obs and var. Write it with "
             "anndata.AnnData(values, obs, var).write_h5ad(file), or export it as CSV or Parquet"

@@ -1,7 +1,9 @@
 """Matrices from NumPy: `.npz` with the ids inside, `.npy` with the ids in two lists beside it."""
 
 import pathlib
+import tokenize
 import zipfile
+import zlib
 
 import numpy as np
 
@@ -17,7 +19,11 @@ SAMPLE_KEYS = (
 )
 HEADS = {*CPG_KEYS, *SAMPLE_KEYS, "id", "ids", "name", "names", "probeid", "ilmnid", "x", "v1", ""}
 """What a first line is called that is a header of a list, not an id (small letters)."""
-DAMAGED = (ValueError, OSError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile)
+DAMAGED = (
+    *(ValueError, OSError, EOFError, KeyError, NotImplementedError, RuntimeError, SyntaxError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+)
+"""What damaged archives and headers raise, in zipfile, zlib and NumPy."""
 AGAIN = (
     "Save it again as np.savez(file, beta=values, cpgs=np.array(cpgs, dtype=str), samples=np.array(samples, dtype=str))"
 )
@@ -28,7 +34,7 @@ def is_npz(path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError):
+    except DAMAGED:
         return str(path).lower().endswith(".npz")
     return bool(names) and all(name.endswith(".npy") for name in names)
 
@@ -145,7 +151,7 @@ class _Rows(ArrayMatrix):
                 _header(stream)
                 self._read = lambda start, stop: self._next(stream, stop - start)
                 yield from super().batches(columns)
-            except (ValueError, zipfile.BadZipFile) as error:
+            except DAMAGED as error:
                 raise OSError(reason_of(error)) from error
 
     def _next(self, stream, rows: int) -> np.ndarray:
@@ -174,7 +180,7 @@ def open_npy(path, index: dict | None):
         )
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except DAMAGED as error:
         if ("object" in str(error).lower() and "pickle" in str(error).lower()) or "Python objects" in str(error):
             raise Unreadable(
                 f"{path} holds Python objects, which are not read, because they may run code: save it again as "

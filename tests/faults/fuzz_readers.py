@@ -9,6 +9,7 @@ kind of finding the reader, what happened and the file (kept in --keep); ends wi
 
 import argparse
 import contextlib
+import faulthandler
 import gzip
 import io
 import json
@@ -17,7 +18,9 @@ import os
 import pathlib
 import random
 import resource
+import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -69,6 +72,13 @@ def make_files(folder: pathlib.Path, seed: int) -> dict[str, pathlib.Path]:
     sheet = pd.DataFrame({"sample_id": samples, "age": np.linspace(20, 80, 12), "sex": ["F", "M"] * 6, "batch": "x"})
     put("samples.csv", sheet.to_csv(index=False))
     put("samples.tsv.gz", gzip.compress(sheet.to_csv(index=False, sep="\t").encode()))
+    put("beta.npz", table(lambda buffer: np.savez(buffer, beta=values, cpgs=np.array(cpgs), samples=np.array(samples))))
+    put("beta.npz.packed", table(lambda buffer: np.savez_compressed(buffer, b=values.T, cpgs=cpgs, samples=samples)))
+    series = ['!Series_title\t"x"', "!Sample_geo_accession\t" + "\t".join(f'"{name}"' for name in samples)]
+    series += ["!Sample_characteristics_ch1\t" + "\t".join(f'"age: {20 + 5 * number}"' for number in range(12))]
+    rows = frame.rename_axis("ID_REF").to_csv(sep="\t", quoting=2).splitlines()
+    series += ["!series_matrix_table_begin", *rows, "!series_matrix_table_end", ""]
+    put("series.txt.gz", gzip.compress("\n".join(series).encode()))
     labels = pd.DataFrame({"cpg": cpgs, "taxon": [TAXA[number % 10] for number in range(60)]})
     put("labels.csv", labels.to_csv(index=False))
     put("labels.parquet", table(labels.to_parquet, index=False))
@@ -104,7 +114,33 @@ def make_files(folder: pathlib.Path, seed: int) -> dict[str, pathlib.Path]:
     names = [f"p{number}.png" for number in range(6)]
     images.pack(folder / "packed.arrow", names, list(TAXA[:6]), ["cohort"] * 6, iter([planes[:4], planes[4:]]), 16)
     found["packed.arrow"] = folder / "packed.arrow"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _others(folder, frame, found)
     return found
+
+
+def _others(folder: pathlib.Path, frame, found: dict) -> None:
+    """AnnData and R's files, matrices and sheets."""
+    import anndata
+    import numpy as np
+    import pandas as pd
+
+    obs = pd.DataFrame({"age": np.linspace(20, 80, 12)}, index=frame.columns.astype(object))
+    with pd.option_context("future.infer_string", False):
+        adata = anndata.AnnData(frame.T.to_numpy(), obs, pd.DataFrame(index=frame.index.astype(object)))
+        adata.write_h5ad(folder / "beta.h5ad")
+        adata.write_h5ad(folder / "beta.packed.h5ad", compression="gzip")
+    if shutil.which("Rscript"):
+        script = """
+        beta <- as.matrix(read.csv("beta.csv", row.names = 1))
+        sheet <- read.csv("samples.csv", stringsAsFactors = TRUE)
+        saveRDS(beta, "beta.rds"); save(beta, sheet, file = "beta.RData", compress = FALSE); saveRDS(sheet, "sheet.rds")
+        saveRDS(as.data.frame(beta), "beta.frame.rds", compress = "xz")
+        """
+        subprocess.run(["Rscript", "-e", script], cwd=folder, check=True, capture_output=True)
+    for path in (*folder.glob("*.h5ad"), *folder.glob("*.rds"), *folder.glob("*.RData")):
+        found[path.name] = path
 
 
 def readers(folder: pathlib.Path, valid: dict[str, pathlib.Path]) -> dict:
@@ -124,6 +160,10 @@ def readers(folder: pathlib.Path, valid: dict[str, pathlib.Path]) -> dict:
 
     def sheet(path):
         ingest(valid["beta.csv"], path, *out, columns=columns, unmatched="drop")
+
+    def series(path):
+        columns = {"sample_id": "geo_accession", "age": "age"}
+        ingest(path, path, *out, columns=columns, unmatched="drop", bad_cpgs="drop", bad_samples="drop")
 
     def pictures(path):
         for _ in read_images(images.read_image_csv(path, valid["images.csv"].parent, False), path.parent, 32):
@@ -151,6 +191,8 @@ def readers(folder: pathlib.Path, valid: dict[str, pathlib.Path]) -> dict:
 
     return {
         "beta": beta,
+        "series": series,
+        "sheet": sheet,
         "samples.csv": sheet,
         "samples.tsv": sheet,
         "samples.parquet": read_samples,
@@ -244,6 +286,7 @@ def child(report: int, folder: pathlib.Path, valid: dict, names: list[str], seed
         tell(begin=name)
         outcome, where = "read", ""
         signal.alarm(SECONDS)
+        faulthandler.dump_traceback_later(SECONDS + 5, exit=True)  # for loops in C, which no signal interrupts
         try:
             reader_of(name, all_readers)(path)
         except InputError as error:
@@ -256,6 +299,7 @@ def child(report: int, folder: pathlib.Path, valid: dict, names: list[str], seed
             outcome, where = f"{type(error).__name__}: {str(error)[:80]}", traceback.format_exc()[-1500:]
         finally:
             signal.alarm(0)
+            faulthandler.cancel_dump_traceback_later()
         left = list(folder.glob(".*.partial"))
         if left:
             outcome, where = "half-written file left", str(left)

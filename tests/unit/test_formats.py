@@ -289,6 +289,26 @@ def test_npy_with_its_index(tmp_path, fortran):
     problem(tmp_path, sheet_csv(tmp_path), "is no .npy", "leave `cohort.index` out", index=index)
 
 
+def test_archives_with_a_byte_spoilt(tmp_path):
+    """zipfile, zlib and NumPy's header each raise errors of their own."""
+    np.savez_compressed(tmp_path / "good.npz", beta=VALUES, cpgs=np.array(CPGS), samples=np.array(SAMPLES))
+    good, samples, refused = (tmp_path / "good.npz").read_bytes(), sheet_csv(tmp_path), 0
+    for at in range(0, len(good), len(good) // 80):
+        (tmp_path / "bad.npz").write_bytes(good[:at] + bytes([good[at] ^ 0x5A]) + good[at + 1 :])
+        try:
+            run(tmp_path, tmp_path / "bad.npz", samples)
+        except InputError:
+            refused += 1
+    assert refused > 40
+
+
+def test_h5ad_with_a_spoilt_directory(tmp_path):
+    h5ad(tmp_path / "good.h5ad")
+    good = (tmp_path / "good.h5ad").read_bytes()
+    (tmp_path / "bad.h5ad").write_bytes(good.replace(b"SNOD", b"SN0D"))
+    problem(tmp_path, tmp_path / "bad.h5ad", "bad.h5ad is damaged or cut off")
+
+
 def test_numpy_files_that_are_refused(tmp_path):
     np.save(tmp_path / "objects.npy", VALUES.astype(object))
     index = {"cpgs": sheet_csv(tmp_path), "samples": sheet_csv(tmp_path)}
