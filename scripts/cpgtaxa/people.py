@@ -13,6 +13,8 @@ KIN = re.compile(
     r"(s?(id|no|nr|number|code))?"
 )
 """Names of columns that tell whose sample it is, or of whose family, without spaces and punctuation."""
+MOST_EACH = 10
+"""Samples of a person or family, on average, beyond which a column is something else: `patient` may say yes or no."""
 
 
 def kin_columns(sheet: pd.DataFrame) -> dict[str, int]:
@@ -21,7 +23,8 @@ def kin_columns(sheet: pd.DataFrame) -> dict[str, int]:
     for name in sheet.columns.drop(["sample_id", "age", "row"], errors="ignore"):
         if KIN.fullmatch(re.sub(r"\W|_", "", str(name)).lower()):
             known = sheet[name][~sheet[name].isin(MISSING)]
-            if shared := int(known.duplicated(keep=False).sum()):
+            shared = int(known.duplicated(keep=False).sum())
+            if shared and known.nunique() > len(known) / MOST_EACH:
                 found[name] = shared
     return found
 

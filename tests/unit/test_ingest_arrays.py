@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from cpgtaxa import probes, scales
+from cpgtaxa import people, probes, scales
 from cpgtaxa.errors import InputError
 from test_ingest import CPGS, N_CPGS, N_SAMPLES, SAMPLES, Bench, check
 
@@ -308,6 +308,11 @@ def test_repeated_measures_are_told_and_one_of_each_can_be_used(bench):
     bench.sheet.loc[3, "Donor ID"] = ""
     with pytest.raises(InputError, match=r"1 sample of .* without a 'Donor ID': line 5"):
         run(bench, one_per="Donor ID")
+
+
+def test_a_column_of_yes_and_no_names_no_people():
+    sheet = pd.DataFrame({"patient": ["yes", "no"] * 15, "family": [str(n // 3) for n in range(30)]})
+    assert people.kin_columns(sheet) == {"family": 30}
 
 
 def test_ages_outside_the_stratum_do_not_matter(bench):

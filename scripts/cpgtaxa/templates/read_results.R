@@ -1,7 +1,7 @@
 # Reads the taxonomy and the main statistics of every CpG into one data frame, makes a table and draws a figure.
 #
 #   Rscript read_results.R                   # in any folder; the figure lies beside this file
-#   source("results/export/read_results.R")  # in a session: `cpgs` is the data frame
+#   source("results/export/read_results.R")  # from R: `cpgs` is the data frame
 #
 # Base R is enough. With the package data.table (and R.utils) a whole array is read much faster; with arrow, all
 # statistics are read and not the main ones alone. What the columns mean: supplementary_legend.csv.
