@@ -7,6 +7,8 @@ import re
 
 import matplotlib
 import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.patches import Rectangle
 
 from cpgtaxa.names import COLOURS
 
@@ -83,3 +85,22 @@ class Figures:
         (self.folder / f"{name}.svg").write_text(text, encoding="utf-8")
         data.to_csv(self.folder / f"{name}.csv", index=False, float_format="%.6g")
         return markupsafe.Markup(inline(text, title))
+
+
+def counts_grid(axes, matrix, rows, columns, xlabel: str, ylabel: str) -> None:
+    """A table of counts, (rows, columns), as a grid; the shade of a cell is its share of the row."""
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    for i, j in np.argwhere(matrix):
+        axes.add_patch(Rectangle((j, i), 1, 1, color=ACCENT, alpha=round(0.06 + 0.94 * share[i, j], 3), lw=0))
+        text = f"{int(matrix[i, j]):,}"
+        colour = ON_ACCENT if share[i, j] > 0.55 else INK
+        size = 8.5 if len(text) < 5 else 6.5
+        axes.text(j + 0.5, i + 0.5, text, ha="center", va="center", color=colour, fontsize=size)
+    axes.set(xlim=(0, len(columns)), ylim=(len(rows), 0), xlabel=xlabel, ylabel=ylabel)
+    axes.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(np.arange(len(rows)) + 0.5, rows)
+    axes.set_xticks(range(len(columns) + 1), minor=True)
+    axes.set_yticks(range(len(rows) + 1), minor=True)
+    axes.grid(which="minor")
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)

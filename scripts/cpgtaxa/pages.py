@@ -18,6 +18,13 @@ def environment() -> jinja2.Environment:
     )
 
 
+def write_page(path, template: str, page: dict) -> None:
+    """Write a page from a template and what it shows, atomically."""
+    html = environment().get_template(template).render(page)
+    with atomic(path) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+
+
 def write_csv(path, frame, **changes) -> None:
     """Write a data frame as CSV without its index, numbers with six digits, atomically; changes: of pandas' to_csv."""
     with atomic(path) as temporary:

@@ -20,7 +20,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import yaml
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
@@ -29,7 +29,7 @@ import cpgtaxa
 from cpgtaxa.calibration import softmax
 from cpgtaxa.clusters import CANDIDATE, ISOLATED, MEANINGS, STABLE, nearest
 from cpgtaxa.cohort import Cohort, read_samples
-from cpgtaxa.drawing import ACCENT, INK, LINE, MUTED, ON_ACCENT, SECOND, STYLE, Figures
+from cpgtaxa.drawing import ACCENT, LINE, MUTED, SECOND, STYLE, Figures, counts_grid
 from cpgtaxa.errors import InputError, some
 from cpgtaxa.files import atomic, atomic_folder, read_json, read_parquet
 from cpgtaxa.names import COLOURS, MEANING, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
@@ -383,23 +383,8 @@ def _training_figure(figures, number, log):
 def _confusion_figure(figures, name, matrix, rows, columns, title, ylabel, xlabel):
     """matrix: (rows, columns) counts; shade is the share of its row."""
     matrix = np.asarray(matrix)
-    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     figure, axes = plt.subplots(figsize=(0.44 * len(columns) + 1.3, 0.36 * len(rows) + 1.2))
-    for i, j in np.ndindex(matrix.shape):
-        if matrix[i, j]:
-            axes.add_patch(Rectangle((j, i), 1, 1, color=ACCENT, alpha=round(0.06 + 0.94 * share[i, j], 3), lw=0))
-            colour = ON_ACCENT if share[i, j] > 0.55 else INK
-            text = _count(matrix[i, j])
-            size = 8.5 if len(text) < 5 else 6.5
-            axes.text(j + 0.5, i + 0.5, text, ha="center", va="center", color=colour, fontsize=size)
-    axes.set(xlim=(0, len(columns)), ylim=(len(rows), 0), xlabel=xlabel, ylabel=ylabel)
-    axes.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(np.arange(len(rows)) + 0.5, rows)
-    axes.set_xticks(range(len(columns) + 1), minor=True)
-    axes.set_yticks(range(len(rows) + 1), minor=True)
-    axes.grid(which="minor")
-    axes.tick_params(which="both", length=0)
-    axes.spines[:].set_visible(False)
+    counts_grid(axes, matrix, rows, columns, xlabel, ylabel)
     data = pd.DataFrame(matrix, columns=list(columns))
     data.insert(0, "actual", list(rows))
     return figures.save(name, figure, data, title)

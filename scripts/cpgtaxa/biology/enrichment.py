@@ -16,9 +16,9 @@ from scipy.stats.contingency import odds_ratio
 from cpgtaxa.biology.lists import CpgList, base_ids, read_context, read_lists, read_taxonomy
 from cpgtaxa.drawing import ACCENT, INK, MUTED, SECOND, STYLE, Figures
 from cpgtaxa.errors import InputError, gathered
-from cpgtaxa.files import atomic, atomic_folder, read_parquet
+from cpgtaxa.files import atomic_folder, read_parquet
 from cpgtaxa.names import TAXA, UNCLASSIFIED
-from cpgtaxa.pages import environment, write_csv
+from cpgtaxa.pages import write_csv, write_page
 from cpgtaxa.wording import decimal, p_value, percent, span
 
 EXACT_UP_TO = 3000
@@ -359,9 +359,7 @@ def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
         "trend_p": f"{TREND_P:g}",
         "files": {key: pathlib.Path(path).name for key, path in outputs.items()},
     }
-    html = environment().get_template("enrichment.html.j2").render(page)
-    with atomic(outputs["html"]) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+    write_page(outputs["html"], "enrichment.html.j2", page)
     for note in notes:
         logging.warning(note)
     logging.info(f"{len(table):,} tests, {len(clear):,} with q < 0.05; {outputs['html']}")

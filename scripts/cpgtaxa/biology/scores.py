@@ -22,7 +22,7 @@ from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.drawing import ACCENT, INK, MUTED, SECOND, STYLE, Figures
 from cpgtaxa.errors import InputError, gathered, some
 from cpgtaxa.files import atomic, atomic_folder
-from cpgtaxa.pages import environment, write_csv
+from cpgtaxa.pages import write_csv, write_page
 from cpgtaxa.texts import read_table
 from cpgtaxa.wording import decimal, p_value, span
 
@@ -356,9 +356,7 @@ def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
         "noise": any(one.kind == "noise" for one in wanted),
         "files": {key: pathlib.Path(path).name for key, path in outputs.items()},
     }
-    html = environment().get_template("scores.html.j2").render(page)
-    with atomic(outputs["html"]) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+    write_page(outputs["html"], "scores.html.j2", page)
     for note in notes:
         logging.warning(note)
     for row in summary.itertuples():

@@ -26,7 +26,7 @@ from cpgtaxa.cohort import read_samples
 from cpgtaxa.compare.agreement import ALL
 from cpgtaxa.compare.pooling import VERDICTS
 from cpgtaxa.compare.reading import KNOWN, LEFT, Beside
-from cpgtaxa.drawing import ACCENT, INK, LINE, MUTED, ON_ACCENT, SECOND, STYLE, Figures
+from cpgtaxa.drawing import ACCENT, INK, LINE, MUTED, SECOND, STYLE, Figures, counts_grid
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import atomic, atomic_folder
 from cpgtaxa.names import TAXA
@@ -67,24 +67,10 @@ def _contingency_figure(figures, counts: pd.DataFrame, a: str, b: str):
     """Taxa of cohort a (rows) in cohort b (columns); shade: share of the row."""
     one = counts[(counts["cohort_a"] == a) & (counts["cohort_b"] == b)]
     matrix = one["n"].to_numpy().reshape(len(KNOWN), len(KNOWN))
-    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     figure, axes = plt.subplots(figsize=(6.6, 5.2))
-    for i, j in np.argwhere(matrix):
-        axes.add_patch(Rectangle((j, i), 1, 1, color=ACCENT, alpha=round(0.06 + 0.94 * share[i, j], 3), lw=0))
-        text = _count(matrix[i, j])
-        colour = ON_ACCENT if share[i, j] > 0.55 else INK
-        size = 8.5 if len(text) < 6 else 6.5
-        axes.text(j + 0.5, i + 0.5, text, ha="center", va="center", color=colour, fontsize=size)
+    counts_grid(axes, matrix, KNOWN, KNOWN, b, a)
     for at in range(len(KNOWN)):
         axes.add_patch(Rectangle((at, at), 1, 1, fill=False, ec=INK, lw=1))
-    axes.set(xlim=(0, len(KNOWN)), ylim=(len(KNOWN), 0), xlabel=b, ylabel=a)
-    axes.set_xticks(np.arange(len(KNOWN)) + 0.5, KNOWN, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(np.arange(len(KNOWN)) + 0.5, KNOWN)
-    axes.set_xticks(range(len(KNOWN) + 1), minor=True)
-    axes.set_yticks(range(len(KNOWN) + 1), minor=True)
-    axes.grid(which="minor")
-    axes.tick_params(which="both", length=0)
-    axes.spines[:].set_visible(False)
     return figures.save(f"contingency_{a}_{b}", figure, one, f"Taxa in {a} against taxa in {b}")
 
 
