@@ -422,3 +422,26 @@ def test_real_betas_from_r(tmp_path, shared, written_by_r):
     assert "read as samples x CpGs: 656" in str(qc["warnings"])
     np.testing.assert_array_equal(one.read(0, len(one.cpgs)), two.read(0, len(two.cpgs)))
     pd.testing.assert_frame_equal(*(read_samples(tmp_path / name / "out/samples.parquet") for name in "ab"))
+
+
+def test_all_at_once_as_people_bring_it(tmp_path, shared):
+    """Real betas as M-values with EPICv2's ids in a workspace of R's, ages in months under names of another hand."""
+    if not shutil.which("Rscript"):
+        pytest.skip("no Rscript here")
+    folder = shared / "methylation"
+    script = f"""
+    beta <- as.matrix(read.csv(gzfile("{folder}/gse40279_beta.csv.gz"), row.names = 1, check.names = FALSE))
+    pheno <- read.csv(gzfile("{folder}/gse40279_samples.csv.gz"))
+    values <- log2(beta / (1 - beta)); rownames(values) <- paste0(rownames(values), "_TC21")
+    pheno <- data.frame(geo_accession = pheno$sample, "Age (months)" = 12 * pheno$age, gender = pheno$sex,
+                        check.names = FALSE)
+    save(values, pheno, file = "{tmp_path}/cohort.RData")
+    """
+    subprocess.run(["Rscript", "-e", script], check=True, capture_output=True)
+    cohort, qc = run(tmp_path, tmp_path / "cohort.RData", tmp_path / "cohort.RData", columns={})
+    given = pd.read_csv(folder / "gse40279_beta.csv.gz", index_col=0)
+    np.testing.assert_allclose(cohort.read(0, len(given)), given.loc[list(cohort.cpgs), cohort.sample_ids], atol=1e-6)
+    ages = pd.read_csv(folder / "gse40279_samples.csv.gz", index_col="sample")["age"]
+    np.testing.assert_allclose(read_samples(tmp_path / "out/samples.parquet")["age"], ages[cohort.sample_ids])
+    assert (qc["values"], qc["array"]["with_suffix"]) == ("m", 418)
+    assert qc["columns"] == {"sample_id": "geo_accession", "sex": "gender", "age": "Age (months)", "age_unit": "months"}
