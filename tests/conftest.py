@@ -129,3 +129,12 @@ def shared():
     if not SHARED.is_dir():
         pytest.skip("no real data here: ../shared/data is absent")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium, or a skip."""
+    from browsing import chromium
+
+    with chromium() as running:
+        yield running

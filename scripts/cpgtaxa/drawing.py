@@ -66,20 +66,27 @@ def inline(text: str, title: str) -> str:
     return found.replace("<svg ", f'<svg role="img" aria-label="{html.escape(title)}" ', 1)
 
 
+def save_pdf(figure, path) -> None:
+    """The figure as PDF, its text as text; the same bytes every time."""
+    with matplotlib.rc_context({"pdf.fonttype": 42}):
+        figure.savefig(path, format="pdf", bbox_inches="tight", pad_inches=0.04, metadata={"CreationDate": None})
+
+
 class Figures:
-    """Collects the figures: each as SVG and CSV in a folder, and as markup for the page."""
+    """Collects the figures: each as SVG, PDF and CSV in a folder, and as markup for the page."""
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
 
     def save(self, name: str, figure, data, title: str):
-        """Write `<name>.svg` and `<name>.csv`; return the drawing as an inline element in the page's colours."""
+        """Write `<name>.svg`, `.pdf` and `.csv`; return the drawing as an inline element in the page's colours."""
         text = svg_text(figure, name)
+        save_pdf(figure, self.folder / f"{name}.pdf")
         plt.close(figure)
         return self.add(name, text, data, title)
 
     def add(self, name: str, text: str, data, title: str):
-        """As `save`, for a drawing that is SVG text already. data: a data frame."""
+        """As `save`, for a drawing that is SVG text already and whose PDF lies elsewhere. data: a data frame."""
         import markupsafe  # comes with jinja2, which not every rule that draws has
 
         (self.folder / f"{name}.svg").write_text(text, encoding="utf-8")

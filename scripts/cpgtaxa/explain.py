@@ -29,11 +29,11 @@ from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.drawing import ACCENT, SECOND, STYLE, inline
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import atomic, parquet_blocks, read_parquet
-from cpgtaxa.names import COLOURS, INDEX, MEANING, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.names import INDEX, MEANING, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.pages import environment
 from cpgtaxa.plan import model_of
 from cpgtaxa.render import render
-from cpgtaxa.report import _on_dark, _percent, _png
+from cpgtaxa.report import _percent, _png
 from cpgtaxa.statistics import OUTLIER_IQR, OUTLIER_MARGIN
 from cpgtaxa.taxa import Criteria, ruled_out, rules
 from cpgtaxa.training import load_predictor
@@ -626,7 +626,6 @@ def write_explanation(
         "asked": _bar(settings),
         "veto": veto,
         "own_labels": own_labels,
-        "colours": {taxon: (colour, _on_dark(colour)) for taxon, colour in COLOURS.items()},
         "ends": ["#" + "".join(f"{round(part):02x}" for part in end.tolist()) for end in (AGAINST, FOR)],
     }
     templates = environment()

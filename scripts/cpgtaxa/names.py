@@ -45,3 +45,18 @@ COLOURS = {
     "BiNonAge": "#DDCC77",
     UNCLASSIFIED: "#BBBBBB",
 }
+
+SYMBOLS = {
+    "UniStable": "circle",
+    "UniUnstable": "square",
+    "LinAgeHomo": "triangle-up",
+    "LinAgeHet": "triangle-down",
+    "NonAgeHet": "diamond",
+    "Outlier": "x",
+    "TriAge": "star",
+    "TriNonAge": "pentagon",
+    "BiAge": "cross",
+    "BiNonAge": "hexagon",
+    UNCLASSIFIED: "circle-open",
+}
+"""A shape beside each colour, for print without colours: plotly's names."""

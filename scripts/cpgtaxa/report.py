@@ -550,20 +550,6 @@ def _embedding_page(inputs, figures, cohort, ages) -> dict:
 # The page
 
 
-def _on_dark(colour: str) -> str:
-    """The colour, mixed with white until it stands out from a dark page (WCAG contrast 3.5)."""
-
-    def luminance(rgb):
-        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-        return linear @ [0.2126, 0.7152, 0.0722]
-
-    rgb = np.array([int(colour[start : start + 2], 16) for start in (1, 3, 5)]) / 255
-    page = luminance(np.array([0x15, 0x18, 0x1C]) / 255)
-    while (luminance(rgb) + 0.05) / (page + 0.05) < 3.5:
-        rgb = 0.95 * rgb + 0.05
-    return "#" + "".join(f"{round(255 * part):02x}" for part in rgb)
-
-
 def _versions() -> list[tuple[str, str]]:
     found = [("cpgtaxa", cpgtaxa.__version__), ("python", platform.python_version())]
     names = ("snakemake", "numpy", "pandas", "pyarrow", "scipy", "numba", "diptest", "scikit-learn")
@@ -833,7 +819,6 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
         "thresholds": list(config["taxa"]["thresholds"].items()),
         "versions": _versions(),
         "config": yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100),
-        "colours": {taxon: (colour, _on_dark(colour)) for taxon, colour in COLOURS.items()},
         "bins": BINS,
     }
     html = environment().get_template("report.html.j2").render(page)

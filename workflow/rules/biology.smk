@@ -6,8 +6,7 @@ BIOLOGY = BiologyPlan(config, HOME / "resources")
 rule enrichment:
     input:
         unpack(or_one_message(BIOLOGY.enrichment_input)),
-        template=SCRIPTS / "cpgtaxa" / "templates" / "enrichment.html.j2",
-        style=SCRIPTS / "cpgtaxa" / "templates" / "companion.css.j2",
+        **page_files("enrichment"),
         library=library_files(SCRIPTS / "enrichment.py"),
     output:
         enrichment="results/enrichment/enrichment.csv",
@@ -37,8 +36,7 @@ rule scores:
         unpack(or_one_message(BIOLOGY.scores_input)),
         beta=rules.cohort.output.beta,
         samples=rules.cohort.output.samples,
-        template=SCRIPTS / "cpgtaxa" / "templates" / "scores.html.j2",
-        style=SCRIPTS / "cpgtaxa" / "templates" / "companion.css.j2",
+        **page_files("scores"),
         library=library_files(SCRIPTS / "scores.py"),
     output:
         scores="results/scores/scores.csv",

@@ -41,6 +41,12 @@ wildcard_constraints:
     shards=r"\d+",
 
 
+def page_files(name):
+    """Inputs: the template of a page, and the styles that pages share."""
+    folder = SCRIPTS / "cpgtaxa" / "templates"
+    return {"template": folder / f"{name}.html.j2", "style": sorted(folder.glob("*.css.j2"))}
+
+
 def png_folder(folder):
     """The folder of 224×224 PNG files as an output, where the config asks for them."""
     return {"png": directory(f"{folder}/CpG_image")} if config["images"]["png"] else {}

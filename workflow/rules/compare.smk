@@ -6,8 +6,7 @@ COMPARE = ComparePlan(config)
 rule compare:
     input:
         unpack(or_one_message(COMPARE.inputs)),
-        template=SCRIPTS / "cpgtaxa" / "templates" / "compare.html.j2",
-        style=SCRIPTS / "cpgtaxa" / "templates" / "companion.css.j2",
+        **page_files("compare"),
         library=library_files(SCRIPTS / "compare.py"),
     output:
         html=report("results/compare/report.html", caption="../report/compare.rst", category="Cohorts compared"),

@@ -219,8 +219,7 @@ rule ecg_page:
         records="results/ecg_age/input/records.parquet",
         leads="results/ecg_age/input/leads.npy",
         qc="results/ecg_age/input/qc.json",
-        template=SCRIPTS / "cpgtaxa" / "templates" / "ecg_age.html.j2",
-        style=SCRIPTS / "cpgtaxa" / "templates" / "companion.css.j2",
+        **page_files("ecg_age"),
         library=library_files(SCRIPTS / "ecg_page.py"),
     output:
         **ECG.joined_file(),

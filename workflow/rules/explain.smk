@@ -10,7 +10,7 @@ rule explain:
         statistics=rules.gather_statistics.output[0],
         beta=PLAN.beta,
         samples=rules.cohort.output.samples,
-        template=SCRIPTS / "cpgtaxa" / "templates" / "explain.html.j2",
+        **page_files("explain"),
         library=library_files(SCRIPTS / "explain.py"),
     output:
         html=report("results/explain/explain.html", caption="../report/explain.rst", category="Explanations"),

@@ -130,8 +130,7 @@ rule expression:
         cpgs=rules.expression_input.output.cpgs,
         skipped=rules.expression_input.output.skipped,
         qc=rules.expression_input.output.qc,
-        template=SCRIPTS / "cpgtaxa" / "templates" / "expression.html.j2",
-        style=SCRIPTS / "cpgtaxa" / "templates" / "companion.css.j2",
+        **page_files("expression"),
         library=library_files(SCRIPTS / "expression.py"),
     output:
         summary="results/expression/summary.csv",

@@ -140,8 +140,7 @@ rule histone_occlusion:
 rule histone:
     input:
         unpack(or_one_message(HISTONE.page_files)),
-        template=SCRIPTS / "cpgtaxa" / "templates" / "histone.html.j2",
-        style=SCRIPTS / "cpgtaxa" / "templates" / "companion.css.j2",
+        **page_files("histone"),
         library=library_files(SCRIPTS / "histone.py"),
     output:
         **HISTONE.published_tables(),

@@ -17,7 +17,7 @@ rule report:
         separability=rules.embedding.output.separability,
         clusters=rules.embedding.output.clusters,
         embedding=rules.embedding.output.summary,
-        template=SCRIPTS / "cpgtaxa" / "templates" / "report.html.j2",
+        **page_files("report"),
         library=library_files(SCRIPTS / "report.py"),
     output:
         html=report("results/report.html", caption="../report/report.rst", category="Report"),

@@ -227,8 +227,7 @@ rule single_cell:
         cells=rules.single_cell_sites.output.cells,
         annotations=rules.single_cell_sites.output.annotations,
         qc=rules.single_cell_sites.output.qc,
-        template=SCRIPTS / "cpgtaxa" / "templates" / "single_cell.html.j2",
-        style=SCRIPTS / "cpgtaxa" / "templates" / "companion.css.j2",
+        **page_files("single_cell"),
         library=library_files(SCRIPTS / "single_cell.py"),
     output:
         summary="results/single_cell/summary.csv",

@@ -30,7 +30,7 @@ from cpgtaxa.expression.plan import TRAIN
 from cpgtaxa.expression.scores import BOOTSTRAPS, FEWEST, METRICS, compare, interval, score, summarise, summarise_taxa
 from cpgtaxa.expression.study import TAXA_COLUMNS, Study
 from cpgtaxa.files import atomic, atomic_folder, gzipped, read_json, read_parquet
-from cpgtaxa.names import COLOURS, TAXA
+from cpgtaxa.names import COLOURS
 from cpgtaxa.pages import environment, write_csv
 from cpgtaxa.wording import decimal, p_value, percent, signed, span
 
@@ -940,7 +940,6 @@ def write(inputs: dict, outputs: dict, *, pairs, settings: dict, seed: int) -> N
         "files": {key: pathlib.Path(path).name for key, path in outputs.items()}
         | {key: pathlib.Path(inputs[key]).name for key in ("skipped", "qc")},
         **{"strip": len(wide) <= STRIP, "dense": len(wide) > POINTS},
-        "colours": {taxon: COLOURS[taxon] for taxon in TAXA},
     }
     html = environment().get_template("expression.html.j2").render(page)
     with atomic(outputs["html"]) as temporary:

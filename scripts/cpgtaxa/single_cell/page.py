@@ -8,7 +8,6 @@ import logging
 import pathlib
 import tempfile
 
-import jinja2
 import matplotlib
 
 matplotlib.use("Agg")
@@ -21,7 +20,8 @@ from matplotlib.ticker import MaxNLocator
 from cpgtaxa.drawing import ACCENT, INK, MUTED, SECOND, STYLE, Figures
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import REMEDY, atomic, atomic_folder, naming_damage, parquet_blocks, read_json, read_parquet
-from cpgtaxa.names import COLOURS, TAXA
+from cpgtaxa.names import COLOURS
+from cpgtaxa.pages import write_page
 from cpgtaxa.single_cell.imputation import write_bedgraphs
 from cpgtaxa.single_cell.metrics import (
     DRAWS,
@@ -889,18 +889,6 @@ def _write_csv(path, frame: pd.DataFrame) -> None:
         frame.to_csv(temporary, index=False, float_format="%.9g")
 
 
-def _render(template, page: dict) -> str:
-    template = pathlib.Path(template)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(template.parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(template.name).render(page)
-
-
 def _true_summary(sites: Sites, truth: Truth, inputs: dict, beside, seed: int) -> pd.DataFrame:
     """Scores that the true probabilities reach on the same test sites: nothing can be expected to do better."""
     folder = pathlib.Path(beside).parent
@@ -1020,10 +1008,7 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
         **{"open": len(sites.cells) <= NAMED_CELLS, "variants_shown": VARIANTS_SHOWN},
         "files": {key: pathlib.Path(path).name for key, path in outputs.items()}
         | {key: pathlib.Path(inputs[key]).name for key in ("statistics", "cells", "qc")},
-        "colours": {taxon: COLOURS[taxon] for taxon in TAXA},
     }
-    html = _render(inputs["template"], page)
-    with atomic(outputs["html"]) as temporary:
-        temporary.write_text(html, encoding="utf-8")
-    size = len(html.encode()) / 1e6
+    write_page(outputs["html"], "single_cell.html.j2", page)
+    size = pathlib.Path(outputs["html"]).stat().st_size / 1e6
     logging.info(f"{chosen}: AUC {page['row_of'][chosen]['auc']}; {outputs['html']}, {size:.1f} MB")

@@ -1,0 +1,72 @@
+"""Pages looked at in a real browser: headless Chromium, its console, its network, and axe's accessibility checks."""
+
+import contextlib
+import pathlib
+import shutil
+
+import pytest
+
+DESKTOP, PHONE = (1280, 900), (390, 844)
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@contextlib.contextmanager
+def chromium():
+    """Chromium of this machine, as Playwright drives it; skips where there is none."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here (Debian's package `chromium`)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """One page from disk: `page` is Playwright's; `errors` what its console and scripts complained of; `asked` what it
+    asked for beside files."""
+
+    def __init__(self, browser, path, size=DESKTOP, dark=False):
+        scheme = "dark" if dark else "light"
+        width, height = size
+        self.context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme, accept_downloads=True
+        )
+        self.page = self.context.new_page()
+        self.errors, self.asked = [], []
+        self.page.on(
+            "console", lambda message: message.type in ("error", "warning") and self.errors.append(message.text)
+        )
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", lambda request: self._note(request.url))
+        self.page.goto(pathlib.Path(path).resolve().as_uri())
+
+    def _hear(self, message) -> None:
+        if message.type in ("error", "warning"):
+            self.errors.append(message.text)
+
+    def _note(self, url: str) -> None:
+        if not url.startswith(("file:", "data:", "blob:")):
+            self.asked.append(url)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.context.close()
+
+    def violations(self) -> list[str]:
+        """What axe finds: one line a rule, with the elements concerned."""
+        from axe_playwright_python.sync_playwright import Axe
+
+        found = Axe().run(self.page).response["violations"]
+        return [
+            f"{rule['id']} ({rule['impact']}): {rule['help']}: "
+            + "; ".join(node["html"][:150] for node in rule["nodes"][:5])
+            for rule in found
+        ]
+
+    def wider_than_the_window(self) -> int:
+        """Pixels by which the page as a whole scrolls sideways; 0 is as it should be."""
+        return self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
