@@ -34,9 +34,9 @@ rule enrichment:
 rule scores:
     input:
         unpack(or_one_message(BIOLOGY.scores_input)),
+        **page_files("scores"),
         beta=rules.cohort.output.beta,
         samples=rules.cohort.output.samples,
-        **page_files("scores"),
         library=library_files(SCRIPTS / "scores.py"),
     output:
         scores="results/scores/scores.csv",

@@ -216,10 +216,10 @@ rule ecg_reading:
 rule ecg_page:
     input:
         unpack(or_one_message(ECG.page_files)),
+        **page_files("ecg_age"),
         records="results/ecg_age/input/records.parquet",
         leads="results/ecg_age/input/leads.npy",
         qc="results/ecg_age/input/qc.json",
-        **page_files("ecg_age"),
         library=library_files(SCRIPTS / "ecg_page.py"),
     output:
         **ECG.joined_file(),

@@ -4,13 +4,13 @@
 rule explain:
     input:
         unpack(or_one_message(lambda: PLAN.explain_input(counts_of))),
+        **page_files("explain"),
         taxonomy="results/taxonomy.parquet",
         unclassified="results/unclassified.parquet",
         labels="results/taxa/statistical.parquet",
         statistics=rules.gather_statistics.output[0],
         beta=PLAN.beta,
         samples=rules.cohort.output.samples,
-        **page_files("explain"),
         library=library_files(SCRIPTS / "explain.py"),
     output:
         html=report("results/explain/explain.html", caption="../report/explain.rst", category="Explanations"),

@@ -122,6 +122,7 @@ rule expression:
     input:
         **EXPRESSION.truth_file(),
         **EXPRESSION.taxa_files(),
+        **page_files("expression"),
         fits=EXPRESSION.fit_files(),
         methylation=rules.expression_input.output.methylation,
         expression=rules.expression_input.output.expression,
@@ -130,7 +131,6 @@ rule expression:
         cpgs=rules.expression_input.output.cpgs,
         skipped=rules.expression_input.output.skipped,
         qc=rules.expression_input.output.qc,
-        **page_files("expression"),
         library=library_files(SCRIPTS / "expression.py"),
     output:
         summary="results/expression/summary.csv",

@@ -6,6 +6,7 @@ rule report:
         unpack(given(**PLAN.optional("cohort", "truth"))),
         unpack(lambda wildcards: PLAN.report_input(counts_of)),
         **PLAN.adjusted(),
+        **page_files("report"),
         taxonomy="results/taxonomy.parquet",
         labels="results/taxa/statistical.parquet",
         statistics=rules.gather_statistics.output[0],
@@ -17,7 +18,6 @@ rule report:
         separability=rules.embedding.output.separability,
         clusters=rules.embedding.output.clusters,
         embedding=rules.embedding.output.summary,
-        **page_files("report"),
         library=library_files(SCRIPTS / "report.py"),
     output:
         html=report("results/report.html", caption="../report/report.rst", category="Report"),

@@ -221,13 +221,13 @@ rule single_cell:
     input:
         **CELLS.report_input(),
         **CELLS.predictions(),
+        **page_files("single_cell"),
         networks=CELLS.network_files(),
         sites=rules.single_cell_sites.output.sites,
         statistics=rules.single_cell_sites.output.statistics,
         cells=rules.single_cell_sites.output.cells,
         annotations=rules.single_cell_sites.output.annotations,
         qc=rules.single_cell_sites.output.qc,
-        **page_files("single_cell"),
         library=library_files(SCRIPTS / "single_cell.py"),
     output:
         summary="results/single_cell/summary.csv",
