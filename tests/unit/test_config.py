@@ -271,6 +271,35 @@ def test_library_files(scripts, script, expected):
     assert found == [str(scripts / "cpgtaxa" / f"{name}.py") for name in expected]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("import json; import cpgtaxa.names\n", ["names"]),
+        ("if True: from cpgtaxa import names\n", ["names"]),
+        ("try: import json\nexcept ImportError: from cpgtaxa.names import TAXA\n", ["names"]),
+        ("import json, \\\n    cpgtaxa.names\n", ["names"]),
+        ("from cpgtaxa \\\n    import names\n", ["names"]),
+        ("from cpgtaxa.models import (  # a (b)\n    registry,\n)\n", ["names"]),
+        ("from cpgtaxa import (\n    errors,\n    names,\n)\n", ["errors", "names"]),
+        ('"""A text in which\nimport duties are named.\n"""\nfrom cpgtaxa import names\n', ["names"]),
+        ("# import cpgtaxa.names\nimport json\n", []),
+        ("if True:\n\timport cpgtaxa.names\n", ["names"]),
+    ],
+)
+def test_imports_are_found_however_they_are_written(scripts, text, expected):
+    (scripts / "written.py").write_text(text)
+    found = library_files(scripts / "written.py")
+    wanted = ["__init__", *expected] if expected else []
+    assert [pathlib.Path(path).stem for path in found if "models" not in path] == wanted
+
+
+def test_imports_are_those_of_the_whole_parse():
+    for path in (pathlib.Path(module.__file__).parent).rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        whole = module._imported("0; import json\n" + text, ("cpgtaxa", "some"))  # parsed in full
+        assert module._imported(text, ("cpgtaxa", "some")) == whole, path
+
+
 def test_library_files_of_the_library_itself():
     here = pathlib.Path(module.__file__)
     assert library_files(here) == [str(here.parent / "__init__.py"), str(here.parent / "errors.py")]
