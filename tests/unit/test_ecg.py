@@ -1,9 +1,14 @@
 """The ECG networks and what they are given."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from cpgtaxa.ecg import signals
+from conftest import ROOT
+from cpgtaxa import loop
+from cpgtaxa.config import check_config
+from cpgtaxa.ecg import networks, signals
+from cpgtaxa.ecg.plan import AGES, EcgPlan
 from cpgtaxa.models import create_model
 from scipy import signal
 
@@ -118,3 +123,73 @@ def test_limb_leads_that_lack_are_worked_out_from_two():
         np.testing.assert_allclose(signals.ordered(np.array(pair), names)[0][:6], found[:6], atol=1e-9)
     for row, expected in zip(found[2:6], (two - one, -(one + two) / 2, one - two / 2, two - one / 2), strict=True):
         np.testing.assert_allclose(row, expected)
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+
+def test_the_schedule_is_as_published_unless_the_config_says_otherwise():
+    """L1 loss, Adam at 0.001, a tenth of it every 20 epochs, batches of 32, 60 epochs; a tenth is held out."""
+    config = check_config({"ecg_age": {"records": "my_ecgs"}}, ROOT / "workflow/schemas/config.schema.yaml")
+    found = EcgPlan(config).fit_settings()
+    assert {key: found[key] for key in ("epochs", "batch_size", "lr", "lr_step", "lr_decay", "warmup", "build")} == {
+        **{"epochs": 60, "batch_size": 32, "lr": 0.001, "lr_step": 20, "lr_decay": 0.1, "warmup": 0, "build": {}}
+    }
+    assert config["ecg_age"]["held_out"] == 1
+    assert config["ecg_age"]["networks"] == {"adult": "ResDenseNet", "child": "ResUDenseNet"}
+    learner = loop.Learner(torch.nn.Linear(1, 1), torch.nn.functional.l1_loss, lr=0.001, lr_step=20, lr_decay=0.1)
+    assert type(learner.configure_optimizers()[0][0]) is torch.optim.Adam
+
+
+@pytest.mark.parametrize(("name", "group"), [("ResDenseNet", "adult"), ("ResUDenseNet", "child")])
+def test_training_goes_on_after_an_end_by_force_to_the_same_ages(name, group, tmp_path, monkeypatch):
+    """Records whose beats are as fast as their age is high; stopped after the first of three epochs."""
+    rng = np.random.default_rng(0)
+    ages = rng.uniform(25, 90, 20) if group == "adult" else rng.uniform(0, 9, 20)
+    time = np.arange(1024) / 125
+    hertz = 1 + (ages / ages.max())[:, None, None]
+    waves = np.sin(2 * np.pi * hertz * time) + rng.normal(size=(20, 12, len(time))) / 10
+    np.save(tmp_path / "signals.npy", waves.astype(np.float32))
+    records = pd.DataFrame({"record": [f"A{at}" for at in range(20)], "age": ages, "group": group})
+    records["fold"] = (np.arange(20) % 10).astype(np.int8)
+    records.to_parquet(tmp_path / "records.parquet")
+    given = {"signals": tmp_path / "signals.npy", "records": tmp_path / "records.parquet"}
+    settings = {"epochs": 3, "batch_size": 8, "lr": 0.003, "lr_step": 2, "lr_decay": 0.1, "warmup": 0, "threads": 1}
+    settings |= {"build": NARROW, "device": "cpu", "precision": "auto"}
+
+    def trained(folder):
+        out = {"weights": folder / "w.pt", "log": folder / "log.csv", "predictions": folder / "p.parquet"}
+        work = folder / "work"
+        networks.fit_network(given, out, group=group, name=name, fold=3, settings=settings, seed=1, work=work)
+        assert not work.exists()
+        return out, pd.read_parquet(out["predictions"])
+
+    out, whole = trained(tmp_path / "whole")
+    assert whole["record"].tolist() == ["A3", "A13"]
+    low, high = AGES[group]
+    assert whole["predicted"].between(low, high).all()
+    np.testing.assert_allclose(pd.read_csv(out["log"])["lr"], [0.003, 0.003, 0.0003], rtol=1e-4)
+    begin = loop.TrainingLog.on_train_epoch_start
+
+    def end(self, trainer, module):
+        if trainer.current_epoch == 1:
+            raise KeyboardInterrupt
+        begin(self, trainer, module)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.TrainingLog, "on_train_epoch_start", end)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            trained(tmp_path / "again")
+    assert list((tmp_path / "again/work").rglob("*.ckpt"))
+    _, again = trained(tmp_path / "again")
+    pd.testing.assert_frame_equal(again, whole)
+    # Asked about, the same records are told the same ages, whatever their company.
+    asked = records.assign(age=np.nan, fold=np.int8(-1))
+    asked.to_parquet(tmp_path / "asked.parquet")
+    told = tmp_path / "told.parquet"
+    networks.predict_ages(
+        {"signals": given["signals"], "records": tmp_path / "asked.parquet", "weights": [out["weights"]]},
+        told, group=group, name=name, settings=settings,
+    )  # fmt: skip
+    told = pd.read_parquet(told).set_index("record").loc[whole["record"], "predicted"]
+    np.testing.assert_allclose(told, whole["predicted"], rtol=0.01)

@@ -641,6 +641,22 @@ def test_records_whose_ages_are_asked(crowd, tmp_path):
     assert sorted(found.frame["fold"][:CROWD]) == sorted(list(range(10)) * 2)
 
 
+def test_a_record_asked_about_is_told_or_named_with_the_reason(crowd, tmp_path):
+    asked = tmp_path / "asked"
+    write(asked, "Q1", ecg(50), age=None)
+    write(asked, "Q2", ecg(51, 2), age=None)
+    np.save(asked / "Q3.npy", np.zeros((12, 5000)))
+    write(asked, "Q4", ecg(53)[6:10], names=LEADS[6:10], age=None)
+    found = prepared(tmp_path, crowd, asked={"adult": str(asked)})
+    assert found.beside_crowd() == ["Q1"]
+    reasons = {row["record"]: row["reason"] for row in found.left_out}
+    assert list(reasons) == ["Q2", "Q3", "Q4"]
+    assert reasons["Q2"].startswith("it lasts 2 s, and 5 s are wanted (`ecg_age.min_seconds`): lower that")
+    assert reasons["Q3"].startswith("12 of its leads are flat or lack ('I', 'II', ")
+    assert reasons["Q4"].startswith("8 of its leads are flat or lack ('I', 'II', ")
+    assert "at most 6 may (`ecg_age.max_lost_leads`): raise that" in reasons["Q4"]
+
+
 # --- bad records -----------------------------------------------------------------------------------------------------
 
 
@@ -681,7 +697,11 @@ BAD_HEADERS = {
     "no_leads_at_all": (lambda hea, dat: hea.write_text("no_leads_at_all 0 500 3000\n"), r"copy the record again$"),
     "one_line_less": (
         lambda hea, dat: hea.write_text("\n".join(hea.read_text().splitlines()[:12])),
-        r"do not fit, or one is damaged \(.+\): copy the record again$",
+        r"^its header tells 12 leads and describes 11: copy the record again, or correct its header$",
+    ),
+    "eight_told": (
+        lambda hea, dat: edit(hea, "eight_told 12 ", "eight_told 8 "),
+        r"^its header tells 8 leads and describes 12: copy the record again, or correct its header$",
     ),
     "unknown_leads": (
         lambda hea, dat: hea.write_text(re.sub(r" 0 (\S+)$", r" 0 x\1", hea.read_text(), flags=re.M)),

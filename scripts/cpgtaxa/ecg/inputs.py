@@ -216,7 +216,7 @@ def _find(folders) -> list[tuple[str | None, pathlib.Path]]:
 def _one(asked: str | None, path: pathlib.Path, sheet: _Sheet, settings: dict, counts: _Counts):
     """A record's row and its leads (12, time) in mV at 500 Hz; None where the config has it left out.
 
-    Raises InputError where it cannot be used.
+    Raises InputError where it cannot be used, of records whose age is asked also where the config has them left out.
     """
     recording = read_record(path, settings["npy"])
     told = sheet.rows.get(path.stem, {})
@@ -244,6 +244,11 @@ def _one(asked: str | None, path: pathlib.Path, sheet: _Sheet, settings: dict, c
             return None, None
     seconds = recording.values.shape[1] / recording.rate
     if seconds < settings["min_seconds"] or seconds * HERTZ < SHORTEST:
+        if asked:  # whoever asks is told why there is no answer
+            raise InputError(
+                f"it lasts {seconds:.3g} s, and {settings['min_seconds']:g} s are wanted (`ecg_age.min_seconds`): "
+                "lower that, or leave it out"
+            )
         counts.too_short += 1
         return None, None
     values, missing = ordered(recording.values, names)
@@ -258,6 +263,11 @@ def _one(asked: str | None, path: pathlib.Path, sheet: _Sheet, settings: dict, c
             raise InputError(
                 f"its leads {some(missing, 12)} lack, and {some(unknown, 12)} are none of the twelve: say which is "
                 "which in `ecg_age.lead_names`"
+            )
+        if asked:
+            raise InputError(
+                f"{len(flat) + len(missing)} of its leads are flat or lack ({some(flat + missing, 12)}), and at most "
+                f"{settings['max_lost_leads']} may (`ecg_age.max_lost_leads`): raise that, or leave it out"
             )
         counts.lost += 1
         return None, None

@@ -184,7 +184,12 @@ def _header_that_wfdb_reads(path: pathlib.Path, text: str):
     if outside:
         raise InputError(f"its header names the signal file {some(outside, 3)}: only files beside the header are read")
     name, _, rest = lines[first].strip().partition(" ")
-    rate = rest.split()[1:2]
+    leads, rate = rest.split()[:1], rest.split()[1:2]
+    if leads and leads[0].isdecimal() and "/" not in name and int(leads[0]) != len(signals):
+        raise InputError(
+            f"its header tells {int(leads[0])} leads and describes {len(signals)}: copy the record again, or "
+            "correct its header"
+        )
     if rate and not re.match(r"[\d.]", rate[0]):  # wfdb would take 250 Hz
         raise InputError(f"its sampling rate is {rate[0][:40]!r}, which is no number: correct its header")
     as_wanted = re.fullmatch(r"[-\w]+(/\d+)?", name) and re.fullmatch(r"[-\w]+", path.stem)
