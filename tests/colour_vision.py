@@ -1,7 +1,8 @@
 """How far apart colours are, as people with and without colour blindness see them: small, and independent of the code.
 
 Machado, Oliveira and Fernandes 2009 (doi 10.1109/TVCG.2009.113) for the three dichromacies, CIEDE2000 after Sharma, Wu
-and Dalal 2005 (doi 10.1002/col.20070) for distances, WCAG 2.2 for contrast. Colours are arrays (..., 3) of sRGB, 0 to 1.
+and Dalal 2005 (doi 10.1002/col.20070) for distances, WCAG 2.2 for contrast. Colours are arrays (..., 3) of sRGB, 0 to
+1.
 """
 
 import numpy as np

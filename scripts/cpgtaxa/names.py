@@ -31,8 +31,8 @@ MEANING = {
     "BiNonAge": "two bands, no trend",
 }
 
-# Chosen by tests/benchmarks/palette.py: told apart with normal sight and with each dichromacy, contrast of 3 and more with
-# the page, relatives (such as BiAge and BiNonAge) of like hue and other lightness. tests/unit/test_palette.py keeps it so.
+# Chosen by tests/benchmarks/palette.py: told apart with normal sight and with each dichromacy, contrast of 3 and more
+# with the page, relatives (such as BiAge and BiNonAge) of like hue and other lightness. test_palette.py keeps it so.
 COLOURS = {
     "UniStable": "#6E57D3",
     "UniUnstable": "#459ABA",

@@ -1,10 +1,11 @@
-"""Chooses the taxa's colours: `python tests/benchmarks/palette.py` (about two minutes on one core; always the same colours).
+"""Chooses the taxa's colours: `python tests/benchmarks/palette.py` (two minutes on one core; always the same colours).
 
 Published sets of ten have colours too light for a white page or too dark for a black one, and none knows which taxa
-are related. So each family of taxa gets a range of hues, and simulated annealing looks, for each page, for the set whose
-closest pair is furthest apart (CIEDE2000) to people with normal sight, protanopia, deuteranopia and tritanopia, where
-every colour keeps WCAG's contrast of 3 with the page and relatives differ in lightness. It prints what belongs in
-names.py, and writes palette.csv: the closest pairs, beside those of the set that was there before.
+are related. So each family of taxa gets a range of hues, and simulated annealing looks, for each page, for the set
+whose closest pair is furthest apart (CIEDE2000) to people with normal sight, protanopia, deuteranopia and tritanopia,
+where every colour keeps WCAG's contrast of 3 with the page and relatives differ in lightness. It prints what belongs
+in names.py, and writes palette.csv: the closest pairs, beside those of the set that was there before (Paul Tol's muted
+scheme with near-black and grey; on the dark page its colours mixed with white up to a contrast of 3.5).
 """
 
 import csv
