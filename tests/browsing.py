@@ -70,3 +70,23 @@ class Visit:
     def wider_than_the_window(self) -> int:
         """Pixels by which the page as a whole scrolls sideways; 0 is as it should be."""
         return self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+
+
+def assert_fine(browser, path) -> None:
+    """A page from disk is sound in Chromium: at desktop width in light and at phone width in dark: nothing is
+    complained of or asked from a network, axe finds nothing, nothing scrolls sideways as a whole, and every file linked is there."""
+    path = pathlib.Path(path)
+    for size, dark in ((DESKTOP, False), (PHONE, True)):
+        with Visit(browser, path, size=size, dark=dark) as visit:
+            visit.page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+            assert visit.violations() == [], f"{path}, {size}, {'dark' if dark else 'light'}"
+            assert visit.wider_than_the_window() == 0, f"{path} scrolls sideways at {size}"
+            assert visit.errors == []
+            assert visit.asked == []
+            links = visit.page.eval_on_selector_all("a[href]", "all => all.map(one => one.getAttribute('href'))")
+            broken = visit.page.evaluate(
+                "Array.from(document.querySelectorAll('a[href^=\"#\"]')).map(one => one.getAttribute('href').slice(1))"
+                ".filter(id => !document.getElementById(id))"
+            )
+    assert broken == [], "links within the page that lead nowhere"
+    assert [link for link in links if not link.startswith("#") and not (path.parent / link).is_file()] == []

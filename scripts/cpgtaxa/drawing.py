@@ -1,5 +1,6 @@
 """How figures look: colours, fonts, and SVG that follows the page's light or dark scheme and is the same every time."""
 
+import functools
 import html
 import io
 import pathlib
@@ -72,11 +73,22 @@ def save_pdf(figure, path) -> None:
         figure.savefig(path, format="pdf", bbox_inches="tight", pad_inches=0.04, metadata={"CreationDate": None})
 
 
+@functools.cache
+def _drawing():
+    import markupsafe  # comes with jinja2, which not every rule that draws has
+
+    class Drawing(markupsafe.Markup):
+        """Markup of a figure; `links`: what its files hold and their paths beside the page, for the macro `figure`."""
+
+    return Drawing
+
+
 class Figures:
     """Collects the figures: each as SVG, PDF and CSV in a folder, and as markup for the page."""
 
-    def __init__(self, folder):
-        self.folder = pathlib.Path(folder)
+    def __init__(self, folder, beside="figures"):
+        """folder: where files are written, as long as the page is not whole; beside: the folder's name for the page."""
+        self.folder, self.beside = pathlib.Path(folder), beside
 
     def save(self, name: str, figure, data, title: str):
         """Write `<name>.svg`, `.pdf` and `.csv`; return the drawing as an inline element in the page's colours."""
@@ -87,11 +99,13 @@ class Figures:
 
     def add(self, name: str, text: str, data, title: str):
         """As `save`, for a drawing that is SVG text already and whose PDF lies elsewhere. data: a data frame."""
-        import markupsafe  # comes with jinja2, which not every rule that draws has
-
         (self.folder / f"{name}.svg").write_text(text, encoding="utf-8")
         data.to_csv(self.folder / f"{name}.csv", index=False, float_format="%.6g")
-        return markupsafe.Markup(inline(text, title))
+        drawing = _drawing()(inline(text, title))
+        kinds = [kind for kind in ("svg", "pdf", "csv") if (self.folder / f"{name}.{kind}").exists()]
+        drawing.links = [(kind.upper(), f"{self.beside}/{name}.{kind}") for kind in kinds]
+        drawing.name = name
+        return drawing
 
 
 def counts_grid(axes, matrix, rows, columns, xlabel: str, ylabel: str) -> None:

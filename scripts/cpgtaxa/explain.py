@@ -15,7 +15,6 @@ import io
 import logging
 import pathlib
 
-import markupsafe
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,11 +25,11 @@ from PIL import Image
 
 from cpgtaxa.classifier import draw
 from cpgtaxa.cohort import Cohort, read_samples
-from cpgtaxa.drawing import ACCENT, SECOND, STYLE, inline
+from cpgtaxa.drawing import ACCENT, SECOND, STYLE, Figures
 from cpgtaxa.errors import InputError
-from cpgtaxa.files import atomic, parquet_blocks, read_parquet
+from cpgtaxa.files import atomic, atomic_folder, parquet_blocks, read_parquet
 from cpgtaxa.names import INDEX, MEANING, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
-from cpgtaxa.pages import environment
+from cpgtaxa.pages import write_page
 from cpgtaxa.plan import model_of
 from cpgtaxa.render import render
 from cpgtaxa.report import _percent, _png
@@ -381,9 +380,9 @@ def lines(beta, ages, statistics: pd.DataFrame, thresholds: dict, n_cpgs: int) -
     return [(float(slope), float(level))], outlying
 
 
-def plot(beta, ages, fitted, outlying, title: str, salt: str):
-    """Age against beta with the fitted lines, as inline markup; arguments as of `lines`."""
-    figure, axes = plt.subplots(figsize=(4.9, 3.3))
+def plot(figures: Figures, name: str, beta, ages, fitted, outlying, title: str):
+    """Age against beta with the fitted lines, as inline markup; fitted, outlying: of `lines`."""
+    figure, axes = plt.subplots(figsize=(4.9, 3.3), dpi=150)
     seen = np.isfinite(beta)
     style = {"s": 9, "linewidths": 0, "alpha": 0.65, "rasterized": True}
     axes.scatter(ages[seen & ~outlying], beta[seen & ~outlying], color="#4a94cc", **style)
@@ -402,11 +401,8 @@ def plot(beta, ages, fitted, outlying, title: str, salt: str):
     axes.grid(axis="y")
     if fitted:
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.1, handletextpad=0.5)
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": salt}):
-        figure.savefig(buffer, format="svg", bbox_inches="tight", pad_inches=0.04, dpi=150, metadata={"Date": None})
-    plt.close(figure)
-    return markupsafe.Markup(inline(buffer.getvalue(), title))
+    data = pd.DataFrame({"age": ages, "beta": beta, "outlier": outlying})
+    return figures.save(name, figure, data, title)
 
 
 # The page
@@ -555,9 +551,9 @@ def write_explanation(
     """Write the page and the table of numbers about the CpGs `cpgs` (names), in their order.
 
     inputs: attributes predictions (shards of all rounds), weights, stats, card (one per round), taxonomy, unclassified,
-    labels, statistics, beta, samples. outputs: paths html, csv. thresholds: the config's `taxa.thresholds`; own_labels:
-    whether labels were given in place of the rules'; confidence, error_rate, veto: of the rounds. Raises InputError for
-    unknown CpGs.
+    labels, statistics, beta, samples. outputs: paths html, csv, figures (a folder). thresholds: the config's
+    `taxa.thresholds`; own_labels: whether labels were given in place of the rules'; confidence, error_rate, veto: of
+    the rounds. Raises InputError for unknown CpGs.
     """
     settings = {"own_labels": own_labels, "confidence": confidence, "error_rate": error_rate, "veto": veto}
     cohort, ages = Cohort(inputs.beta), read_samples(inputs.samples)["age"].to_numpy()
@@ -569,7 +565,8 @@ def write_explanation(
     looks = _looks(inputs.predictions, set(cpgs))
     networks = list(zip(inputs.weights, inputs.stats, inputs.card, strict=True))
     predictors, entries = {}, []
-    with matplotlib.rc_context(STYLE):
+    with atomic_folder(outputs["figures"]) as partial, matplotlib.rc_context(STYLE):
+        figures = Figures(partial)
         for number, (cpg, beta) in enumerate(zip(cpgs, values, strict=True)):
             row, one = taxonomy.loc[cpg], statistics.loc[[cpg]]
             found = {at: table.loc[cpg].to_numpy(dtype=float) for at, table in looks.items() if cpg in table.index}
@@ -614,7 +611,7 @@ def write_explanation(
                 "view": view,
                 "grid": _grid(view["left_out"][taxon]) if len(view["left_out"][taxon]) else None,
                 "n_bands": len(fitted),
-                "plot": plot(beta, ages, fitted, outlying, f"Beta of {cpg} against age", f"cpg-{number}"),
+                "plot": plot(figures, f"cpg_{number + 1}", beta, ages, fitted, outlying, f"Beta of {cpg} against age"),
             }
             entries.append(entry)
             logging.info("%d of %d CpGs: %s, %s", number + 1, len(cpgs), cpg, row["taxon"])
@@ -628,11 +625,6 @@ def write_explanation(
         "own_labels": own_labels,
         "ends": ["#" + "".join(f"{round(part):02x}" for part in end.tolist()) for end in (AGAINST, FOR)],
     }
-    templates = environment()
-    templates.filters |= {"percent": _percent, "number": _number, "signed": _signed}
-    html = templates.get_template("explain.html.j2").render(page)
-    with atomic(outputs["html"]) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+    write_page(outputs["html"], "explain.html.j2", page, {"percent": _percent, "number": _number, "signed": _signed})
     with atomic(outputs["csv"]) as temporary:
         pd.concat([_numbers(entry) for entry in entries]).to_csv(temporary, index=False)
-    logging.info("explanations: %s, %.1f MB", outputs["html"], len(html.encode()) / 1e6)

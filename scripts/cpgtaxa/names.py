@@ -31,20 +31,37 @@ MEANING = {
     "BiNonAge": "two bands, no trend",
 }
 
-# Paul Tol's "muted" scheme plus black-ish grey: told apart with every common colour blindness.
+# Chosen by tests/benchmarks/palette.py: told apart with normal sight and with each dichromacy, contrast of 3 and more
+# with the page, relatives (such as BiAge and BiNonAge) of like hue and other lightness. test_palette.py keeps it so.
 COLOURS = {
-    "UniStable": "#332288",
-    "UniUnstable": "#88CCEE",
-    "LinAgeHomo": "#CC6677",
-    "LinAgeHet": "#882255",
-    "NonAgeHet": "#AA4499",
-    "Outlier": "#222222",
-    "TriAge": "#117733",
-    "TriNonAge": "#44AA99",
-    "BiAge": "#999933",
-    "BiNonAge": "#DDCC77",
-    UNCLASSIFIED: "#BBBBBB",
+    "UniStable": "#6E57D3",
+    "UniUnstable": "#459ABA",
+    "LinAgeHomo": "#C1615F",
+    "LinAgeHet": "#A91F5C",
+    "NonAgeHet": "#5D0092",
+    "Outlier": "#121515",
+    "TriAge": "#2E4925",
+    "TriNonAge": "#1C7377",
+    "BiAge": "#6F6203",
+    "BiNonAge": "#A98E05",
+    UNCLASSIFIED: "#8F9190",
 }
+"""Each taxon's colour on white paper and a light page."""
+
+ON_DARK = {
+    "UniStable": "#4368E8",
+    "UniUnstable": "#34A9DF",
+    "LinAgeHomo": "#FCA999",
+    "LinAgeHet": "#BF5E6C",
+    "NonAgeHet": "#855688",
+    "Outlier": "#F5F7F0",
+    "TriAge": "#78A638",
+    "TriNonAge": "#0BEEFE",
+    "BiAge": "#676B1B",
+    "BiNonAge": "#F6E349",
+    UNCLASSIFIED: "#9C9CA0",
+}
+"""Each taxon's colour on a dark page."""
 
 SYMBOLS = {
     "UniStable": "circle",

@@ -1,28 +1,15 @@
 """What the pages of all targets are made with: their templates, the taxa's colours, and the tables beside them."""
 
+import logging
 import pathlib
+import re
 
 import jinja2
 
 from cpgtaxa.files import atomic
-from cpgtaxa.names import COLOURS
+from cpgtaxa.names import COLOURS, ON_DARK
 
-
-def on_dark(colour: str) -> str:
-    """The colour, mixed with white until it stands out from a dark page (WCAG contrast 3.5)."""
-
-    def luminance(rgb):
-        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in rgb]
-        return sum(share * part for share, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-
-    rgb = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
-    page = luminance([part / 255 for part in (0x15, 0x18, 0x1C)])
-    while (luminance(rgb) + 0.05) / (page + 0.05) < 3.5:
-        rgb = [0.95 * part + 0.05 for part in rgb]
-    return "#" + "".join(f"{round(255 * part):02x}" for part in rgb)
-
-
-PALETTE = {taxon: (colour, on_dark(colour)) for taxon, colour in COLOURS.items()}
+PALETTE = {taxon: (colour, ON_DARK[taxon]) for taxon, colour in COLOURS.items()}
 """Each taxon's colour on a light and on a dark page; in templates `palette`, with palette.css.j2 --c-<taxon>."""
 
 
@@ -39,11 +26,31 @@ def environment() -> jinja2.Environment:
     return found
 
 
-def write_page(path, template: str, page: dict) -> None:
-    """Write a page from a template and what it shows, atomically."""
-    html = environment().get_template(template).render(page)
+def reachable(html: str) -> str:
+    """The page with every table and drawing that may scroll sideways in the keyboard's reach, named by its heading."""
+    heading = ""
+
+    def each(match) -> str:
+        nonlocal heading
+        if match["heading"] is not None:
+            heading = " ".join(re.sub("<[^>]*>", " ", match["heading"]).split()).replace('"', "&quot;")
+            return match.group()
+        kind = "Table" if match["kind"] == "scroll" else "Figure"
+        return f'<div class="{match["kind"]}" tabindex="0" role="group" aria-label="{kind}: {heading}">'
+
+    return re.sub(
+        r'<h[1-4][^>]*>(?P<heading>.*?)</h[1-4]>|<div class="(?P<kind>scroll|drawing[^"]*)">', each, html, flags=re.S
+    )
+
+
+def write_page(path, template: str, page: dict, filters: dict | None = None) -> None:
+    """Write a page from a template and what it shows, atomically, and log its size; filters: more filters for it."""
+    found = environment()
+    found.filters |= filters or {}
+    html = reachable(found.get_template(template).render(page))
     with atomic(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
+    logging.info(f"page: {path}, {len(html.encode()) / 1e6:.1f} MB")
 
 
 def write_csv(path, frame, **changes) -> None:

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from browsing import assert_fine
 from conftest import ROOT
 from cpgtaxa.compare import agreement as agreeing
 from cpgtaxa.compare import pooling, reading, study
@@ -410,7 +411,7 @@ def outputs_of(folder):
     return {key: folder / name for key, name in names.items()}
 
 
-def test_all_tables_and_the_page(three, tmp_path):
+def test_all_tables_and_the_page(three, tmp_path, browser):
     files, _ = three
     out, again = outputs_of(tmp_path / "out"), outputs_of(tmp_path / "again")
     study.compare(files, out, settings=SETTINGS, seed=3)
@@ -441,6 +442,7 @@ def test_all_tables_and_the_page(three, tmp_path):
     assert "Do CpGs age alike in all cohorts?" in page
     assert moved["cpg"][0] in page
     assert not re.search(r"https?://(?!www\.w3\.org)", page)
+    assert_fine(browser, out["html"])
     names = {path.stem for path in out["figures"].glob("*.svg")}
     assert names == {path.stem for path in out["figures"].glob("*.csv")}
     assert {"contingency_a_b", "contingency_b_c", "effects_a_b", "agreement", "moves", "together"} <= names

@@ -9,11 +9,13 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from browsing import assert_fine
 from conftest import ROOT
 from cpgtaxa import explain, simulate
 from cpgtaxa.classifier import draw
 from cpgtaxa.cohort import Cohort, CohortWriter
 from cpgtaxa.config import check_config
+from cpgtaxa.drawing import Figures
 from cpgtaxa.errors import InputError
 from cpgtaxa.names import INDEX, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.plan import Plan
@@ -197,11 +199,13 @@ def test_bands_get_the_mixtures_lines(truth):
     np.testing.assert_allclose([level for _, level in fitted], levels, atol=0.012)
 
 
-def test_what_cannot_be_fitted_has_no_line():
+def test_what_cannot_be_fitted_has_no_line(tmp_path):
     beta = np.full(50, np.nan, np.float32)
     fitted, _ = explain.lines(beta, np.arange(50.0), compute(beta[None], np.arange(50.0)), THRESHOLDS, 9)
     assert fitted == []
-    assert "<svg" in explain.plot(beta, np.arange(50.0), [], np.zeros(50, bool), "none", "none")
+    drawn = explain.plot(Figures(tmp_path), "none", beta, np.arange(50.0), [], np.zeros(50, bool), "none")
+    assert "<svg" in drawn
+    assert pd.read_csv(tmp_path / "none.csv")["beta"].isna().all()
 
 
 # What was asked for
@@ -303,6 +307,7 @@ def page(tmp_path, planted, monkeypatch):
 
     def write(cpgs=cpgs, folder="out", **changes) -> tuple[str, pd.DataFrame]:
         out = {kind: str(tmp_path / folder / f"explain.{kind}") for kind in ("html", "csv")}
+        out["figures"] = str(tmp_path / folder / "figures")
         settings = {"thresholds": THRESHOLDS, "own_labels": False, "confidence": None, "veto": True, "device": "cpu"}
         settings["error_rate"] = 0.05
         explain.write_explanation(inputs, out, cpgs, **settings | changes)
@@ -333,6 +338,14 @@ def test_the_page_is_whole_escaped_and_the_same_each_time(page):
     headings = re.findall(r'<section id="cpg-\d">\n<h2>(.*)</h2>', html)
     assert headings[1:] == ["cg2", "cg3"]
     assert html == page(folder="again")[0]
+
+
+def test_the_page_is_fine_in_a_browser(page, tmp_path, browser):
+    page()
+    assert_fine(browser, tmp_path / "out/explain.html")
+    assert {path.name for path in (tmp_path / "out/figures").iterdir()} == {
+        f"cpg_{number}.{kind}" for number in (1, 2, 3) for kind in ("svg", "pdf", "csv")
+    }
 
 
 def test_what_gave_the_taxon_is_said(page):

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from browsing import assert_fine
 from cpgtaxa.cohort import CohortWriter
 from cpgtaxa.errors import InputError
 from cpgtaxa.expression import page
@@ -378,6 +379,10 @@ def test_nothing_is_left_unescaped(tmp_path):
     assert text_of(html).count("state &lt;b&gt;normal&lt;/b&gt;") >= 3
     for svg in out["figures"].glob("*.svg"):
         xml.etree.ElementTree.parse(svg)
+
+
+def test_the_page_is_fine_in_a_browser(out, browser):
+    assert_fine(browser, out["html"])
 
 
 def test_the_page_stands_alone(html):

@@ -5,12 +5,14 @@ import hashlib
 import json
 import pathlib
 import re
+import shutil
 import xml.etree.ElementTree
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from browsing import assert_fine
 from conftest import ROOT
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import write_parquet
@@ -435,6 +437,13 @@ def test_figures_are_whole_and_names_are_escaped(out, html):
     assert "nan" not in text_of(html)
     logos = pd.read_csv(out["figures"] / "motifs.csv")
     assert list(logos["filter"]) == [11, 6, 4, 8, 3, 7, 2, 10]  # strongest of either sign
+
+
+def test_the_page_is_fine_in_a_browser(made, out, tmp_path, browser):
+    shutil.copytree(out["html"].parent, tmp_path / "whole")
+    (tmp_path / "whole/reading").mkdir()
+    (tmp_path / "whole/reading/variants.csv").touch()
+    assert_fine(browser, tmp_path / "whole/report.html")
 
 
 def test_the_same_bytes_twice(made, out):

@@ -2,6 +2,7 @@
 
 import pandas as pd
 import pytest
+from browsing import assert_fine
 from conftest import TINY, copy_run, merged, snakemake
 
 
@@ -21,6 +22,11 @@ def finished(tiny_run, tmp_path_factory):
     assert run.code == 0, run.text
     assert run.jobs() == {"enrichment": 1, "scores": 1}
     return folder / "results"
+
+
+@pytest.mark.parametrize("target", ["enrichment", "scores"])
+def test_the_pages_are_fine_in_a_browser(finished, target, browser):
+    assert_fine(browser, finished / target / "report.html")
 
 
 def test_the_list_is_found_in_the_taxa_it_was_made_of(finished):

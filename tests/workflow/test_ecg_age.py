@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import wfdb
 import yaml
+from browsing import assert_fine
 from conftest import ROOT, TINY, copy_run, merged, snakemake
 from cpgtaxa.ecg.signals import preprocess
 from cpgtaxa.files import sha256
@@ -92,6 +93,10 @@ def test_what_is_written_agrees(finished):
     log = pd.read_csv(folder / f"saved/adult/{NETWORK}_0_log.csv")
     np.testing.assert_allclose(log["lr"], 0.003 * 0.1 ** (np.arange(8) // 6), rtol=1e-4)
     assert (folder / "complete.txt").read_text() == "0 records could not be used\n"
+
+
+def test_the_page_is_fine_in_a_browser(finished, browser):
+    assert_fine(browser, finished / FOLDER / "report.html")
 
 
 def test_networks_are_given_what_the_files_hold(finished):

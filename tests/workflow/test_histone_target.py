@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from browsing import assert_fine
 from conftest import ROOT, copy_run, merged, snakemake
 from cpgtaxa.files import sha256
 from processes import killed_when
@@ -67,6 +68,10 @@ def test_what_is_written_agrees(finished):
     for model in MODELS:
         assert f"{found[model, 'auc']:.3f}" in html
     assert not re.search(r'(?:src|href)="https?://', html)
+
+
+def test_the_page_is_fine_in_a_browser(finished, browser):
+    assert_fine(browser, finished / FOLDER / "report.html")
 
 
 def test_all_models_are_tested_on_the_test_files_alone(finished):

@@ -15,6 +15,7 @@ rule explain:
     output:
         html=report("results/explain/explain.html", caption="../report/explain.rst", category="Explanations"),
         csv="results/explain/explain.csv",
+        figures=directory("results/explain/figures"),
     log:
         "results/logs/explain.log",
     benchmark:

@@ -7,7 +7,6 @@ import base64
 import io
 import itertools
 import logging
-import pathlib
 
 import matplotlib
 
@@ -21,6 +20,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
 from PIL import Image
 
+from cpgtaxa import pages
 from cpgtaxa.cohort import Cohort as Matrix
 from cpgtaxa.cohort import read_samples
 from cpgtaxa.compare.agreement import ALL
@@ -28,9 +28,8 @@ from cpgtaxa.compare.pooling import VERDICTS
 from cpgtaxa.compare.reading import KNOWN, LEFT, Beside
 from cpgtaxa.drawing import ACCENT, INK, LINE, MUTED, SECOND, STYLE, Figures, counts_grid
 from cpgtaxa.errors import InputError
-from cpgtaxa.files import atomic, atomic_folder
+from cpgtaxa.files import atomic_folder
 from cpgtaxa.names import TAXA
-from cpgtaxa.pages import environment
 from cpgtaxa.render import render
 from cpgtaxa.wording import NONE, decimal, p_value, percent, signed, span
 
@@ -270,7 +269,7 @@ def _pair_rows(agreed: pd.DataFrame) -> list[dict]:
 def write_page(
     beside: Beside, files, outputs, counts, agreed, kinds, shown, found, summary, *, settings: dict, seed: int
 ) -> None:
-    """Draw the figures (SVG and CSV) and write the page. Arguments are what `study.compare` has made.
+    """Draw the figures (SVG, PDF and CSV) and write the page. Arguments are what `study.compare` has made.
 
     shown: the moved CpGs to show in detail; kinds: cohort_a, cohort_b, kind … of all that moved.
     """
@@ -325,27 +324,26 @@ def write_page(
             "differ": percent((found["q_p"][np.isfinite(found["q_p"])] < 0.05).mean(), 1),
         }
     rows = _pair_rows(agreed)
-    page = environment().get_template("compare.html.j2").render(
-        cohorts=cohorts,
-        rows=rows,
-        best=rows[-1],
-        tables=tables,
-        more_pairs=len(pairs) - len(tables),
-        drawn=drawn,
-        effects=effects,
-        meta=meta,
-        moved=moved.head(KINDS).to_dict("records"),
-        n_moved=_count(moved["n"].sum()),
-        verdicts=verdicts,
-        n=_count(len(beside.cpgs)),
-        n_several=_count(several.sum()),
-        n_every=_count((beside.taxon >= 0).all(axis=1).sum()),
-        n_given=_count((several & (found["taxon"] < LEFT)).sum()),
-        examples=_examples(beside, files, shown),
-        settings=settings | {key: percent(settings[key]) for key in ("probability", "agreement", "support")},
-        replicates=any(cohort.replicates for cohort in beside.cohorts),
-        taxa=TAXA,
-        dash=NONE,
-    )  # fmt: skip
-    with atomic(outputs["html"]) as temporary:
-        pathlib.Path(temporary).write_text(page, encoding="utf-8")
+    page = {
+        "cohorts": cohorts,
+        "rows": rows,
+        "best": rows[-1],
+        "tables": tables,
+        "more_pairs": len(pairs) - len(tables),
+        "drawn": drawn,
+        "effects": effects,
+        "meta": meta,
+        "moved": moved.head(KINDS).to_dict("records"),
+        "n_moved": _count(moved["n"].sum()),
+        "verdicts": verdicts,
+        "n": _count(len(beside.cpgs)),
+        "n_several": _count(several.sum()),
+        "n_every": _count((beside.taxon >= 0).all(axis=1).sum()),
+        "n_given": _count((several & (found["taxon"] < LEFT)).sum()),
+        "examples": _examples(beside, files, shown),
+        "settings": settings | {key: percent(settings[key]) for key in ("probability", "agreement", "support")},
+        "replicates": any(cohort.replicates for cohort in beside.cohorts),
+        "taxa": TAXA,
+        "dash": NONE,
+    }
+    pages.write_page(outputs["html"], "compare.html.j2", page)

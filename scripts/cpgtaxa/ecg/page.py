@@ -32,8 +32,8 @@ from cpgtaxa.ecg.scores import (
 )
 from cpgtaxa.ecg.signals import HERTZ, MISSING, SAMPLES
 from cpgtaxa.ecg.study import BINS
-from cpgtaxa.files import atomic, atomic_folder, read_json, read_parquet
-from cpgtaxa.pages import environment, write_csv
+from cpgtaxa.files import atomic_folder, read_json, read_parquet
+from cpgtaxa.pages import write_csv, write_page
 from cpgtaxa.wording import decimal, p_value, percent, signed, span
 
 LISTS = ("features", "networks", "logs", "peers", "readings", "asked", "left_out")
@@ -542,13 +542,10 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
         "coverage": percent(coverage),
         "files": {key: pathlib.Path(path).name for key, path in outputs.items()},
     }
-    html = environment().get_template("ecg_age.html.j2").render(page)
-    with atomic(outputs["html"]) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+    write_page(outputs["html"], "ecg_age.html.j2", page)
     for group, name in networks.items():
         error = summary[(summary["model"] == name) & (summary["metric"] == f"{group}_mae")]["value"].iloc[0]
         logging.info(f"{TITLES[group]}: mean absolute error of {name} {error:.2f} years")
-    logging.info(f"{outputs['html']}, {len(html.encode()) / 1e6:.1f} MB")
 
 
 def _all_gaps(gaps, asked, networks, coverage: float) -> pd.DataFrame:

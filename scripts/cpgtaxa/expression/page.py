@@ -31,7 +31,7 @@ from cpgtaxa.expression.scores import BOOTSTRAPS, FEWEST, METRICS, compare, inte
 from cpgtaxa.expression.study import TAXA_COLUMNS, Study
 from cpgtaxa.files import atomic, atomic_folder, gzipped, read_json, read_parquet
 from cpgtaxa.names import COLOURS
-from cpgtaxa.pages import environment, write_csv
+from cpgtaxa.pages import write_csv, write_page
 from cpgtaxa.wording import decimal, p_value, percent, signed, span
 
 FIRST, LEAKY = "DeepMethyGene", "DeepMethyGene_published"
@@ -941,8 +941,5 @@ def write(inputs: dict, outputs: dict, *, pairs, settings: dict, seed: int) -> N
         | {key: pathlib.Path(inputs[key]).name for key in ("skipped", "qc")},
         **{"strip": len(wide) <= STRIP, "dense": len(wide) > POINTS},
     }
-    html = environment().get_template("expression.html.j2").render(page)
-    with atomic(outputs["html"]) as temporary:
-        temporary.write_text(html, encoding="utf-8")
-    size = len(html.encode()) / 1e6
-    logging.info(f"{best}: mean R² {page['row_of'][best]['r2']}; {outputs['html']}, {size:.1f} MB")
+    write_page(outputs["html"], "expression.html.j2", page)
+    logging.info(f"{best}: mean R² {page['row_of'][best]['r2']}")

@@ -7,7 +7,6 @@ import logging
 import pathlib
 import re
 
-import jinja2
 import matplotlib
 
 matplotlib.use("Agg")
@@ -18,13 +17,13 @@ import pandas as pd
 from matplotlib.colors import LinearSegmentedColormap
 
 from cpgtaxa.drawing import ACCENT, MUTED, SECOND, STYLE, Figures
-from cpgtaxa.files import atomic, atomic_folder, read_json, read_parquet
+from cpgtaxa.files import atomic_folder, read_json, read_parquet
 from cpgtaxa.histone.areas import interval_of_auc, parts_of_auc, roc
 from cpgtaxa.histone.plan import MIX, NETWORKS, SPLITS
 from cpgtaxa.histone.scores import Scored, compare, score, summarise
 from cpgtaxa.histone.study import open_cells, parts_of
 from cpgtaxa.names import COLOURS
-from cpgtaxa.pages import environment, write_csv
+from cpgtaxa.pages import write_csv, write_page
 from cpgtaxa.wording import decimal, p_value, signed, span
 
 LISTS = ("input", "qc", "predictions", "logs", "occlusion")
@@ -355,12 +354,6 @@ def _maps(figures, maps: pd.DataFrame, cells: list[str], bins: int, size: int, p
     return drawn
 
 
-def _environment() -> jinja2.Environment:
-    found = environment()
-    found.filters["wrapped"] = wrapped
-    return found
-
-
 def _best_epochs(logs: pd.DataFrame) -> list[dict]:
     """Of each network the epoch kept and its validation scores, over its units."""
     rows = []
@@ -512,12 +505,8 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
         | {key: pathlib.Path(path).name for key, path in outputs.items()},
         "width": settings["occlusion"]["bins"],
     }
-    html = _environment().get_template("histone.html.j2").render(page)
-    with atomic(outputs["html"]) as temporary:
-        temporary.write_text(html, encoding="utf-8")
-    logging.info(
-        f"{ranked[0].model}: mean AUC {ranked[0].mean:.3f}; {outputs['html']}, {len(html.encode()) / 1e6:.1f} MB"
-    )
+    write_page(outputs["html"], "histone.html.j2", page, filters={"wrapped": wrapped})
+    logging.info(f"{ranked[0].model}: mean AUC {ranked[0].mean:.3f}")
 
 
 def _compared(row, model: str) -> dict:

@@ -1010,5 +1010,4 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
         | {key: pathlib.Path(inputs[key]).name for key in ("statistics", "cells", "qc")},
     }
     write_page(outputs["html"], "single_cell.html.j2", page)
-    size = pathlib.Path(outputs["html"]).stat().st_size / 1e6
-    logging.info(f"{chosen}: AUC {page['row_of'][chosen]['auc']}; {outputs['html']}, {size:.1f} MB")
+    logging.info(f"{chosen}: AUC {page['row_of'][chosen]['auc']}")
