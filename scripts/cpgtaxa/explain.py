@@ -617,7 +617,7 @@ def write_explanation(
                 "plot": plot(beta, ages, fitted, outlying, f"Beta of {cpg} against age", f"cpg-{number}"),
             }
             entries.append(entry)
-            logging.info("%d of %d CpGs: %s, %s", number + 1, len(cpgs), cpg, row["taxon"])
+            progress.step()
     page = {
         "entries": entries,
         "n_samples": f"{cohort.n_samples:,}",

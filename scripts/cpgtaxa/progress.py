@@ -105,6 +105,12 @@ class Progress:
         """So much is done in all."""
         self.step(done - self.done)
 
+    def at_share(self, share: float, text: str) -> None:
+        """This share, 0 to 1, of a total of 1 is done; text: what to say is done, where a line is due."""
+        self.add(share - self.done)
+        if self.due():
+            self.tell(f"{text} ({math.floor(100 * min(self.done, 0.99))} %)")
+
     def over(self, found: Iterable, work=None) -> Iterator:
         """Each of what is found, and a step after each; work: a function that gives its work, 1 where None."""
         for one in found:
@@ -119,6 +125,10 @@ class Progress:
         self.points.append((self.clock(), self.done))
         if len(self.points) > KEPT:  # begin and first step stay, and the last
             self.points = [*self.points[:2], *self.points[3:-1:2], self.points[-1]]
+
+    def spent(self) -> float:
+        """Seconds since the beginning."""
+        return self.clock() - self.begin
 
     def due(self) -> bool:
         """Whether enough time has passed for another line, and there is something left to do."""

@@ -31,7 +31,7 @@ def run(costs, **options):
 
 
 def missed(found, since=0.2, until=0.95):
-    """How far, as factors, the truth lies outside the bounds at worst (1 where it never does), and the widest bounds."""
+    """How far, as a factor, the truth lies outside the bounds at worst (within: at most 1), and the widest bounds."""
     _, low, high, truth = found[(found[:, 0] >= since) & (found[:, 0] <= until)].T
     return np.maximum(low / truth, truth / high).max(), (high / low).max()
 
@@ -168,8 +168,19 @@ def test_everything_is_handed_on():
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(2, "10 s"), (44, "40 s"), (54, "50 s"), (56, "1 min"), (100, "2 min"), (17 * 60, "17 min"), (18 * 60, "20 min")]
-    + [(58 * 60, "1 h"), (5300, "1.5 h"), (10 * 3600, "10 h"), (49 * 3600, "2 days")],
+    [
+        (2, "10 s"),
+        (44, "40 s"),
+        (54, "50 s"),
+        (56, "1 min"),
+        (100, "2 min"),
+        (17 * 60, "17 min"),
+        (18 * 60, "20 min"),
+        (58 * 60, "1 h"),
+        (5300, "1.5 h"),
+        (10 * 3600, "10 h"),
+        (49 * 3600, "2 days"),
+    ],
 )
 def test_times_are_rounded_as_people_do(seconds, text):
     assert in_words(seconds) == text
