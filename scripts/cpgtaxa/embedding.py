@@ -243,7 +243,7 @@ def embed(network: dict, beta, samples, taxonomy, statistics, out: dict, *, sett
     names, values = half_way_sites(ages, seed)
     half_way = outputs_of(predictor, values, ages)[1]
     logging.info(
-        f"{len(rows):,} CpGs and {len(names):,} half-way sites looked at in {so_far(time.monotonic() - begun)}; next come "
+        f"{len(rows):,} CpGs and {len(names):,} half-way sites looked at in {so_far(time.monotonic() - begun)}; next, "
         "pairs of taxa, clusters and the map (t-SNE), which cannot tell how far they are"
     )
 

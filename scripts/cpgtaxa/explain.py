@@ -32,6 +32,7 @@ from cpgtaxa.files import atomic, parquet_blocks, read_parquet
 from cpgtaxa.names import INDEX, MEANING, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.pages import environment
 from cpgtaxa.plan import model_of
+from cpgtaxa.progress import Progress
 from cpgtaxa.render import render
 from cpgtaxa.report import _percent, _png
 from cpgtaxa.statistics import OUTLIER_IQR, OUTLIER_MARGIN
@@ -570,6 +571,7 @@ def write_explanation(
     networks = list(zip(inputs.weights, inputs.stats, inputs.card, strict=True))
     predictors, entries = {}, []
     with matplotlib.rc_context(STYLE):
+        progress = Progress(len(cpgs), "CpGs explained")
         for number, (cpg, beta) in enumerate(zip(cpgs, values, strict=True)):
             row, one = taxonomy.loc[cpg], statistics.loc[[cpg]]
             found = {at: table.loc[cpg].to_numpy(dtype=float) for at, table in looks.items() if cpg in table.index}

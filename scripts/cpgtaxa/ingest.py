@@ -746,7 +746,8 @@ def ingest(
             with files.atomic(out_qc_table) as partial:
                 _qc_table(scan, reason, qc, thresholds).to_csv(partial, index=False, float_format="%.6g")
         files.write_json(out_qc, qc)
-    logging.info(f"columns of {samples}: {sheet.attrs['chosen']}")
+    chosen = ", ".join(f"{what} = {name}" for what, name in sheet.attrs["chosen"].items())
+    logging.info(f"columns of {samples}: {chosen}")
     logging.info(f"{int(kept.sum()):,} CpGs x {len(scan.samples):,} samples, ages {ages.min():g} to {ages.max():g}")
 
 

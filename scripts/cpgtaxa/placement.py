@@ -296,7 +296,10 @@ def reassign(
         "left": left["reason"].value_counts().reindex(REASONS, fill_value=0).to_dict(),
     }
     write_json(out["counts"], counts | found | (beside or {}))
-    logging.info("round %d: %d of %d CpGs placed; left: %s", round_number, counts["placed"], len(calls), counts["left"])
+    logging.info(
+        f"round {round_number}: {counts['placed']:,} of {len(calls):,} CpGs placed; left: "
+        + ", ".join(f"{reason} {n:,}" for reason, n in counts["left"].items())
+    )
     if settings["confidence"] is None and found["judge_at_least"] is None:
         if round_number > 0:
             logging.info("round %d: no more CpGs can be placed within the promise", round_number)
