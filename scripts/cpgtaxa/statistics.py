@@ -1500,7 +1500,7 @@ def compute_cohort(cohort, ages, start=0, stop=None, batch=512, **scales) -> pd.
     """
     stop = cohort.n_cpgs if stop is None else min(stop, cohort.n_cpgs)
     # Compiled before the clock starts, so that the estimates below are of the work itself.
-    logging.info("the statistics are compiled first, where this machine has not kept them: half a minute or more")
+    logging.info("compiled first: half a minute or more where this machine has not kept it")
     _raw(np.zeros((1, cohort.n_samples), np.float32), ages, serial=True)
     progress, frames = Progress(stop - start, "CpGs"), []
 

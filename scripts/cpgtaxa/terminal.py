@@ -293,9 +293,11 @@ NOISE = (
 def label_of(rule: str, wildcards) -> str:
     """A job's name on the terminal: its rule, and what tells it from others, as in `predict round 1, 3 of 8`."""
     values = dict(wildcards.items())
-    shard = [values.pop("shard"), values.pop("shards")] if {"shard", "shards"} <= values.keys() else []
+    shard = []
+    if {"shard", "shards"} <= values.keys():  # in the names of files they count from 0
+        shard = [f"{int(values.pop('shard')) + 1} of {values.pop('shards')}"]
     words = [f"{name} {value}" if str(value).isdigit() else str(value) for name, value in values.items()]
-    words += [" of ".join(map(str, shard))] if shard else []
+    words += shard
     return " ".join([rule, ", ".join(words)]).rstrip()
 
 

@@ -115,7 +115,7 @@ def test_numbers_as_written():
 
 def test_jobs_are_told_apart_by_their_wildcards():
     assert label_of("cohort", {}) == "cohort"
-    assert label_of("predict", {"round": "1", "shard": "3", "shards": "8"}) == "predict round 1, 3 of 8"
+    assert label_of("predict", {"round": "1", "shard": "2", "shards": "8"}) == "predict round 1, 3 of 8"
     assert label_of("ecg_fit", {"group": "adult", "tenth": "0"}) == "ecg_fit adult, tenth 0"
 
 
