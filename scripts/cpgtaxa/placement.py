@@ -18,6 +18,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from cpgtaxa.files import parquet_blocks, read_parquet, write_json, write_parquet
 from cpgtaxa.likeness import Strangeness
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.progress import Progress
 from cpgtaxa.taxa import ruled_out
 
 REASONS = ("ambiguous", "contradicted", "unlike")
@@ -59,7 +60,7 @@ class Judge:
         """x: (n, d) evidence. right: (n,) bool, whether the call is the true taxon. weights: (n,)."""
         fold = np.random.default_rng([seed, 23]).permutation(len(x)) % FOLDS
         self.models, self.held_out = [], np.full(len(x), float(np.average(right, weights=weights)) if len(x) else 0.0)
-        for number in range(FOLDS):
+        for number in Progress(FOLDS, "folds of the judge").over(range(FOLDS)):
             mine = fold != number
             if len(np.unique(right[mine])) < 2:
                 continue

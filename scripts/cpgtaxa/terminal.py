@@ -286,6 +286,9 @@ NOISE = (
     "Shutting down, this might take some time.",
     "DAG of jobs will be updated after completion.",
     "Updating checkpoint dependencies.",
+    "Using shell: ",
+    "Rules claiming more threads will be scaled down.",
+    "Conda environments: ignored",
 )
 """Lines of Snakemake's that tell nobody anything."""
 
@@ -346,7 +349,7 @@ class Calm:
             share = f"{100 * record.done // record.total} %"
             self._tell(f"{self.ended} is done: {record.done:,} of {record.total:,} steps ({share})")
             return False
-        if event in ("", None) and text.startswith(NOISE):
+        if record.levelno <= logging.INFO and text.startswith(NOISE):
             return False
         if text.startswith("Nothing to be done") and not self.workflow.dryrun:
             show(self.workflow.dag)

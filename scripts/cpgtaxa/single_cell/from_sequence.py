@@ -255,7 +255,7 @@ def kmer_features(dna: np.ndarray) -> np.ndarray:
 def _fit_kmers(features, labels, train, stop, test) -> np.ndarray:
     """Logistic regression whose penalty scores best on the fold that stops networks; classes count alike."""
     best, found = -1.0, None
-    for penalty in PENALTIES:
+    for penalty in Progress(len(PENALTIES), "penalties tried").over(PENALTIES):
         model = make_pipeline(StandardScaler(), LogisticRegression(C=penalty, class_weight="balanced", max_iter=300))
         model.fit(features[train], labels[train])
         value = balanced_accuracy(labels[stop], model.predict(features[stop]))
