@@ -4,5 +4,7 @@ from cpgtaxa.job import job
 
 with job(snakemake):
     from cpgtaxa.benchmark import run
+    from cpgtaxa.terminal import write_summary
 
     run(snakemake.params.settings, snakemake.output.table, snakemake.output.plot, snakemake.params.scratch)
+    write_summary("benchmark", dict(snakemake.output.items()))

@@ -4,6 +4,7 @@ from cpgtaxa.job import job
 
 with job(snakemake):
     from cpgtaxa.compare.study import compare
+    from cpgtaxa.terminal import write_summary
 
     compare(
         snakemake.params.files,
@@ -11,3 +12,4 @@ with job(snakemake):
         settings=snakemake.params.settings,
         seed=snakemake.params.seed,
     )
+    write_summary("compare", dict(snakemake.output.items()))

@@ -4,6 +4,7 @@ from cpgtaxa.job import job
 
 with job(snakemake):
     from cpgtaxa.ecg.page import LISTS, write
+    from cpgtaxa.terminal import write_summary
 
     write(
         {key: list(files) if key in LISTS else files for key, files in snakemake.input.items() if key != "library"},
@@ -11,3 +12,4 @@ with job(snakemake):
         settings=snakemake.params.settings,
         seed=snakemake.params.seed,
     )
+    write_summary("ecg_age", dict(snakemake.output.items()))

@@ -4,9 +4,11 @@ from cpgtaxa.job import job
 
 with job(snakemake):
     from cpgtaxa.biology.enrichment import write
+    from cpgtaxa.terminal import write_summary
 
     write(
         {key: list(files) if key == "lists" else files for key, files in snakemake.input.items() if key != "library"},
         dict(snakemake.output.items()),
         settings=snakemake.params.settings,
     )
+    write_summary("enrichment", dict(snakemake.output.items()))

@@ -4,6 +4,7 @@ from cpgtaxa.job import job
 
 with job(snakemake):
     from cpgtaxa.export import export
+    from cpgtaxa.terminal import write_summary
 
     export(
         dict(snakemake.input.items()),
@@ -11,3 +12,4 @@ with job(snakemake):
         settings=snakemake.params.settings,
         seed=snakemake.params.seed,
     )
+    write_summary("export", dict(snakemake.output.items()))

@@ -4,6 +4,7 @@ from cpgtaxa.job import job
 
 with job(snakemake):
     from cpgtaxa.expression.page import write
+    from cpgtaxa.terminal import write_summary
 
     write(
         {key: list(files) if key in ("fits", "taxa") else files for key, files in snakemake.input.items()},
@@ -12,3 +13,4 @@ with job(snakemake):
         settings=snakemake.params.settings,
         seed=snakemake.params.seed,
     )
+    write_summary("expression", dict(snakemake.output.items()))

@@ -4,6 +4,7 @@ from cpgtaxa.job import job
 
 with job(snakemake):
     from cpgtaxa.histone.page import LISTS, write
+    from cpgtaxa.terminal import write_summary
 
     write(
         {key: list(files) if key in LISTS else files for key, files in snakemake.input.items()},
@@ -11,3 +12,4 @@ with job(snakemake):
         settings=snakemake.params.settings,
         seed=snakemake.params.seed,
     )
+    write_summary("histone", dict(snakemake.output.items()))

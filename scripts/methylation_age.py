@@ -4,6 +4,7 @@ from cpgtaxa.job import job
 
 with job(snakemake):
     from cpgtaxa.methylation_age import tell_ages
+    from cpgtaxa.terminal import write_summary
 
     tell_ages(
         {"beta": snakemake.input.beta, "samples": snakemake.input.samples},
@@ -11,3 +12,4 @@ with job(snakemake):
         settings=snakemake.params.settings,
         seed=snakemake.params.seed,
     )
+    write_summary("methylation_age", dict(snakemake.output.items()))

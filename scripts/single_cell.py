@@ -4,6 +4,7 @@ from cpgtaxa.job import job
 
 with job(snakemake):
     from cpgtaxa.single_cell.page import write
+    from cpgtaxa.terminal import write_summary
 
     write(
         {key: list(paths) if key == "networks" else paths for key, paths in snakemake.input.items()},
@@ -11,3 +12,4 @@ with job(snakemake):
         settings=snakemake.params.settings,
         seed=snakemake.params.seed,
     )
+    write_summary("single_cell", dict(snakemake.output.items()))

@@ -9,7 +9,6 @@ imprecise that taking it bends narrow bands.
 
 import dataclasses
 import logging
-import time
 
 import numpy as np
 import pandas as pd
@@ -18,6 +17,7 @@ from cpgtaxa import files
 from cpgtaxa.cohort import Cohort, CohortWriter, read_samples
 from cpgtaxa.errors import InputError, some
 from cpgtaxa.plan import CELL_FRACTIONS
+from cpgtaxa.progress import Progress
 
 FEW = 10
 """Whole numbers of fewer kinds than this are categories: batch 1 to 8 is no amount."""
@@ -391,7 +391,7 @@ def adjust_cohort(given: dict, out: dict, *, covariates: list) -> None:
 
     taken, by_one, total = 0.0, np.zeros(len(coded)), 0.0
     shares, banded, clipped, untouched = [], [], [], 0
-    began = told = time.monotonic()
+    progress = Progress(len(cohort), "CpGs adjusted")
     with CohortWriter(out["beta"], cohort.sample_ids) as writer:
         for start, block in cohort.blocks():
             values = np.asarray(block, dtype=np.float64)
@@ -406,11 +406,7 @@ def adjust_cohort(given: dict, out: dict, *, covariates: list) -> None:
             banded.append(bands)
             clipped.append(outside.astype(np.int32))
             cohort.release()
-            if time.monotonic() - told > 5:
-                told = time.monotonic()
-                done = start + len(block)
-                left = (told - began) * (len(cohort) / done - 1)
-                logging.info(f"{done:,} of {len(cohort):,} CpGs adjusted, about {left:.0f} s left")
+            progress.step(len(block))
     share, outside = np.concatenate(shares), np.concatenate(clipped)
     bands = np.concatenate(banded)
     frame = pd.DataFrame(

@@ -444,9 +444,11 @@ def run(settings: dict, out_csv, out_plot, scratch) -> None:
     import pandas as pd
 
     from cpgtaxa.files import atomic
+    from cpgtaxa.progress import Progress
 
     pathlib.Path(scratch).mkdir(parents=True, exist_ok=True)
     tasks, rows = plan(settings), []
+    progress = Progress(len(tasks), "measurements")
     for number, task in enumerate(tasks, 1):
         if "R " in task["implementation"] and not shutil.which("Rscript"):
             logging.warning("Rscript is not installed: %s is left out", task["implementation"])
@@ -464,6 +466,7 @@ def run(settings: dict, out_csv, out_plot, scratch) -> None:
             *(number, len(tasks), row["stage"], row["implementation"], f"{row['n_cpgs']:,}", f"{row['n_samples']:,}"),
             *(row["seconds"], 1e6 * row["seconds"] / row["n_cpgs"], row["peak_mb"]),
         )
+        progress.step()
     table = pd.DataFrame(rows)[list(COLUMNS)]
     with atomic(out_csv) as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")

@@ -1,7 +1,6 @@
 """Simulated CpGs whose truth is known, of the cohort's ages and sample size: they tell how often a network is wrong."""
 
 import logging
-import time
 
 import numpy as np
 import pandas as pd
@@ -10,6 +9,7 @@ from cpgtaxa import simulate
 from cpgtaxa.cohort import CohortWriter
 from cpgtaxa.files import write_parquet
 from cpgtaxa.names import UNCLASSIFIED
+from cpgtaxa.progress import Progress
 from cpgtaxa.statistics import compute
 from cpgtaxa.taxa import define_taxa
 
@@ -43,7 +43,7 @@ def simulate_calibration(
     seed = seed + STREAM
     setting = simulate.make_setting(np.asarray(ages, dtype=float), np.random.default_rng([seed, 1]))
     plan = simulate.plan_cohort(seed, cpgs, HALF_WAY)
-    tables, begun, told = [], time.monotonic(), time.monotonic()
+    tables, progress = [], Progress(cpgs, "CpGs simulated")
     with CohortWriter(out_beta, sample_ids) as writer:
         for start in range(0, cpgs, BLOCK):
             indices = range(start, min(start + BLOCK, cpgs))
@@ -57,10 +57,7 @@ def simulate_calibration(
             table["taxon"] = [UNCLASSIFIED if profile.kind else profile.taxon for profile, _ in drawn]
             writer.append(table["cpg"][kept].tolist(), values[kept])
             tables.append(table[kept])
-            if time.monotonic() - told > 10:
-                told = time.monotonic()
-                left = (told - begun) * (cpgs / (start + len(table)) - 1) / 60
-                logging.info("%d of %d CpGs, about %.1f min left", start + len(table), cpgs, left)
+            progress.step(len(table))
     table = pd.concat(tables, ignore_index=True)
     write_parquet(out_truth, table)
-    logging.info("%d of %d simulated CpGs are not placed by the rules", len(table), cpgs)
+    logging.info(f"{len(table):,} of {cpgs:,} simulated CpGs are not placed by the rules")

@@ -16,6 +16,7 @@ from cpgtaxa.errors import InputError, reason_of, some
 from cpgtaxa.files import atomic
 from cpgtaxa.ingest import TEXT, Scan, block_values
 from cpgtaxa.matrices import open_matrix
+from cpgtaxa.progress import Progress
 from cpgtaxa.streams import DAMAGE, EXAMPLES, MISSING, many
 
 KEY = "adjust.reference"
@@ -131,6 +132,7 @@ def estimate(cohort: Cohort, reference: pd.DataFrame) -> pd.DataFrame:
     k, n = len(types), cohort.n_samples
     gram, right = np.zeros((n, k * k)), np.zeros((n, k))
     squares, counts = np.zeros(n), np.zeros(n, dtype=int)
+    progress = Progress(len(there), "CpGs of the reference")
     for start in range(0, len(there), BLOCK):
         values = cohort.take(place[there[start : start + BLOCK]]).astype(np.float64)
         known = np.isfinite(values)
@@ -141,6 +143,7 @@ def estimate(cohort: Cohort, reference: pd.DataFrame) -> pd.DataFrame:
         squares += np.einsum("ij,ij->j", values, values)
         counts += known.sum(axis=0)
         cohort.release()
+        progress.step(len(values))
     few = np.flatnonzero(counts < needed)
     if len(few):
         raise InputError(

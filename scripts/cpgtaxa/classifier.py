@@ -3,7 +3,6 @@
 import logging
 import pathlib
 import shutil
-import time
 
 import numpy as np
 import pandas as pd
@@ -19,6 +18,7 @@ from cpgtaxa.images import normalisation, read_image_csv
 from cpgtaxa.loop import use_threads
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.plan import MODELS, shard_bounds
+from cpgtaxa.progress import Progress, so_far
 from cpgtaxa.recipes import recipe
 from cpgtaxa.render import planes, render
 from cpgtaxa.rounds import read_parts
@@ -304,7 +304,7 @@ def _classify(cohort, wanted, ages, predictor) -> pd.DataFrame:
     """Calibrated p_<taxon> and `distance` (see likeness.py) of the CpGs at `wanted`, drawn a block at a time."""
     probabilities = np.empty((len(wanted), len(TAXA)), dtype=np.float32)
     distance = np.full(len(wanted), np.nan, dtype=np.float32)
-    begun = told = time.monotonic()
+    progress = Progress(len(wanted), "CpGs classified", rate=True)
     block = BLOCK[predictor.device]
     for first in range(0, len(wanted), block):
         rows = wanted[first : first + block]
@@ -314,10 +314,6 @@ def _classify(cohort, wanted, ages, predictor) -> pd.DataFrame:
         probabilities[first : first + len(rows)] = softmax(logits, predictor.temperature)
         if predictor.kept is not None:
             distance[first : first + len(rows)] = likeness.distances(features, predictor.kept)
-        if time.monotonic() - told > 10:
-            told = time.monotonic()
-            share = (first + len(rows)) / len(wanted)
-            minutes = (told - begun) * (1 / share - 1) / 60
-            logging.info("%d of %d CpGs, about %.1f min left", first + len(rows), len(wanted), minutes)
-    logging.info("%d CpGs classified in %.0f s", len(wanted), time.monotonic() - begun)
+        progress.step(len(rows))
+    logging.info(f"{len(wanted):,} CpGs classified in {so_far(progress.spent())}")
     return pd.DataFrame(probabilities, columns=list(PROBABILITY_COLUMNS)).assign(distance=distance)

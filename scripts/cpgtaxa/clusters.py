@@ -19,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from cpgtaxa.names import TAXA
+from cpgtaxa.progress import Progress
 
 DIMENSIONS = 20
 """Principal components kept of the features: 95 % of their variance and more."""
@@ -154,7 +155,7 @@ def stability(x: np.ndarray, cluster: np.ndarray, seed: int) -> np.ndarray:
     found = np.zeros((SUBSAMPLES, clusters))
     if not clusters:
         return found.mean(axis=0)
-    for trial in found:
+    for trial in Progress(SUBSAMPLES, "subsamples clustered again").over(found):
         rows = np.sort(rng.choice(n, round(SUBSAMPLE_SHARE * n), replace=False))
         again, before = _hdbscan(x[rows], round(SUBSAMPLE_SHARE * _smallest(n))), cluster[rows]
         for number in range(clusters):

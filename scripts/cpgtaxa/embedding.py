@@ -21,6 +21,7 @@ from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.drawing import HALO, INK, STYLE, svg_text
 from cpgtaxa.files import atomic, parquet_blocks, read_json, read_parquet, write_json
 from cpgtaxa.names import COLOURS, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.progress import Progress, so_far
 from cpgtaxa.training import load_predictor
 
 BLOCK = 256
@@ -229,17 +230,22 @@ def embed(network: dict, beta, samples, taxonomy, statistics, out: dict, *, sett
     predictor = load_predictor(**network, model_name=model, **device)
     cohort, ages = Cohort(beta), read_samples(samples)["age"].to_numpy()
     rows, logits, features = cohort.find(cpgs), [], []
+    progress = Progress(len(rows), "CpGs shown to the network")
     for start in range(0, max(len(rows), 1), BLOCK):
         seen = outputs_of(predictor, cohort.take(rows[start : start + BLOCK]), ages)
         cohort.release()
         logits.append(seen[0])
         features.append(seen[1])
+        progress.step(len(seen[0]))
     probabilities = table[list(PROBABILITY_COLUMNS)].to_numpy(dtype=np.float64)
     now = softmax(np.concatenate(logits), predictor.temperature)
     probabilities = np.where(np.isnan(probabilities), now, probabilities)
     names, values = half_way_sites(ages, seed)
     half_way = outputs_of(predictor, values, ages)[1]
-    logging.info("%d CpGs and %d half-way sites looked at in %.0f s", len(rows), len(names), time.monotonic() - begun)
+    logging.info(
+        f"{len(rows):,} CpGs and {len(names):,} half-way sites looked at in {so_far(time.monotonic() - begun)}; next, "
+        "pairs of taxa, clusters and the map (t-SNE), which cannot tell how far they are"
+    )
 
     pairs, described, cluster, x = judge(np.concatenate(features), half_way, names, taxon, probabilities, seed)
     found = table_of(described, cpgs, taxon, _statistics_of(statistics, cpgs))
@@ -264,6 +270,6 @@ def embed(network: dict, beta, samples, taxonomy, statistics, out: dict, *, sett
     write_map(table, described, out["svg"], out["png"])
     write_json(out["summary"], summary)
     logging.info(
-        "%d clusters of %d Unclassified CpGs, %d of them candidate new taxa; %.0f s in all",
-        *(len(described), n_unclassified, summary["candidates"], time.monotonic() - begun),
+        f"{len(described)} clusters of {n_unclassified:,} Unclassified CpGs, {summary['candidates']} of them candidate "
+        f"new taxa; {so_far(time.monotonic() - begun)} in all"
     )

@@ -31,6 +31,7 @@ from cpgtaxa.files import atomic, atomic_folder, parquet_blocks, read_parquet
 from cpgtaxa.names import INDEX, MEANING, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.pages import write_page
 from cpgtaxa.plan import model_of
+from cpgtaxa.progress import Progress
 from cpgtaxa.render import render
 from cpgtaxa.report import _percent, _png
 from cpgtaxa.statistics import OUTLIER_IQR, OUTLIER_MARGIN
@@ -566,7 +567,7 @@ def write_explanation(
     networks = list(zip(inputs.weights, inputs.stats, inputs.card, strict=True))
     predictors, entries = {}, []
     with atomic_folder(outputs["figures"]) as partial, matplotlib.rc_context(STYLE):
-        figures = Figures(partial)
+        figures, progress = Figures(partial), Progress(len(cpgs), "CpGs explained")
         for number, (cpg, beta) in enumerate(zip(cpgs, values, strict=True)):
             row, one = taxonomy.loc[cpg], statistics.loc[[cpg]]
             found = {at: table.loc[cpg].to_numpy(dtype=float) for at, table in looks.items() if cpg in table.index}
@@ -614,7 +615,7 @@ def write_explanation(
                 "plot": plot(figures, f"cpg_{number + 1}", beta, ages, fitted, outlying, f"Beta of {cpg} against age"),
             }
             entries.append(entry)
-            logging.info("%d of %d CpGs: %s, %s", number + 1, len(cpgs), cpg, row["taxon"])
+            progress.step()
     page = {
         "entries": entries,
         "n_samples": f"{cohort.n_samples:,}",

@@ -24,6 +24,7 @@ from cpgtaxa.errors import InputError, some
 from cpgtaxa.files import atomic, gzipped, need_space, parquet_blocks, read_parquet
 from cpgtaxa.names import COLOURS, MEANING, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.positions import read_positions
+from cpgtaxa.progress import Progress
 from cpgtaxa.statistics import DESCRIPTION
 
 ORDER = (*TAXA, UNCLASSIFIED)
@@ -265,10 +266,12 @@ def _write_matrix(file, cohort: Cohort, cpgs, sample_ids, out) -> None:
         shuffle=True,
     )
     x.attrs["encoding-type"], x.attrs["encoding-version"] = "array", "0.2.0"
+    progress = Progress(cohort.n_cpgs, "CpGs of the matrix written")
     for start in range(0, cohort.n_cpgs, CPGS_AT_ONCE):
         values = cohort.read(start, start + CPGS_AT_ONCE)
         x[:, start : start + len(values)] = np.ascontiguousarray(values.T)
         cohort.release()
+        progress.step(len(values))
 
 
 # --- the supplementary table -----------------------------------------------------------------------------------------
@@ -405,10 +408,12 @@ def write_tables(out: dict, taxonomy, places, legend: pd.DataFrame, given: dict)
 
 
 def _write_rows(packed, sheet, taxonomy, places, given: dict) -> None:
+    progress = Progress(len(taxonomy), "rows of the table written")
     for number, block in enumerate(table_blocks(taxonomy, places, given)):
         packed.write(block.to_csv(index=False, header=number == 0, lineterminator="\n").encode())
         if sheet is not None:
             sheet.append(block)
+        progress.step(len(block))
 
 
 def _write_legend(book, legend: pd.DataFrame) -> None:

@@ -11,6 +11,7 @@ from cpgtaxa.errors import InputError
 from cpgtaxa.files import atomic
 from cpgtaxa.images import EXAMPLES, PackedImages, pack, read_image_csv
 from cpgtaxa.names import TAXA
+from cpgtaxa.progress import Progress
 from cpgtaxa.render import planes, planes_of_rgb, read_png, render, write_png
 from cpgtaxa.rounds import PARTS, image_path, read_parts
 
@@ -32,6 +33,8 @@ def render_round(parts: dict, beta, samples, folder: str, size: int, out, png: b
     if png:
         pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
 
+    progress = Progress(len(wanted), "images drawn")
+
     def batches():
         for start in range(0, len(wanted), BLOCK):
             rows = wanted[start : start + BLOCK]
@@ -40,10 +43,11 @@ def render_round(parts: dict, beta, samples, folder: str, size: int, out, png: b
             if png:
                 for path, code in zip(rows["path"], codes, strict=True):
                     write_png(path, code)
+            progress.step(len(rows))
             yield planes(codes, size)
 
     pack(out, wanted["path"].tolist(), wanted["label"].tolist(), ["cohort"] * len(wanted), batches(), size)
-    logging.info("%d images drawn", len(wanted))
+    logging.info(f"{len(wanted):,} images drawn")
 
 
 def read_images(listed: pd.DataFrame, root, size: int):
@@ -53,6 +57,7 @@ def read_images(listed: pd.DataFrame, root, size: int):
     """
     root = pathlib.Path(root or ".")
     problems = []
+    progress = Progress(len(listed), "images read")
     for start in range(0, len(listed), BLOCK):
         block = []
         for path in listed["path"][start : start + BLOCK]:
@@ -60,6 +65,7 @@ def read_images(listed: pd.DataFrame, root, size: int):
                 block.append(planes_of_rgb(read_png(root / path), size))
             except InputError as error:
                 problems += error.problems
+        progress.step(min(BLOCK, len(listed) - start))
         if not problems:
             yield np.stack(block)
     if len(problems) > EXAMPLES:

@@ -7,7 +7,6 @@ import dataclasses
 import logging
 import pathlib
 import re
-import time
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from cpgtaxa import files, people, probes, scales
 from cpgtaxa.cohort import CohortWriter
 from cpgtaxa.errors import InputError, gathered, reason_of, some
 from cpgtaxa.matrices import open_matrix
+from cpgtaxa.progress import Progress
 from cpgtaxa.sheets import check_ages, check_ids, numbered, read_sheet, typed
 from cpgtaxa.standard_layout import parts_of
 from cpgtaxa.streams import DAMAGE, EXAMPLES, MISSING, many
@@ -221,7 +221,7 @@ def scan_matrix(
     reading = reading or Reading()
     reading.start()
     rows = max(1, STATISTICS_BYTES // (4 * len(columns)))
-    begin = told = time.monotonic()
+    progress = Progress(1.0, "")
     with CohortWriter(path, scan.samples, in_place=True) as writer:
         try:
             for ids, arrays in matrix.batches(columns):
@@ -252,11 +252,7 @@ def scan_matrix(
                     scale, certain = scale_of(scan)
                     if certain and scale != "beta":
                         break
-                if time.monotonic() - told > 5:
-                    told = time.monotonic()
-                    share = min(max(matrix.share(), 1e-3), 1.0)
-                    left = (told - begin) * (1 / share - 1)
-                    logging.info(f"{len(scan.cpgs):,} CpGs read, {told - begin:.0f} s, about {left:.0f} s left")
+                progress.at_share(min(matrix.share(), 1.0), f"{len(scan.cpgs):,} CpGs read")
         except DAMAGE as error:
             scan.damage = reason_of(error)
     return scan
@@ -750,7 +746,8 @@ def ingest(
             with files.atomic(out_qc_table) as partial:
                 _qc_table(scan, reason, qc, thresholds).to_csv(partial, index=False, float_format="%.6g")
         files.write_json(out_qc, qc)
-    logging.info(f"columns of {samples}: {sheet.attrs['chosen']}")
+    chosen = ", ".join(f"{what} = {name}" for what, name in sheet.attrs["chosen"].items())
+    logging.info(f"columns of {samples}: {chosen}")
     logging.info(f"{int(kept.sum()):,} CpGs x {len(scan.samples):,} samples, ages {ages.min():g} to {ages.max():g}")
 
 

@@ -9,6 +9,7 @@ import sys
 
 from cpgtaxa import files
 from cpgtaxa.errors import InputError
+from cpgtaxa.terminal import label_of
 
 
 @contextlib.contextmanager
@@ -29,10 +30,11 @@ def job(snakemake):
     root = logging.getLogger()
     root.setLevel(logging.INFO)
     logging.raiseExceptions = False  # a log on a full disk must not hide the message about it under tracebacks
-    _listen(root, logging.StreamHandler(sys.stderr), snakemake.rule)
+    name = label_of(snakemake.rule, snakemake.wildcards)
+    _listen(root, logging.StreamHandler(sys.stderr), name)
     try:
         if snakemake.log:
-            _listen(root, logging.FileHandler(snakemake.log[0], mode="w"), snakemake.rule)
+            _listen(root, logging.FileHandler(snakemake.log[0], mode="w"), name)
         files.check_checksums(snakemake.input)
         yield
         files.note_checksums(snakemake.output)
@@ -52,8 +54,8 @@ def job(snakemake):
         sys.exit(1)
 
 
-def _listen(root, handler, rule: str) -> None:
-    handler.setFormatter(logging.Formatter(f"[{rule}] %(message)s"))
+def _listen(root, handler, name: str) -> None:
+    handler.setFormatter(logging.Formatter(f"[{name.replace('%', '%%')}] %(message)s"))
     root.addHandler(handler)
 
 

@@ -17,6 +17,7 @@ import torch
 
 from cpgtaxa.devices import choose_device, use_bfloat16
 from cpgtaxa.files import atomic, sha256
+from cpgtaxa.progress import Progress
 from cpgtaxa.vision import Callback, EarlyStopping, ModelCheckpoint, TorchCheckpointIO, lightning
 
 
@@ -147,11 +148,19 @@ class Learner(lightning.LightningModule):
         return [optimiser], [torch.optim.lr_scheduler.StepLR(optimiser, self.lr_step, self.lr_decay)]
 
 
-class TrainingLog(Callback):
-    """The training log, one row an epoch, and a line of progress; kept in checkpoints for resuming."""
+VALIDATION = 1 / 3
+"""Work of an image that is looked at, next to one that is learnt from, whose gradients cost twice as much again."""
 
-    def __init__(self, path, epochs):
-        self.path, self.epochs, self.rows = pathlib.Path(path), epochs, []
+
+class TrainingLog(Callback):
+    """The training log, one row an epoch, kept in checkpoints for resuming; and lines of progress.
+
+    Epochs are told as often as `Progress` tells anything, the first and the last always; in between, batches.
+    """
+
+    def __init__(self, path, epochs, *, early: bool):
+        self.path, self.epochs, self.rows, self.early = pathlib.Path(path), epochs, [], early
+        self.progress, self.first = None, True
 
     def state_dict(self):
         return {"rows": self.rows}
@@ -161,6 +170,25 @@ class TrainingLog(Callback):
 
     def on_train_epoch_start(self, trainer, module):
         self.started = time.perf_counter()
+        if self.progress is None:
+            sizes = [loader.batch_size or 1 for loader in (trainer.train_dataloader, trainer.val_dataloaders)]
+            self.trained, self.seen = sizes[0], VALIDATION * sizes[1]
+            self.batches = trainer.num_training_batches
+            epoch = self.batches * self.trained + sum(trainer.num_val_batches) * self.seen
+            self.progress = Progress(
+                *(self.epochs * epoch, "epochs"), before=trainer.current_epoch * epoch, at_most=self.early
+            )
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, index):
+        self.progress.add(self.trained)
+        if self.progress.due() and index + 1 < self.batches:
+            self.progress.tell(
+                f"epoch {trainer.current_epoch + 1:,} of {self.epochs:,}, {index + 1:,} of {self.batches:,} batches"
+            )
+
+    def on_validation_batch_end(self, trainer, module, outputs, batch, index, loader=0):
+        if not trainer.sanity_checking:
+            self.progress.add(self.seen)
 
     def on_validation_end(self, trainer, module):
         # Runs before ModelCheckpoint writes, so that a checkpoint always holds its own epoch's row.
@@ -171,12 +199,14 @@ class TrainingLog(Callback):
         numbers = {key: float(value) for key, value in module.row(trainer).items()}
         self.rows.append({"epoch": epoch, **numbers, "epoch_duration_s": seconds})
         pd.DataFrame(self.rows).to_csv(self.path, index=False, float_format="%.6g")
-        logging.info(
-            "epoch %d of %d: %s; %.0f s, about %.1f min left",
-            *(epoch, self.epochs),
-            ", ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in numbers.items()),
-            *(seconds, (self.epochs - epoch) * seconds / 60),
-        )
+        if self.first or epoch == self.epochs or self.progress.due():
+            self.first = False
+            told = ", ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in numbers.items())
+            self.progress.tell(f"epoch {epoch} of {self.epochs}: {told}")
+
+    def on_fit_end(self, trainer, module):
+        if self.rows and self.rows[-1]["epoch"] < self.epochs:
+            logging.info(f"no better for a while: training ends after {self.rows[-1]['epoch']} of {self.epochs} epochs")
 
 
 class SeededBatches(Callback):
@@ -230,7 +260,12 @@ def fit(
         if other != folder:
             shutil.rmtree(other, ignore_errors=True)
     keeper = Keeper(folder, "best", monitor, mode=mode, save_last=True, enable_version_counter=False)
-    callbacks = [*first, SeededBatches(key), TrainingLog(folder / "training_log.csv", epochs), keeper]
+    callbacks = [
+        *first,
+        SeededBatches(key),
+        TrainingLog(folder / "training_log.csv", epochs, early=bool(patience)),
+        keeper,
+    ]
     if patience:
         callbacks.append(EarlyStopping(monitor, min_delta, patience, mode=mode, verbose=False))
     trainer = lightning.Trainer(

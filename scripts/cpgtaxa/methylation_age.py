@@ -6,7 +6,6 @@ CpGs are chosen, the penalty is found and the clock is fitted among the others a
 """
 
 import logging
-import time
 import warnings
 
 import numpy as np
@@ -17,6 +16,7 @@ from sklearn.linear_model import ElasticNetCV
 from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import atomic
+from cpgtaxa.progress import Progress
 
 L1_RATIO = 0.5
 """Half lasso, half ridge, as the clocks of the literature."""
@@ -47,6 +47,7 @@ def correlations(cohort: Cohort, ages: np.ndarray, fold: np.ndarray, folds: int)
     centred = ages - ages.mean()
     weights = np.hstack([outside, outside * centred[:, None], outside * centred[:, None] ** 2])
     found = np.zeros((len(cohort), folds), dtype=np.float32)
+    progress = Progress(len(cohort), "CpGs correlated with age")
     for start, block in cohort.blocks():
         values = np.asarray(block, dtype=np.float64)
         known = np.isfinite(values)
@@ -63,6 +64,7 @@ def correlations(cohort: Cohort, ages: np.ndarray, fold: np.ndarray, folds: int)
             r = top / below
         found[start : start + len(block)] = np.where(np.isfinite(r) & (below > 1e-9), r, 0)
         cohort.release()
+        progress.step(len(block))
     return found
 
 
@@ -80,7 +82,7 @@ def cross_fitted_ages(cohort: Cohort, ages: np.ndarray, *, folds: int, cpgs: int
     fold = folds_of(ages, folds, seed)
     r = np.abs(correlations(cohort, ages, fold, folds))
     told, weighed = np.empty(len(ages)), np.empty(len(ages), dtype=int)
-    started = time.perf_counter()
+    progress = Progress(folds, "folds of the clock")
     for number in range(folds):
         learn = fold != number
         chosen = np.sort(np.argpartition(-r[:, number], min(cpgs, len(r)) - 1)[: min(cpgs, len(r))])
@@ -98,11 +100,7 @@ def cross_fitted_ages(cohort: Cohort, ages: np.ndarray, *, folds: int, cpgs: int
                 l1_ratio=L1_RATIO, alphas=PENALTIES, cv=INNER, selection="cyclic", max_iter=3000
             ).fit(values[learn], ages[learn])  # fmt: skip
         told[~learn], weighed[~learn] = model.predict(values[~learn]), np.count_nonzero(model.coef_)
-        rest = (time.perf_counter() - started) / (number + 1) * (folds - number - 1)
-        logging.info(
-            f"fold {number + 1} of {folds}: {np.count_nonzero(model.coef_):,} of {len(chosen):,} CpGs weighed; about "
-            f"{rest / 60:.1f} min left"
-        )
+        progress.step()
     return pd.DataFrame({"methylation_age": told, "fold": fold, "cpgs": weighed})
 
 

@@ -18,6 +18,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from cpgtaxa.files import parquet_blocks, read_parquet, write_json, write_parquet
 from cpgtaxa.likeness import Strangeness
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.progress import Progress
 from cpgtaxa.taxa import ruled_out
 
 REASONS = ("ambiguous", "contradicted", "unlike")
@@ -59,7 +60,7 @@ class Judge:
         """x: (n, d) evidence. right: (n,) bool, whether the call is the true taxon. weights: (n,)."""
         fold = np.random.default_rng([seed, 23]).permutation(len(x)) % FOLDS
         self.models, self.held_out = [], np.full(len(x), float(np.average(right, weights=weights)) if len(x) else 0.0)
-        for number in range(FOLDS):
+        for number in Progress(FOLDS, "folds of the judge").over(range(FOLDS)):
             mine = fold != number
             if len(np.unique(right[mine])) < 2:
                 continue
@@ -296,7 +297,10 @@ def reassign(
         "left": left["reason"].value_counts().reindex(REASONS, fill_value=0).to_dict(),
     }
     write_json(out["counts"], counts | found | (beside or {}))
-    logging.info("round %d: %d of %d CpGs placed; left: %s", round_number, counts["placed"], len(calls), counts["left"])
+    logging.info(
+        f"round {round_number}: {counts['placed']:,} of {len(calls):,} CpGs placed; left: "
+        + ", ".join(f"{reason} {n:,}" for reason, n in counts["left"].items())
+    )
     if settings["confidence"] is None and found["judge_at_least"] is None:
         if round_number > 0:
             logging.info("round %d: no more CpGs can be placed within the promise", round_number)

@@ -11,6 +11,7 @@ import pandas as pd
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import atomic, gzipped, read_parquet, write_parquet
 from cpgtaxa.names import INDEX, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.wording import counted
 
 PARTS = ("training", "val", "test")
 
@@ -42,7 +43,7 @@ def _write_parts(pieces: dict, seed, out: dict) -> None:
         order = np.random.default_rng([seed, 3, PARTS.index(part)]).permutation(len(rows))
         with atomic(out[part]) as temporary:
             rows.iloc[order][["path", "label"]].to_csv(temporary, index=False, header=False)
-        logging.info("%s: %d images, %s", part, len(rows), rows["label"].value_counts().to_dict())
+        logging.info(f"{part}: {len(rows):,} images, {counted(rows['label'])}")
 
 
 def split_first_round(labels: pd.DataFrame, simulated: pd.DataFrame, folder: str, settings: dict, seed: int, out: dict):
@@ -123,7 +124,7 @@ def write_taxonomy(labels, predictions, reassigned, left, out_parquet, out_csv, 
     with gzipped(out_csv) as packed:
         table.to_csv(packed, index=False, float_format="%.5g", mode="wb")
     write_parquet(out_left, read_parquet(left))
-    logging.info("taxonomy: %s", table["taxon"].value_counts().to_dict())
+    logging.info(f"taxonomy: {counted(table['taxon'])}")
 
 
 def taxonomy(labels: pd.DataFrame, rounds: list[dict]) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import pyarrow.csv
 
 from cpgtaxa.files import atomic
 from cpgtaxa.names import UNCLASSIFIED
+from cpgtaxa.progress import Progress
 from cpgtaxa.simulate import cohort_setting, draw_cpg, plan_cohort
 
 BLOCK = 500
@@ -26,7 +27,7 @@ def write_cohort(settings: dict, seed: int, beta, samples, truth) -> None:
     plan = plan_cohort(seed, cpgs, settings["half_way"])
     sample_ids = [f"S{number:05d}" for number in range(1, n + 1)]
     names = [f"cg{10_000_000 + number:08d}" for number in range(cpgs)]
-    rows = []
+    rows, progress = [], Progress(cpgs, "CpGs simulated")
     with atomic(beta) as temporary, pa.CompressedOutputStream(str(temporary), "gzip") as stream:
         schema = pa.schema([("cpg", pa.string())] + [(sample, pa.float32()) for sample in sample_ids])
         with pyarrow.csv.CSVWriter(stream, schema) as writer:
@@ -37,8 +38,8 @@ def write_cohort(settings: dict, seed: int, beta, samples, truth) -> None:
                 columns = [pa.array(values[:, column], from_pandas=True) for column in range(n)]
                 writer.write_batch(pa.record_batch([pa.array(names[start:stop]), *columns], schema=schema))
                 rows += [profile.row() for profile, _ in drawn]
-                if stop % (10 * BLOCK) == 0 or stop == cpgs:
-                    logging.info("%d of %d CpGs simulated", stop, cpgs)
+                progress.step(stop - start)
+    logging.info(f"{cpgs:,} CpGs of {n:,} samples simulated")
     sheet = pd.DataFrame(
         {
             "sample_id": sample_ids,

@@ -11,7 +11,6 @@ import concurrent.futures
 import contextlib
 import logging
 import math
-import time
 
 import numba
 import numpy as np
@@ -22,6 +21,7 @@ from numba import types
 from numba.extending import intrinsic
 from scipy import special
 
+from cpgtaxa.progress import Progress, so_far
 from cpgtaxa.small_sort import insertion_sort
 from cpgtaxa.threads import in_threads
 
@@ -1500,31 +1500,19 @@ def compute_cohort(cohort, ages, start=0, stop=None, batch=512, **scales) -> pd.
     """
     stop = cohort.n_cpgs if stop is None else min(stop, cohort.n_cpgs)
     # Compiled before the clock starts, so that the estimates below are of the work itself.
-    logging.info("the first run on a machine compiles the statistics, half a minute")
+    logging.info("compiled first: half a minute or more where this machine has not kept it")
     _raw(np.zeros((1, cohort.n_samples), np.float32), ages, serial=True)
-    began = told = time.monotonic()
-    frames = []
+    progress, frames = Progress(stop - start, "CpGs"), []
 
     def of_batch(low):
         return _frame(_raw(cohort.read(low, min(low + batch, stop)), ages, serial=True), **scales)
 
     with concurrent.futures.ThreadPoolExecutor(numba.get_num_threads()) as pool:
-        for low, frame in zip(range(start, stop, batch), pool.map(of_batch, range(start, stop, batch)), strict=True):
+        for frame in pool.map(of_batch, range(start, stop, batch)):
             frames.append(frame)
             cohort.release()
-            high = min(low + batch, stop)
-            now = time.monotonic()
-            if now - told > 5.0 or high == stop:
-                told = now
-                left = (now - began) / (high - start) * (stop - high)
-                remaining = f", about {left / 60:.0f} min left" if left > 90 else f", about {left:.0f} s left"
-                logging.info(
-                    "%s of %s CpGs, %.0f s%s",
-                    f"{high - start:,}",
-                    f"{stop - start:,}",
-                    now - began,
-                    remaining if high < stop else "",
-                )
+            progress.step(len(frame))
     frame = pd.concat(frames, ignore_index=True) if frames else compute(np.empty((0, cohort.n_samples)), ages)
     frame.insert(0, "cpg", cohort.names(start, stop))
+    logging.info(f"statistics of {stop - start:,} CpGs in {so_far(progress.spent())}")
     return frame

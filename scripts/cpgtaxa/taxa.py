@@ -15,6 +15,7 @@ from cpgtaxa.errors import InputError, some
 from cpgtaxa.files import parquet_blocks, write_parquet
 from cpgtaxa.names import INDEX, TAXA, UNCLASSIFIED
 from cpgtaxa.texts import read_taxa
+from cpgtaxa.wording import counted
 
 EXAMPLES = 10
 
@@ -197,7 +198,7 @@ def label_cohort(statistics, thresholds: dict, out) -> None:
     n_cpgs = sum(len(block) for block in parquet_blocks(statistics, columns=["cpg"]))
     labels = [define_taxa(block, thresholds, n_cpgs) for block in parquet_blocks(statistics)]
     labels = pd.concat(labels, ignore_index=True)
-    logging.info("statistical labels: %s", labels["taxon"].value_counts().to_dict())
+    logging.info(f"statistical labels: {counted(labels['taxon'])}")
     write_parquet(out, labels)
 
 

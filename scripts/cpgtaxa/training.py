@@ -18,6 +18,7 @@ from cpgtaxa.files import atomic, write_json
 from cpgtaxa.loop import EpochSampler, as_is, digest, fit, save, tensors
 from cpgtaxa.models import backbones, create_model, resnet  # noqa: F401 - by name: seen here, edits rerun
 from cpgtaxa.names import TAXA
+from cpgtaxa.progress import Progress
 from cpgtaxa.texts import unzipped
 from cpgtaxa.vision import EMAWeightAveraging, lightning
 
@@ -244,9 +245,11 @@ class Predictor:
         planes = torch.as_tensor(planes)
         try:
             with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=self.bfloat16):
+                progress = Progress(len(planes), "images shown to the network")
                 for start in range(0, len(planes), batch):
                     part = planes[start : start + batch].to(self.device)
                     found.append(self._folded(self.normalise(part)).float().cpu().numpy())
+                    progress.step(len(part))
         finally:
             hook.remove()
         features = np.concatenate(seen) if seen else np.empty((0, last.in_features), dtype=np.float32)

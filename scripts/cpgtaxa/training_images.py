@@ -2,7 +2,6 @@
 
 import logging
 import pathlib
-import time
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,7 @@ from cpgtaxa import simulate
 from cpgtaxa.files import write_parquet
 from cpgtaxa.images import pack
 from cpgtaxa.names import TAXA
+from cpgtaxa.progress import Progress, so_far
 from cpgtaxa.render import planes, render, render_smooth, write_png
 
 GROUP = 64
@@ -83,23 +83,20 @@ def simulate_images(
     if png_folder:
         folder.mkdir(parents=True, exist_ok=True)
     paths = [f"{folder}/sim_{index:06d}.png" for index in range(len(members))]
-    rows, started = [], time.monotonic()
+    rows, progress = [], Progress(len(members), "images simulated")
 
     def batches():
-        told = started
         for profiles, codes, n_samples in draw_groups(seed, members, ages, broad_share):
             for profile, image in zip(profiles, codes, strict=True):
                 path = paths[len(rows)]
                 rows.append({"path": path, "n_samples": n_samples} | profile.row())
                 if png_folder:
                     write_png(path, image)
-            if time.monotonic() - told > 10:
-                told = time.monotonic()
-                logging.info("%d of %d simulated images", len(rows), len(members))
+            progress.step(len(codes))
             yield planes(codes, size)
 
     # A half-way site has no label of its own: networks get it as half of each of its two taxa.
     pack(out_images, paths, members, ["simulated"] * len(members), batches(), size)
     info = pd.DataFrame(rows).rename(columns={"taxon": "label"})
     write_parquet(out_info, info)
-    logging.info("%d simulated images in %.1f s", len(members), time.monotonic() - started)
+    logging.info(f"{len(members):,} images simulated in {so_far(progress.spent())}")

@@ -1,10 +1,8 @@
 """Matrices with samples in rows and CpGs in columns, turned by way of a file: memory holds a block."""
 
-import logging
 import os
 import pathlib
 import tempfile
-import time
 
 import numpy as np
 import pandas as pd
@@ -13,6 +11,7 @@ import pyarrow.compute as pc
 
 from cpgtaxa.errors import InputError, reason_of
 from cpgtaxa.files import disk_problem, need_space
+from cpgtaxa.progress import Progress
 from cpgtaxa.streams import DAMAGE, MISSING, Unreadable, many
 
 BLOCK_BYTES = 128 << 20
@@ -54,7 +53,7 @@ class Transposed:
         self.odd_rows, self.n_odd_rows = matrix.odd_rows, matrix.n_odd_rows
 
     def _fill(self, matrix, folder) -> None:
-        begin = told = time.monotonic()
+        progress = Progress(1.0, "")
         blocks = matrix.batches(list(range(len(self.cpgs))))
         while True:
             try:
@@ -76,9 +75,7 @@ class Transposed:
             except OSError as error:
                 raise InputError(disk_problem(error, folder) or f"{folder}: {reason_of(error)}") from error
             self.samples += [(name or "").strip() for name in ids]
-            if time.monotonic() - told > 5:
-                told = time.monotonic()
-                logging.info(f"{len(self.samples):,} samples read, {told - begin:.0f} s")
+            progress.at_share(min(matrix.share(), 1.0), f"{len(self.samples):,} samples read")
 
     def _numbers(self, arrays) -> np.ndarray:
         """(k, n) float32 of one Arrow array per column; text is remembered, and `TEXT` stands for it."""

@@ -32,3 +32,8 @@ def p_value(value) -> str:
     if value < 1e-300:
         return "< 1e−300"
     return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}".replace("-", "−")
+
+
+def counted(values) -> str:
+    """How often each of a Series' values occurs, most often first: `UniStable 547, Outlier 304`."""
+    return ", ".join(f"{name} {n:,}" for name, n in values.value_counts().items())

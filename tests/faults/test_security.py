@@ -632,15 +632,15 @@ def test_pictures_of_different_cpgs_have_different_names():
 # --- nothing else is run ---------------------------------------------------------------------------------------------
 
 
-def test_the_only_shell_line_holds_nothing_of_the_users():
-    """Rules are scripts; what is left of shell takes no value from a config or a file name."""
+def test_no_rule_and_no_hook_calls_a_shell():
+    """Rules are scripts, and what is shown at the end is printed by Python."""
     lines = [
         line.strip()
         for path in [ROOT / "workflow/Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]
         for line in path.read_text().splitlines()
         if "shell" in line
     ]
-    assert lines == ['shell("if test -f results/summary.txt; then cat results/summary.txt; fi")']
+    assert lines == []
 
 
 def test_the_library_starts_no_program_and_unpickles_nothing():

@@ -527,7 +527,7 @@ def test_cohort_in_batches(tmp_path, caplog):
     cohort = Cohort(tmp_path / "beta.arrow")
     with caplog.at_level(logging.INFO):
         part = compute_cohort(cohort, ages, 2, 9, batch=3)
-    assert "7 of 7 CpGs" in caplog.text
+    assert "statistics of 7 CpGs" in caplog.text
     expected = compute(beta[2:9], ages)
     expected.insert(0, "cpg", names[2:9])
     assert list(part.columns) == ["cpg", *NAMES]

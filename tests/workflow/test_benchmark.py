@@ -44,6 +44,7 @@ def test_ratios_compare_cost_per_cpg():
 def test_the_target_measures_and_draws(tmp_path):
     run = snakemake(tmp_path, "benchmark", config=merged({"benchmark": SMALL}, {}))
     assert run.code == 0, run.text
+    assert (tmp_path / "results/benchmark/summary.txt").read_text() in run.text
     table = pd.read_csv(tmp_path / "results/benchmark/benchmark.csv")
     assert tuple(table.columns) == benchmark.COLUMNS
     wanted = benchmark.plan(SMALL)

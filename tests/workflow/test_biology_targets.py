@@ -21,6 +21,9 @@ def finished(tiny_run, tmp_path_factory):
     run = snakemake(folder, "enrichment", "scores", config=merged(TINY, changes))
     assert run.code == 0, run.text
     assert run.jobs() == {"enrichment": 1, "scores": 1}
+    for target in ("enrichment", "scores"):
+        assert (folder / f"results/{target}/summary.txt").read_text() in run.text
+    assert "CpGs per taxon, after each step" not in run.text  # the main job was not asked for
     return folder / "results"
 
 

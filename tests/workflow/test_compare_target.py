@@ -34,6 +34,7 @@ def second(tiny_run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("second")
     run = snakemake(folder, "compare", config=second_config(tiny_run))
     assert run.code == 0, run.text
+    assert (folder / "results/compare/summary.txt").read_text() in run.text
     (folder / "run.txt").write_text(run.text)
     return folder
 

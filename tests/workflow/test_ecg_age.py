@@ -34,6 +34,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ecg_age")
     run = snakemake(folder, "ecg_age", config=SMALL)
     assert run.code == 0, run.text
+    assert (folder / FOLDER / "summary.txt").read_text() in run.text
     return folder
 
 
@@ -142,7 +143,9 @@ def test_attributions_add_up_to_what_they_share_out(finished):
 def test_what_is_deleted_is_made_anew_and_nothing_else(finished, tmp_path):
     copy_run(finished, tmp_path)
     before = sha256(tmp_path / FOLDER / "summary.csv")
-    assert snakemake(tmp_path, "ecg_age", config=SMALL).jobs() == {}
+    run = snakemake(tmp_path, "ecg_age", config=SMALL)
+    assert run.jobs() == {}
+    assert (tmp_path / FOLDER / "summary.txt").read_text() in run.text
     for name in ("summary.csv", "predictions/child/GradientBoosting.parquet"):
         (tmp_path / FOLDER / name).unlink()
     run = snakemake(tmp_path, "ecg_age", config=SMALL)
@@ -296,6 +299,7 @@ def test_the_cohorts_own_clock_is_made_where_it_is_named(finished, tmp_path):
     config["cohort"] = TINY["cohort"]
     run = snakemake(tmp_path, "methylation_age", config=config)
     assert run.code == 0, run.text
+    assert (tmp_path / "results/methylation_age.summary.txt").read_text() in run.text
     found = pd.read_csv(tmp_path / "results/methylation_age.csv")
     assert list(found) == ["person", "age", "methylation_age", "gap", "fold", "cpgs"]
     np.testing.assert_allclose(found["gap"], found["methylation_age"] - found["age"], atol=1e-3)

@@ -16,6 +16,8 @@ def test_explain_makes_its_page_and_touches_nothing_else(tiny_run, tmp_path):
     run = snakemake(folder, "explain", "--config", f"cpgs={','.join([*cpgs, cpgs[0]])}", config=TINY)
     assert run.code == 0, run.text
     assert run.jobs() == {"explain": 1}
+    assert (folder / "results/explain/summary.txt").read_text() in run.text
+    assert (folder / "results/summary.txt").read_text() not in run.text
     html = (folder / "results/explain/explain.html").read_text()
     assert re.findall(r'<section id="cpg-\d+">\s*<h2>(.*)</h2>', html) == cpgs
     table = pd.read_csv(folder / "results/explain/explain.csv", dtype=str)

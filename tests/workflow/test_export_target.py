@@ -15,8 +15,10 @@ def test_export_writes_its_files_and_touches_nothing_else(tiny_run, tmp_path):
     run = snakemake(folder, "export", config=config)
     assert run.code == 0, run.text
     assert run.jobs() == {"export": 1}
+    assert (folder / "results/export/summary.txt").read_text() in run.text
     names = {path.name for path in (folder / "results/export").iterdir()}
     assert names == {
+        "summary.txt",
         *("taxonomy.h5ad", "taxonomy.bed", "taxonomy.track.bed.gz", "no_position.txt", "read_results.R"),
         *("supplementary_table.csv.gz", "supplementary_table.xlsx", "supplementary_legend.csv"),
     }

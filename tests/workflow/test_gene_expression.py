@@ -29,6 +29,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("expression")
     run = snakemake(folder, "expression", config=SMALL)
     assert run.code == 0, run.text
+    assert (folder / FOLDER / "summary.txt").read_text() in run.text
     return folder
 
 
@@ -67,7 +68,9 @@ def test_every_gene_has_predictions_of_every_model(finished):
 def test_what_is_deleted_is_made_anew_and_nothing_else(finished, tmp_path):
     copy_run(finished, tmp_path)
     before = sha256(tmp_path / FOLDER / "summary.csv")
-    assert snakemake(tmp_path, "expression", config=SMALL).jobs() == {}
+    run = snakemake(tmp_path, "expression", config=SMALL)
+    assert run.jobs() == {}
+    assert (tmp_path / FOLDER / "summary.txt").read_text() in run.text
     for name in ("summary.csv", "fits/DeepMethyGene_1Mb/1-of-2.parquet"):
         (tmp_path / FOLDER / name).unlink()
     run = snakemake(tmp_path, "expression", config=SMALL)

@@ -30,6 +30,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("histone")
     run = snakemake(folder, "histone", config=SMALL)
     assert run.code == 0, run.text
+    assert (folder / FOLDER / "summary.txt").read_text() in run.text
     return folder
 
 
@@ -98,7 +99,9 @@ def test_debug_writes_logs_for_tensorboard(finished):
 def test_what_is_deleted_is_made_anew_and_nothing_else(finished, tmp_path):
     copy_run(finished, tmp_path)
     before = sha256(tmp_path / FOLDER / "summary.csv")
-    assert snakemake(tmp_path, "histone", config=SMALL).jobs() == {}
+    run = snakemake(tmp_path, "histone", config=SMALL)
+    assert run.jobs() == {}
+    assert (tmp_path / FOLDER / "summary.txt").read_text() in run.text
     for name in ("summary.csv", "predictions/C02/RandomForest.parquet"):
         (tmp_path / FOLDER / name).unlink()
     run = snakemake(tmp_path, "histone", config=SMALL)

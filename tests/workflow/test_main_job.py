@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 
 import numpy as np
 import pandas as pd
@@ -112,11 +113,23 @@ def test_a_second_run_finds_nothing_to_do(tiny_run):
     run = snakemake(tiny_run)
     assert run.code == 0
     assert "Nothing to be done" in run.text
+    assert (tiny_run / "results/summary.txt").read_text() in run.text
 
 
 def test_the_end_of_the_run_shows_a_table(tiny_run):
     text = (tiny_run / "run.txt").read_text()
     assert (tiny_run / "results/summary.txt").read_text().strip() in text
+
+
+def test_the_terminal_tells_what_begins_what_ends_and_how_far_it_is(tiny_run):
+    text = (tiny_run / "run.txt").read_text()
+    for job in ("cohort", "compute_statistics 2 of 2", "train round 0, ResNet18", "predict round 1, 1 of 2", "report"):
+        assert re.search(rf"^\d\d:\d\d:\d\d  {job} begins$", text, re.M), job
+        assert re.search(rf"^\d\d:\d\d:\d\d  {job} is done: \d+ of \d+ steps \(\d+ %\)$", text, re.M), job
+    assert re.search(r"^\[train round 0, ResNet18\] epoch 1 of 3: .*, \d+ s so far", text, re.M)
+    assert re.search(r"^\[predict round 0, 1 of 2\] [\d,]+ CpGs classified in \d+ s$", text, re.M)
+    for noise in ("Select jobs to execute", "Finished jobid", "Execute ", "DAG of jobs will be updated"):
+        assert noise not in text
 
 
 # What deleting one file must cost, and nothing else: the rule that makes it first. Jobs after a checkpoint show once it

@@ -31,6 +31,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cells")
     run = snakemake(folder, "single_cell", config=SMALL)
     assert run.code == 0, run.text
+    assert (folder / FOLDER / "summary.txt").read_text() in run.text
     return folder
 
 
@@ -94,7 +95,9 @@ def test_what_is_written_agrees(finished):
 def test_what_is_deleted_is_made_anew_and_nothing_else(finished, tmp_path):
     copy_run(finished, tmp_path)
     before = sha256(tmp_path / FOLDER / "summary.csv")
-    assert snakemake(tmp_path, "single_cell", config=SMALL).jobs() == {}
+    run = snakemake(tmp_path, "single_cell", config=SMALL)
+    assert run.jobs() == {}
+    assert (tmp_path / FOLDER / "summary.txt").read_text() in run.text
     for name in ("summary.csv", "predictions/cpg.parquet"):
         (tmp_path / FOLDER / name).unlink()
     run = snakemake(tmp_path, "single_cell", config=SMALL)

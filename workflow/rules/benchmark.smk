@@ -5,6 +5,7 @@ rule benchmark:
     input:
         library=library_files(SCRIPTS / "benchmark.py"),
     output:
+        terminal="results/benchmark/summary.txt",
         table="results/benchmark/benchmark.csv",
         plot=report("results/benchmark/benchmark.png", caption="../report/benchmark.rst", category="Benchmark"),
     log:

@@ -9,6 +9,7 @@ rule enrichment:
         **page_files("enrichment"),
         library=library_files(SCRIPTS / "enrichment.py"),
     output:
+        terminal="results/enrichment/summary.txt",
         enrichment="results/enrichment/enrichment.csv",
         overlaps="results/enrichment/overlaps.csv",
         signs="results/enrichment/signs.csv",
@@ -39,6 +40,7 @@ rule scores:
         samples=rules.cohort.output.samples,
         library=library_files(SCRIPTS / "scores.py"),
     output:
+        terminal="results/scores/summary.txt",
         scores="results/scores/scores.csv",
         summary="results/scores/summary.csv",
         reference="results/scores/reference.csv.gz",

@@ -9,6 +9,7 @@ rule compare:
         **page_files("compare"),
         library=library_files(SCRIPTS / "compare.py"),
     output:
+        terminal="results/compare/summary.txt",
         html=report("results/compare/report.html", caption="../report/compare.rst", category="Cohorts compared"),
         summary="results/compare/summary.csv",
         contingency="results/compare/contingency.csv",

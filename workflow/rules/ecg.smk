@@ -223,6 +223,7 @@ rule ecg_page:
         library=library_files(SCRIPTS / "ecg_page.py"),
     output:
         **ECG.joined_file(),
+        terminal="results/ecg_age/summary.txt",
         summary="results/ecg_age/summary.csv",
         html=report("results/ecg_age/report.html", caption="../report/ecg_age.rst", category="Age from an ECG"),
         submission="results/ecg_age/submission.csv",

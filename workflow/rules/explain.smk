@@ -13,6 +13,7 @@ rule explain:
         samples=rules.cohort.output.samples,
         library=library_files(SCRIPTS / "explain.py"),
     output:
+        terminal="results/explain/summary.txt",
         html=report("results/explain/explain.html", caption="../report/explain.rst", category="Explanations"),
         csv="results/explain/explain.csv",
         figures=directory("results/explain/figures"),

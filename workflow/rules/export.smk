@@ -12,6 +12,7 @@ rule export:
         library=library_files(SCRIPTS / "export.py"),
     output:
         **PLAN.export_files(),
+        terminal="results/export/summary.txt",
     log:
         "results/logs/export.log",
     benchmark:

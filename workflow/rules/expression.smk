@@ -133,6 +133,7 @@ rule expression:
         qc=rules.expression_input.output.qc,
         library=library_files(SCRIPTS / "expression.py"),
     output:
+        terminal="results/expression/summary.txt",
         summary="results/expression/summary.csv",
         html=report("results/expression/report.html", caption="../report/expression.rst", category="Expression"),
         scores="results/expression/scores.csv.gz",

@@ -144,6 +144,7 @@ rule histone:
         library=library_files(SCRIPTS / "histone.py"),
     output:
         **HISTONE.published_tables(),
+        terminal="results/histone/summary.txt",
         summary="results/histone/summary.csv",
         html=report("results/histone/report.html", caption="../report/histone.rst", category="Histone marks"),
         cells="results/histone/cells.csv",

@@ -7,7 +7,8 @@ rule methylation_age:
         samples="results/cohort/samples.parquet",
         library=library_files(SCRIPTS / "methylation_age.py"),
     output:
-        "results/methylation_age.csv",
+        ages="results/methylation_age.csv",
+        terminal="results/methylation_age.summary.txt",
     log:
         "results/logs/methylation_age.log",
     benchmark:

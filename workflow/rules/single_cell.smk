@@ -230,6 +230,7 @@ rule single_cell:
         qc=rules.single_cell_sites.output.qc,
         library=library_files(SCRIPTS / "single_cell.py"),
     output:
+        terminal="results/single_cell/summary.txt",
         summary="results/single_cell/summary.csv",
         html=report("results/single_cell/report.html", caption="../report/single_cell.rst", category="Single cells"),
         scores="results/single_cell/scores.csv",

@@ -19,6 +19,7 @@ from cpgtaxa.errors import InputError, gathered
 from cpgtaxa.files import atomic_folder, read_parquet
 from cpgtaxa.names import TAXA, UNCLASSIFIED
 from cpgtaxa.pages import write_csv, write_page
+from cpgtaxa.progress import Progress
 from cpgtaxa.wording import decimal, p_value, percent, span
 
 EXACT_UP_TO = 3000
@@ -80,14 +81,16 @@ def enrichments(taxonomy: pd.DataFrame, lists: list[CpgList], context=None) -> p
     ids, taxon = base_ids(taxonomy["cpg"]), taxonomy["taxon"].to_numpy(dtype=object)
     index = pd.Index(ids)
     rows = []
-    for one in lists:
+    categories = sum(len(masks) for masks in context[1].values()) if context is not None else 0
+    progress = Progress(len(lists) + categories, "lists and categories tested")
+    for one in progress.over(lists):
         member = index.isin(one.cpgs)
         if 0 < member.sum() < len(member):
             rows += tests(member, taxon, kind="list", set=one.name, category="")
     if context is not None:
         known = pd.Index(context[0]).get_indexer(index)
         for column, masks in context[1].items():
-            for category, mask in masks.items():
+            for category, mask in progress.over(masks.items()):
                 member = mask[known[known >= 0]]
                 if 0 < member.sum() < len(member):
                     rows += tests(member, taxon[known >= 0], kind="context", set=column, category=category)

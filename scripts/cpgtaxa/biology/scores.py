@@ -23,6 +23,7 @@ from cpgtaxa.drawing import ACCENT, INK, MUTED, SECOND, STYLE, Figures
 from cpgtaxa.errors import InputError, gathered, some
 from cpgtaxa.files import atomic, atomic_folder
 from cpgtaxa.pages import write_csv, write_page
+from cpgtaxa.progress import Progress
 from cpgtaxa.texts import read_table
 from cpgtaxa.wording import decimal, p_value, span
 
@@ -156,7 +157,8 @@ def score(cohort: Cohort, wanted: list[Wanted], fractions=None, types=(), refere
     sums = [np.zeros((6, n)) for _ in wanted]
     adjusted = [np.zeros((2, n)) for _ in wanted]
     step = max(1, CHUNK_BYTES // (8 * n))
-    for start in range(0, len(rows), step):
+    progress = Progress(len(rows), "CpGs of the sets")
+    for start in progress.over(range(0, len(rows), step), lambda start: min(step, len(rows) - start)):
         stop = min(start + step, len(rows))
         x = cohort.take(rows[start:stop]).astype(np.float64)
         cohort.release()

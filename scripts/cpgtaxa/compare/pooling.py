@@ -14,6 +14,7 @@ from scipy import special
 
 from cpgtaxa.compare.reading import LEFT, Beside
 from cpgtaxa.names import TAXA
+from cpgtaxa.progress import Progress
 
 FLOOR = 0.005
 """Least probability that any cohort gives a taxon: none can rule out alone what all others see (a product would)."""
@@ -46,7 +47,8 @@ def evidence(taxon: np.ndarray, by_rules: np.ndarray, p: np.ndarray, unplaced: f
 def pooled(beside: Beside, unplaced: float) -> np.ndarray:
     """Combined probabilities (n, 10) float32 of all CpGs: the cohorts' evidence multiplied, and scaled to 1."""
     found = np.zeros((len(beside.cpgs), len(TAXA)), dtype=np.float32)
-    for start in range(0, len(found), BLOCK):
+    progress = Progress(len(found), "CpGs pooled")
+    for start in progress.over(range(0, len(found), BLOCK), lambda start: min(BLOCK, len(found) - start)):
         part = slice(start, start + BLOCK)
         for at, cohort in enumerate(beside.cohorts):
             rows = beside.rows[part, at]

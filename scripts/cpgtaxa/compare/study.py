@@ -15,6 +15,7 @@ from cpgtaxa.compare.reading import KNOWN, LEFT, Beside, lay_beside, read_cohort
 from cpgtaxa.files import atomic, gzipped
 from cpgtaxa.names import PROBABILITY_COLUMNS
 from cpgtaxa.pages import write_csv
+from cpgtaxa.progress import Progress
 
 SUMMARY_COLUMNS = ["cohorts", "metric", "value", "ci_low", "ci_high", "n"]
 DIGITS = 5
@@ -110,8 +111,10 @@ def write_table(table: pa.Table, parquet, csv) -> None:
     with gzipped(csv, level=6) as packed:
         options = pyarrow.csv.WriteOptions(quoting_style="needed")
         with pyarrow.csv.CSVWriter(packed, _as_text(table.slice(0, 0)).schema, write_options=options) as writer:
-            for start in range(0, table.num_rows, 1 << 16):
-                writer.write_table(_as_text(table.slice(start, 1 << 16)))
+            step = 1 << 16
+            progress = Progress(table.num_rows, "rows of the table written")
+            for start in progress.over(range(0, table.num_rows, step), lambda start: min(step, table.num_rows - start)):
+                writer.write_table(_as_text(table.slice(start, step)))
 
 
 def _as_text(table: pa.Table) -> pa.Table:

@@ -10,7 +10,6 @@ beside P or T, and the median QRS was 138 ms. It is bounded in the median beat o
 
 import dataclasses
 import logging
-import time
 import warnings
 
 import neurokit2 as nk
@@ -19,6 +18,7 @@ import pandas as pd
 
 from cpgtaxa.ecg.signals import HERTZ, LEADS, MISSING
 from cpgtaxa.files import read_parquet, write_parquet
+from cpgtaxa.progress import Progress
 
 RHYTHM_LEADS = ("II", "V5", "I", "V6", "V4", "aVF", "V3", "V2", "aVL", "III", "V1", "aVR")
 """Where times are measured: in the first of them that is there, is not flat and has beats."""
@@ -294,16 +294,12 @@ def measure(leads_path, records_path, out, *, shard: int, shards: int) -> None:
     if len(records) != len(leads):
         raise ValueError(f"{leads_path} holds {len(leads):,} records, {records_path} {len(records):,}")
     rows = range(shard, len(records), shards)
-    found, failures, begin = [], {}, time.monotonic()
-    for done, row in enumerate(rows, 1):
+    found, failures = [], {}
+    for row in Progress(len(rows), "records measured", rate=True).over(rows):
         microvolts = leads[row]
         found.append(measured(np.where(microvolts == MISSING, np.nan, microvolts / 1000)))
         if found[-1].failure:
             failures.setdefault(found[-1].failure, []).append(records[row])
-        if done % ABOUT == 0:
-            spent = time.monotonic() - begin
-            left = spent / done * (len(rows) - done)
-            logging.info(f"{done:,} of {len(rows):,} records measured, {spent:.0f} s, about {left:.0f} s left")
     table = pd.DataFrame([one.features for one in found], columns=list(FEATURES), dtype=np.float64)
     table.insert(0, "record", [records[row] for row in rows])
     table["record"] = table["record"].astype(str)

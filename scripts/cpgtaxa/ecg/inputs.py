@@ -6,7 +6,6 @@ import logging
 import os
 import pathlib
 import re
-import time
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from cpgtaxa.ecg.signals import HERTZ, MISSING, SAMPLES, at_500_hertz, ordered, 
 from cpgtaxa.ecg.study import BINS, bin_of, tenths
 from cpgtaxa.errors import InputError, gathered, some
 from cpgtaxa.files import atomic, need_space, write_json, write_parquet
+from cpgtaxa.progress import Progress
 from cpgtaxa.texts import read_table
 
 FEWEST = 20
@@ -24,8 +24,6 @@ FEWEST = 20
 SHORTEST = 22
 """Samples at 500 Hz that the filter needs."""
 SHOWN = 20
-EVERY = 500
-"""Records between two lines of progress."""
 SHEET = {
     "record": ("filename", "file_name", "file", "record", "record_name", "ecg_id"),
     "age": ("age",),
@@ -97,7 +95,7 @@ def prepare(given: dict, out: dict, *, settings: dict, seed: int) -> None:
         )
     need_space(out["signals"], len(found) * len(LEADS) * SAMPLES * 6, "the records need")
     table, left, counts = [], [], _Counts()
-    started = time.perf_counter()
+    progress = Progress(len(found), "records read", rate=True)
     with (
         atomic(out["signals"]) as first,
         atomic(out["leads"]) as second,
@@ -106,7 +104,7 @@ def prepare(given: dict, out: dict, *, settings: dict, seed: int) -> None:
     ):
         signals = Rows(one, (len(LEADS), SAMPLES), np.float32)
         leads = Rows(two, (len(LEADS), SAMPLES), np.int16)
-        for number, (group, path) in enumerate(found, 1):
+        for group, path in progress.over(found):
             try:
                 row, values = _one(group, path, sheet, settings, counts)
             except InputError as error:
@@ -116,10 +114,6 @@ def prepare(given: dict, out: dict, *, settings: dict, seed: int) -> None:
                     table.append(row)
                     signals.append(preprocess(values))
                     leads.append(microvolts(values[:, :SAMPLES]))
-            if number % EVERY == 0:
-                passed = time.perf_counter() - started
-                rest = passed / number * (len(found) - number)
-                logging.info(f"{number:,} of {len(found):,} records read; about {rest / 60:.1f} min left")
         signals.close()
         leads.close()
         frame = pd.DataFrame(table, columns=[*COLUMNS, "content"])
@@ -139,8 +133,8 @@ def prepare(given: dict, out: dict, *, settings: dict, seed: int) -> None:
     for warning in counts.warnings:
         logging.warning(warning)
     write_json(out["qc"], _qc(frame, left, counts, len(found)))
-    passed = time.perf_counter() - started
-    logging.info(f"{len(frame):,} of {len(found):,} records can be used; {len(found) / passed:.0f} records/s")
+    pace = len(found) / max(progress.spent(), 1e-9)
+    logging.info(f"{len(frame):,} of {len(found):,} records can be used; {pace:.0f} records/s")
     if left:
         logging.warning(f"{len(left):,} records are left out, see {out['left_out']}: {_listed(left)}")
 

@@ -13,6 +13,7 @@ from cpgtaxa.errors import InputError
 from cpgtaxa.files import naming_damage, read_parquet, write_parquet
 from cpgtaxa.loop import Learner, batches, digest, fit, save, tensors, use_threads
 from cpgtaxa.models import create_model, ecg  # noqa: F401 - by name: seen here, edits rerun
+from cpgtaxa.progress import Progress
 from cpgtaxa.seeds import unit_seed
 from cpgtaxa.vision import lightning
 
@@ -170,11 +171,11 @@ def predict_ages(given: dict, out, *, group: str, name: str, settings: dict) -> 
     records, signals = _read(given)
     rows = np.flatnonzero((records["group"] == group).to_numpy())
     told = []
-    for number, path in enumerate(given["weights"], 1):
+    for path in Progress(len(given["weights"]), f"networks asked about {len(rows):,} records").over(given["weights"]):
         network = load_network(path, name, group, settings["build"])
         told.append(Predictor(network, settings["device"], settings["precision"])(signals, rows))
-        logging.info(f"{len(rows):,} records asked: network {number} of {len(given['weights'])}")
     told = np.array(told)
+    logging.info(f"{len(rows):,} records asked of {len(told)} networks")
     spread = told.std(axis=0, ddof=1) if len(told) > 1 else np.full(len(rows), np.nan)
     found = records.loc[rows, ["record"]].assign(predicted=told.mean(axis=0), spread=spread)
     write_parquet(out, found)

@@ -11,6 +11,7 @@ from sklearn.model_selection import GroupKFold
 from cpgtaxa.ecg.plan import AGES
 from cpgtaxa.errors import InputError, some
 from cpgtaxa.files import read_parquet, write_parquet
+from cpgtaxa.progress import Progress
 from cpgtaxa.seeds import unit_seed
 
 FEW = 500
@@ -81,12 +82,15 @@ def _choose(x: np.ndarray, ages: np.ndarray, patients: np.ndarray, seed: int) ->
     if len(people) < 2:
         return rounds[0], settings[0], np.nan
     errors = np.zeros((len(settings), len(rounds)))
-    for learn, ask in GroupKFold(min(INNER, len(people)), shuffle=True, random_state=seed).split(x, ages, patients):
+    inner = min(INNER, len(people))
+    progress = Progress(inner * len(settings), "fits to choose the settings by")
+    for learn, ask in GroupKFold(inner, shuffle=True, random_state=seed).split(x, ages, patients):
         for row, setting in enumerate(settings):
             model = _Boosting(rounds[-1], setting, seed).fit(x[learn], ages[learn])
             for trees, predicted in enumerate(model.staged_predict(x[ask]), 1):
                 if trees in rounds:
                     errors[row, rounds.index(trees)] += np.abs(predicted - ages[ask]).sum()
+            progress.step()
     row, column = np.unravel_index(errors.argmin(), errors.shape)
     return rounds[column], settings[row], float(errors.min() / len(ages))
 
@@ -150,11 +154,10 @@ def fit_peer(paths, out, *, group: str, peer: str, folds: int, seed: int) -> Non
     # A record whose patient is not known is one of its own.
     patients = records["patient"].where(records["patient"] != "", "record " + records["record"]).to_numpy(dtype=str)
     found = []
-    for fold in range(folds):
+    for fold in Progress(folds, f"folds of {peer}, {group}").over(range(folds)):
         learn, ask = (part >= 0) & (part != fold), (part == fold) | (part == -1)
         if not learn.any():
             raise InputError(f"no {group} records are left to learn from when fold {fold + 1} is held out; give more")
-        logging.info(f"{peer} of {group}, fold {fold + 1} of {folds}: {learn.sum():,} records, {ask.sum():,} asked")
         if not ask.any():
             continue
         predict = FITS[peer](x[learn], ages[learn], patients[learn], unit_seed(seed, peer, group, fold))

@@ -10,6 +10,7 @@ from cpgtaxa.devices import choose_device
 from cpgtaxa.ecg.networks import load_network, open_signals, parts_of
 from cpgtaxa.files import atomic, read_parquet
 from cpgtaxa.loop import use_threads
+from cpgtaxa.progress import Progress
 from cpgtaxa.seeds import unit_seed
 
 INTERNAL = 8
@@ -46,7 +47,7 @@ def read_network(given: dict, out, *, group: str, name: str, settings: dict, see
         rows = np.sort(rng.choice(rows, settings["records"], replace=False))
     gradients = IntegratedGradients(network)
     found = {key: [] for key in ("attribution", "attention", "predicted", "incomplete")}
-    for row in rows:
+    for row in Progress(len(rows), "records explained").over(rows):
         one = torch.from_numpy(np.array(signals[row : row + 1])).to(device)
         flat = torch.zeros_like(one)
         told = gradients.attribute(one, flat, n_steps=settings["steps"], internal_batch_size=INTERNAL)

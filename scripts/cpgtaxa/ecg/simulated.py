@@ -14,6 +14,7 @@ import pandas as pd
 
 from cpgtaxa.ecg.signals import HERTZ, LEADS
 from cpgtaxa.files import atomic, atomic_folder
+from cpgtaxa.progress import Progress
 
 LENGTH = 5000
 """Samples of a record: 10 s."""
@@ -343,7 +344,8 @@ def write_records(settings: dict, seed: int, out: dict) -> None:
             letter = group[0].upper()
             names = [f"{letter}{at:04d}" for at in range(1, len(ages) + 1)]
             texts = [f"{age:.0f}" if group == "adult" else f"{age:.1f}" for age in ages]
-            for name, signal, text, man in zip(names, signals, texts, male, strict=True):
+            progress = Progress(len(names), f"records of the group {group} written")
+            for name, signal, text, man in progress.over(zip(names, signals, texts, male, strict=True)):
                 write_record(folder, name, signal, text, man)
             patients = [f"P{letter}{person + 1:04d}" for person in people]
             columns = {"record": names, "patient": patients, "group": group, "age": texts}

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import r2_score
 
-from cpgtaxa.expression.fits import Progress
 from cpgtaxa.expression.regressors import create_regressor
 from cpgtaxa.expression.study import TAXA_COLUMNS, Study
 from cpgtaxa.files import read_parquet, write_parquet
 from cpgtaxa.names import TAXA
+from cpgtaxa.progress import Progress
 from cpgtaxa.texts import read_taxa
 
 
@@ -50,7 +50,7 @@ def fit_taxa(paths: dict, cpgs, taxonomy, out, *, shard: int, shards: int, setti
     taxon = places["cpg"].map(dict(zip(taxa["cpg"], taxa["taxon"], strict=True))).fillna("").to_numpy(dtype=object)
     position = places["position"].to_numpy()
     rows = study.shard(shard, shards, window)
-    progress = Progress(study.width(window)[rows].astype(float), "genes by taxon")
+    progress = Progress(float(study.width(window)[rows].sum()), "genes by taxon", items=len(rows))
     found = []
 
     def r2(row: int, indices: np.ndarray) -> float:
@@ -58,7 +58,7 @@ def fit_taxa(paths: dict, cpgs, taxonomy, out, *, shard: int, shards: int, setti
         result = next(iter(regressor.cross_fit([gene], study.folds, study.inner)))
         return float(r2_score(gene.y[study.trained], result.prediction[study.trained]))
 
-    for done, row in enumerate(rows, 1):
+    for row in rows:
         first, last = (int(study.genes[f"{end}_{window}"].iloc[row]) for end in ("first", "last"))
         distance = np.abs(position[first:last] - study.genes["tss"].iloc[row])
         for number, name in enumerate(TAXA):
@@ -77,7 +77,7 @@ def fit_taxa(paths: dict, cpgs, taxonomy, out, *, shard: int, shards: int, setti
                     float(np.median(np.concatenate([distance[one] for one in sets]))),
                 )
             )
-        progress.step(float(last - first), done, len(rows))
+        progress.step(float(last - first))
     write_parquet(
         out, pd.DataFrame(found, columns=TAXA_COLUMNS).astype({"gene": "str", "taxon": "str", "n_cpgs": "int64"})
     )

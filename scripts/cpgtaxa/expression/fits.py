@@ -9,25 +9,10 @@ import pandas as pd
 from cpgtaxa.expression.regressors import create_regressor
 from cpgtaxa.expression.study import Study
 from cpgtaxa.files import write_parquet
+from cpgtaxa.progress import Progress
 
 TOGETHER = 16
 """Most genes handed to a model at once: networks of alike genes are trained together."""
-
-
-class Progress:
-    """Tell now and then how far a job is, and how long it may take yet; `work` is what the rest is reckoned by."""
-
-    def __init__(self, work: np.ndarray, what: str):
-        self.done, self.all, self.what = 0.0, float(work.sum()), what
-        self.begin = self.told = time.monotonic()
-
-    def step(self, work: float, number: int, of: int) -> None:
-        self.done += work
-        now = time.monotonic()
-        if now - self.told > 10 and self.done < self.all:
-            self.told = now
-            left = (now - self.begin) * (self.all / self.done - 1)
-            logging.info(f"{number:,} of {of:,} {self.what}, {now - self.begin:.0f} s, about {left:.0f} s left")
 
 
 def _pieces(rows: np.ndarray, width: np.ndarray, most: int):
@@ -51,7 +36,8 @@ def fit_shard(paths: dict, out, *, model: str, window: str, shard: int, shards: 
     regressor = create_regressor(model, settings)
     rows = study.shard(shard, shards, window)
     width = study.width(window)[rows]
-    progress = Progress(width + 20.0, f"genes ({model}, {window})")
+    work = width + 20.0
+    progress = Progress(float(work.sum()), f"genes ({model}, {window})", items=len(rows))
     found = []
     for piece in _pieces(rows, width, regressor.cpgs_together):
         start = len(found)
@@ -70,7 +56,7 @@ def fit_shard(paths: dict, out, *, model: str, window: str, shard: int, shards: 
             )
         for one in found[start:]:
             one["seconds"] = (time.monotonic() - begin) / len(piece)
-        progress.step(float(width[start : len(found)].sum() + 20.0 * len(piece)), len(found), len(rows))
+        progress.step(float(work[start : len(found)].sum()), len(piece))
     columns = ["gene", "n_cpgs", "prediction", "attribution", "epochs", "seconds"]
     frame = pd.DataFrame(found, columns=columns)
     types = {"gene": "str", "n_cpgs": "int64", "epochs": "float64", "seconds": "float64"}

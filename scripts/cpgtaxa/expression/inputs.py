@@ -17,6 +17,7 @@ from cpgtaxa.errors import InputError, gathered, some
 from cpgtaxa.expression.plan import TRAIN, window_name
 from cpgtaxa.matrices import open_matrix
 from cpgtaxa.positions import beyond_ends
+from cpgtaxa.progress import Progress
 from cpgtaxa.streams import DAMAGE, MISSING
 from cpgtaxa.texts import read_table
 
@@ -565,7 +566,8 @@ def _methylation(readers, table, positions, given, settings, path, problems, not
                     "for them"
                 )
         with CohortWriter(path, table["sample_id"], in_place=True) as writer:
-            for start in range(0, len(order), BLOCK):
+            progress = Progress(len(order), "CpGs put in order")
+            for start in progress.over(range(0, len(order), BLOCK), lambda start: min(BLOCK, len(order) - start)):
                 piece = slice(start, start + BLOCK)
                 block = np.full((len(order[piece]), len(table)), np.nan, dtype=np.float32)
                 block[:, own] = cohort.take(order[piece])

@@ -18,6 +18,7 @@ from cpgtaxa.errors import InputError, reason_of, some
 from cpgtaxa.files import write_json
 from cpgtaxa.histone.cells import CellWriter
 from cpgtaxa.histone.plan import SPLITS, TABLE_COLUMNS, header_of, marks_of
+from cpgtaxa.progress import Progress
 from cpgtaxa.texts import foreign, separator_of
 
 BLOCK = 8 << 20
@@ -106,7 +107,11 @@ def prepare(given: dict, out: dict, *, cell: str, marks: list[str], bins: int) -
     counted = np.zeros((len(SPLITS), 2), dtype=np.int64)
     given_bins, silent = set(), 0
     with CellWriter(out["cell"], marks, bins) as writer:
-        for part, path in given.items():
+        sizes = {
+            path: pathlib.Path(path).stat().st_size if pathlib.Path(path).exists() else 0 for path in given.values()
+        }
+        progress = Progress(sum(sizes.values()), "files read", items=len(sizes))
+        for part, path in progress.over(given.items(), lambda one: sizes[one[1]]):
             file = _File(pathlib.Path(path), marks, bins, SPLITS.index(part) if part in SPLITS else None)
             try:
                 for genes, splits, labels, counts in file.genes():

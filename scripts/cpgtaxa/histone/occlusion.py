@@ -9,6 +9,7 @@ from cpgtaxa.files import write_parquet
 from cpgtaxa.histone.networks import Predictor, load_network
 from cpgtaxa.histone.study import open_cells, parts_of
 from cpgtaxa.loop import use_threads
+from cpgtaxa.progress import Progress
 from cpgtaxa.seeds import unit_seed
 
 
@@ -23,6 +24,7 @@ def occluded(predict, counts: np.ndarray, width: int) -> pd.DataFrame:
     n, bins, marks = counts.shape
     whole = predict(counts)
     rows = []
+    progress = Progress(marks * -(-bins // width), "runs of bins left out")
     for mark in range(marks):
         for start in range(0, bins, width):
             stop = min(start + width, bins)
@@ -33,6 +35,7 @@ def occluded(predict, counts: np.ndarray, width: int) -> pd.DataFrame:
                 without[:, start:stop, mark] = 0
                 change[touched] = whole[touched].astype(np.float64) - predict(without)
             rows.append((mark, start + 1, stop, float(np.abs(change).mean()), float(change.mean())))
+            progress.step()
     return pd.DataFrame(rows, columns=["mark", "bin_from", "bin_to", "change", "signed"])
 
 

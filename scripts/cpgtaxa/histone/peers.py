@@ -13,6 +13,7 @@ from cpgtaxa.files import write_parquet
 from cpgtaxa.histone.areas import auc
 from cpgtaxa.histone.cells import Cell, gather, labels_of
 from cpgtaxa.histone.study import Part, open_cells, parts_of
+from cpgtaxa.progress import Progress
 from cpgtaxa.seeds import unit_seed
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
@@ -24,7 +25,7 @@ AT_ONCE = 4096
 def _logistic(x, y, valid_x, valid_y, seed: int):
     """L2-penalised, on standardised logarithms of 1 + count; the penalty by the AUC of the validation genes."""
     best = None
-    for penalty in PENALTIES:
+    for penalty in Progress(len(PENALTIES), "penalties tried").over(PENALTIES):
         model = make_pipeline(StandardScaler(), LogisticRegression(C=penalty, max_iter=1000))
         model.fit(np.log1p(x.reshape(len(x), -1)), y)
         area = auc(model.decision_function(np.log1p(valid_x.reshape(len(valid_x), -1))), valid_y == 1)
@@ -36,6 +37,7 @@ def _logistic(x, y, valid_x, valid_y, seed: int):
 
 def _forest(x, y, valid_x, valid_y, seed: int):
     """TREES trees on the counts, else scikit-learn's defaults."""
+    logging.info(f"{TREES} trees are grown, which cannot tell how far they are")
     model = RandomForestClassifier(TREES, random_state=seed).fit(x.reshape(len(x), -1), y)
     return lambda counts: model.predict_proba(counts.reshape(len(counts), -1))[:, 1]
 

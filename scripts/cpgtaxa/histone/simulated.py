@@ -7,6 +7,7 @@ import pandas as pd
 
 from cpgtaxa.files import atomic
 from cpgtaxa.histone.plan import DEEPCHROME_MARKS, SPLITS
+from cpgtaxa.progress import Progress
 
 BINS = 100
 SHARED = 0.7
@@ -87,7 +88,7 @@ def write_cells(settings: dict, seed: int, cells, truth, planted) -> None:
     shared = np.random.default_rng([seed, 0]).normal(size=n)
     split = np.arange(n) * len(SPLITS) // n
     tables = []
-    for number in range(settings["cells"]):
+    for number in Progress(settings["cells"], "cell types simulated").over(range(settings["cells"])):
         expression, labels, shown, counts = simulate_cell(seed, number + 1, shared)
         for at, part in enumerate(SPLITS):
             here = np.flatnonzero(split == at)

@@ -5,6 +5,7 @@ import pandas as pd
 import torch
 
 from cpgtaxa.errors import InputError, some
+from cpgtaxa.progress import Progress
 from cpgtaxa.single_cell.kmers import BASES, one_hot
 from cpgtaxa.texts import read_table
 
@@ -57,7 +58,8 @@ def mutation_effects(predict, sequences: np.ndarray, span: int = 50) -> np.ndarr
     whole = one_hot(sequences)
     before = _in_batches(predict, whole)
     found = np.full((n, len(at), 4, before.shape[1]), np.nan, dtype=np.float32)
-    for row in range(n):
+    progress = Progress(n, "sites mutated base by base")
+    for row in progress.over(range(n)):
         places = [(number, place) for number, place in enumerate(centre + at) if sequences[row, place] < 4]
         changes = [(number, place, base) for number, place in places for base in range(4)]
         changes = [change for change in changes if sequences[row, change[1]] != change[2]]

@@ -1,6 +1,5 @@
 """Can a CpG's taxon be told from the DNA around it? Networks and k-mers, on held-out stretches of the genome."""
 
-import logging
 import pathlib
 
 import numpy as np
@@ -15,6 +14,7 @@ from cpgtaxa.errors import InputError, some
 from cpgtaxa.loop import Learner, batches, digest, fit
 from cpgtaxa.models import create_model, deepcpg  # noqa: F401 - by name: seen here, edits rerun
 from cpgtaxa.names import INDEX, TAXA, UNCLASSIFIED
+from cpgtaxa.progress import Progress
 from cpgtaxa.single_cell.kmers import composition, frequencies, one_hot
 from cpgtaxa.texts import read_table, read_taxa
 
@@ -255,7 +255,7 @@ def kmer_features(dna: np.ndarray) -> np.ndarray:
 def _fit_kmers(features, labels, train, stop, test) -> np.ndarray:
     """Logistic regression whose penalty scores best on the fold that stops networks; classes count alike."""
     best, found = -1.0, None
-    for penalty in PENALTIES:
+    for penalty in Progress(len(PENALTIES), "penalties tried").over(PENALTIES):
         model = make_pipeline(StandardScaler(), LogisticRegression(C=penalty, class_weight="balanced", max_iter=300))
         model.fit(features[train], labels[train])
         value = balanced_accuracy(labels[stop], model.predict(features[stop]))
@@ -278,6 +278,7 @@ def cross_predict(dna, labels, fold, model: str, *, settings: dict, seed: int, w
         raise ValueError("three folds are needed: to train on, to stop by, and to test")
     found = np.full((len(labels), int(labels.max()) + 1), np.nan, dtype=np.float32)
     features = kmer_features(dna) if model == KMERS else None
+    progress = Progress(n_folds, f"folds, taxon from sequence by {model}")
     for one in range(n_folds):
         stop, test = np.flatnonzero(fold == (one + 1) % n_folds), np.flatnonzero(fold == one)
         train = np.flatnonzero((fold >= 0) & (fold != one) & (fold != (one + 1) % n_folds))
@@ -292,7 +293,7 @@ def cross_predict(dna, labels, fold, model: str, *, settings: dict, seed: int, w
                 work=pathlib.Path(work) / f"{model}_{one + 1}",
                 log_path=pathlib.Path(logs) / f"{model}_{one + 1}.csv",
             )
-        logging.info(f"taxon from sequence, {model}: fold {one + 1} of {n_folds} done")
+        progress.step()
     return found
 
 

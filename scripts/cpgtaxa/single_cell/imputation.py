@@ -1,7 +1,6 @@
 """Complete profiles: per cell a bedGraph of all sites, with what was observed and what the model fills in."""
 
 import contextlib
-import logging
 import pathlib
 
 import numpy as np
@@ -11,6 +10,7 @@ import pyarrow.compute as pc
 
 from cpgtaxa.errors import InputError, some
 from cpgtaxa.files import atomic_folder, gzipped
+from cpgtaxa.progress import Progress
 from cpgtaxa.single_cell.tables import Sites, prediction_blocks
 
 CONFIDENT = 0.9
@@ -57,11 +57,12 @@ def write_bedgraphs(
     if odd:
         raise InputError(f"single_cell: cells need names that can be file names, unlike {some(odd)}: rename them")
     records = []
+    progress = Progress(len(sites.cells), "cells filled in and written")
     with atomic_folder(folder) as temporary:
         for first in range(0, len(sites.cells), FILES_AT_ONCE):
             cells = sites.cells[first : first + FILES_AT_ONCE]
             records.append(_write_some(sites, first, cells, predictions_path, temporary, model, imputed, confident))
-            logging.info(f"{first + len(cells):,} of {len(sites.cells):,} cells written")
+            progress.step(len(cells))
     return pd.concat(records, ignore_index=True)[COVERAGE_COLUMNS]
 
 

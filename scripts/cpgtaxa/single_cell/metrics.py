@@ -1,7 +1,6 @@
 """How well methylation states are predicted: per cell as DeepCpG does, and what of it other DNA would show too."""
 
 import dataclasses
-import logging
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,7 @@ from statsmodels.stats.multitest import multipletests
 
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import REMEDY, naming_damage
+from cpgtaxa.progress import Progress
 from cpgtaxa.single_cell.plan import SPLITS
 from cpgtaxa.single_cell.tables import Sites, prediction_blocks
 
@@ -200,6 +200,7 @@ def score_all(sites_path, predictions: dict[str, str], annotations_path, seed: i
     n_blocks = int(block[-1]) + 1 if len(block) else 0
     weights = _weights(n_blocks, seed) if n_blocks else None
     records, draws = [], {}
+    progress = Progress(len(sites.cells), "cells scored")
     for first in range(0, len(sites.cells), CELLS_AT_ONCE):
         cells = sites.cells[first : first + CELLS_AT_ONCE]
         columns = slice(first, first + len(cells))
@@ -215,7 +216,7 @@ def score_all(sites_path, predictions: dict[str, str], annotations_path, seed: i
                     drawn = draw_scores(targets[one, at], values[one, at], block[one], weights)
                     for metric, value in drawn.items():
                         draws.setdefault((model, name, metric), []).append(value.astype(np.float32))
-        logging.info(f"{first + len(cells):,} of {len(sites.cells):,} cells scored")
+        progress.step(len(cells))
     scores = pd.DataFrame(records, columns=["model", "cell", "annotation", "metric", "value", "n"])
     if not len(scores) or not scores["n"].any():
         raise InputError(

@@ -16,6 +16,7 @@ from cpgtaxa.files import naming_damage, read_json, write_json
 from cpgtaxa.loop import Learner, batches, digest, fit, save, tensors, use_threads
 from cpgtaxa.models import create_model, deepcpg  # noqa: F401 - by name: seen here, edits rerun
 from cpgtaxa.models.deepcpg import Cells
+from cpgtaxa.progress import Progress
 from cpgtaxa.single_cell.kmers import one_hot
 from cpgtaxa.single_cell.metrics import cell_scores
 from cpgtaxa.single_cell.plan import PARTS, SPLITS
@@ -231,11 +232,11 @@ def predict(windows, weights, card, out, *, settings: dict) -> None:
     use_threads(settings["threads"])
     trained = Trained(weights, card, settings["device"], settings["precision"])
     data = Windows(windows, PARTS[trained.part])
-    started = time.perf_counter()
+    progress = Progress(len(data), "windows predicted", rate=True)
     with predictions_writer(out, trained.cells) as write:
-        for number, start in enumerate(range(0, len(data), PREDICTED)):
+        for start in range(0, len(data), PREDICTED):
             rows = np.arange(start, min(start + PREDICTED, len(data)))
             write(start, trained(*data.inputs(rows)))
-            if number % 20 == 0 or rows[-1] + 1 == len(data):
-                pace = (rows[-1] + 1) / (time.perf_counter() - started)
-                logging.info(f"{rows[-1] + 1:,} of {len(data):,} windows, {pace:,.0f} windows/s")
+            progress.step(len(rows))
+    pace = len(data) / max(progress.spent(), 1e-9)
+    logging.info(f"{len(data):,} windows predicted, {pace:,.0f} windows/s")

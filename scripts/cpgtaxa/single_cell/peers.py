@@ -1,13 +1,13 @@
 """What the networks are measured against: the mean of the neighbourhood, and a random forest per cell."""
 
 import concurrent.futures
-import logging
 import pathlib
 import tempfile
 
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 
+from cpgtaxa.progress import Progress
 from cpgtaxa.single_cell.kmers import composition, frequencies
 from cpgtaxa.single_cell.plan import SPLITS
 from cpgtaxa.single_cell.tables import ROWS, Sites, filled, predictions_writer, window_blocks, window_cells
@@ -152,6 +152,7 @@ def random_forest(windows, out, *, peer_rows: int, seed: int, trees: int = 100, 
         concurrent.futures.ThreadPoolExecutor(threads) as pool,
     ):
         found = np.memmap(scratch, dtype=np.float32, mode="w+", shape=(n, len(cells)))
+        progress = Progress(len(cells), "cells: forests grown and applied")
         for first in range(0, len(cells), at_once):
             some = list(range(first, min(first + at_once, len(cells))))
             data = _training_data(windows, some, chosen)
@@ -167,7 +168,7 @@ def random_forest(windows, out, *, peer_rows: int, seed: int, trees: int = 100, 
                 low, high = window.site[0], window.site[-1] + 1
                 for cell, job in zip(some, jobs, strict=True):
                     found[low:high, cell] = job.result()
-            logging.info(f"{some[-1] + 1:,} of {len(cells):,} cells: forests grown and applied")
+            progress.step(len(some))
         with predictions_writer(out, cells) as write:
             for first in range(0, n, ROWS):
                 write(first, found[first : first + ROWS])

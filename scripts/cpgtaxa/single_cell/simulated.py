@@ -11,6 +11,7 @@ from scipy.special import expit
 
 from cpgtaxa.files import atomic, gzipped
 from cpgtaxa.names import TAXA
+from cpgtaxa.progress import Progress
 from cpgtaxa.single_cell.genome import BASES, OTHER, cpg_positions
 
 MOTIF = "TGACTTCA"
@@ -66,7 +67,8 @@ def write_cells(settings: dict, seed: int, out: dict) -> None:
     coverage = rng.uniform(*COVERAGE, n)
     parts, beds = [], {"islands": [], "motif_sites": []}
     with gzipped(out["genome"]) as fasta:
-        for number in range(1, settings["chromosomes"] + 1):
+        progress = Progress(settings["chromosomes"], "chromosomes simulated")
+        for number in progress.over(range(1, settings["chromosomes"] + 1)):
             chrom = f"chr{number}"
             codes, islands, motifs = _chromosome(rng, settings["length"])
             fasta.write(f">{chrom} simulated\n".encode() + _text(rng, codes))

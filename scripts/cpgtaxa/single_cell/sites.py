@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import os
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 
 from cpgtaxa import files
 from cpgtaxa.errors import InputError, gathered, some
+from cpgtaxa.progress import Progress
 from cpgtaxa.single_cell.annotations import inside, reach, read_bed
 from cpgtaxa.single_cell.genome import Genome, cpg_positions, match_names, natural, open_genome
 from cpgtaxa.single_cell.plan import SPLITS
@@ -96,7 +98,9 @@ def _cells(given, settings, genome: Genome | None, cpgs: dict, problems: list[st
     known = list(genome.names) if genome is not None else []
     respelt: dict[tuple[str, str], list[str]] = {}
     turned: list[str] = []
-    for cell, path in given["profiles"].items():
+    sizes = {cell: os.path.getsize(path) if os.path.exists(path) else 0 for cell, path in given["profiles"].items()}
+    progress = Progress(sum(sizes.values()), "profiles read", items=len(sizes))
+    for cell, path in progress.over(given["profiles"].items(), lambda one: sizes[one[0]]):
         what = f"single_cell.profiles: {path}, cell {cell!r}"
         found = gathered(problems, read_observations, path, what, settings["coordinates"])
         if found is None or (given.get("genome") and genome is None):
@@ -418,6 +422,7 @@ def _write(cells: dict, chroms: dict, split: dict, intervals: dict, out: dict, n
         write_statistics = _parquet_writer(stack, out["statistics"])
         write_annotations = _parquet_writer(stack, out["annotations"])
         first = 0
+        progress = Progress(sites, "sites written")
         for number, position, matrix in _matrices(cells, chroms):
             chrom = list(chroms)[number]
             start = np.searchsorted(chroms[chrom], position[0])
@@ -436,6 +441,7 @@ def _write(cells: dict, chroms: dict, split: dict, intervals: dict, out: dict, n
             methylated += (matrix == 1).sum(axis=0)
             overlapping += int((frame["coverage"] > 1).sum())
             first += len(position)
+            progress.step(len(position))
     for name, count in inside_of.items():
         if intervals[name] and count == 0:
             notes.append(f"No site lies in the annotation {name}.")

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import time
 
 import numba
 import numpy as np
@@ -10,6 +9,7 @@ import pyarrow as pa
 
 from cpgtaxa import files
 from cpgtaxa.errors import InputError
+from cpgtaxa.progress import Progress
 from cpgtaxa.single_cell.genome import BASES, OTHER, open_genome
 from cpgtaxa.single_cell.tables import Sites
 
@@ -38,7 +38,7 @@ def write_windows(sites_path, genome_path, out, *, shard: int, shards: int, sett
     schema = _schema(table.cells, wlen if genome is not None else 0, width)
     row_bytes = wlen * (genome is not None) + len(table.cells) * (width * 5 + 1) + 30
     files.need_space(out, (last - first) * row_bytes, "the windows of this shard take")
-    began, done = time.monotonic(), 0
+    done, progress = 0, Progress(last - first, "windows cut out")
     with (
         files.atomic(out) as temporary,
         pa.OSFile(str(temporary), "wb") as sink,
@@ -54,9 +54,8 @@ def write_windows(sites_path, genome_path, out, *, shard: int, shards: int, sett
                 piece = slice(row - start, min(row + ROWS, high) - start)
                 writer.write_batch(_batch(schema, table, code, start, block, piece, codes, wlen, width))
                 done += piece.stop - piece.start
-                if (row - low) // ROWS % EVERY == EVERY - 1:
-                    logging.info(f"{done:,} of {last - first:,} windows")
-    pace = done / max(time.monotonic() - began, 1e-9)
+                progress.step(piece.stop - piece.start)
+    pace = done / max(progress.spent(), 1e-9)
     logging.info(f"{done:,} windows of shard {shard} of {shards} written, {pace:,.0f} a second")
 
 
