@@ -33,7 +33,7 @@ from cpgtaxa.names import INDEX, MEANING, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIE
 from cpgtaxa.pages import environment
 from cpgtaxa.plan import model_of
 from cpgtaxa.render import render
-from cpgtaxa.report import _percent, _png
+from cpgtaxa.report import percent, png
 from cpgtaxa.statistics import OUTLIER_IQR, OUTLIER_MARGIN
 from cpgtaxa.taxa import Criteria, ruled_out, rules
 from cpgtaxa.training import load_predictor
@@ -423,7 +423,7 @@ def verdict(row, p, reason: str, left, settings: dict) -> str:
             return "The label was given (taxa.labels)."
         return f"Every criterion of the rule for {row['taxon']} is met: {reason}."
     first = int(np.argmax(p))
-    sure = f"{TAXA[first]} {_percent(p[first])}"
+    sure = f"{TAXA[first]} {percent(p[first])}"
     if row["source"] != "none":
         spared = ", and the tests do not rule it out" if settings["veto"] else ""
         return f"The network of {row['source'].replace('_', ' ')} placed it: {sure}, {_bar(settings)}{spared}."
@@ -494,7 +494,7 @@ def _view(predictor, beta, ages, taxa) -> dict:
     inked = np.concatenate([np.abs(found.pixels[planes[0, 0] < 255]) for found in maps])
     scale = float(np.quantile(inked, 0.99)) if inked.size else 0.0
     return {
-        "code": _png(render(beta[None], ages)[0]),
+        "code": png(render(beta[None], ages)[0]),
         "seen": _rgb_png(planes[0][[0, 1, 0]].transpose(1, 2, 0)),
         "size": predictor.size,
         "scale": scale,
@@ -608,7 +608,7 @@ def write_explanation(
                     row, p, reasons[cpg], left_over.loc[cpg] if cpg in left_over.index else None, settings
                 ),
                 "doubtful": row["source"] == "statistical" and float(p[INDEX[taxon]]) < 0.2,
-                "p_own": _percent(float(p[INDEX[taxon]])),
+                "p_own": percent(float(p[INDEX[taxon]])),
                 "taxa": _taxa_lines({taxon: asked[taxon] for taxon in TAXA}, seen, ruled),
                 "questions": questions(one, thresholds, cohort.n_cpgs),
                 "view": view,
@@ -629,7 +629,7 @@ def write_explanation(
         "ends": ["#" + "".join(f"{round(part):02x}" for part in end.tolist()) for end in (AGAINST, FOR)],
     }
     templates = environment()
-    templates.filters |= {"percent": _percent, "number": _number, "signed": _signed}
+    templates.filters |= {"percent": percent, "number": _number, "signed": _signed}
     html = templates.get_template("explain.html.j2").render(page)
     with atomic(outputs["html"]) as temporary:
         temporary.write_text(html, encoding="utf-8")
