@@ -15,9 +15,12 @@ VARIES = ("logs", "benchmarks", "report", "report.html", "summary.txt", ".checks
 
 
 OUTPUTS = {
-    "report": ["report.html", "summary.txt", "report/counts.csv", "report/agreement.csv", "report/figures"],
+    "report": [
+        *("report.html", "summary.txt", "report/figures"),
+        *(f"report/{name}.csv" for name in ("counts", "agreement", "thresholds", "bars", "rounds", "tests", "gallery")),
+    ],
     "embedding": [
-        f"embedding/{name}" for name in ("map.csv", "map.svg", "map.png", "separability.csv", "clusters.csv")
+        f"embedding/{name}" for name in ("map.csv", "map.svg", "map.pdf", "map.png", "separability.csv", "clusters.csv")
     ],
     "taxonomy": ["taxonomy.parquet", "taxonomy.csv.gz", "unclassified.parquet"],
     "reassign": [

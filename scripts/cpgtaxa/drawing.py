@@ -108,15 +108,21 @@ class Figures:
         return drawing
 
 
-def counts_grid(axes, matrix, rows, columns, xlabel: str, ylabel: str) -> None:
-    """A table of counts, (rows, columns), as a grid; the shade of a cell is its share of the row."""
+def counts_grid(axes, matrix, rows, columns, xlabel: str, ylabel: str, shares: bool = False) -> None:
+    """A table of counts, (rows, columns), as a grid; the shade of a cell is its share of the row.
+
+    shares: write that share beneath the count.
+    """
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     for i, j in np.argwhere(matrix):
         axes.add_patch(Rectangle((j, i), 1, 1, color=ACCENT, alpha=round(0.06 + 0.94 * share[i, j], 3), lw=0))
         text = f"{int(matrix[i, j]):,}"
         colour = ON_ACCENT if share[i, j] > 0.55 else INK
         size = 8.5 if len(text) < 5 else 6.5
-        axes.text(j + 0.5, i + 0.5, text, ha="center", va="center", color=colour, fontsize=size)
+        axes.text(j + 0.5, i + (0.36 if shares else 0.5), text, ha="center", va="center", color=colour, fontsize=size)
+        if shares:
+            told = f"{100 * share[i, j]:.0f} %" if share[i, j] >= 0.005 else "< 1 %"
+            axes.text(j + 0.5, i + 0.72, told, ha="center", va="center", color=colour, fontsize=6)
     axes.set(xlim=(0, len(columns)), ylim=(len(rows), 0), xlabel=xlabel, ylabel=ylabel)
     axes.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(np.arange(len(rows)) + 0.5, rows)

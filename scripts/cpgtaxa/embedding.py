@@ -18,7 +18,7 @@ from cpgtaxa import clusters, simulate
 from cpgtaxa.calibration import softmax
 from cpgtaxa.classifier import draw
 from cpgtaxa.cohort import Cohort, read_samples
-from cpgtaxa.drawing import HALO, INK, STYLE, svg_text
+from cpgtaxa.drawing import HALO, INK, STYLE, save_pdf, svg_text
 from cpgtaxa.files import atomic, parquet_blocks, read_json, read_parquet, write_json
 from cpgtaxa.names import COLOURS, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.progress import Progress, so_far
@@ -192,12 +192,14 @@ def draw_map(table: pd.DataFrame, described: list[dict]):
     return figure
 
 
-def write_map(table: pd.DataFrame, described: list[dict], out_svg, out_png) -> None:
-    """Draw the map and write it as SVG and PNG, the same bytes each time."""
+def write_map(table: pd.DataFrame, described: list[dict], out_svg, out_pdf, out_png) -> None:
+    """Draw the map and write it as SVG, PDF and PNG, the same bytes each time."""
     with matplotlib.rc_context(STYLE):
         figure = draw_map(table, described)
         with atomic(out_svg) as temporary:
             temporary.write_text(svg_text(figure, "embedding"), encoding="utf-8")
+        with atomic(out_pdf) as temporary:
+            save_pdf(figure, temporary)
         with atomic(out_png) as temporary:
             metadata = {"Software": None}
             figure.savefig(temporary, format="png", dpi=200, bbox_inches="tight", pad_inches=0.04, metadata=metadata)
@@ -215,7 +217,7 @@ def _statistics_of(path, cpgs: np.ndarray) -> pd.DataFrame:
 def embed(network: dict, beta, samples, taxonomy, statistics, out: dict, *, settings: dict, seed: int) -> None:
     """Look at a choice of CpGs with the last round's network and write map, pairs of taxa, clusters and a summary.
 
-    network: paths of weights, stats and card. out: paths map (CSV), svg, png, separability, clusters, summary.
+    network: paths of weights, stats and card. out: paths map (CSV), svg, pdf, png, separability, clusters, summary.
     settings: the config's `embedding`, and `device`, `precision`.
     """
     begun = time.monotonic()
@@ -267,7 +269,7 @@ def embed(network: dict, beta, samples, taxonomy, statistics, out: dict, *, sett
     for path, frame in ((out["map"], table), (out["separability"], pairs), (out["clusters"], found)):
         with atomic(path) as temporary:
             frame.to_csv(temporary, index=False, float_format="%.4g" if frame is not table else "%.3f")
-    write_map(table, described, out["svg"], out["png"])
+    write_map(table, described, out["svg"], out["pdf"], out["png"])
     write_json(out["summary"], summary)
     logging.info(
         f"{len(described)} clusters of {n_unclassified:,} Unclassified CpGs, {summary['candidates']} of them candidate "

@@ -12,7 +12,6 @@ what they show, 100, 52 and 17 % lay on discs. Hence integrated gradients for th
 import base64
 import difflib
 import io
-import logging
 import pathlib
 
 import matplotlib
@@ -33,7 +32,7 @@ from cpgtaxa.pages import write_page
 from cpgtaxa.plan import model_of
 from cpgtaxa.progress import Progress
 from cpgtaxa.render import render
-from cpgtaxa.report import _percent, _png
+from cpgtaxa.report import percent, png
 from cpgtaxa.statistics import OUTLIER_IQR, OUTLIER_MARGIN
 from cpgtaxa.taxa import Criteria, ruled_out, rules
 from cpgtaxa.training import load_predictor
@@ -420,7 +419,7 @@ def verdict(row, p, reason: str, left, settings: dict) -> str:
             return "The label was given (taxa.labels)."
         return f"Every criterion of the rule for {row['taxon']} is met: {reason}."
     first = int(np.argmax(p))
-    sure = f"{TAXA[first]} {_percent(p[first])}"
+    sure = f"{TAXA[first]} {percent(p[first])}"
     if row["source"] != "none":
         spared = ", and the tests do not rule it out" if settings["veto"] else ""
         return f"The network of {row['source'].replace('_', ' ')} placed it: {sure}, {_bar(settings)}{spared}."
@@ -491,7 +490,7 @@ def _view(predictor, beta, ages, taxa) -> dict:
     inked = np.concatenate([np.abs(found.pixels[planes[0, 0] < 255]) for found in maps])
     scale = float(np.quantile(inked, 0.99)) if inked.size else 0.0
     return {
-        "code": _png(render(beta[None], ages)[0]),
+        "code": png(render(beta[None], ages)[0]),
         "seen": _rgb_png(planes[0][[0, 1, 0]].transpose(1, 2, 0)),
         "size": predictor.size,
         "scale": scale,
@@ -606,7 +605,7 @@ def write_explanation(
                     row, p, reasons[cpg], left_over.loc[cpg] if cpg in left_over.index else None, settings
                 ),
                 "doubtful": row["source"] == "statistical" and float(p[INDEX[taxon]]) < 0.2,
-                "p_own": _percent(float(p[INDEX[taxon]])),
+                "p_own": percent(float(p[INDEX[taxon]])),
                 "taxa": _taxa_lines({taxon: asked[taxon] for taxon in TAXA}, seen, ruled),
                 "questions": questions(one, thresholds, cohort.n_cpgs),
                 "view": view,
@@ -626,6 +625,6 @@ def write_explanation(
         "own_labels": own_labels,
         "ends": ["#" + "".join(f"{round(part):02x}" for part in end.tolist()) for end in (AGAINST, FOR)],
     }
-    write_page(outputs["html"], "explain.html.j2", page, {"percent": _percent, "number": _number, "signed": _signed})
+    write_page(outputs["html"], "explain.html.j2", page, {"percent": percent, "number": _number, "signed": _signed})
     with atomic(outputs["csv"]) as temporary:
         pd.concat([_numbers(entry) for entry in entries]).to_csv(temporary, index=False)

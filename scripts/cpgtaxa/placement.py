@@ -21,6 +21,8 @@ from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.progress import Progress
 from cpgtaxa.taxa import ruled_out
 
+NEAR = 0.05
+"""Near the bar that calls must clear: within this much probability."""
 REASONS = ("ambiguous", "contradicted", "unlike")
 """Why a CpG stays without a taxon."""
 
@@ -206,6 +208,15 @@ def unlike_anything(calls: Calls, calibration: Calls, seed: int) -> tuple[np.nda
     return np.minimum(2 * found[0], 1), np.minimum(2 * found[1], 1)
 
 
+def near(score: np.ndarray, bar: float) -> dict | None:
+    """How many scores (probabilities) are within NEAR of a bar, on it or above, and below; None without a bar."""
+    if not np.isfinite(bar):
+        return None
+    close = np.abs(score - bar) <= NEAR
+    numbers = {"above": int((close & (score >= bar)).sum()), "below": int((close & (score < bar)).sum())}
+    return {"within": NEAR} | numbers
+
+
 def promised(calls: Calls, calibration: Calls, truth: np.ndarray, *, error_rate, seed) -> tuple:
     """Which calls may stand so that at most `error_rate` of them are wrong, with a certainty of 95 %.
 
@@ -230,6 +241,7 @@ def promised(calls: Calls, calibration: Calls, truth: np.ndarray, *, error_rate,
         "calibration_cpgs": len(calibration),
         "calibration_cpgs_above": bar.effective,
         "half_way_share": float(weights[half_way].sum() / weights.sum()) if len(weights) else None,
+        "near_bar": near(score[~calls.contradicted], bar.height),
     }
     return score >= bar.height, held_out >= bar.height, found
 
@@ -262,6 +274,7 @@ def reassign(
         known &= ~(known_p <= settings["unlike"])
     else:
         certain = calls.top >= settings["confidence"]
+        found = {"near_bar": near(calls.top[~calls.contradicted], settings["confidence"])}
     unlike = unlike_p <= settings["unlike"]
     placed = certain & ~calls.contradicted & ~unlike
     names = np.array(TAXA, dtype=object)

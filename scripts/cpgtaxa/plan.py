@@ -288,12 +288,13 @@ class Plan:
         }
 
     def report_input(self, counts_of) -> dict[str, list[str]]:
-        """The rounds' metrics, logs and test predictions for the report."""
+        """The rounds' metrics, logs, cards and test predictions for the report."""
         rounds = self.rounds(counts_of)
         return {
             "counts": [round_file(number, "reassigned.json") for number in rounds],
             "metrics": [round_file(number, "metrics.json") for number in rounds],
             "logs": [model_file(number, "log") for number in rounds],
+            "cards": [model_file(number, "card") for number in rounds],
             "tests": [round_file(number, f"{model_of(number)}_predictions.csv") for number in rounds],
         }
 

@@ -21,7 +21,10 @@ HOSTILE = "<script>alert(1)</script>"
 HOSTILE_SEX = "</text></svg><b>$x_{$"
 CONFIG = {
     "seed": 42,
-    "cohort": {"beta": "data/<i>beta</i>.csv", "samples": "data/samples.csv", "truth": None},
+    "cohort": {
+        **{"beta": "data/<i>beta</i>.csv", "samples": "data/samples.csv", "truth": None},
+        **{"max_missing_cpg": 0.2, "max_missing_sample": 0.2},
+    },
     "taxa": {"labels": None, "thresholds": {"alpha": 0.05, "min_effect": 0.03}},
     "images": {"info": None},
     "rounds": {"max": 3, "error_rate": 0.05, "unlike": 0.01, "confidence": None, "veto": True},
@@ -65,7 +68,12 @@ def _embedding(folder, cpgs) -> dict:
         frame.to_csv(folder / f"{name}.csv", index=False)
     (folder / "embedding.json").write_text(json.dumps(summary))
     (folder / "map.svg").write_text('<?xml version="1.0"?>\n<svg width="9"><g id="a" style="fill: #332288"/></svg>')
-    drawn = {"map_drawn": str(folder / "map.svg"), "embedding": str(folder / "embedding.json")}
+    (folder / "map.pdf").write_bytes(b"%PDF-1.4 drawn")
+    drawn = {
+        "map_drawn": str(folder / "map.svg"),
+        "map_pdf": str(folder / "map.pdf"),
+        "embedding": str(folder / "embedding.json"),
+    }
     return drawn | {name: str(folder / f"{name}.csv") for name in ("map", "clusters", "separability")}
 
 
@@ -96,19 +104,28 @@ def run(tmp_path):
     taxonomy.to_parquet(folder / "taxonomy.parquet")
     labels = pd.DataFrame({"cpg": cpgs, "taxon": taxonomy["taxon"], "reason": "one band; <em>narrow</em>"})
     labels.to_parquet(folder / "labels.parquet")
-    statistics = pd.DataFrame({"cpg": cpgs, "core_effect": -0.05, "core_sd": 0.012})
+    # Effects from 0.0010 to 0.0600 in steps of 0.001: 0.027 to 0.033 are near min_effect, 0.03.
+    statistics = pd.DataFrame({"cpg": cpgs, "core_effect": [-0.001 * (i + 1) for i in range(60)], "core_sd": 0.012})
+    statistics["sd"], statistics["core_slope_p"] = np.linspace(0.01, 0.2, 60), 1e-9
     statistics.to_parquet(folder / "statistics.parquet")
+    values = np.stack([values for _, values in drawn])
+    seen = pd.DataFrame({"cpg": cpgs, "n_missing": np.isnan(values).sum(axis=1), "kept": True, "reason": None})
+    seen.loc[60] = ["cg_missing", 20, False, "missing"]
+    seen.loc[61] = ["cg_constant", 0, False, "constant"]
+    seen.to_parquet(folder / "cpgs.parquet")
     truth = pd.DataFrame({"cpg": cpgs, "taxon": [profile.taxon for profile, _ in drawn]})
     truth["kind"] = [profile.kind for profile, _ in drawn]
     truth.loc[truth["kind"] != "", "taxon"] = UNCLASSIFIED
     truth.to_csv(folder / "truth.csv", index=False)
 
     files = {"counts": [], "metrics": [], "logs": [], "tests": []}
+    networks = []
     for number in range(2):
         done = taxonomy["source"] == f"round_{number}"
         counts = {"round": number, "candidates": 30 - 10 * number, "placed": int(done.sum())}
         counts["left"] = {"ambiguous": 4, "contradicted": 3, "unlike": 1}
         bar = {"judge_at_least": 0.9, "expected_error_rate": 0.021, "error_rate_at_most": 0.043}
+        bar["near_bar"] = {"within": 0.05, "above": 7, "below": 12}
         counts |= bar if number == 0 else dict.fromkeys(bar)
         if number == 0:
             counts |= {"labelled_cpgs": 25, "network_as_labels": 0.8, "doubtful": True}
@@ -124,7 +141,10 @@ def run(tmp_path):
             log[name] = np.linspace(0.4, 0.8, epochs)
         pd.DataFrame(log).to_csv(paths["logs"], index=False)
         card = folder / f"card_{number}"
-        card.write_text(json.dumps({"model": ("ResNet18", "MixResNet18")[number], "temperature": 0.8}))
+        card.write_text(
+            json.dumps({"model": ("ResNet18", "MixResNet18")[number], "temperature": 0.8, "torch": f"9.{number}"})
+        )
+        networks.append(str(card))
         evaluate(paths["tests"], paths["logs"], card, paths["metrics"])
         for name in files:
             files[name].append(paths[name])
@@ -138,17 +158,18 @@ def run(tmp_path):
         "warnings": ["left out: sample '<u>x</u>'"],
     }
     (folder / "qc.json").write_text(json.dumps(qc))
-    inputs = types.SimpleNamespace(**files, truth=str(folder / "truth.csv"), **_embedding(folder, cpgs))
+    inputs = types.SimpleNamespace(**files, cards=networks, truth=str(folder / "truth.csv"), **_embedding(folder, cpgs))
     for name, suffix in (("taxonomy", "parquet"), ("labels", "parquet"), ("statistics", "parquet")):
         setattr(inputs, name, str(folder / f"{name}.{suffix}"))
     inputs.beta, inputs.samples = str(folder / "beta.arrow"), str(folder / "samples.parquet")
-    inputs.qc = str(folder / "qc.json")
+    inputs.qc, inputs.cpgs = str(folder / "qc.json"), str(folder / "cpgs.parquet")
     return inputs
 
 
 def _outputs(folder):
     names = {"html": "report.html", "summary": "summary.txt", "counts": "report/counts.csv"}
-    names |= {"agreement": "report/agreement.csv", "figures": "report/figures"}
+    names |= {name: f"report/{name}.csv" for name in ("agreement", "thresholds", "bars", "rounds", "gallery")}
+    names |= {"test_scores": "report/tests.csv", "figures": "report/figures"}
     return {key: str(folder / name) for key, name in names.items()}
 
 
@@ -345,7 +366,10 @@ def test_the_cohorts_page_says_what_was_adjusted(run, tmp_path):
 
 def test_page_is_self_contained(run, tmp_path):
     html = _text(_write(run, tmp_path / "a")["html"])
-    assert not re.search(r"""(src|href)\s*=\s*["'](?!#|data:)""", re.sub(r"<svg.*?</svg>", "", html, flags=re.S))
+    assert not re.search(
+        r"""(src|href)\s*=\s*["'](?!#|data:|report/|cohort/|embedding/|explorer\.html)""",
+        re.sub(r"<svg.*?</svg>", "", html, flags=re.S),
+    )
     assert not re.search(r"url\((?!#)|@import", html)
     assert len(html) < 5e6
     assert "Given" not in html

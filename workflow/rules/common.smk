@@ -47,6 +47,32 @@ def page_files(name):
     return {"template": folder / f"{name}.html.j2", "shared": [*sorted(folder.glob("*.css.j2")), folder / "shared.html.j2"]}
 
 
+SECTIONS = {
+    **dict.fromkeys(("ages", "missing", "components", "explained"), "Cohort"),
+    **dict.fromkeys(("taxa", "flow", "map"), "Taxa"),
+    "training": "Rounds",
+    **dict.fromkeys(("confusion", "reliability"), "Tests"),
+    "thresholds": "Thresholds",
+    "truth": "Truth",
+    "run_time": "Run time",
+}
+
+
+def section_of_figure(wildcards):
+    """Where Snakemake's report shows a figure of the main report: by the beginning of its name."""
+    return next(section for start, section in SECTIONS.items() if wildcards.figure.startswith(start))
+
+
+def figure_label(wildcards):
+    """A figure's name in Snakemake's report."""
+    return {"figure": wildcards.figure.replace("_", " ")}
+
+
+def table(name):
+    """A table's name in Snakemake's report."""
+    return {"figure": f"table: {name}"}
+
+
 def png_folder(folder):
     """The folder of 224×224 PNG files as an output, where the config asks for them."""
     return {"png": directory(f"{folder}/CpG_image")} if config["images"]["png"] else {}

@@ -12,6 +12,7 @@ rule embedding:
     output:
         map="results/embedding/map.csv",
         svg="results/embedding/map.svg",
+        pdf="results/embedding/map.pdf",
         png=report("results/embedding/map.png", caption="../report/embedding.rst", category="Taxonomy"),
         separability="results/embedding/separability.csv",
         clusters="results/embedding/clusters.csv",

@@ -12,9 +12,11 @@ rule report:
         statistics=rules.gather_statistics.output[0],
         beta=PLAN.beta,
         samples=rules.cohort.output.samples,
+        cpgs=rules.cohort.output.cpgs,
         qc=rules.cohort.output.qc,
         map=rules.embedding.output.map,
         map_drawn=rules.embedding.output.svg,
+        map_pdf=rules.embedding.output.pdf,
         separability=rules.embedding.output.separability,
         clusters=rules.embedding.output.clusters,
         embedding=rules.embedding.output.summary,
@@ -22,9 +24,40 @@ rule report:
     output:
         html=report("results/report.html", caption="../report/report.rst", category="Report"),
         summary="results/summary.txt",
-        counts=report("results/report/counts.csv", caption="../report/counts.rst", category="Taxonomy"),
-        agreement="results/report/agreement.csv",
-        figures=directory("results/report/figures"),
+        counts=report(
+            "results/report/counts.csv", caption="../report/counts.rst", category="Taxa", labels=table("counts")
+        ),
+        agreement=report(
+            "results/report/agreement.csv",
+            caption="../report/agreement.rst",
+            category="Truth",
+            labels=table("agreement"),
+        ),
+        thresholds=report(
+            "results/report/thresholds.csv",
+            caption="../report/thresholds.rst",
+            category="Thresholds",
+            labels=table("thresholds"),
+        ),
+        bars=report(
+            "results/report/bars.csv", caption="../report/bars.rst", category="Thresholds", labels=table("bars")
+        ),
+        rounds=report(
+            "results/report/rounds.csv", caption="../report/rounds.rst", category="Rounds", labels=table("rounds")
+        ),
+        test_scores=report(
+            "results/report/tests.csv", caption="../report/tests.rst", category="Tests", labels=table("tests")
+        ),
+        gallery=report(
+            "results/report/gallery.csv", caption="../report/gallery.rst", category="Taxa", labels=table("gallery")
+        ),
+        figures=report(
+            directory("results/report/figures"),
+            patterns=["{figure}.svg"],
+            caption="../report/figures.rst",
+            category=section_of_figure,
+            labels=figure_label,
+        ),
     log:
         "results/logs/report.log",
     benchmark:

@@ -1,0 +1,325 @@
+"""The page: everything that a person looks at after a run, and the tables and figures behind it.
+
+The same inputs give the same bytes: no dates, fixed seeds, and fixed ids inside the figures. What Snakemake measured of
+the run's time and memory is shown as it lies beside the results.
+"""
+
+import importlib.metadata
+import json
+import logging
+import os
+import pathlib
+import platform
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import pandas as pd
+import yaml
+
+import cpgtaxa
+from cpgtaxa.cohort import Cohort, read_samples
+from cpgtaxa.drawing import STYLE, Figures
+from cpgtaxa.files import atomic, atomic_folder, read_parquet
+from cpgtaxa.names import MEANING, TAXA, UNCLASSIFIED
+from cpgtaxa.pages import write_csv, write_page
+from cpgtaxa.report import figures as draw
+from cpgtaxa.report.enough import embedding_page
+from cpgtaxa.report.gallery import gallery
+from cpgtaxa.report.quality import cohort_page
+from cpgtaxa.report.runtime import run_time_page
+from cpgtaxa.report.summary import summary_text
+from cpgtaxa.report.tables import (
+    AGREEMENT_COLUMNS,
+    BINS,
+    ROWS,
+    agreement,
+    count_taxa,
+    flow,
+    read_truth,
+    reliability,
+    share_of,
+    stages,
+)
+from cpgtaxa.report.thresholds import bars_table, number, thresholds_page
+from cpgtaxa.report.words import count, decimal, percent, stage_name
+
+
+def versions(cards: list[dict]) -> list[tuple[str, str, str]]:
+    """Software, version and where: in the environment that made this page, or what trained each round's network.
+
+    cards: the networks' cards, by round. The page's environment may lack torch; the cards know which one it was.
+    """
+    here = "this page"
+    found = [
+        ("cpgtaxa", cpgtaxa.__version__, here),
+        ("python", platform.python_version(), f"{here}, on {platform.system()} {platform.machine()}"),
+    ]
+    trained = {}
+    for at, card in enumerate(cards):
+        if card.get("torch"):
+            trained.setdefault(card["torch"], []).append(at)
+    names = ("snakemake", "numpy", "pandas", "pyarrow", "scipy", "numba", "diptest", "scikit-learn")
+    for name in (*names, "torch", "torchvision", "lightning", "matplotlib", "jinja2", "pillow", "pyyaml"):
+        if name == "torch" and trained:
+            for version, rounds in trained.items():
+                which = "round" if len(rounds) == 1 else "rounds"
+                found.append((name, version, f"the network of {which} {', '.join(map(str, rounds))}"))
+            continue
+        try:
+            found.append((name, importlib.metadata.version(name), here))
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _count_rows(counts: pd.DataFrame) -> list[dict]:
+    order = list(dict.fromkeys(counts["stage"]))
+    numbers = counts.pivot(index="taxon", columns="stage", values="n_cpgs")[order]
+    total = int(numbers[order[-1]].sum())
+    return [
+        {
+            "taxon": taxon,
+            "meaning": MEANING.get(taxon, "none of them, or not clear"),
+            "numbers": [count(value) for value in numbers.loc[taxon]],
+            "share": percent(share_of(numbers.loc[taxon, order[-1]], total)),
+        }
+        for taxon in ROWS
+    ]
+
+
+def _round_rows(counts: list[dict], metrics: list[dict]) -> list[dict]:
+    rows = []
+    for found, scores in zip(counts, metrics, strict=True):
+        row = {"round": found["round"], "model": scores["model"]}
+        row |= {key: count(found[key]) for key in ("candidates", "placed")}
+        row |= {reason: count(number) for reason, number in found["left"].items()}
+        row["expected"], row["bound"] = (
+            percent(found[key] if found.get("judge_at_least") else None)
+            for key in ("expected_error_rate", "error_rate_at_most")
+        )
+        row["share"] = percent(share_of(found["placed"], found["candidates"]))
+        row["labelled"] = count(found.get("labelled_cpgs", 0))
+        row["as_labels"] = percent(found.get("network_as_labels"))
+        row["doubtful"] = found.get("doubtful", False)
+        validation = scores.get("validation")
+        row["validation"] = percent(validation["best_accuracy"]) if validation else "–"
+        row["epochs"] = count(validation["epochs"]) if validation else "–"
+        row["minutes"] = f"{validation['training_seconds'] / 60:.1f}" if validation else "–"
+        row["most"] = sorted(found["placed_per_taxon"].items(), key=lambda item: (-item[1], TAXA.index(item[0])))
+        rows.append(row)
+    return rows
+
+
+def test_table(metrics: list[dict]) -> pd.DataFrame:
+    """Scores on test images: round, images (cohort, simulated, or all), n, accuracy, macro_f1, calibration_error_raw,
+    calibration_error, temperature. `all` only where there are both kinds.
+    """
+    names = (("test_cohort", "cohort"), ("test_simulated", "simulated"), ("test", "all"))
+    keys = ("n", "accuracy", "macro_f1", "calibration_error_raw", "calibration_error")
+    rows = [
+        (round_number, name, *(found[key][one] for one in keys), found["temperature"])
+        for round_number, found in enumerate(metrics)
+        for key, name in names
+        if key in found and (key != "test" or len(found.keys() & {"test_cohort", "test_simulated"}) > 1)
+    ]
+    return pd.DataFrame(rows, columns=["round", "images", *keys, "temperature"])
+
+
+def _test_rows(table: pd.DataFrame) -> list[dict]:
+    return [
+        {
+            **{"round": row.round, "images": row.images, "n": count(row.n), "accuracy": percent(row.accuracy)},
+            **{"macro_f1": decimal(row.macro_f1), "error_raw": decimal(row.calibration_error_raw)},
+            **{"error": decimal(row.calibration_error), "temperature": decimal(row.temperature, 2)},
+        }
+        for row in table.itertuples()
+    ]
+
+
+def rounds_table(counts: list[dict], metrics: list[dict]) -> pd.DataFrame:
+    """The rounds as the page shows them, numbers as they are: one row a round."""
+    rows = []
+    for found, scores in zip(counts, metrics, strict=True):
+        row = {"round": found["round"], "model": scores["model"]}
+        row |= {key: found[key] for key in ("candidates", "placed")} | dict(found["left"])
+        for key in (
+            "judge_at_least",
+            "expected_error_rate",
+            "error_rate_at_most",
+            "labelled_cpgs",
+            "network_as_labels",
+        ):
+            row[key] = found.get(key)
+        validation = scores.get("validation") or {}
+        row |= {f"validation_{key}": validation.get(key) for key in ("best_accuracy", "epochs", "training_seconds")}
+        row |= {f"placed_{taxon}": found["placed_per_taxon"].get(taxon, 0) for taxon in TAXA}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _bar_rows(table: pd.DataFrame) -> list[dict]:
+    return [
+        {
+            **{"round": row.round, "asked": row.asked, "bar": percent(row.bar)},
+            **{"above": count(row.near_above), "below": count(row.near_below)},
+            **{"within": "–" if pd.isna(row.within) else f"{100 * row.within:.0f}"},
+            **{"candidates": count(row.candidates), "placed": count(row.placed)},
+        }
+        for row in table.itertuples()
+    ]
+
+
+def _agreement_page(agreed: pd.DataFrame, stage_names: dict) -> dict:
+    values = agreed.set_index(["stage", "taxon"])["value"]
+    lines = (
+        ("macro", "Macro-F1, CpGs placed", decimal),
+        ("macro_all", "Macro-F1, all CpGs with a true taxon", decimal),
+        ("placed", "CpGs with a true taxon that were placed", percent),
+        ("accuracy_placed", "… of which rightly", percent),
+        ("half_way_unplaced", "Half-way sites left Unclassified", percent),
+    )
+    last = agreed[agreed["stage"] == "all"]
+    kinds = last[last["taxon"].str.startswith("half_way_unplaced:")]
+    return {
+        "lines": [(title, [show(values[stage, name]) for stage in stage_names]) for name, title, show in lines],
+        "taxa": [
+            {
+                **{"taxon": row.taxon, "n_true": count(row.n_true), "n_called": count(row.n_called)},
+                **{"half_way": count(row.n_half_way), "f1": decimal(row.f1)},
+                **{"precision": decimal(row.precision), "recall": decimal(row.recall)},
+            }
+            for row in last[last["taxon"].isin(TAXA)].itertuples()
+        ],
+        "kinds": [
+            {"kind": row.taxon.partition(":")[2], "n": count(row.n_true), "unplaced": percent(row.value)}
+            for row in kinds.itertuples()
+        ],
+    }
+
+
+def _json(path) -> dict:
+    with open(path, encoding="utf-8") as handle:
+        return json.load(handle)
+
+
+def _list(paths) -> list[str]:
+    return [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+
+
+def write_report(inputs, outputs: dict, config: dict) -> None:
+    """Write the report, the terminal's summary, and the tables and figures behind them.
+
+    inputs: attributes counts, metrics, logs, tests, cards (one file per round each), taxonomy, labels, statistics,
+    beta, samples, cpgs, qc, those of the rule `embedding` (map, map_drawn, map_pdf, separability, clusters, embedding),
+    and, for a simulated cohort, truth; where betas are adjusted, adjusted (what was done to them). outputs: paths html,
+    summary, counts, agreement, thresholds, bars, rounds, test_scores, gallery (CSV), figures (a folder). config: the
+    whole config, with its defaults. Beside the page, the folder benchmarks is looked at, where there is one. Raises
+    InputError for a truth that cannot be used.
+    """
+    truth_path = getattr(inputs, "truth", None)
+    truth = read_truth(truth_path) if truth_path else None
+    round_counts = sorted((_json(path) for path in _list(inputs.counts)), key=lambda found: found["round"])
+    metrics = [_json(path) for path in _list(inputs.metrics)]
+    logs = [pd.read_csv(path) for path in _list(inputs.logs)]
+    tests = [pd.read_csv(path) for path in _list(inputs.tests)]
+    cards = [_json(path) for path in _list(inputs.cards)]
+    taxonomy = read_parquet(inputs.taxonomy)
+    labels = read_parquet(inputs.labels, columns=["cpg", "reason"])
+    samples, cohort, qc = read_samples(inputs.samples), Cohort(inputs.beta), _json(inputs.qc)
+    ages = samples["age"].to_numpy()
+    adjusted = _json(inputs.adjusted) if getattr(inputs, "adjusted", None) else None
+    rounds, own_labels = len(round_counts), bool(config["taxa"]["labels"])
+
+    counts = count_taxa(taxonomy, rounds)
+    write_csv(outputs["counts"], counts)
+    agreed = agreement(taxonomy, truth, rounds) if truth is not None else None
+    write_csv(outputs["agreement"], pd.DataFrame(columns=list(AGREEMENT_COLUMNS)) if agreed is None else agreed)
+    bars, scores = bars_table(round_counts, config), test_table(metrics)
+    write_csv(outputs["bars"], bars)
+    write_csv(outputs["test_scores"], scores)
+    write_csv(outputs["rounds"], rounds_table(round_counts, metrics))
+
+    stage_names = {stage: stage_name(stage, config) for stage in stages(rounds)}
+    with atomic_folder(outputs["figures"]) as partial, matplotlib.rc_context(STYLE):
+        figures = Figures(partial)
+        embedding = embedding_page(inputs, figures, cohort, ages)
+        of_cohort = cohort_page(inputs, figures, samples, cohort, qc, config, adjusted)
+        thresholds = thresholds_page(figures, inputs.statistics, taxonomy, config, len(taxonomy))
+        reliabilities = {
+            round_number: reliability(found, one["temperature"])
+            for round_number, (found, one) in enumerate(zip(tests, metrics, strict=True))
+            if len(found)
+        }
+        drawn = {
+            "taxa": draw.taxa_figure(figures, counts, config),
+            "flow": draw.flow_figure(figures, flow(taxonomy, rounds), counts, config),
+            "training": [draw.training_figure(figures, round_number, log) for round_number, log in enumerate(logs)],
+            "reliability": draw.reliability_figure(figures, reliabilities) if reliabilities else None,
+            "truth": draw.truth_figure(figures, taxonomy, truth) if truth is not None else None,
+            "confusion": [
+                [
+                    (
+                        images,
+                        draw.confusion_figure(
+                            *(figures, f"confusion_round_{at}_{images}", found[f"test_{images}"]["confusion"]),
+                            *(TAXA, TAXA, f"Confusions of round {at}, {images} images", "actual", "predicted"),
+                        ),
+                    )
+                    for images in ("cohort", "simulated")
+                    if f"test_{images}" in found
+                ]
+                for at, found in enumerate(metrics)
+            ],
+        }
+        run_time = run_time_page(figures, pathlib.Path(outputs["html"]).parent / "benchmarks")
+    shown, table = gallery(inputs, taxonomy, labels, cohort, ages, config)
+    write_csv(outputs["gallery"], table)
+    write_csv(outputs["thresholds"], thresholds.pop("table"))
+
+    last = counts[counts["stage"] == counts["stage"].iat[-1]].set_index("taxon")["n_cpgs"]
+    first = counts[counts["stage"] == "statistical"].set_index("taxon")["n_cpgs"]
+    unplaced, total = int(last[UNCLASSIFIED]), int(last.sum())
+    plain = json.loads(json.dumps(config, default=str))
+    page = {
+        "n_cpgs": count(total),
+        "n_samples": count(cohort.n_samples),
+        "ages": (f"{ages.min():g}", f"{ages.max():g}"),
+        "n_labelled": count(total - first[UNCLASSIFIED]),
+        "n_networks": count(first[UNCLASSIFIED] - unplaced),
+        "n_unplaced": count(unplaced),
+        "share_placed": percent(share_of(total - unplaced, total)),
+        "share_unplaced": percent(share_of(unplaced, total)),
+        "rounds": rounds,
+        "own_labels": own_labels,
+        "own_images": bool(config["images"]["info"]),
+        "simulated_cohort": bool(config.get("simulate_cohort")),
+        "confidence": percent(config["rounds"]["confidence"], 0) if config["rounds"]["confidence"] else None,
+        "error_rate": percent(config["rounds"]["error_rate"], 0),
+        "veto": config["rounds"]["veto"],
+        "unlike": percent(1 - config["rounds"]["unlike"], 0),
+        "stages": list(stage_names.values()),
+        "cohort": of_cohort,
+        "count_rows": _count_rows(counts),
+        "round_rows": _round_rows(round_counts, metrics),
+        "test_rows": _test_rows(scores),
+        "bar_rows": _bar_rows(bars),
+        "near": thresholds,
+        "gallery": shown,
+        "figures": drawn,
+        "embedding": embedding,
+        "agreement": _agreement_page(agreed, stage_names) if agreed is not None else None,
+        "thresholds": [(key, number(value)) for key, value in config["taxa"]["thresholds"].items()],
+        "run_time": run_time,
+        "versions": versions(cards),
+        "config": yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100),
+        "bins": BINS,
+    }
+    write_page(outputs["html"], "report.html.j2", page)
+
+    paths = {"taxonomy": f"{inputs.taxonomy}, and as CSV beside it", "report": outputs["html"]}
+    text = summary_text(counts, metrics, agreed, config, paths, len(page["cohort"]["warnings"]))
+    with atomic(outputs["summary"]) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    logging.info("report: %s, %.1f MB", outputs["html"], pathlib.Path(outputs["html"]).stat().st_size / 1e6)
