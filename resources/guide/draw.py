@@ -1,11 +1,12 @@
 """Draw the pictures of the guide: `make guide`, or `.venv/bin/python resources/guide/draw.py [--out FOLDER]`.
 
-Everything is simulated, computed and drawn by the workflow's own library, from one seed: the same bytes every time on one
-machine. Each example is held against the rules: one that did not have the taxon it illustrates stops the script.
+Everything is simulated, computed and drawn by the workflow's own library, from one seed: the same bytes every time on
+one machine. Each example is held against the rules: one that did not have the taxon it illustrates stops the script.
 `numbers.json` beside the pictures holds the numbers that the guide quotes from them, as they are quoted.
 """
 
 import argparse
+import itertools
 import json
 import os
 import pathlib
@@ -178,7 +179,7 @@ def example(profile, wanted, setting, number):
 
 
 def scatter(axes, values, statistics, ages, taxon, size=7):
-    """Beta against age with the line or bands of the tests, as the page `explain` has it, on the whole scale of beta."""
+    """Beta against age with the line or bands of the tests, as on the page `explain`, on the whole scale of beta."""
     fitted, outlying = lines(values, ages, statistics, THRESHOLDS, CPGS)
     axes.scatter(ages, values, s=size, linewidths=0, alpha=0.6, color=COLOURS[taxon])
     if outlying.any():
@@ -215,7 +216,8 @@ def numbers_line(taxon, s):
     for prefix, start in (("two", "Bi"), ("three", "Tri")):
         if taxon.startswith(start):
             change = f"largest change {s[f'{prefix}_effect']:.3f}, common slope p = {s[f'{prefix}_common_p']:.0e}"
-            return f"gap {s[f'{prefix}_gap']:.2f}, D {s[f'{prefix}_d']:.1f}, smallest band {s[f'{prefix}_weight']:.0%}, {change}"
+            band = f"smallest band {s[f'{prefix}_weight']:.0%}"
+            return f"gap {s[f'{prefix}_gap']:.2f}, D {s[f'{prefix}_d']:.1f}, {band}, {change}"
     return one
 
 
@@ -487,7 +489,7 @@ def draw_flow(album, run):
         )
 
     def arrow(*points, words="", at=(0, 0), ha="center"):
-        for start, end in zip(points, points[1:], strict=False):
+        for start, end in itertools.pairwise(points):
             last = end == points[-1]
             style = {"arrowstyle": "-|>" if last else "-", "color": MUTED, "lw": 1.2, "shrinkA": 0, "shrinkB": 0}
             axes.annotate("", end, start, arrowprops=style)
@@ -510,7 +512,10 @@ def draw_flow(album, run):
     arrow((68, 12), (71.5, 12), (71.5, 5), (75, 5))
     axes.add_patch(Rectangle((1, 0.5), 17, 20.5, fc="none", ec=LINE, lw=1))
     axes.text(9.5, 18.8, "the next round", ha="center", va="center", fontweight="bold", fontsize=9.5)
-    words = "The network learns from\nCpGs labelled by rules,\nsimulated CpGs, and those\nplaced so far; then it\nlooks again at the rest."
+    words = (
+        "The network learns from\nCpGs labelled by rules,\nsimulated CpGs, and those\nplaced so far; then it\n"
+        "looks again at the rest."
+    )
     axes.text(9.5, 9.6, words, ha="center", va="center", fontsize=8, linespacing=1.4)
     arrow((18, 15), (24, 15))
     album.save(figure, "flow")
