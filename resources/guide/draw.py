@@ -32,7 +32,7 @@ ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from cpgtaxa import likeness, placement, simulate  # noqa: E402
-from cpgtaxa.calibration import expected_calibration_error, softmax  # noqa: E402
+from cpgtaxa.calibration import expected_calibration_error, fit_temperature, softmax  # noqa: E402
 from cpgtaxa.calibration_cpgs import HALF_WAY, STREAM  # noqa: E402
 from cpgtaxa.drawing import ACCENT, INK, LINE, MUTED, ON_ACCENT, PAPER, SECOND, STYLE, counts_grid  # noqa: E402
 from cpgtaxa.explain import lines  # noqa: E402
@@ -44,7 +44,8 @@ from cpgtaxa.statistics import compute  # noqa: E402
 from cpgtaxa.taxa import define_taxa, ruled_out  # noqa: E402
 from cpgtaxa.training import load_predictor  # noqa: E402
 
-SEED, SAMPLES, CPGS, CALIBRATION, TESTED = 5, 400, 1500, 6000, 2000
+SEED, SAMPLES, CPGS, CALIBRATION = 5, 400, 1500, 6000
+TESTED, HARD_SAMPLES = 3000, 100
 DEFAULTS = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
 THRESHOLDS = DEFAULTS["taxa"]["thresholds"]
 SETTINGS = {key: DEFAULTS["rounds"][key] for key in ("error_rate", "confidence", "unlike", "veto")}
@@ -199,12 +200,13 @@ def network_image(axes, values, ages, size=64):
     axes.spines[:].set(visible=True, color=LINE)
 
 
-def mark(axes, taxon, x=0.0, y=1.06, size=7):
+def mark(axes, taxon, y=1.06, size=7):
     """The taxon's shape and name, as a title."""
     hollow = {"markerfacecolor": "none"} if SYMBOLS[taxon].endswith("open") else {}
     style = {"color": COLOURS[taxon], "marker": MARKERS[SYMBOLS[taxon]], "ms": size, "ls": "", "clip_on": False}
-    axes.plot([x + 0.02], [y + 0.025], transform=axes.transAxes, **style, **hollow)
-    axes.text(x + 0.065, y, taxon, transform=axes.transAxes, fontsize=10, fontweight="bold")
+    width = axes.get_position().width * axes.figure.get_figwidth()  # inches
+    axes.plot([0.07 / width], [y + 0.025], transform=axes.transAxes, **style, **hollow)
+    axes.text(0.18 / width, y, taxon, transform=axes.transAxes, fontsize=10, fontweight="bold")
 
 
 def numbers_line(taxon, s):
@@ -265,22 +267,29 @@ def draw_pairs(album, setting):
     album.save(figure, "look_alikes")
 
 
-def draw_reliability(album, setting, predictor):
-    """The shipped network on simulated CpGs it has not seen, and the same with other temperatures."""
+def draw_reliability(album, predictor):
+    """The shipped network on CpGs that are clear in truth and were not to the rules, at three temperatures.
+
+    The first is fitted, as the workflow fits it: on the half of the CpGs that is not shown.
+    """
+    setting = simulate.cohort_setting(SEED + 1, HARD_SAMPLES)
     drawn = [simulate.draw_cpg(SEED + 1, index, TAXA[index % 10], setting) for index in range(TESTED)]
     values = rounded(np.stack([one for _, one in drawn]))
-    truth = np.arange(TESTED) % 10
-    logits = logits_of(values, setting.ages, predictor)[0]
+    labels = define_taxa(statistics_of(values, setting.ages), THRESHOLDS, CPGS)["taxon"]
+    rows = np.flatnonzero(labels == UNCLASSIFIED)
+    logits, truth = logits_of(values[rows], setting.ages, predictor)[0], rows % 10
+    fitted = fit_temperature(logits[::2], np.eye(10)[truth[::2]])
+    logits, truth = logits[1::2], truth[1::2]
     raw = softmax(logits)
     table = pd.DataFrame(raw, columns=list(TAXA))
     table["ActualLabel"] = np.array(TAXA)[truth]
     table["PredictedLabelName"] = np.array(TAXA)[raw.argmax(axis=1)]
     figure, panels = plt.subplots(1, 3, figsize=(9.4, 3.5), sharey=True, layout="constrained")
-    found = {"accuracy": f"{np.mean(raw.argmax(axis=1) == truth):.1%}"}
+    found = {"accuracy": f"{np.mean(raw.argmax(axis=1) == truth):.1%}", "shown": f"{len(truth):,}"}
     for axes, (name, factor) in zip(
-        panels, {"well calibrated": 1, "overconfident": 0.2, "underconfident": 4}.items(), strict=True
+        panels, {"well calibrated": 1, "overconfident": 0.25, "underconfident": 2.5}.items(), strict=True
     ):
-        temperature = predictor.temperature * factor
+        temperature = fitted * factor
         points = reliability(table, temperature)
         p = softmax(logits, temperature)
         error, sure = expected_calibration_error(p, truth), p.max(axis=1).mean()
@@ -291,10 +300,11 @@ def draw_reliability(album, setting, predictor):
         axes.scatter(
             points["confidence"],
             points["accuracy"],
-            s=8 + 260 * points["n"] / TESTED,
+            s=14 + 240 * points["n"] / len(truth),
             color=ACCENT,
             zorder=3,
             alpha=0.9,
+            clip_on=False,
         )
         axes.set(xlim=(0, 1.04), ylim=(0, 1.04), xlabel="confidence of the network", aspect="equal")
         axes.set_title(f"{name}", fontweight="bold")
@@ -546,7 +556,7 @@ def main():
         predictor = load_predictor(
             *(stem / f"ResNet18_{name}" for name in files), model_name="ResNet18", device="cpu", precision="float32"
         )
-        found = {"calibration": draw_reliability(album, setting, predictor)}
+        found = {"calibration": draw_reliability(album, predictor)}
         run = small_run(setting, predictor)
         found["followed"] = draw_followed(album, setting, run)
         found["reasons"] = draw_reasons(album, setting, run)

@@ -60,7 +60,7 @@ def test_thresholds_are_the_defaults():
     for name, value in quoted:
         assert float(value) == known[name]["default"], name
     rounds = schema["properties"]["rounds"]["properties"]
-    assert f"`rounds.error_rate` ({rounds['error_rate']['default']:.0%}" .replace("%", " %") in TEXT
+    assert f"`rounds.error_rate` ({rounds['error_rate']['default']:.0%}".replace("%", " %") in TEXT
     assert f"`rounds.unlike` ({rounds['unlike']['default']:.0%}".replace("%", " %") in TEXT
     for section, key in re.findall(r"`([a-z_]+)\.([a-z_]+)(?:: [\w.]+)?`", TEXT):
         if section in schema["properties"]:
