@@ -44,8 +44,9 @@ from cpgtaxa.statistics import compute  # noqa: E402
 from cpgtaxa.taxa import define_taxa, ruled_out  # noqa: E402
 from cpgtaxa.training import load_predictor  # noqa: E402
 
-SEED, SAMPLES, CPGS, CALIBRATION = 5, 400, 1500, 6000
+SEED, SAMPLES, CPGS = 5, 400, 1500
 TESTED, HARD_SAMPLES = 3000, 100
+COHORT_CPGS, COHORT_SAMPLES, CALIBRATION, PLANTED = 2500, 150, 4000, 3
 DEFAULTS = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
 THRESHOLDS = DEFAULTS["taxa"]["thresholds"]
 SETTINGS = {key: DEFAULTS["rounds"][key] for key in ("error_rate", "confidence", "unlike", "veto")}
@@ -347,24 +348,26 @@ def logits_of(values, ages, predictor):
 def calls_of(values, ages, predictor):
     """The rules' labels of all CpGs; rows, calls of those they leave."""
     statistics = statistics_of(values, ages)
-    labels = define_taxa(statistics, THRESHOLDS, CPGS)
+    labels = define_taxa(statistics, THRESHOLDS, COHORT_CPGS)
     rows = np.flatnonzero(labels["taxon"] == UNCLASSIFIED)
     logits, features = logits_of(values[rows], ages, predictor)
     table = pd.DataFrame(softmax(logits, predictor.temperature), columns=list(PROBABILITY_COLUMNS))
     table.insert(0, "cpg", statistics["cpg"].to_numpy()[rows])
     table["distance"] = likeness.distances(features, predictor.kept)
     left = statistics.iloc[rows].reset_index(drop=True)
-    return labels, rows, placement.Calls(table, left.drop(columns="cpg"), ruled_out(left, THRESHOLDS, CPGS))
+    return labels, rows, placement.Calls(table, left.drop(columns="cpg"), ruled_out(left, THRESHOLDS, COHORT_CPGS))
 
 
 def small_run(setting, predictor):
-    """A small cohort placed in one round by the shipped network, with its judge; two foreign patterns are planted."""
+    """A small cohort placed in one round by the shipped network; its last CpGs are of two foreign patterns."""
     drawn = [
         simulate.draw_cpg(SEED, index, taxon, setting)
-        for index, taxon in enumerate(simulate.plan_cohort(SEED, CPGS - 2, 0.15))
+        for index, taxon in enumerate(simulate.plan_cohort(SEED, COHORT_CPGS - 2 * PLANTED, 0.15))
     ]
     x = (setting.ages - setting.ages.min()) / np.ptp(setting.ages)
-    planted = [draw(np.random.default_rng([SEED, 200 + k]), x) for k, draw in enumerate((u_shape, four_bands))]
+    planted = [
+        draw(np.random.default_rng([SEED, 200 + k]), x) for draw in (u_shape, four_bands) for k in range(PLANTED)
+    ]
     values = rounded(np.stack([*(one for _, one in drawn), *np.clip(planted, 0.001, 0.999)]))
     labels, rows, calls = calls_of(values, setting.ages, predictor)
     like = simulate.make_setting(setting.ages, np.random.default_rng([SEED + STREAM, 1]))
@@ -378,17 +381,10 @@ def small_run(setting, predictor):
         placement.reassign(calls, calibration, truth[kept], **settings)
         placed, left = (pd.read_parquet(out[key]) for key in ("reassigned", "left"))
         counts = json.loads(out["counts"].read_text())
-    # The judge once more, as `placement.promised` asks it, for its opinion of single CpGs.
-    right = np.array(TAXA, dtype=object)[calibration.first] == truth[kept]
-    weights = placement.composition_weights(calibration.p, truth[kept].astype(str), calls.p)
-    judge = placement.Judge(placement.evidence(calibration.predictions, calibration.statistics), right, weights, SEED)
-    score = dict(
-        zip(calls.predictions["cpg"], judge(placement.evidence(calls.predictions, calls.statistics)), strict=True)
-    )
     profiles = [profile for profile, _ in drawn]
     return {
         "values": values, "labels": labels, "rows": rows, "calls": calls, "placed": placed, "left": left,
-        "counts": counts, "score": score, "profiles": profiles,
+        "counts": counts, "profiles": profiles,
     }  # fmt: skip
 
 
@@ -399,11 +395,13 @@ def probabilities_of(run, cpg):
 def draw_followed(album, setting, run):
     """A CpG that the rules leave and the round places, rightly: values, image and what the network says."""
     placed = run["placed"]
+    placed = placed[placed["cpg"].astype(int) < len(run["profiles"])]
     truth = [run["profiles"][int(cpg)] for cpg in placed["cpg"]]
     fits = [
         one.kind == "" and one.taxon == "LinAgeHomo" == taxon for one, taxon in zip(truth, placed["taxon"], strict=True)
     ]
-    row = placed[np.array(fits) & placed["confidence"].between(0.8, 0.985).to_numpy()].iloc[0]
+    fits = placed[np.array(fits)]
+    row = fits.loc[(fits["confidence"] - 0.93).abs().idxmin()]
     cpg = row["cpg"]
     values = run["values"][int(cpg)]
     statistics = statistics_of(values[None], setting.ages)
@@ -437,9 +435,7 @@ def draw_followed(album, setting, run):
         "spread_ratio": f"{s['core_sd_ratio']:.2f}",
         "confidence": f"{row['confidence']:.1%}",
         "second": row["second_taxon"],
-        "judge": f"{run['score'][cpg]:.1%}",
         "bar": f"{run['counts']['judge_at_least']:.1%}",
-        "strays": int(s["outlier_n"]),
     }
 
 
@@ -452,7 +448,13 @@ def draw_reasons(album, setting, run):
         for cpg in weak
         if run["profiles"][int(cpg)].kind == "merging bands" and 0.4 < probabilities_of(run, cpg).max() < 0.75
     ]
-    chosen = {"ambiguous": weak[0], "contradicted": str(CPGS - 2), "unlike": str(CPGS - 1)}
+    planted = {}
+    for number, reason in enumerate(("contradicted", "unlike")):
+        last = COHORT_CPGS - (1 - number) * PLANTED
+        fits = [str(k) for k in range(last - PLANTED, last) if left["reason"].get(str(k)) == reason]
+        assert fits, f"no planted CpG is {reason}"
+        planted[reason] = fits[0]
+    chosen = {"ambiguous": weak[0], **planted}
     figure, panels = plt.subplots(2, 3, figsize=(9.4, 5.0), height_ratios=(1.1, 1), layout="constrained")
     found = {}
     for column, (reason, cpg) in enumerate(chosen.items()):
@@ -467,7 +469,8 @@ def draw_reasons(album, setting, run):
         first, second = np.argsort(-p, kind="stable")[:2]
         words = f"{TAXA[first]} {p[first]:.0%}, {TAXA[second]} {p[second]:.0%}"
         panels[1, column].set_xlabel(words, fontsize=8.5, color=MUTED)
-        found[reason] = {"network": words, "unlike_p": f"{left['unlike_p'][cpg]:.2g}"}
+        found[reason] = {"network": words}
+    found["unlike"]["p"] = f"{left['unlike_p'][chosen['unlike']]:.2g}"
     album.save(figure, "unclassified")
     return found
 
@@ -506,9 +509,17 @@ def draw_flow(album, run):
         axes.text(*at, words, fontsize=8, color=MUTED, ha=ha, va="center")
 
     box(1, 30, 17, 12, "one CpG", "beta of every sample\nagainst age")
-    box(24, 30, 19, 12, "statistics", "trend, spread, outliers,\nbands: some 70 numbers")
+    box(24, 30, 19, 12, "statistics", "trend, spread, outliers,\nbands: some 60 numbers")
     box(49, 30, 19, 12, "rules", "each question answered\nyes, no or in between")
-    box(75, 30, 18, 12, "taxon by rules", f"every question answered\n{n_rules:,} of {CPGS:,} CpGs", fill="#eef4f8")
+    box(
+        75,
+        30,
+        18,
+        12,
+        "taxon by rules",
+        f"every question answered\n{n_rules:,} of {COHORT_CPGS:,} CpGs",
+        fill="#eef4f8",
+    )
     box(24, 9, 19, 12, "image, network", "64 × 64 pixels\nten probabilities")
     box(49, 9, 19, 12, "judge and tests", "is the call right?\nis it ruled out?\nlike anything seen?")
     box(75, 12, 18, 9, "taxon by a round", f"{counts['placed']:,} of {counts['candidates']:,} left", fill="#eef4f8")
@@ -530,7 +541,7 @@ def draw_flow(album, run):
     arrow((18, 15), (24, 15))
     album.save(figure, "flow")
     return {
-        "cpgs": f"{CPGS:,}",
+        "cpgs": f"{COHORT_CPGS:,}",
         "by_rules": f"{n_rules:,}",
         "candidates": f"{counts['candidates']:,}",
         "placed": f"{counts['placed']:,}",
@@ -557,6 +568,7 @@ def main():
             *(stem / f"ResNet18_{name}" for name in files), model_name="ResNet18", device="cpu", precision="float32"
         )
         found = {"calibration": draw_reliability(album, predictor)}
+        setting = simulate.cohort_setting(SEED + 2, COHORT_SAMPLES)
         run = small_run(setting, predictor)
         found["followed"] = draw_followed(album, setting, run)
         found["reasons"] = draw_reasons(album, setting, run)
