@@ -309,7 +309,8 @@ def draw_reliability(album, predictor):
         )
         axes.set(xlim=(0, 1.04), ylim=(0, 1.04), xlabel="confidence of the network", aspect="equal")
         axes.set_title(f"{name}", fontweight="bold")
-        axes.text(0.03, 0.95, f"temperature {temperature:.2f}\nECE {error:.3f}", va="top", transform=axes.transAxes)
+        words = f"temperature {temperature:.2f}\nECE {error:.3f}"
+        axes.text(0.96, 0.04, words, va="bottom", ha="right", transform=axes.transAxes)
         axes.grid()
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(PercentFormatter(1, decimals=0))
