@@ -497,7 +497,7 @@ def draw_flow(album, run):
             words,
             ha="center",
             va="center",
-            fontsize=8,
+            fontsize=7,
             color=INK,
             linespacing=1.35,
         )
@@ -507,7 +507,7 @@ def draw_flow(album, run):
             last = end == points[-1]
             style = {"arrowstyle": "-|>" if last else "-", "color": MUTED, "lw": 1.2, "shrinkA": 0, "shrinkB": 0}
             axes.annotate("", end, start, arrowprops=style)
-        axes.text(*at, words, fontsize=8, color=MUTED, ha=ha, va="center")
+        axes.text(*at, words, fontsize=7, color=MUTED, ha=ha, va="center")
 
     box(1, 30, 17, 12, "one CpG", "beta of every sample\nagainst age")
     box(24, 30, 19, 12, "statistics", "trend, spread, outliers,\nbands: some 60 numbers")
@@ -538,7 +538,7 @@ def draw_flow(album, run):
         "The network learns from\nCpGs labelled by rules,\nsimulated CpGs, and those\nplaced so far; then it\n"
         "looks again at the rest."
     )
-    axes.text(9.5, 9.6, words, ha="center", va="center", fontsize=8, linespacing=1.4)
+    axes.text(9.5, 9.6, words, ha="center", va="center", fontsize=7, linespacing=1.4)
     arrow((18, 15), (24, 15))
     album.save(figure, "flow")
     return {
