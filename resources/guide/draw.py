@@ -534,11 +534,9 @@ def draw_flow(album, run):
     arrow((68, 12), (71.5, 12), (71.5, 5), (75, 5))
     axes.add_patch(Rectangle((1, 0.5), 17, 20.5, fc="none", ec=LINE, lw=1))
     axes.text(9.5, 18.8, "the next round", ha="center", va="center", fontweight="bold", fontsize=9.5)
-    words = (
-        "The network learns from\nCpGs labelled by rules,\nsimulated CpGs, and those\nplaced so far; then it\n"
-        "looks again at the rest."
-    )
-    axes.text(9.5, 9.6, words, ha="center", va="center", fontsize=7, linespacing=1.4)
+    words = "The network learns from\nCpGs labelled by rules,\nsimulated ones, and those\n"
+    words += "placed so far; then it\nlooks again at the rest."
+    axes.text(9.5, 9.6, words, ha="center", va="center", fontsize=6.8, linespacing=1.4)
     arrow((18, 15), (24, 15))
     album.save(figure, "flow")
     return {
