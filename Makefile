@@ -4,13 +4,14 @@ PYTHON ?= python3
 CORES ?= $(shell nproc)
 BIN := .venv/bin
 
-.PHONY: help demo test test-slow reference lint format clean
+.PHONY: help demo test test-slow reference guide lint format clean
 
 help:
 	@echo "make demo       set up, then run the whole workflow on a simulated cohort (minutes on two cores)"
 	@echo "make test       set up, then run the tests"
 	@echo "make test-slow  kills, full disks, SLURM and the measurements behind the README (half a day on two cores)"
 	@echo "make reference  train the shipped network anew (a quarter of an hour)"
+	@echo "make guide      draw the pictures of resources/guide anew (minutes)"
 	@echo "make lint       ruff, snakefmt, snakemake --lint"
 	@echo "make clean      remove results and the environment"
 
@@ -51,6 +52,9 @@ reference: .venv/.ready
 	@cp results/reference_run/results/reference/*.gz results/reference_run/results/reference/*.json \
 		results/reference_run/results/reference/*.npy resources/reference/
 	@cd resources/reference && sha256sum ResNet18_* > SHA256SUMS
+
+guide: .venv/.ready
+	$(BIN)/python resources/guide/draw.py
 
 lint: .venv/.ready
 	@$(BIN)/ruff check .

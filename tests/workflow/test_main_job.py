@@ -194,3 +194,10 @@ def test_logs_and_benchmarks_lie_in_one_place_each(tiny_run):
     benchmarks = {path.name for path in (tiny_run / "results/benchmarks").iterdir()}
     assert {"cohort.log", "train_0_ResNet18.log", "taxonomy.log"} <= logs
     assert {pathlib.Path(name).stem for name in logs} == {pathlib.Path(name).stem for name in benchmarks}
+
+
+def test_files_that_the_guide_names_are_there(tiny_run):
+    text = (pathlib.Path(__file__).resolve().parents[2] / "resources/guide/README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"results/[\w/]+\.[\w.]*\w", text))
+    assert len(named) > 10
+    assert {path for path in named if not (tiny_run / path).is_file()} <= {"results/explorer.html"}
