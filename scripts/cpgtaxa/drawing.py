@@ -2,6 +2,7 @@
 
 import html
 import io
+import logging
 import pathlib
 import re
 
@@ -11,6 +12,9 @@ import numpy as np
 from matplotlib.patches import Rectangle
 
 from cpgtaxa.names import COLOURS
+
+# Of every font that a PDF holds a part of, fontTools tells what it left out.
+logging.getLogger("fontTools").setLevel(logging.WARNING)
 
 # Colours of the figures that follow the page's light or dark scheme: in the files as they stand, in the page as CSS.
 INK, MUTED, LINE, ACCENT, ON_ACCENT, SECOND, PAPER, HALO = (
