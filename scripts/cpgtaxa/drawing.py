@@ -112,7 +112,7 @@ def counts_grid(axes, matrix, rows, columns, xlabel: str, ylabel: str, shares: b
         axes.text(j + 0.5, i + (0.36 if shares else 0.5), text, ha="center", va="center", color=colour, fontsize=size)
         if shares:
             told = f"{100 * share[i, j]:.0f} %" if share[i, j] >= 0.005 else "< 1 %"
-            axes.text(j + 0.5, i + 0.72, told, ha="center", va="center", color=colour, fontsize=6)
+            axes.text(j + 0.5, i + 0.72, told, ha="center", va="center", color=colour, fontsize=6.5)
     axes.set(xlim=(0, len(columns)), ylim=(len(rows), 0), xlabel=xlabel, ylabel=ylabel)
     axes.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(np.arange(len(rows)) + 0.5, rows)
