@@ -24,6 +24,8 @@ help:
 
 demo: .venv/.ready
 	@$(BIN)/snakemake --cores $(CORES) --configfile config/demo/config.yaml
+	@$(BIN)/snakemake --quiet all --report results/report.zip --configfile config/demo/config.yaml
+	@echo "  figures   results/report.zip: every figure with its caption, and how each file was made"
 
 test: .venv/.ready lint
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist loadscope --no-loadscope-reorder

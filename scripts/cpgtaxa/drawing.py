@@ -3,6 +3,7 @@
 import functools
 import html
 import io
+import logging
 import pathlib
 import re
 
@@ -12,6 +13,9 @@ import numpy as np
 from matplotlib.patches import Rectangle
 
 from cpgtaxa.names import COLOURS
+
+# Of every font that a PDF holds a part of, fontTools tells what it left out.
+logging.getLogger("fontTools").setLevel(logging.WARNING)
 
 # Colours of the figures that follow the page's light or dark scheme: in the files as they stand, in the page as CSS.
 INK, MUTED, LINE, ACCENT, ON_ACCENT, SECOND, PAPER, HALO = (
@@ -122,7 +126,7 @@ def counts_grid(axes, matrix, rows, columns, xlabel: str, ylabel: str, shares: b
         axes.text(j + 0.5, i + (0.36 if shares else 0.5), text, ha="center", va="center", color=colour, fontsize=size)
         if shares:
             told = f"{100 * share[i, j]:.0f} %" if share[i, j] >= 0.005 else "< 1 %"
-            axes.text(j + 0.5, i + 0.72, told, ha="center", va="center", color=colour, fontsize=6)
+            axes.text(j + 0.5, i + 0.72, told, ha="center", va="center", color=colour, fontsize=6.5)
     axes.set(xlim=(0, len(columns)), ylim=(len(rows), 0), xlabel=xlabel, ylabel=ylabel)
     axes.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(np.arange(len(rows)) + 0.5, rows)

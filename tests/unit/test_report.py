@@ -78,7 +78,23 @@ def _embedding(folder, cpgs) -> dict:
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path, monkeypatch):
+    """A made-up run of its own, for a page whose PDF files are left empty: they take half of the time."""
+    from cpgtaxa import drawing
+
+    monkeypatch.setattr(drawing, "save_pdf", lambda figure, path: pathlib.Path(path).write_bytes(b""))
+    return make_run(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A made-up run and what the report wrote of it, in the folder `a`; tests leave it as it is."""
+    folder = tmp_path_factory.mktemp("written")
+    inputs = make_run(folder)
+    return types.SimpleNamespace(run=inputs, folder=folder / "a", outputs=_write(inputs, folder / "a"))
+
+
+def make_run(tmp_path):
     """Two rounds on 60 CpGs and 40 samples; round 1 had its weights given, so that its log is empty."""
     from cpgtaxa.evaluation import evaluate
 
@@ -184,8 +200,8 @@ def _text(path):
         return handle.read()
 
 
-def test_counts_add_up_and_grow(run, tmp_path):
-    counts = pd.read_csv(_write(run, tmp_path / "a")["counts"])
+def test_counts_add_up_and_grow(written):
+    counts = pd.read_csv(written.outputs["counts"])
     assert list(counts.columns) == ["stage", "taxon", "n_cpgs", "share"]
     wide = counts.pivot(index="taxon", columns="stage", values="n_cpgs")
     assert list(dict.fromkeys(counts["stage"])) == ["statistical", "round_0", "round_1"]
@@ -302,8 +318,8 @@ def test_truth_reads_tab_separated_and_packed_tables(tmp_path):
     assert report.read_truth(tmp_path / "truth.parquet")["kind"].tolist() == ["", ""]
 
 
-def test_summary_fits_and_tells_all(run, tmp_path):
-    outputs = _write(run, tmp_path / "a")
+def test_summary_fits_and_tells_all(written):
+    run, outputs = written.run, written.outputs
     text = _text(outputs["summary"])
     assert max(map(len, text.replace(outputs["html"], "").replace(run.taxonomy, "").splitlines())) <= report.WIDTH
     lines = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
@@ -346,8 +362,8 @@ def test_everything_from_data_is_escaped(run, tmp_path):
         xml.etree.ElementTree.fromstring(drawing)
 
 
-def test_the_cohorts_page_says_what_was_adjusted(run, tmp_path):
-    assert "Betas adjusted for" not in _text(_write(run, tmp_path / "without")["html"])
+def test_the_cohorts_page_says_what_was_adjusted(run, tmp_path, written):
+    assert "Betas adjusted for" not in _text(written.outputs["html"])
     covariates = [
         {"name": "ward <b>", "kind": "category", "levels": {"a": 20, "b": 15, "c": 5}, "terms": 2},
         {"name": "bmi", "kind": "number", "levels": None, "terms": 1},
@@ -364,8 +380,8 @@ def test_the_cohorts_page_says_what_was_adjusted(run, tmp_path):
     assert "2 warnings about the cohort" in _text(outputs["summary"])
 
 
-def test_page_is_self_contained(run, tmp_path):
-    html = _text(_write(run, tmp_path / "a")["html"])
+def test_page_is_self_contained(written):
+    html = _text(written.outputs["html"])
     assert not re.search(
         r"""(src|href)\s*=\s*["'](?!#|data:|report/|cohort/|embedding/|explorer\.html)""",
         re.sub(r"<svg.*?</svg>", "", html, flags=re.S),
@@ -378,8 +394,8 @@ def test_page_is_self_contained(run, tmp_path):
     assert "left out" in html
 
 
-def test_promises_and_reasons_are_told(run, tmp_path):
-    html = _text(_write(run, tmp_path / "a")["html"])
+def test_promises_and_reasons_are_told(written):
+    html = _text(written.outputs["html"])
     assert "at most 5\u00a0% of them are wrong" in html
     assert "of which at most 5\u00a0% are wrong" in html
     assert "None" not in re.sub(r"<pre>.*?</pre>", "", html, flags=re.S)
@@ -387,28 +403,41 @@ def test_promises_and_reasons_are_told(run, tmp_path):
     assert "is the label on 80.0\u00a0% of the 25 labelled CpGs, some of which taught it." in html
     assert html.count("That is little: this cohort is unlike the simulated ones") == 1
     assert '<td class="n">–</td><td class="n">–</td>' in html  # round 1 promised nothing
-    assert '<tr><th>0</th><td class="n">4</td><td class="n">3</td><td class="n">1</td></tr>' in html
+    assert '<tr><th scope="row">0</th><td class="n">4</td><td class="n">3</td><td class="n">1</td></tr>' in html
 
 
-def test_figures_have_their_data(run, tmp_path):
-    folder = tmp_path / "a"
-    outputs = _write(run, folder)
+def test_figures_have_their_data(written):
+    run, folder, outputs = written.run, written.folder, written.outputs
     figures = {path.name for path in (folder / "report/figures").iterdir()}
-    stems = {"ages", "taxa", "map", "training_round_0", "reliability", "truth"}
+    stems = {"ages", "missing", "components", "explained", "taxa", "flow", "map", "training_round_0", "reliability"}
+    stems |= {"truth", "thresholds_trend_of_one_band", "thresholds_spread"}
     stems |= {f"confusion_round_{number}_{images}" for number in (0, 1) for images in ("cohort", "simulated")}
-    assert figures == {f"{stem}.{suffix}" for stem in stems for suffix in ("svg", "csv")}
+    assert figures == {f"{stem}.{suffix}" for stem in stems for suffix in ("svg", "pdf", "csv")}
     taxa = pd.read_csv(folder / "report/figures/taxa.csv")
     assert taxa["n_cpgs"].sum() == 60
     assert taxa.set_index(["taxon", "source"])["n_cpgs"]["UniStable", "round_0"] == 1
     assert pd.read_csv(folder / "report/figures/ages.csv")["n"].sum() == 40
+    scores = json.loads(_text(run.metrics[1]))["test_cohort"]["confusion"]
     confusion = pd.read_csv(folder / "report/figures/confusion_round_1_cohort.csv").set_index("actual")
-    assert confusion.to_numpy().tolist() == json.loads(_text(run.metrics[1]))["test_cohort"]["confusion"]
+    assert confusion[list(TAXA)].to_numpy().tolist() == scores
+    shares = confusion[[f"share_{taxon}" for taxon in TAXA]].to_numpy()
+    assert shares.sum(axis=1) == pytest.approx(np.minimum(np.sum(scores, axis=1), 1))
     truth = pd.read_csv(folder / "report/figures/truth.csv").set_index("actual")
-    assert truth.to_numpy().sum() == 60
-    # Written again, nothing old stays behind.
-    (folder / "report/figures/old.svg").write_text("")
-    report.write_report(run, outputs, CONFIG)
-    assert not (folder / "report/figures/old.svg").exists()
+    assert truth[[*TAXA, UNCLASSIFIED]].to_numpy().sum() == 60
+    # |core_effect| is 0.001 to 0.060: seven values, 0.027 to 0.033, are near 0.03, three of them placed by the rules.
+    near = pd.read_csv(outputs["thresholds"]).set_index(["statistic", "threshold"]).loc[("core_effect", "min_effect")]
+    assert near[["n_asked", "n_near", "near_by_rules", "near_by_networks"]].tolist() == [60, 7, 4, 3]
+    bars = pd.read_csv(outputs["bars"]).set_index("round")
+    assert bars.loc[0, ["bar", "within", "near_above", "near_below"]].tolist() == [0.9, 0.05, 7, 12]
+    assert np.isnan(bars.loc[1, "bar"])
+    shown = pd.read_csv(outputs["gallery"])
+    assert set(shown["group"]) == {"typical", "borderline", "reassigned", "almost", "random"}
+    assert not shown.duplicated(["cpg", "group"]).any()
+    html = _text(outputs["html"])
+    for path in re.findall(r'href="(report/[^"]+)"', html):
+        assert (folder / path).exists(), path
+    assert "9.0" in html
+    assert "the network of round 1" in html
 
 
 def test_reliability_by_hand():
@@ -420,24 +449,37 @@ def test_reliability_by_hand():
     assert found["confidence"].tolist() == pytest.approx([0.635, 0.95])
     assert found["accuracy"].tolist() == [1.0, 0.5]
     assert found["n"].tolist() == [2, 2]
+    # Wilson: 2 of 2 is from 2 / (2 + z²) to 1, 1 of 2 is 1/2 ± z / (2 sqrt(2 + z²)).
+    z = 1.959964
+    assert found["low"].tolist() == pytest.approx([2 / (2 + z**2), 0.5 - z / 2 / (2 + z**2) ** 0.5], abs=1e-5)
+    assert found["high"].tolist() == pytest.approx([1, 0.5 + z / 2 / (2 + z**2) ** 0.5], abs=1e-5)
+    assert found["bin_from"].tolist() == [0.6, 0.9]
     assert report.reliability(table, 3.0)["confidence"].max() < 0.8
 
 
-def test_gallery_shows_typical_and_placed_cpgs(run):
+def test_gallery_shows_typical_borderline_and_reassigned_cpgs(run):
     taxonomy = pd.read_parquet(run.taxonomy)
-    chosen = report.choose_examples(taxonomy, 2, 42)
+    near = {"UniStable": [taxonomy["cpg"][20], taxonomy["cpg"][10], taxonomy["cpg"][0]]}
+    chosen = report.choose_examples(taxonomy, 2, 42, near)
     assert list(chosen) == [*TAXA, UNCLASSIFIED]
     for number, taxon in enumerate(TAXA):
         own = taxonomy[(taxonomy["taxon"] == taxon) & (taxonomy["source"] == "statistical")]
-        assert set(chosen[taxon]["statistical"]) == set(own["confidence"].nlargest(2).index)
-        assert set(chosen[taxon]["network"]) <= {30 + number, 40 + number}
-        assert len(chosen[taxon]["network"]) == (2 if number < 5 else 1)
-    assert len(chosen[UNCLASSIFIED]["none"]) == 4
-    assert min(chosen[UNCLASSIFIED]["none"]) >= 45
-    assert report.choose_examples(taxonomy, 2, 42) == chosen
+        placed = taxonomy[(taxonomy["taxon"] == taxon) & (taxonomy["source"] != "statistical")]
+        assert chosen[taxon]["typical"] == list(own["confidence"].nlargest(2).index)
+        edge = chosen[taxon]["borderline"]
+        assert set(edge) - set(own.index) == {placed["confidence"].idxmin()}
+        assert not set(edge) & set(chosen[taxon]["reassigned"])
+        assert set(edge) | set(chosen[taxon]["reassigned"]) <= {30 + number, 40 + number} | set(own.index)
+    kept = [row for row in (20, 10, 0) if row not in chosen["UniStable"]["typical"]]
+    assert chosen["UniStable"]["borderline"][0] == kept[0]
+    left = taxonomy[taxonomy["taxon"] == UNCLASSIFIED]
+    assert set(chosen[UNCLASSIFIED]["almost"]) == set(left["confidence"].nlargest(2).index)
+    assert len(chosen[UNCLASSIFIED]["random"]) == 2
+    assert min(chosen[UNCLASSIFIED]["random"]) >= 45
+    assert report.choose_examples(taxonomy, 2, 42, near) == chosen
 
 
-def test_gallery_images_are_the_rendered_ones(run, tmp_path):
+def test_gallery_images_are_the_rendered_ones(written):
     import base64
     import html
     import io
@@ -446,9 +488,9 @@ def test_gallery_images_are_the_rendered_ones(run, tmp_path):
     from cpgtaxa.render import render, to_rgb
     from PIL import Image
 
-    page = _text(_write(run, tmp_path / "a")["html"])
-    cards = re.findall(r'base64,([^"]+)">\s*<b>(.*?)</b>', page)
-    assert len(cards) == 10 * 2 + 15 + 4 + 2 * 5
+    run, page = written.run, _text(written.outputs["html"])
+    cards = re.findall(r'base64,([^"]+)">\s*<b>(?:<a href="explorer[.]html#cpg=[^"]*">)?(.*?)(?:</a>)?</b>', page)
+    assert len(cards) == page.count('class="card"') > 10 * 2 + 4 + 2 * 5
     png, cpg = cards[3]
     cohort = Cohort(run.beta)
     code = render(cohort.take(cohort.find([html.unescape(cpg)])), read_samples(run.samples)["age"].to_numpy())[0]
@@ -456,15 +498,17 @@ def test_gallery_images_are_the_rendered_ones(run, tmp_path):
         assert np.array_equal(np.asarray(image.convert("RGB")), to_rgb(code))
 
 
-def test_same_input_same_bytes(run, tmp_path):
-    digests = []
-    for _ in range(2):
-        outputs = _write(run, tmp_path / "a")
-        files = sorted(path for path in (tmp_path / "a").rglob("*") if path.is_file())
-        digests.append({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files})
-        assert not re.search(r"<dc:date>", _text(outputs["html"]))
-    assert digests[0] == digests[1]
-    assert len(digests[0]) > 10
+def test_same_input_same_bytes_and_nothing_old_stays(written):
+    def digests():
+        files = sorted(path for path in written.folder.rglob("*") if path.is_file())
+        return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+    before = digests()
+    (written.folder / "report/figures/old.svg").write_text("")
+    report.write_report(written.run, written.outputs, CONFIG)
+    assert digests() == before
+    assert len(before) > 10
+    assert not re.search(r"<dc:date>", _text(written.outputs["html"]))
 
 
 def test_own_labels_are_called_so(run, tmp_path):
@@ -489,8 +533,8 @@ def test_no_test_images_and_nothing_placed(run, tmp_path):
     assert "No CpG of this cohort" in _text(outputs["html"])
 
 
-def test_the_page_says_whether_ten_taxa_are_needed_and_enough(run, tmp_path):
-    outputs = _write(run, tmp_path / "a")
+def test_the_page_says_whether_ten_taxa_are_needed_and_enough(written):
+    outputs = written.outputs
     section = re.search(r'<section id="enough">.*?</section>', _text(outputs["html"]), re.S).group()
     text = " ".join(re.sub(r"<[^>]*>", " ", section).split())
     assert "1,045 placed and 1,061 of 2,000 Unclassified CpGs" in text

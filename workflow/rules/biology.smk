@@ -15,7 +15,13 @@ rule enrichment:
         signs="results/enrichment/signs.csv",
         summary="results/enrichment/summary.csv",
         html=report("results/enrichment/report.html", caption="../report/enrichment.rst", category="Known biology"),
-        figures=directory("results/enrichment/figures"),
+        figures=report(
+            directory("results/enrichment/figures"),
+            patterns=["{figure}.svg"],
+            caption="../report/companion_figures.rst",
+            category="Known biology",
+            labels=figure_label,
+        ),
     log:
         "results/logs/enrichment.log",
     benchmark:
@@ -45,7 +51,13 @@ rule scores:
         summary="results/scores/summary.csv",
         reference="results/scores/reference.csv.gz",
         html=report("results/scores/report.html", caption="../report/scores.rst", category="Scores of samples"),
-        figures=directory("results/scores/figures"),
+        figures=report(
+            directory("results/scores/figures"),
+            patterns=["{figure}.svg"],
+            caption="../report/companion_figures.rst",
+            category="Scores of samples",
+            labels=figure_label,
+        ),
     log:
         "results/logs/scores.log",
     benchmark:

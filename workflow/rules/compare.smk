@@ -18,7 +18,13 @@ rule compare:
         moved_csv="results/compare/moved.csv.gz",
         taxonomy="results/compare/taxonomy.parquet",
         taxonomy_csv="results/compare/taxonomy.csv.gz",
-        figures=directory("results/compare/figures"),
+        figures=report(
+            directory("results/compare/figures"),
+            patterns=["{figure}.svg"],
+            caption="../report/companion_figures.rst",
+            category="Cohorts compared",
+            labels=figure_label,
+        ),
     log:
         "results/logs/compare.log",
     benchmark:

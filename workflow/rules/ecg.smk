@@ -231,7 +231,13 @@ rule ecg_page:
         gaps="results/ecg_age/gaps.csv",
         comparisons="results/ecg_age/comparisons.csv",
         attributions="results/ecg_age/attributions.csv",
-        figures=directory("results/ecg_age/figures"),
+        figures=report(
+            directory("results/ecg_age/figures"),
+            patterns=["{figure}.svg"],
+            caption="../report/companion_figures.rst",
+            category="Age from an ECG",
+            labels=figure_label,
+        ),
     log:
         "results/logs/ecg_page.log",
     benchmark:

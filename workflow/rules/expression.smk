@@ -141,7 +141,13 @@ rule expression:
         predictions="results/expression/predictions.parquet",
         attributions="results/expression/attributions.parquet",
         taxa="results/expression/taxa.csv",
-        figures=directory("results/expression/figures"),
+        figures=report(
+            directory("results/expression/figures"),
+            patterns=["{figure}.svg"],
+            caption="../report/companion_figures.rst",
+            category="Expression",
+            labels=figure_label,
+        ),
     log:
         "results/logs/expression.log",
     benchmark:

@@ -150,7 +150,13 @@ rule histone:
         cells="results/histone/cells.csv",
         comparisons="results/histone/comparisons.csv",
         occlusion="results/histone/occlusion.csv",
-        figures=directory("results/histone/figures"),
+        figures=report(
+            directory("results/histone/figures"),
+            patterns=["{figure}.svg"],
+            caption="../report/companion_figures.rst",
+            category="Histone marks",
+            labels=figure_label,
+        ),
     log:
         "results/logs/histone.log",
     benchmark:

@@ -236,7 +236,13 @@ rule single_cell:
         scores="results/single_cell/scores.csv",
         comparisons="results/single_cell/comparisons.csv",
         imputed=directory("results/single_cell/imputed"),
-        figures=directory("results/single_cell/figures"),
+        figures=report(
+            directory("results/single_cell/figures"),
+            patterns=["{figure}.svg"],
+            caption="../report/companion_figures.rst",
+            category="Single cells",
+            labels=figure_label,
+        ),
     log:
         "results/logs/single_cell.log",
     benchmark:

@@ -306,7 +306,8 @@ def components_figure(figures, samples, scores, shares, columns, shown: list[str
         axes.grid()
     for axes in list(grid.flat)[panels:]:
         axes.set_axis_off()
-    for axes in grid[-1]:
+    for axes in list(grid.flat)[:panels][-2:]:
+        axes.tick_params(labelbottom=True)
         axes.set_xlabel(f"PC1 ({100 * shares[0]:.1f} % of variance)")
     for axes in grid[:, 0]:
         axes.set_ylabel(f"PC2 ({100 * shares[1]:.1f} %)")
@@ -333,8 +334,9 @@ def explained_figure(figures, table: pd.DataFrame, shown: list[str]):
     chance = table.drop_duplicates("column").set_index("column")["chance"]
     surely = table.pivot(index="column", columns="of", values="surely").loc[shown, targets]
     figure, panels = plt.subplots(
-        1, len(targets), figsize=(1.2 + 0.88 * len(targets), 0.9 + 0.3 * len(shown)), sharey=True, sharex=True
-    )
+        1, len(targets), figsize=(1.3 + 0.88 * len(targets), 1.1 + 0.3 * len(shown)), sharey=True, sharex=True,
+        layout="constrained",
+    )  # fmt: skip
     for axes, of in zip(np.atleast_1d(panels), targets, strict=True):
         for row, name in enumerate(shown):
             sure = surely.loc[name, of] is True or surely.loc[name, of] is np.True_
@@ -342,13 +344,13 @@ def explained_figure(figures, table: pd.DataFrame, shown: list[str]):
             axes.plot([chance[name]] * 2, [row - 0.42, row + 0.42], color=MUTED, lw=1.4)
         axes.set_title(of, fontsize=8.5)
         axes.set_xlim(0, 1)
-        axes.set_xticks([0, 0.5, 1], ["0", "½", "1"])
+        axes.set_xticks([0, 0.5, 1], ["0", "0.5", ""])
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
     first = np.atleast_1d(panels)[0]
     first.set_yticks(range(len(shown)), [_short(name) for name in shown])
     first.invert_yaxis()
-    figure.supxlabel("share of the variance explained (R²)", fontsize=9, y=-0.06)
+    figure.supxlabel("share of the variance explained (R²), 0 to 1", fontsize=9)
     return figures.save("explained", figure, table, "What the columns of the sheet explain of the betas")
 
 

@@ -6,7 +6,7 @@ import logging
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from cpgtaxa.drawing import ACCENT, INK, LINE, MUTED, SECOND
 from cpgtaxa.files import parquet_blocks
@@ -369,6 +369,13 @@ def number(value) -> str:
     return text.replace("-", "−")
 
 
+def _power(value: float) -> str:
+    """A power of ten as a tick's label."""
+    if 1e-3 <= value < 1e4:
+        return f"{value:g}"
+    return "10" + str(round(np.log10(value))).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
 def threshold_figure(figures, group: str, table: pd.DataFrame, drawn: pd.DataFrame):
     """Histograms of a group's statistics, the thresholds as lines, and what is near them shaded."""
     names = [one.name for one in STATISTICS if one.group == group and (drawn["statistic"] == one.name).any()]
@@ -399,6 +406,8 @@ def threshold_figure(figures, group: str, table: pd.DataFrame, drawn: pd.DataFra
         if one.scale in ("log", "p"):
             axes.set_xscale("log")
             axes.minorticks_off()
+            axes.xaxis.set_major_locator(LogLocator(numticks=5))
+            axes.xaxis.set_major_formatter(lambda value, _: _power(value))
         axes.set(xlim=(edges[0], edges[-1]), ylim=(0, 1.05 * top))
         axes.set_xlabel(one.words, fontsize=7.5)
         axes.tick_params(labelsize=7)
