@@ -5,4 +5,4 @@ from cpgtaxa.job import job
 with job(snakemake):
     from cpgtaxa.benchmark import run
 
-    run(snakemake.params.settings, snakemake.output.table, snakemake.output.plot, snakemake.params.scratch)
+    run(snakemake.params.settings, dict(snakemake.output.items()), snakemake.params.scratch)

@@ -5,4 +5,6 @@ from cpgtaxa.job import job
 with job(snakemake):
     from cpgtaxa.cell_fractions import write_fractions
 
-    write_fractions(snakemake.input.beta, snakemake.input.reference, snakemake.output[0])
+    write_fractions(
+        snakemake.input.beta, snakemake.input.reference, snakemake.input.samples, dict(snakemake.output.items())
+    )

@@ -3,9 +3,12 @@
 
 rule benchmark:
     input:
+        **page_files("benchmark"),
         library=library_files(SCRIPTS / "benchmark.py"),
     output:
         table="results/benchmark/benchmark.csv",
+        html="results/benchmark/report.html",
+        figures=directory("results/benchmark/figures"),
         plot=report("results/benchmark/benchmark.png", caption="../report/benchmark.rst", category="Benchmark"),
     log:
         "results/logs/benchmark.log",
