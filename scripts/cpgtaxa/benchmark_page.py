@@ -38,7 +38,16 @@ def draw(table, n_samples: int):
     for place, (*_, ratio) in enumerate(bars):
         axes[2].text(ratio, place, f" {times(ratio)}", va="center")
     axes[2].margins(x=0.35)
+    # Powers as numbers: formulas are not read in our texts.
+    for axis in (axes[0].xaxis, axes[0].yaxis, axes[1].xaxis, axes[1].yaxis, axes[2].xaxis):
+        axis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
+        axis.set_minor_formatter(matplotlib.ticker.NullFormatter())
     return figure
+
+
+def number(value: float) -> str:
+    """Three digits, never as a power of ten."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def times(ratio: float) -> str:
@@ -57,10 +66,14 @@ def page(table, outputs: dict, n_samples: int) -> None:
     rows = [
         {
             **{"stage": one.stage, "implementation": one.implementation, "cpgs": f"{one.n_cpgs:,}"},
-            **{"samples": f"{one.n_samples:,}", "seconds": f"{one.seconds:,.3g}", "peak": f"{one.peak_mb:,.0f}"},
-            "each": f"{1e6 * one.seconds / one.n_cpgs:,.3g}",
+            **{"samples": f"{one.n_samples:,}", "seconds": number(one.seconds), "peak": f"{one.peak_mb:,.0f}"},
+            "each": number(1e6 * one.seconds / one.n_cpgs),
         }
         for one in table.itertuples()
     ]
     told = [{"stage": stage, "peer": peer, "times": times(ratio)} for stage, peer, _, ratio in ratios(table)]
-    write_page(outputs["html"], "benchmark.html.j2", {"rows": rows, "peers": told, "drawn": drawn, "n": n_samples})
+    found = [ratio for *_, ratio in ratios(table)]
+    bounds = {"least": times(min(found)), "most": times(max(found))} if found else {"least": None, "most": None}
+    write_page(
+        outputs["html"], "benchmark.html.j2", {"rows": rows, "peers": told, "drawn": drawn, "n": n_samples} | bounds
+    )

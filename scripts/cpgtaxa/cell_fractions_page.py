@@ -5,7 +5,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from cpgtaxa.drawing import ACCENT, INK, LINE, PAPER, SECOND, STYLE, Figures
+from cpgtaxa.drawing import ACCENT, INK, LINE, SECOND, STYLE, Figures
 from cpgtaxa.files import atomic_folder
 from cpgtaxa.names import COLOURS
 from cpgtaxa.pages import write_page
@@ -45,9 +45,9 @@ def _composition(figures: Figures, table: pd.DataFrame, types: list[str], ages: 
     places = []
     for layer, column in enumerate(order):
         axes.bar(np.arange(len(shares)), shares[:, column], 1.0, below, color=shades[layer % len(shades)], linewidth=0)
-        # A line in the page's colour between layers, so that they are told apart without colours.
+        # A thin line between layers, so that they are told apart without colours.
         below = below + shares[:, column]
-        axes.step(np.arange(len(shares)), below, where="mid", color=PAPER if len(shares) < 2 else LINE, lw=0.6)
+        axes.step(np.arange(len(shares)), below, where="mid", color=LINE, lw=0.35)
         places.append(below[-1] - shares[-1, column] / 2)
     # Names from below to above, at least a line apart.
     for layer, column in enumerate(order):
