@@ -6,5 +6,5 @@ with job(snakemake):
     from cpgtaxa.benchmark import run
     from cpgtaxa.terminal import write_summary
 
-    run(snakemake.params.settings, snakemake.output.table, snakemake.output.plot, snakemake.params.scratch)
+    run(snakemake.params.settings, dict(snakemake.output.items()), snakemake.params.scratch)
     write_summary("benchmark", dict(snakemake.output.items()))

@@ -4,5 +4,9 @@ from cpgtaxa.job import job
 
 with job(snakemake):
     from cpgtaxa.cell_fractions import write_fractions
+    from cpgtaxa.terminal import write_summary
 
-    write_fractions(snakemake.input.beta, snakemake.input.reference, snakemake.output[0])
+    write_fractions(
+        snakemake.input.beta, snakemake.input.reference, snakemake.input.samples, dict(snakemake.output.items())
+    )
+    write_summary("cell_fractions", dict(snakemake.output.items()))

@@ -8,7 +8,7 @@ with job(snakemake):
 
     tell_ages(
         {"beta": snakemake.input.beta, "samples": snakemake.input.samples},
-        snakemake.output[0],
+        dict(snakemake.output.items()),
         settings=snakemake.params.settings,
         seed=snakemake.params.seed,
     )

@@ -73,9 +73,11 @@ class Visit:
 
 
 def assert_fine(browser, path) -> None:
-    """A page from disk is sound in Chromium: at desktop width in light and at phone width in dark: nothing is
-    complained of or asked from a network, axe finds nothing, nothing scrolls sideways as a whole, and every file linked
-    is there."""
+    """A page from disk is sound in Chromium, at desktop width in light and at phone width in dark.
+
+    Nothing is complained of or asked from a network, axe finds nothing, the page does not scroll sideways as a whole,
+    and whatever it links to is there.
+    """
     path = pathlib.Path(path)
     for size, dark in ((DESKTOP, False), (PHONE, True)):
         with Visit(browser, path, size=size, dark=dark) as visit:

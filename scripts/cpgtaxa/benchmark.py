@@ -436,13 +436,14 @@ def plan(settings: dict) -> list[dict]:
     return tasks
 
 
-def run(settings: dict, out_csv, out_plot, scratch) -> None:
-    """Take all measurements, one process each, and write table and plot.
+def run(settings: dict, outputs: dict, scratch) -> None:
+    """Take all measurements, one process each, and write table, plot and page (outputs: table, plot, html, figures).
 
     settings: the config's `benchmark`, and the cohort's settings as `cohort`. scratch: folder for data in between.
     """
     import pandas as pd
 
+    from cpgtaxa.benchmark_page import page
     from cpgtaxa.files import atomic
     from cpgtaxa.progress import Progress
 
@@ -468,10 +469,9 @@ def run(settings: dict, out_csv, out_plot, scratch) -> None:
         )
         progress.step()
     table = pd.DataFrame(rows)[list(COLUMNS)]
-    with atomic(out_csv) as temporary:
+    with atomic(outputs["table"]) as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")
-    with atomic(out_plot) as temporary:
-        plot(table, temporary, settings["peer_samples"])
+    page(table, outputs, settings["peer_samples"])
     shutil.rmtree(scratch, ignore_errors=True)
 
 
@@ -491,41 +491,6 @@ def ratios(table) -> list[tuple[str, str, float, float]]:
             per_cpg = own["seconds"] / own["n_cpgs"]
             found.append((stage, peer, per_cpg, theirs["seconds"] / theirs["n_cpgs"] / per_cpg))
     return found
-
-
-def plot(table, path, n_samples) -> None:
-    """Cost against CpGs and against samples, on logarithmic axes, and how many times slower each peer is."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 3, figsize=(15, 4.6), layout="constrained")
-    own = table[table["implementation"] == "cpgtaxa"]
-    colours = {"ingest": "#0072B2", "statistics": "#D55E00", "images": "#009E73"}
-    for stage, colour in colours.items():
-        rows = own[own["stage"] == stage]
-        grown = rows[rows["n_samples"] == n_samples].sort_values("n_cpgs")
-        axes[0].loglog(grown["n_cpgs"], grown["seconds"], "o-", color=colour, label=stage)
-        fewest = rows["n_cpgs"].min()
-        wider = rows[rows["n_cpgs"] == fewest].sort_values("n_samples")
-        axes[1].loglog(wider["n_samples"], 1e6 * wider["seconds"] / fewest, "o-", color=colour, label=stage)
-    axes[0].set(xlabel=f"CpGs ({n_samples:,} samples)", ylabel="seconds", title="Cost against CpGs")
-    axes[1].set(xlabel="samples", ylabel="µs per CpG", title="Cost against samples")
-    for axis in axes[:2]:
-        axis.grid(alpha=0.3, which="both")
-        axis.legend(frameon=False)
-    bars = ratios(table)
-    axes[2].barh([f"{stage}: {peer}" for stage, peer, _, _ in bars], [ratio for *_, ratio in bars], color="#56B4E9")
-    axes[2].set_xscale("log")
-    axes[2].axvline(1, color="black", linewidth=1)
-    axes[2].invert_yaxis()
-    axes[2].set(xlabel="times as long as cpgtaxa, per CpG", title=f"Peers ({n_samples:,} samples)")
-    for place, (*_, ratio) in enumerate(bars):
-        axes[2].text(ratio, place, f" {ratio:,.0f}×" if ratio >= 10 else f" {ratio:.2g}×", va="center")
-    axes[2].margins(x=0.35)
-    figure.savefig(path, format="png", dpi=120)
-    plt.close(figure)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 import quadprog
 
-from cpgtaxa.cohort import Cohort
+from cpgtaxa.cell_fractions_page import page
+from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.errors import InputError, reason_of, some
-from cpgtaxa.files import atomic
 from cpgtaxa.ingest import TEXT, Scan, block_values
 from cpgtaxa.matrices import open_matrix
+from cpgtaxa.pages import write_csv
 from cpgtaxa.progress import Progress
 from cpgtaxa.streams import DAMAGE, EXAMPLES, MISSING, many
 
@@ -160,16 +161,17 @@ def estimate(cohort: Cohort, reference: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def write_fractions(beta, reference, out) -> None:
-    """Write the fractions of a cohort file's samples as CSV, with the columns of `estimate`.
+def write_fractions(beta, reference, samples, outputs: dict) -> None:
+    """Write the fractions of a cohort file's samples as CSV, with the columns of `estimate`, and a page about them.
 
-    Raises InputError for a reference that cannot be used.
+    samples: the cohort's sheet; outputs: `fractions` (CSV), `html`, `figures` (a folder). Raises InputError for a
+    reference that cannot be used.
     """
     cohort, betas = Cohort(beta), read_reference(reference)
     found = estimate(cohort, betas)
     # In full: fractions that add up to one must still do so when they are read again.
-    with atomic(out) as temporary:
-        found.to_csv(temporary, index=False, float_format="%.10g")
+    write_csv(outputs["fractions"], found, float_format="%.10g")
+    page(outputs, found, list(betas.columns), read_samples(samples)["age"].to_numpy(dtype=float), len(betas))
     means = ", ".join(f"{name} {100 * found[name].mean():.1f} %" for name in betas.columns)
     logging.info(
         f"{len(found):,} samples from {found['n_cpgs'].max():,} of the reference's {len(betas):,} CpGs; on average "

@@ -471,12 +471,19 @@ def _grid(table: pd.DataFrame) -> dict:
                 change = found["change"].iat[0]
                 share = -change / scale
                 colour = "#" + "".join(f"{round(part):02x}" for part in _colour(share).tolist())
-                ink = "#ffffff" if abs(share) > 0.6 else "#1c2024"
+                ink = _ink(_colour(share))
                 cells.append({"text": _signed(change), "n": found["n"].iat[0], "colour": colour, "ink": ink})
             else:
                 cells.append(None)
         rows.append({"beta": f"{band / BANDS:.1f}–{(band + 1) / BANDS:.1f}", "cells": cells})
     return {"ages": [f"{row.age_from:.0f}–{row.age_to:.0f}" for row in ages.itertuples()], "rows": rows}
+
+
+def _ink(colour) -> str:
+    """White or near-black, whichever stands out more from a colour (3,) of sRGB, 0 to 255."""
+    part = np.asarray(colour, dtype=float) / 255
+    linear = np.where(part <= 0.04045, part / 12.92, ((part + 0.055) / 1.055) ** 2.4)
+    return "#ffffff" if linear @ [0.2126, 0.7152, 0.0722] < 0.183 else "#1c2024"
 
 
 def _signed(value) -> str:

@@ -15,7 +15,8 @@ from sklearn.linear_model import ElasticNetCV
 
 from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.errors import InputError
-from cpgtaxa.files import atomic
+from cpgtaxa.methylation_age_page import page
+from cpgtaxa.pages import write_csv
 from cpgtaxa.progress import Progress
 
 L1_RATIO = 0.5
@@ -68,10 +69,13 @@ def correlations(cohort: Cohort, ages: np.ndarray, fold: np.ndarray, folds: int)
     return found
 
 
-def cross_fitted_ages(cohort: Cohort, ages: np.ndarray, *, folds: int, cpgs: int, seed: int) -> pd.DataFrame:
+def cross_fitted_ages(
+    cohort: Cohort, ages: np.ndarray, *, folds: int, cpgs: int, seed: int, weights: list | None = None
+) -> pd.DataFrame:
     """methylation_age (years), fold, cpgs (of those chosen, how many the clock weighs), in the cohort's order.
 
-    ages: (n,) years; cpgs: CpGs chosen for each fold, those of the largest absolute correlation with age.
+    ages: (n,) years; cpgs: CpGs chosen for each fold, those of the largest absolute correlation with age; weights:
+    where given, each fold's clock is added to it as a pair of rows in the cohort and years per standard deviation.
 
     CpGs are chosen pair by pair, without filling in. A fit of many CpGs at once needs all values: a missing one
     becomes the CpG's mean among those the clock learns from, which says nothing of age. Whoever lacks much is told
@@ -100,24 +104,46 @@ def cross_fitted_ages(cohort: Cohort, ages: np.ndarray, *, folds: int, cpgs: int
                 l1_ratio=L1_RATIO, alphas=PENALTIES, cv=INNER, selection="cyclic", max_iter=3000
             ).fit(values[learn], ages[learn])  # fmt: skip
         told[~learn], weighed[~learn] = model.predict(values[~learn]), np.count_nonzero(model.coef_)
+        if weights is not None:
+            weights.append((chosen, model.coef_))
         progress.step()
     return pd.DataFrame({"methylation_age": told, "fold": fold, "cpgs": weighed})
 
 
-def tell_ages(given: dict, out, *, settings: dict, seed: int) -> None:
-    """Write the methylation ages of the cohort's people.
+def weight_table(cohort: Cohort, weights: list) -> pd.DataFrame:
+    """cpg, weight (years per standard deviation, mean over the folds, 0 where not chosen), folds (that weigh it).
 
-    given: `beta` (a `Cohort`), `samples`. settings: `folds`, `cpgs`. out: CSV person (sample_id), age, methylation_age
-    (years), gap (methylation_age less age), fold, cpgs: as `ecg_age.methylation` reads it.
+    weights: of `cross_fitted_ages`. In the order of the absolute weight, largest first; CpGs that none weighs are left
+    out.
+    """
+    total, number = np.zeros(len(cohort)), np.zeros(len(cohort), dtype=int)
+    for rows, values in weights:
+        total[rows] += values / len(weights)
+        number[rows] += values != 0
+    rows = np.flatnonzero(number)
+    rows = rows[np.argsort(-np.abs(total[rows]), kind="stable")]
+    return pd.DataFrame({"cpg": np.asarray(cohort.cpgs)[rows], "weight": total[rows], "folds": number[rows]})
+
+
+def tell_ages(given: dict, outputs: dict, *, settings: dict, seed: int) -> None:
+    """Write the methylation ages of the cohort's people, and a page about them.
+
+    given: `beta` (a `Cohort`), `samples`. settings: `folds`, `cpgs`. outputs: `ages`, CSV person (sample_id), age,
+    methylation_age (years), gap (methylation_age less age), fold, cpgs: as `ecg_age.methylation` reads it; `weights`,
+    CSV of `weight_table`; `html`; `figures`, a folder.
     """
     cohort, samples = Cohort(given["beta"]), read_samples(given["samples"])
     ages = samples["age"].to_numpy(dtype=np.float64)
-    found = cross_fitted_ages(cohort, ages, seed=seed, **settings)
+    weights = []
+    found = cross_fitted_ages(cohort, ages, seed=seed, weights=weights, **settings)
     found.insert(0, "person", samples["sample_id"].to_numpy())
     found.insert(1, "age", ages)
     found.insert(3, "gap", found["methylation_age"] - ages)
-    with atomic(out) as temporary:
-        found.to_csv(temporary, index=False, float_format="%.4f")
+    table = weight_table(cohort, weights)
+    write_csv(outputs["ages"], found, float_format="%.4f")
+    write_csv(outputs["weights"], table)
+    sex = samples["sex"].to_numpy() if "sex" in samples else None
+    page(outputs, found, sex, table, cohort.n_cpgs, settings)
     error = found["gap"].abs()
     r = np.corrcoef(found["methylation_age"], ages)[0, 1]
     logging.info(

@@ -41,6 +41,7 @@ LABELS = {
     "csv": "numbers",
     "table": "table",
     "ages": "ages",
+    "fractions": "fractions",
     "excel": "workbook",
     "anndata": "AnnData",
     "bed": "BED",
@@ -246,6 +247,15 @@ def _methylation_age(out: dict):
     yield "Methylation ages, told by a clock that has not seen the person", ["what", "value"], lines
 
 
+def _cell_fractions(out: dict):
+    rows = rows_of(out["fractions"])
+    lines = []
+    for cell in [name for name in rows[0] if name != "sample_id"] if rows else []:
+        values = sorted(float(row[cell]) for row in rows)
+        lines.append([cell, *(number(values[round(at * (len(values) - 1))]) for at in (0.5, 0, 1))])
+    yield f"Cell types of {len(rows):,} samples", ["cell type", "median", "lowest", "highest"], lines
+
+
 TARGETS = {
     "expression": _expression,
     "histone": _histone,
@@ -258,6 +268,7 @@ TARGETS = {
     "export": _export,
     "benchmark": _benchmark,
     "methylation_age": _methylation_age,
+    "cell_fractions": _cell_fractions,
 }
 """By target: from a rule's outputs, tables as (title, columns, rows). Numbers are those of the files."""
 

@@ -23,7 +23,7 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
 
 from conftest import SHARED, sorted_cells  # noqa: E402
 from cpgtaxa import adjust, simulate  # noqa: E402
-from cpgtaxa.cell_fractions import write_fractions  # noqa: E402
+from cpgtaxa.cell_fractions import estimate, read_reference  # noqa: E402
 from cpgtaxa.cohort import Cohort, CohortWriter  # noqa: E402
 from cpgtaxa.files import write_parquet  # noqa: E402
 from cpgtaxa.names import UNCLASSIFIED  # noqa: E402
@@ -50,7 +50,8 @@ def adjusted(folder, cpgs, values, samples, covariates, reference=None):
     if reference is not None:
         reference.to_csv(folder / "reference.csv", index_label="cpg")
         fractions = folder / "fractions.csv"
-        write_fractions(folder / "beta.arrow", folder / "reference.csv", fractions)
+        found = estimate(Cohort(folder / "beta.arrow"), read_reference(folder / "reference.csv"))
+        found.to_csv(fractions, index=False, float_format="%.10g")
     given = {"beta": folder / "beta.arrow", "samples": folder / "samples.parquet", "fractions": fractions}
     out = {"beta": folder / "adjusted.arrow", "cpgs": folder / "cpgs.parquet", "summary": folder / "adjusted.json"}
     adjust.adjust_cohort(given, out, covariates=covariates)

@@ -5,11 +5,15 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from browsing import assert_fine
 from conftest import sorted_cells
 from cpgtaxa.cell_fractions import estimate, project, read_reference, write_fractions
+from cpgtaxa.cell_fractions_page import correlation, page
 from cpgtaxa.cohort import Cohort, CohortWriter
 from cpgtaxa.errors import InputError
+from cpgtaxa.files import write_parquet
 from scipy.optimize import minimize, nnls
+from scipy.stats import pearsonr
 
 TYPES = ["Neu", "Mono", "B", "CD4", "CD8", "NK"]
 
@@ -139,8 +143,45 @@ def test_real_cells_of_other_donors_in_known_fractions(shared, tmp_path):
     values = others.to_numpy() @ mixed.T
     reference.loc[spread].to_csv(tmp_path / "reference.csv", index_label="cpg")
     cohort_of(tmp_path, values, beta.index)
-    write_fractions(tmp_path / "beta.arrow", tmp_path / "reference.csv", tmp_path / "fractions.csv")
+    ages = np.linspace(20, 80, len(mixed))
+    samples = pd.DataFrame({"sample_id": Cohort(tmp_path / "beta.arrow").sample_ids, "age": ages})
+    write_parquet(tmp_path / "samples.parquet", samples)
+    outputs = {"fractions": tmp_path / "fractions.csv"}
+    outputs |= {"html": tmp_path / "page/report.html", "figures": tmp_path / "page/figures"}
+    write_fractions(tmp_path / "beta.arrow", tmp_path / "reference.csv", tmp_path / "samples.parquet", outputs)
     found = pd.read_csv(tmp_path / "fractions.csv")[list(reference.columns)]
     off = (found - mixed).abs()
     assert off.mean().mean() < 0.02
     assert off.max().max() < 0.08
+
+
+def test_the_page_tells_of_every_type_and_is_fine_in_a_browser(tmp_path, browser):
+    rng = np.random.default_rng(3)
+    types = ["Neu <b>", *TYPES[1:]]
+    ages = rng.uniform(20, 90, 90)
+    table = pd.DataFrame(rng.dirichlet([9, 3, 1, 4, 2, 1], 90), columns=types)
+    table.insert(0, "sample_id", [f"S<i>{at}" for at in range(90)])
+    table["residual"], table["n_cpgs"] = rng.uniform(0.02, 0.05, 90), 300
+    table.to_csv(tmp_path / "cell_fractions.csv", index=False)
+    outputs = {"html": tmp_path / "page/report.html", "figures": tmp_path / "page/figures"}
+    page(outputs, table, types, ages, 320)
+    html = outputs["html"].read_text()
+    assert "<b>," not in html
+    assert "Neu &lt;b&gt;" in html
+    assert f"{100 * table['CD4'].mean():.1f}\u00a0%" in html
+    r = np.corrcoef(table["NK"], ages)[0, 1]
+    assert f"{r:.2f}".replace("-", "−") in html
+    drawn = pd.read_csv(outputs["figures"] / "composition.csv")
+    np.testing.assert_allclose(drawn[types].sum(axis=1), 1, atol=1e-5)
+    assert (np.diff(drawn["age"]) >= 0).all()
+    assert_fine(browser, outputs["html"])
+
+
+def test_correlations_have_fishers_interval():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=50)
+    y = x + rng.normal(size=50)
+    r, low, high = correlation(y, x)
+    expected = pearsonr(x, y)
+    np.testing.assert_allclose((r, low, high), (expected.statistic, *expected.confidence_interval()), rtol=1e-6)
+    assert np.isnan(correlation(np.ones(50), x)).all()

@@ -3,9 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from browsing import assert_fine
 from cpgtaxa import methylation_age as clock
 from cpgtaxa.cohort import Cohort, CohortWriter
 from cpgtaxa.errors import InputError
+from cpgtaxa.files import write_parquet
 
 
 def cohort_of(folder, values: np.ndarray) -> Cohort:
@@ -88,3 +90,26 @@ def test_missing_values_and_few_people(tmp_path):
     assert np.corrcoef(found["methylation_age"], ages)[0, 1] > 0.8
     with pytest.raises(InputError, match="at least 30 people; the cohort has 20"):
         clock.cross_fitted_ages(cohort_of(tmp_path, values[:, :20]), ages[:20], folds=5, cpgs=100, seed=0)
+
+
+def test_the_page_tells_what_the_tables_hold_and_is_fine_in_a_browser(tmp_path, browser):
+    values, ages = people()
+    cohort_of(tmp_path, values)
+    sex = np.where(np.arange(len(ages)) % 2, "f", "<i>m</i>")
+    samples = pd.DataFrame({"sample_id": [f"S{at}" for at in range(len(ages))], "age": ages, "sex": sex})
+    write_parquet(tmp_path / "samples.parquet", samples)
+    outputs = {"ages": tmp_path / "methylation_age.csv", "weights": tmp_path / "page/weights.csv"}
+    outputs |= {"html": tmp_path / "page/report.html", "figures": tmp_path / "page/figures"}
+    given = {"beta": tmp_path / "beta.arrow", "samples": tmp_path / "samples.parquet"}
+    clock.tell_ages(given, outputs, settings={"folds": 3, "cpgs": 60}, seed=0)
+    found, weights = pd.read_csv(outputs["ages"]), pd.read_csv(outputs["weights"])
+    html = outputs["html"].read_text()
+    assert f"error of {found['gap'].abs().mean():.2f} years" in html
+    assert "<i>m" not in html
+    parts = pd.read_csv(outputs["figures"] / "error.csv").set_index("part")
+    assert parts.loc["sex f", "mae"] == pytest.approx(found["gap"][sex == "f"].abs().mean(), abs=1e-3)
+    assert parts.filter(like="years", axis=0)["n"].sum() <= parts.loc["everyone", "n"] == len(ages)
+    # The CpGs that drift are those the clock weighs most.
+    assert (weights["cpg"].head(10).str.removeprefix("cg").astype(int) < 25).all()
+    assert weights["folds"].between(1, 3).all()
+    assert_fine(browser, outputs["html"])

@@ -2,8 +2,10 @@
 
 import pandas as pd
 import pytest
-from conftest import merged, snakemake
+from browsing import assert_fine
+from conftest import ROOT, merged, snakemake
 from cpgtaxa import benchmark
+from cpgtaxa.benchmark_page import page
 from PIL import Image
 
 SMALL = {"cpgs": [30, 60], "samples": [40], "peer_samples": 60, "images": 24, "network_images": 24, "size": 32}
@@ -38,6 +40,19 @@ def test_ratios_compare_cost_per_cpg():
         ("images", "matplotlib", pytest.approx(5e-5), pytest.approx(2000.0)),
         ("prediction", "published loop", pytest.approx(1 / 512), pytest.approx(4.0)),
     ]
+
+
+def test_the_page_shows_every_measurement_and_is_fine_in_a_browser(tmp_path, browser):
+    table = pd.read_csv(ROOT / "tests/benchmarks/speed.csv")
+    table.to_csv(tmp_path / "benchmark.csv", index=False)
+    outputs = {"plot": tmp_path / "benchmark.png", "html": tmp_path / "report.html", "figures": tmp_path / "figures"}
+    page(table, outputs, 3500)
+    html = outputs["html"].read_text()
+    assert html.count("<tr") == len(table) + 1
+    pd.testing.assert_frame_equal(pd.read_csv(outputs["figures"] / "benchmark.csv"), table)
+    with Image.open(outputs["plot"]) as image:
+        assert image.size[0] > 1000
+    assert_fine(browser, outputs["html"])
 
 
 @pytest.mark.slow

@@ -299,7 +299,7 @@ def test_the_cohorts_own_clock_is_made_where_it_is_named(finished, tmp_path):
     config["cohort"] = TINY["cohort"]
     run = snakemake(tmp_path, "methylation_age", config=config)
     assert run.code == 0, run.text
-    assert (tmp_path / "results/methylation_age.summary.txt").read_text() in run.text
+    assert (tmp_path / "results/methylation_age/summary.txt").read_text() in run.text
     found = pd.read_csv(tmp_path / "results/methylation_age.csv")
     assert list(found) == ["person", "age", "methylation_age", "gap", "fold", "cpgs"]
     np.testing.assert_allclose(found["gap"], found["methylation_age"] - found["age"], atol=1e-3)

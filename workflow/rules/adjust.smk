@@ -4,10 +4,17 @@
 rule cell_fractions:
     input:
         unpack(or_one_message(PLAN.reference_table)),
+        **page_files("cell_fractions"),
         beta=rules.cohort.output.beta,
+        samples=rules.cohort.output.samples,
         library=library_files(SCRIPTS / "cell_fractions.py"),
     output:
-        "results/cell_fractions.csv",
+        fractions="results/cell_fractions.csv",
+        terminal="results/cell_fractions/summary.txt",
+        html=report(
+            "results/cell_fractions/report.html", caption="../report/cell_fractions.rst", category="Cell fractions"
+        ),
+        figures=directory("results/cell_fractions/figures"),
     log:
         "results/logs/cell_fractions.log",
     benchmark:

@@ -3,10 +3,13 @@
 
 rule benchmark:
     input:
+        **page_files("benchmark"),
         library=library_files(SCRIPTS / "benchmark.py"),
     output:
         terminal="results/benchmark/summary.txt",
         table="results/benchmark/benchmark.csv",
+        html="results/benchmark/report.html",
+        figures=directory("results/benchmark/figures"),
         plot=report("results/benchmark/benchmark.png", caption="../report/benchmark.rst", category="Benchmark"),
     log:
         "results/logs/benchmark.log",

@@ -44,7 +44,10 @@ wildcard_constraints:
 def page_files(name):
     """Inputs: the template of a page, and the styles and parts that pages share."""
     folder = SCRIPTS / "cpgtaxa" / "templates"
-    return {"template": folder / f"{name}.html.j2", "shared": [*sorted(folder.glob("*.css.j2")), folder / "shared.html.j2"]}
+    return {
+        "template": folder / f"{name}.html.j2",
+        "shared": [*sorted(folder.glob("*.css.j2")), folder / "shared.html.j2"],
+    }
 
 
 SECTIONS = {

@@ -3,12 +3,18 @@
 
 rule methylation_age:
     input:
+        **page_files("methylation_age"),
         beta="results/cohort/beta.arrow",
         samples="results/cohort/samples.parquet",
         library=library_files(SCRIPTS / "methylation_age.py"),
     output:
         ages="results/methylation_age.csv",
-        terminal="results/methylation_age.summary.txt",
+        terminal="results/methylation_age/summary.txt",
+        weights="results/methylation_age/weights.csv",
+        html=report(
+            "results/methylation_age/report.html", caption="../report/methylation_age.rst", category="Methylation age"
+        ),
+        figures=directory("results/methylation_age/figures"),
     log:
         "results/logs/methylation_age.log",
     benchmark:
