@@ -340,7 +340,8 @@ class Calm:
         if event == "job_started":
             for job in self._jobs(getattr(record, "job_ids", None) or getattr(record, "jobs", None) or []):
                 if job.output:
-                    self._tell(f"{label_of(job.rule.name, job.wildcards)} begins")
+                    how = "begins" if self.workflow.local_exec or job.is_local else "is handed to the cluster"
+                    self._tell(f"{label_of(job.rule.name, job.wildcards)} {how}")
             return False
         if event == "job_finished":
             self.ended = ", ".join(label_of(job.rule.name, job.wildcards) for job in self._jobs([record.job_id]))
