@@ -375,10 +375,8 @@ def _event(record: logging.LogRecord) -> str:
     return str(getattr(found, "value", found) or "").lower()
 
 
-def calm(workflow) -> Calm:
-    """Have Snakemake's own lines pass a `Calm`, on the terminal alone."""
-    from snakemake.logging import logger
-
+def calm(workflow, logger: logging.Logger) -> Calm:
+    """Have Snakemake's own lines, of its logger, pass a `Calm`, on the terminal alone."""
     found = Calm(workflow, sys.stderr)
     for handler in logger.handlers:
         if getattr(handler, "name", "") == "DefaultStreamHandler":
