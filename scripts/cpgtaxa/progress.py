@@ -143,11 +143,12 @@ class Progress:
     def tell(self, text: str | None = None) -> None:
         """Log a line now; text: instead of how much is done."""
         self.told = self.points[-1][0]
-        logging.info(f"{text or self.share()}, {so_far(self.told - self.begin)} so far{self.told_left()}")
+        text = f"{text};" if text else f"{self.share()},"
+        logging.info(f"{text} {so_far(self.told - self.begin)} so far{self.told_left()}")
 
     def told_left(self) -> str:
         """`, about 3 min left`; empty where there is no evidence."""
-        bounds = self.bounds()
+        bounds = self.bounds() if self.total is not None and self.done < 0.999999 * self.total else None
         return f", {left_in_words(*bounds, self.at_most)}" if bounds else ""
 
     def share(self) -> str:

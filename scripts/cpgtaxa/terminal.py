@@ -351,7 +351,8 @@ class Calm:
         if event == "job_started":
             for job in self._jobs(getattr(record, "job_ids", None) or getattr(record, "jobs", None) or []):
                 if job.output:
-                    self._tell(f"{label_of(job.rule.name, job.wildcards)} begins")
+                    how = "begins" if self.workflow.local_exec or job.is_local else "is handed to the cluster"
+                    self._tell(f"{label_of(job.rule.name, job.wildcards)} {how}")
             return False
         if event == "job_finished":
             self.ended = ", ".join(label_of(job.rule.name, job.wildcards) for job in self._jobs([record.job_id]))
@@ -385,10 +386,8 @@ def _event(record: logging.LogRecord) -> str:
     return str(getattr(found, "value", found) or "").lower()
 
 
-def calm(workflow) -> Calm:
-    """Have Snakemake's own lines pass a `Calm`, on the terminal alone."""
-    from snakemake.logging import logger
-
+def calm(workflow, logger: logging.Logger) -> Calm:
+    """Have Snakemake's own lines, of its logger, pass a `Calm`, on the terminal alone."""
     found = Calm(workflow, sys.stderr)
     for handler in logger.handlers:
         if getattr(handler, "name", "") == "DefaultStreamHandler":

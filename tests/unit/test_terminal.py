@@ -1,5 +1,6 @@
 """What the terminal shows at the end: tables of plain text, numbers as the files have them, paths that exist."""
 
+import io
 import types
 
 import pytest
@@ -137,6 +138,31 @@ def test_the_summaries_shown_are_of_the_targets_asked_for(tmp_path):
     assert terminal.summaries_of(dag) == [here]
     dag.targetjobs = {export, report}
     assert terminal.summaries_of(dag) == sorted([here, other])
+
+
+def record(event, text="", **more):
+    return types.SimpleNamespace(event=event, msg=text, levelno=20, **more)
+
+
+def test_a_job_is_one_line_when_it_begins_and_one_when_it_ends():
+    job = Job(
+        jobid=3, output=["x"], is_local=False, rule=types.SimpleNamespace(name="predict"), wildcards={"round": "0"}
+    )
+    workflow = types.SimpleNamespace(dag=types.SimpleNamespace(jobs=[job]), local_exec=True, dryrun=False)
+    stream = io.StringIO()
+    calm = Calm(workflow, stream)
+    assert not calm.filter(record("job_started", jobs=[3]))
+    assert not calm.filter(record("job_finished", job_id=3))
+    assert not calm.filter(record("progress", done=1, total=3))
+    assert not calm.filter(record(None, "Select jobs to execute..."))
+    assert calm.filter(record(None, "Anything else"))
+    workflow.local_exec = False
+    calm.filter(record("job_started", jobs=[3]))
+    assert [line[10:] for line in stream.getvalue().splitlines()] == [
+        "predict round 0 begins",
+        "predict round 0 is done: 1 of 3 steps (33 %)",
+        "predict round 0 is handed to the cluster",
+    ]
 
 
 def test_a_failure_names_the_log_and_that_the_run_goes_on(tmp_path, monkeypatch):

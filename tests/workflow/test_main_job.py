@@ -126,7 +126,7 @@ def test_the_terminal_tells_what_begins_what_ends_and_how_far_it_is(tiny_run):
     for job in ("cohort", "compute_statistics 2 of 2", "train round 0, ResNet18", "predict round 1, 1 of 2", "report"):
         assert re.search(rf"^\d\d:\d\d:\d\d  {job} begins$", text, re.M), job
         assert re.search(rf"^\d\d:\d\d:\d\d  {job} is done: \d+ of \d+ steps \(\d+ %\)$", text, re.M), job
-    assert re.search(r"^\[train round 0, ResNet18\] epoch 1 of 3: .*, \d+ s so far", text, re.M)
+    assert re.search(r"^\[train round 0, ResNet18\] epoch 1 of 3: .*; \d+ s so far", text, re.M)
     assert re.search(r"^\[predict round 0, 1 of 2\] [\d,]+ CpGs classified in \d+ s$", text, re.M)
     for noise in ("Select jobs to execute", "Finished jobid", "Execute ", "DAG of jobs will be updated"):
         assert noise not in text
