@@ -1052,6 +1052,16 @@ def test_files_of_simulated_records(held_out):
     assert found.input_settings(KNOWN)["states"] == {}
 
 
+def test_simulated_children_alone_have_no_second_clock():
+    """The simulated clock is of adults."""
+    found = plan(networks={"adult": None, "child": "ResUDenseNet"})
+    assert not found.methylation_file()
+    assert found.joined_file() == {}
+    assert "methylation" not in found.page_files()
+    found = plan(networks={"adult": "ResDenseNet", "child": None})
+    assert found.joined_file() == {"joined": "results/ecg_age/joined.csv"}
+
+
 @pytest.mark.parametrize("held_out", [1, 10])
 def test_files_of_own_records(tmp_path, held_out):
     (tmp_path / "records").mkdir()

@@ -211,11 +211,14 @@ class EcgPlan:
     def methylation_file(self) -> str | list:
         """The table of methylation ages; none without one. Raises InputError where it is not there."""
         self._check()
-        return self.settings["methylation"] or (self.simulated_files()["methylation"] if self.simulates else [])
+        # The simulated clock is of adults: where no model is for them, there is nothing to join.
+        simulated = self.simulated_files()["methylation"] if self.simulates and "adult" in self.networks else []
+        return self.settings["methylation"] or simulated
 
     def joined_file(self) -> dict[str, str]:
         """The table of both age gaps, where there is a methylation age."""
-        return {"joined": f"{FOLDER}/joined.csv"} if self.simulates or self.settings["methylation"] else {}
+        clock = self.settings["methylation"] or (self.simulates and "adult" in self.networks)
+        return {"joined": f"{FOLDER}/joined.csv"} if clock else {}
 
     def memory(self, wildcards, attempt: int) -> int:
         """MB for a network: the published ResDenseNet takes 5.9 GB in bfloat16 with batches of 32, twice in float32."""
