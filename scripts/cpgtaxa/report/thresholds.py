@@ -364,7 +364,7 @@ def number(value) -> str:
         return "–"
     if value == int(value) and abs(value) < 1e6:
         text = f"{int(value)}"
-    elif 1e-3 <= abs(value) < 1e4:
+    elif 1e-4 <= abs(value) < 1e4:
         text = f"{value:.3g}"
     else:
         text = f"{value:.1e}"
