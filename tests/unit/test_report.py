@@ -410,7 +410,7 @@ def test_figures_have_their_data(written):
     run, folder, outputs = written.run, written.folder, written.outputs
     figures = {path.name for path in (folder / "report/figures").iterdir()}
     stems = {"ages", "missing", "components", "explained", "taxa", "flow", "map", "training_round_0", "reliability"}
-    stems |= {"truth", "thresholds_trend_of_one_band", "thresholds_spread"}
+    stems |= {"truth", "thresholds_trend_of_one_band"}
     stems |= {f"confusion_round_{number}_{images}" for number in (0, 1) for images in ("cohort", "simulated")}
     assert figures == {f"{stem}.{suffix}" for stem in stems for suffix in ("svg", "pdf", "csv")}
     taxa = pd.read_csv(folder / "report/figures/taxa.csv")
@@ -467,7 +467,8 @@ def test_gallery_shows_typical_borderline_and_reassigned_cpgs(run):
         placed = taxonomy[(taxonomy["taxon"] == taxon) & (taxonomy["source"] != "statistical")]
         assert chosen[taxon]["typical"] == list(own["confidence"].nlargest(2).index)
         edge = chosen[taxon]["borderline"]
-        assert set(edge) - set(own.index) == {placed["confidence"].idxmin()}
+        by_networks = set(edge) - set(own.index)
+        assert by_networks == set(placed["confidence"].nsmallest(len(by_networks)).index) != set()
         assert not set(edge) & set(chosen[taxon]["reassigned"])
         assert set(edge) | set(chosen[taxon]["reassigned"]) <= {30 + number, 40 + number} | set(own.index)
     kept = [row for row in (20, 10, 0) if row not in chosen["UniStable"]["typical"]]

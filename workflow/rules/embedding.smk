@@ -13,7 +13,12 @@ rule embedding:
         map="results/embedding/map.csv",
         svg="results/embedding/map.svg",
         pdf="results/embedding/map.pdf",
-        png=report("results/embedding/map.png", caption="../report/embedding.rst", category="Taxonomy"),
+        png=report(
+            "results/embedding/map.png",
+            caption="../report/embedding.rst",
+            category="Taxa",
+            labels={"figure": "map as PNG"},
+        ),
         separability="results/embedding/separability.csv",
         clusters="results/embedding/clusters.csv",
         summary="results/embedding/summary.json",

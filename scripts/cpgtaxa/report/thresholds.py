@@ -20,6 +20,8 @@ NEAR_DECADES = 0.5
 """For p-values: within this many powers of ten."""
 NEAR_COUNT = 1
 """For numbers of samples: at most this many off."""
+EDGE = 1 + 1e-9
+"""The edge of near, which is near itself whatever the last digit."""
 HISTOGRAM = 40
 """Bins of a statistic's histogram."""
 
@@ -297,7 +299,7 @@ def near_thresholds(blocks, taxa: pd.DataFrame, thresholds: dict, n_cpgs: int) -
         for row, (one, _, bar, _) in enumerate(asked):
             if one.name in values:
                 with np.errstate(invalid="ignore"):
-                    near = distance(one.scale, values[one.name], bar) <= 1
+                    near = distance(one.scale, values[one.name], bar) <= EDGE
                 numbers[row] += [
                     int((~np.isnan(values[one.name])).sum()),
                     *(int(chosen.sum()) for chosen in (near, near & rules, near & ~rules & ~left, near & left)),
@@ -362,7 +364,7 @@ def number(value) -> str:
         return "–"
     if value == int(value) and abs(value) < 1e6:
         text = f"{int(value)}"
-    elif 1e-3 <= abs(value) < 1e4:
+    elif 1e-4 <= abs(value) < 1e4:
         text = f"{value:.3g}"
     else:
         text = f"{value:.1e}"
