@@ -626,7 +626,7 @@ def write_explanation(
         "entries": entries,
         "n_samples": f"{cohort.n_samples:,}",
         "n_cpgs": f"{cohort.n_cpgs:,}",
-        "ages": (f"{ages.min():g}", f"{ages.max():g}"),
+        "ages": (f"{ages.min():.0f}", f"{ages.max():.0f}"),
         "asked": _bar(settings),
         "veto": veto,
         "own_labels": own_labels,
