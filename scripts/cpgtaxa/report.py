@@ -826,6 +826,7 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
         temporary.write_text(html, encoding="utf-8")
 
     paths = {"taxonomy": f"{inputs.taxonomy}, and as CSV beside it", "report": outputs["html"]}
+    paths["explorer"] = "results/explorer.html: every CpG"
     text = summary_text(counts, metrics, agreed, config, paths, len(page["cohort"]["warnings"]))
     with atomic(outputs["summary"]) as temporary:
         temporary.write_text(text, encoding="utf-8")
