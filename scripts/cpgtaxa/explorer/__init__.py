@@ -1,1 +1,1 @@
-"""The page in which every CpG can be looked at: what is chosen, how it is packed, and how page and folder are written."""
+"""The page in which every CpG can be looked at: what it holds, how that is packed, how page and folder are written."""

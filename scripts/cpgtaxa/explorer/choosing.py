@@ -19,8 +19,8 @@ def shares(sizes: np.ndarray, most: int) -> np.ndarray:
 def choose_cpgs(groups: np.ndarray, most: int, seed: int, first: np.ndarray | None = None) -> np.ndarray:
     """Row numbers, ascending, of at most `most` CpGs, at random but as many of each group as can be.
 
-    groups: (n,) int, such as taxon and round together, so that what is rare is there too. first: (n,) bool, CpGs that go
-    before the others of their group (those on the map).
+    groups: (n,) int, such as taxon and round together, so that what is rare is there too. first: (n,) bool, CpGs that
+    go before the others of their group (those on the map).
     """
     if len(groups) <= most:
         return np.arange(len(groups))

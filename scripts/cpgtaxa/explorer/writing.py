@@ -33,7 +33,8 @@ NEIGHBOURS = "neighbour_"
 """What the columns of the embedding's neighbours are called, with a number behind."""
 CODED = ("taxon", "source", "second_taxon", "reason", "confidence")
 """Columns beside the probabilities and the statistics."""
-ABOUT = """Data of the page explorer.html, which lies beside this folder: keep the two together. The page alone shows {page}.
+ABOUT = """Data of the page explorer.html, which lies beside this folder: keep the two together. The page alone
+shows {page}.
 Each file is a script that hands packed numbers to the page; they are made anew with it.
 """
 
@@ -41,7 +42,7 @@ Each file is a script that hands packed numbers to the page; they are made anew 
 def write_explorer(given: dict, out: dict, *, settings: dict, thresholds: dict, seed: int) -> None:
     """Write the page, and the folder with every CpG's betas where it is wanted.
 
-    given: paths `taxonomy`, `unclassified`, `statistics`, `beta`, `samples`, and the embedding's `map` and `neighbours`.
+    given: paths `taxonomy`, `unclassified`, `statistics`, `beta`, `samples`, and the embedding's `map`, `neighbours`.
     out: paths `html` and perhaps `folder`. settings: the config's `explorer`. thresholds: the config's, by which the
     tests say how many bands there are.
 
@@ -225,7 +226,7 @@ def in_json(content) -> markupsafe.Markup:
 
 
 def write_html(path, about: dict, pieces: dict) -> None:
-    """Write the page: what it is about, the pieces by name, its script, and plotly.js, packed until a plot is wanted."""
+    """Write the page: what it is about, the pieces by name, its script, and plotly.js, packed until it is wanted."""
     code = (TEMPLATES / "explorer.js").read_text(encoding="utf-8")
     page = {
         "about": in_json(about),

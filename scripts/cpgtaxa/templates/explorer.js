@@ -632,7 +632,7 @@ function csvNumber(name, raw) {
   if (KINDS[name] === "yes") return raw ? "True" : "False";
   const value = meant(name, raw);
   if (!Number.isFinite(value)) return value > 0 ? "inf" : "-inf";
-  return String(Number(value.toPrecision(KINDS[name] === "log" ? 5 : 7)));
+  return String(Number(value.toPrecision(KINDS[name] === "log" ? 6 : 7)));
 }
 
 async function exportCsv() {
@@ -785,7 +785,9 @@ async function showPlot(cpg, turn) {
   const wanted = $("bands").value === "" ? cpg.bands : Number($("bands").value);
   const fit = fitOf(cpg, wanted);
   $("plot-text").textContent = inWords(cpg, fit, wanted);
+  const sketch = window.Plotly ? null : sketchOf(cpg);
   const drawing = await withPlotly();
+  sketch?.remove();
   if (turn !== opened) return;
   const range = rangeOf(cpg.betas, $("detail-own").checked);
   const traces = [...bandTraces(fit), ...pointTraces(cpg, fit)], ink = css("--ink");
@@ -795,6 +797,15 @@ async function showPlot(cpg, turn) {
   const layout = layoutOf({ yaxis: { range }, xaxis: { range: [YOUNGEST - 1.5, OLDEST + 1.5] } });
   layout.showlegend = traces.some((trace) => trace.name);
   await drawing.react($("plot"), traces, layout, { displayModeBar: false, responsive: true });
+}
+
+/* A small picture in the plot's place, until plotly.js is there. */
+function sketchOf(cpg) {
+  const canvas = el("canvas");
+  canvas.style.cssText = "width: 100%; height: 100%";
+  $("plot").append(canvas);
+  drawSmall(canvas, cpg, $("detail-own").checked);
+  return canvas;
 }
 
 /* ±2 and ±1 standard deviations around each line. */
@@ -1212,6 +1223,7 @@ async function start() {
   showChosen();
   await restore();
   document.documentElement.dataset.ready = "yes";
+  (window.requestIdleCallback ?? setTimeout)(() => withPlotly()); // there when the first CpG is opened
 }
 
 start().catch((error) => {
