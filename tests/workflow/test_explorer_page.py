@@ -313,7 +313,7 @@ def test_a_page_of_a_sample_shows_all_where_the_folder_lies_beside_it(sampled, r
         page.wait_for_selector("#table th[aria-sort=descending]")
         page.locator("#table tbody button").nth(2).click()
         until(page, "document.querySelectorAll('#beside canvas').length > 0")
-        assert "50 of 150" in page.inner_text("#about-samples")
+        assert "50 samples of 150" in page.inner_text("#about-samples")
         assert page.locator("#notice").is_hidden()
         assert (visit.errors, visit.asked) == ([], [])
     shutil.copy(sampled / "explorer.html", tmp_path)
