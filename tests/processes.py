@@ -15,6 +15,7 @@ VARIES = ("logs", "benchmarks", "report", "report.html", "summary.txt", ".checks
 
 
 OUTPUTS = {
+    "explorer": ["explorer.html", "explorer"],
     "report": [
         *("report.html", "summary.txt", "report/figures"),
         *(f"report/{name}.csv" for name in ("counts", "agreement", "thresholds", "bars", "rounds", "tests", "gallery")),
@@ -43,7 +44,7 @@ OUTPUTS = {
     "cohort": ["cohort/beta.arrow", "cohort/samples.parquet", "cohort/cpgs.parquet", "cohort/qc.json", "cohort/qc.csv"],
     "simulate_cohort": [f"simulated_cohort/{name}" for name in ("beta.csv.gz", "samples.csv", "truth.csv")],
 }
-OUTPUTS["embedding"].append("embedding/summary.json")
+OUTPUTS["embedding"] += ["embedding/summary.json", "embedding/neighbours.csv"]
 OUTPUTS["train"] += [f"round_1/MixResNet18_{name}" for name in ("normalization_stat.json", "features.npy")]
 """What each rule writes (the last round's), downstream first: remaking one leaves those still to come untouched."""
 

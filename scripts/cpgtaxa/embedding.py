@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.patheffects import withStroke
 from sklearn.manifold import TSNE
+from sklearn.neighbors import NearestNeighbors
 
 from cpgtaxa import clusters, simulate
 from cpgtaxa.calibration import softmax
@@ -35,6 +36,9 @@ FEWEST_SAMPLES = 20
 
 EXAMPLES = 5
 """CpGs named for each cluster: the medoid and those nearest to it."""
+
+NEIGHBOURS = 8
+"""CpGs named for each CpG as the nearest to it."""
 
 CLUSTER_COLUMNS = ("cluster", "name", "n", "stability", "isolation", "taxon_a", "p_a", "taxon_b", "p_b")
 CLUSTER_COLUMNS += ("nearest_known", "stands_out", *(f"example_{number}" for number in range(1, EXAMPLES + 1)))
@@ -108,6 +112,19 @@ def judge(features, half_way, half_way_names, taxon, probabilities, seed: int) -
     cluster = np.zeros(len(features), dtype=int)
     cluster[left] = found + 1
     return pairs, described, cluster, x
+
+
+def neighbours_of(x: np.ndarray, cpgs: np.ndarray) -> pd.DataFrame:
+    """The CpGs nearest to each by projected features, the nearest first: cpg, neighbour_1, neighbour_2 ….
+
+    x: (n, d) of `judge`. cpgs: (n,). At most NEIGHBOURS, and no more than there are others.
+    """
+    most = min(NEIGHBOURS, max(len(x) - 1, 0))
+    near = (
+        NearestNeighbors(n_neighbors=most, algorithm="brute").fit(x).kneighbors(return_distance=False) if most else []
+    )
+    columns = {f"neighbour_{rank + 1}": cpgs[near[:, rank]] for rank in range(most)}
+    return pd.DataFrame({"cpg": cpgs} | columns)
 
 
 def table_of(described: list[dict], cpgs: np.ndarray, taxon: np.ndarray, statistics: pd.DataFrame) -> pd.DataFrame:
@@ -217,7 +234,8 @@ def _statistics_of(path, cpgs: np.ndarray) -> pd.DataFrame:
 def embed(network: dict, beta, samples, taxonomy, statistics, out: dict, *, settings: dict, seed: int) -> None:
     """Look at a choice of CpGs with the last round's network and write map, pairs of taxa, clusters and a summary.
 
-    network: paths of weights, stats and card. out: paths map (CSV), svg, pdf, png, separability, clusters, summary.
+    network: paths of weights, stats and card. out: paths map (CSV), svg, pdf, png, separability, clusters, summary,
+    neighbours.
     settings: the config's `embedding`, and `device`, `precision`.
     """
     begun = time.monotonic()
@@ -266,7 +284,9 @@ def embed(network: dict, beta, samples, taxonomy, statistics, out: dict, *, sett
         "candidates": sum(entry["candidate"] for entry in described),
         "notes": notes_on(pairs, n_unclassified, len(ages), settings),
     }
-    for path, frame in ((out["map"], table), (out["separability"], pairs), (out["clusters"], found)):
+    near = neighbours_of(x, cpgs)
+    frames = {"map": table, "separability": pairs, "clusters": found, "neighbours": near}
+    for path, frame in ((out[name], frame) for name, frame in frames.items()):
         with atomic(path) as temporary:
             frame.to_csv(temporary, index=False, float_format="%.4g" if frame is not table else "%.3f")
     write_map(table, described, out["svg"], out["pdf"], out["png"])

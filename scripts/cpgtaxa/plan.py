@@ -532,6 +532,10 @@ class Plan:
         """What the embedding needs to know."""
         return self.config["embedding"] | self.device_settings()
 
+    def explorer_settings(self) -> dict:
+        """What the explorer's page and folder hold; that there is a folder is told by the rule's outputs."""
+        return {key: value for key, value in self.config["explorer"].items() if key != "whole"}
+
     def training_settings(self, wildcards) -> dict:
         """Recipe and overrides for the round's network."""
         training = self.config["training"]
@@ -630,7 +634,7 @@ class Plan:
         found = [
             f"results/{name}" for name in ("taxonomy.parquet", "taxonomy.csv.gz", "unclassified.parquet", "report.html")
         ]
-        found.append("results/cohort/qc.csv")
+        found += ["results/cohort/qc.csv", "results/explorer.html"]
         found += [f"results/embedding/{name}.csv" for name in ("map", "separability", "clusters")]
         for number in self.rounds(counts_of):
             found += [*self.network_input(number).values(), *parts(number).values(), model_file(number, "log")]

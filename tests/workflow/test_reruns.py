@@ -37,6 +37,7 @@ READS = {
     "reassign 1": "predict_1 predict_calibration_1 simulate_calibration reassign_0 define_taxa gather_statistics",
     "taxonomy": "define_taxa predict_0 predict_1 reassign_0 reassign_1",
     "embedding": "taxonomy gather_statistics cohort train_1",
+    "explorer": "taxonomy embedding gather_statistics cohort",
     "report": "taxonomy embedding define_taxa gather_statistics cohort simulate_cohort reassign_0 reassign_1 "
     "evaluate_0 evaluate_1 train_0 train_1 predict_test_0 predict_test_1",
 }
@@ -139,6 +140,10 @@ KEYS = [
     ("embedding", "per_taxon", 20, {"embedding"}),
     ("embedding", "unclassified", 0, {"embedding"}),
     ("report", "gallery", 3, set()),
+    ("explorer", "cpgs", 100, {"explorer"}),
+    ("explorer", "samples", 50, {"explorer"}),
+    ("explorer", "sample_ids", False, {"explorer"}),
+    ("explorer", "whole", False, set()),
     ("", "cpgs", "cg10000001", "nothing"),
     ("predict", "size", 64, "nothing"),
     ("predict", "model", "MixResNet18", "nothing"),

@@ -81,6 +81,11 @@ def png_folder(folder):
     return {"png": directory(f"{folder}/CpG_image")} if config["images"]["png"] else {}
 
 
+def explorer_folder():
+    """The folder with all CpGs' betas as an output, where the config asks for it."""
+    return {"folder": directory("results/explorer")} if config["explorer"]["whole"] else {}
+
+
 def or_one_message(find, wildcard=None):
     """Input function: what `find` finds (by a wildcard's value, if named), or one message about what is wrong.
 

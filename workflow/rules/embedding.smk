@@ -22,6 +22,7 @@ rule embedding:
         separability="results/embedding/separability.csv",
         clusters="results/embedding/clusters.csv",
         summary="results/embedding/summary.json",
+        neighbours="results/embedding/neighbours.csv",
     log:
         "results/logs/embedding.log",
     benchmark:

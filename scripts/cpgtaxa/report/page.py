@@ -319,6 +319,7 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
     write_page(outputs["html"], "report.html.j2", page)
 
     paths = {"taxonomy": f"{inputs.taxonomy}, and as CSV beside it", "report": outputs["html"]}
+    paths["explorer"] = "results/explorer.html: every CpG"
     text = summary_text(counts, metrics, agreed, config, paths, len(page["cohort"]["warnings"]))
     with atomic(outputs["summary"]) as temporary:
         temporary.write_text(text, encoding="utf-8")

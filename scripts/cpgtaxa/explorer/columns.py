@@ -1,0 +1,151 @@
+"""What the page knows of each CpG: the columns, what they mean and how they are kept."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from cpgtaxa.errors import InputError
+from cpgtaxa.explorer.packing import logarithms, name_codes, share_codes
+from cpgtaxa.files import naming_damage, parquet_blocks, read_parquet
+from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.statistics import DESCRIPTION
+from cpgtaxa.taxa import Criteria
+
+ORDER = (*TAXA, UNCLASSIFIED)
+REASONS = {
+    "ambiguous": "between taxa: the network is not sure enough of any",
+    "contradicted": "the tests rule out the taxon that the network favours",
+    "unlike": "unlike anything the network has learnt from",
+}
+"""Why a CpG is Unclassified."""
+
+MAIN = ("mean", "core_effect", "core_sd", "core_sd_ratio", "outlier_fraction", "kurtosis", "two_gap", "two_d")
+"""Statistics by which CpGs that are not on the map are said to be neighbours, beside the probabilities."""
+
+MEANING = {
+    "taxon": "the CpG's taxon, or Unclassified",
+    "source": "what gave it: statistical (the tests), round_N (the network of that round), none",
+    "confidence": "the last network's probability of the taxon; for Unclassified, its highest one",
+    "second_taxon": "the likeliest other taxon by the network",
+    "reason": "why the CpG is Unclassified",
+}
+
+
+def kind_of(name: str) -> str:
+    """How a statistic is kept: `whole` (int32), `yes` (bool), `log` (logarithm of a p-value) or `number` (float32)."""
+    if name in ("n", "outlier_n"):
+        return "whole"
+    if name == "mixture_ran":
+        return "yes"
+    return "log" if name.endswith("_p") else "number"
+
+
+def described() -> list[dict]:
+    """Every statistic by name, kind and meaning, in the order of the statistics file."""
+    return [{"name": name, "kind": kind_of(name), "meaning": text} for name, text in DESCRIPTION.items()]
+
+
+def kept(name: str, values: pd.Series) -> np.ndarray:
+    """A statistic's values as the page keeps them: int32, uint8 or float32, NaN where missing."""
+    kind = kind_of(name)
+    if kind == "whole":
+        return values.to_numpy(dtype=np.int32)
+    if kind == "yes":
+        return values.to_numpy(dtype=np.uint8)
+    values = values.to_numpy(dtype=np.float64, na_value=np.nan)
+    with np.errstate(over="ignore"):
+        return logarithms(values) if kind == "log" else values.astype(np.float32)
+
+
+def column(path, name: str) -> pd.Series:
+    """One column of a Parquet file of this workflow."""
+    return read_parquet(path, columns=[name])[name]
+
+
+def scale_of(values: np.ndarray) -> list[float]:
+    """Median and robust standard deviation (interquartile range / 1.349) of the finite values; 0 and 1 without any."""
+    finite = values[np.isfinite(values)].astype(np.float64)
+    if not len(finite):
+        return [0.0, 1.0]
+    low, middle, high = np.quantile(finite, [0.25, 0.5, 0.75])
+    spread = (high - low) / 1.349
+    # A statistic that is the same for most CpGs (no outliers) has no quartiles apart.
+    return [float(middle), float(spread if spread > 0 else max(finite.std(), 1e-12))]
+
+
+class Index:
+    """What stands in the tables of all CpGs but betas and statistics, in the cohort's order.
+
+    cpgs: (n,) str. taxon, source, second, reason, bands: (n,) uint8 codes; confidence: (n,) float32; probabilities:
+    (10, n) uint16 codes; sources: the names that `source` counts. Raises InputError where tables are not of these CpGs.
+    """
+
+    def __init__(self, taxonomy, unclassified, statistics, thresholds: dict):
+        self.cpgs = column(taxonomy, "cpg").to_numpy(dtype=object)
+        taxon = column(taxonomy, "taxon").to_numpy(dtype=object)
+        source = column(taxonomy, "source").to_numpy(dtype=object)
+        self.sources = sorted(set(source), key=_in_order)
+        with naming_damage(taxonomy):
+            self.taxon = name_codes(taxon, ORDER)
+            self.source = name_codes(source, self.sources)
+            self.second = name_codes(column(taxonomy, "second_taxon"), TAXA)
+        self.confidence = column(taxonomy, "confidence").to_numpy(dtype=np.float32)
+        self.probabilities = np.stack(
+            [share_codes(column(taxonomy, name).to_numpy(dtype=np.float32)) for name in PROBABILITY_COLUMNS]
+        )
+        self.reason = self._reasons(unclassified)
+        self.bands = self._bands(statistics, thresholds)
+
+    def __len__(self):
+        return len(self.cpgs)
+
+    def _reasons(self, path) -> np.ndarray:
+        left = read_parquet(path, columns=["cpg", "reason"])
+        place = pd.Index(self.cpgs).get_indexer(left["cpg"].to_numpy(dtype=object))
+        if (place < 0).any():
+            raise InputError(f"{path} names CpGs that are not in the taxonomy: delete it and start again")
+        found = np.full(len(self), 255, dtype=np.uint8)
+        with naming_damage(path):
+            found[place] = name_codes(left["reason"], REASONS)
+        found[self.taxon != len(TAXA)] = 255
+        return found
+
+    def _bands(self, path, thresholds: dict) -> np.ndarray:
+        """How many lines to draw: as many as the tests see, or as the taxon has where so many were fitted; (n,) uint8.
+
+        0 for a CpG whose statistics are missing.
+        """
+        found, start = np.zeros(len(self), dtype=np.uint8), 0
+        for block in parquet_blocks(path):
+            stop = start + len(block)
+            if list(block["cpg"]) != list(self.cpgs[start:stop]):
+                raise InputError(f"{path} and the taxonomy are not of the same CpGs: delete both and start again")
+            criteria = Criteria(block, thresholds, len(self))
+            bands = np.where(criteria.three, 3, np.where(criteria.two, 2, 1))
+            named = self.taxon[start:stop]
+            for number, ending in ((2, "Bi"), (3, "Tri")):
+                codes = [code for code, taxon in enumerate(TAXA) if taxon.startswith(ending)]
+                fitted = np.isfinite(block[f"bic{number}"].to_numpy())
+                bands = np.where(np.isin(named, codes) & fitted, number, bands)
+            single = ~np.isin(named, [code for code, taxon in enumerate(TAXA) if taxon.startswith(("Bi", "Tri"))])
+            bands[single & (named < len(TAXA))] = 1
+            bands[~np.isfinite(block["slope"].to_numpy())] = 0
+            found[start:stop] = bands
+            start = stop
+        if start != len(self):
+            raise InputError(f"{path} and the taxonomy are not of the same CpGs: delete both and start again")
+        return found
+
+    def rank(self) -> np.ndarray:
+        """Each CpG's place when sorted by name, (n,) uint32."""
+        order = pa.compute.array_sort_indices(pa.array(self.cpgs, pa.string())).to_numpy()
+        found = np.empty(len(self), dtype=np.uint32)
+        found[order] = np.arange(len(self), dtype=np.uint32)
+        return found
+
+
+def _in_order(source: str) -> tuple:
+    """statistical, the rounds by number, none."""
+    if source.startswith("round_"):
+        return 1, int(source.removeprefix("round_"))
+    return (0, 0) if source == "statistical" else (2, 0)

@@ -1,0 +1,34 @@
+# A page in which to look at every CpG.
+
+
+rule explorer:
+    input:
+        **page_files("explorer"),
+        code=SCRIPTS / "cpgtaxa" / "templates" / "explorer.js",
+        taxonomy=rules.taxonomy.output.parquet,
+        unclassified="results/unclassified.parquet",
+        statistics=rules.gather_statistics.output[0],
+        beta=PLAN.beta,
+        samples=rules.cohort.output.samples,
+        map=rules.embedding.output.map,
+        neighbours=rules.embedding.output.neighbours,
+        library=library_files(SCRIPTS / "explorer.py"),
+    output:
+        **explorer_folder(),
+        html=report("results/explorer.html", caption="../report/explorer.rst", category="Explorer"),
+    log:
+        "results/logs/explorer.log",
+    benchmark:
+        "results/benchmarks/explorer.tsv"
+    conda:
+        "../../envs/explorer.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        settings=PLAN.explorer_settings(),
+        thresholds=PLAN.rule_thresholds(),
+        seed=config["seed"],
+    script:
+        "../../scripts/explorer.py"
