@@ -152,9 +152,10 @@ def look(browser, path) -> dict[str, float]:
                 "var s = document.getElementById('sheet-sort'); s.value = ''; s.dispatchEvent(new Event('change'))"
             )
             page.wait_for_timeout(1500)
-        query = "var query = document.getElementById('query'); query.value = 'cg0{}';"
+        query = "var query = document.getElementById('query'); query.value = 'cg0000{}';"
         for name, digit in (("search_first", 1), ("search_again", 2)):
             takes(name, query.format(digit) + " query.dispatchEvent(new Event('input'))", "suggestions")
+        page.evaluate("document.getElementById('query').dispatchEvent(new Event('blur'))")
         last = page.evaluate("performance.now()")
         page.locator("#sheet button").nth(7).click()
         until(page, "performance.getEntriesByName('explorer-opened').length")

@@ -230,6 +230,7 @@ def run(cohort, folder, **settings):
         "separability": "csv",
         "clusters": "csv",
         "summary": "json",
+        "neighbours": "csv",
     }
     out = {name: folder / f"{name}.{suffix}" for name, suffix in suffixes.items()}
     settings = {"per_taxon": 10, "unclassified": 3000, "device": "cpu", "precision": "float32"} | settings
@@ -281,3 +282,16 @@ def test_the_table_names_clusters_examples_and_what_stands_out():
     assert "dip" not in row["stands_out"]
     assert {row[f"example_{number}"] for number in range(1, 6)} < set(cpgs[520:])
     assert found.loc["between UniStable and UniUnstable", "example_1"] in set(cpgs[400:460])
+
+
+def test_neighbours_are_the_nearest_and_never_oneself():
+    x = np.array([[0.0], [1.0], [1.5], [10.0]])
+    found = embedding.neighbours_of(x, np.array(["a", "b", "c", "d"], dtype=object))
+    assert found.set_index("cpg").T.to_dict("list") == {
+        "a": ["b", "c", "d"],
+        "b": ["c", "a", "d"],
+        "c": ["b", "a", "d"],
+        "d": ["c", "b", "a"],
+    }
+    assert embedding.neighbours_of(x[:1], np.array(["a"], dtype=object)).columns.tolist() == ["cpg"]
+    assert len(embedding.neighbours_of(np.arange(50.0)[:, None], np.arange(50)).columns) == 1 + embedding.NEIGHBOURS

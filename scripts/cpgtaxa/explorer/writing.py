@@ -229,7 +229,7 @@ def in_json(content) -> markupsafe.Markup:
 @functools.cache
 def packed_plotly() -> markupsafe.Markup:
     """plotly.js as text, a third of its size."""
-    return markupsafe.Markup(packing.packed_bytes(get_plotlyjs().encode("utf-8")))
+    return markupsafe.Markup(packing.packed_bytes(get_plotlyjs().encode("utf-8"), 9))
 
 
 def write_html(path, about: dict, pieces: dict) -> None:

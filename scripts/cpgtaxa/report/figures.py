@@ -68,7 +68,7 @@ def training_figure(figures, number, log):
         axes.set(xlabel="epoch", title=title)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.grid()
-    panels[1].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    panels[1].yaxis.set_major_formatter(PercentFormatter(1))
     panels[1].legend(loc="lower right")
     return figures.save(f"training_round_{number}", figure, log, f"Training curves of round {number}")
 

@@ -521,7 +521,8 @@ function cellOf(name, row) {
   if (name === "source") return el("td", { text: about.sources[value].name });
   if (name === "second_taxon") return el("td", { text: value === NO_NAME ? "–" : TAXA[value].name });
   if (name === "reason") return el("td", { text: value === NO_NAME ? "–" : about.reasons[value].name });
-  if (name.startsWith("p_")) return el("td", { className: "n", text: number(shareOf(value)) });
+  const share = name === "confidence" ? value : name.startsWith("p_") ? shareOf(value) : null;
+  if (share !== null) return el("td", { className: "n", text: Number.isNaN(share) ? "–" : share.toFixed(3) });
   return el("td", { className: "n", text: KINDS[name] === "yes" ? (value ? "yes" : "no") : number(meant(name, value)) });
 }
 
