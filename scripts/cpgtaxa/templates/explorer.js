@@ -737,6 +737,7 @@ async function open(row, step = true) {
   $("detail-after").disabled = at < 0 || at === state.hits.length - 1;
   if (step) { $("detail-name").focus({ preventScroll: true }); if (!before || matchMedia("(max-width: 76rem)").matches) $("detail").scrollIntoView({ block: "nearest" }); $("detail").scrollTop = 0; }
   if (!before) redrawTiles();
+  if (state.view === "map") showMap();
   await showPlot(cpg, turn);
   performance.mark("explorer-opened");
   if (turn === opened) await showBeside(cpg, turn);
@@ -752,6 +753,7 @@ function close(step = true) {
   remember(step);
   showChosen();
   redrawTiles();
+  if (state.view === "map") showMap();
   const back = document.querySelector(`#results [data-row="${row}"]`);
   (back?.querySelector("[data-at]") ?? back)?.focus();
   for (const button of document.querySelectorAll(".sheet [aria-current]")) button.setAttribute("aria-current", "false");
@@ -949,6 +951,7 @@ async function showMap() {
   const bare = { visible: false, title: { text: "" } };
   const layout = { ...layoutOf({ xaxis: bare, yaxis: { ...bare, scaleanchor: "x" } }), margin: { l: 0, r: 0, t: 0, b: 0 }, dragmode: "pan" };
   await drawing.react($("map"), traces, layout, { displayModeBar: false, responsive: true, scrollZoom: true });
+  await drawing.Plots.resize($("map")); // a CpG that opens beside it takes half of its room
   if (!$("map").dataset.listens) {
     $("map").dataset.listens = "yes";
     $("map").on("plotly_click", ({ points }) => points[0].customdata !== undefined && open(points[0].customdata));
