@@ -84,7 +84,7 @@ function runScript(source, revoke) {
   return new Promise((done, fail) => {
     const script = document.createElement("script");
     script.onload = () => { script.remove(); if (revoke) URL.revokeObjectURL(source); done(); };
-    script.onerror = () => { script.remove(); fail(new Error(source)); };
+    script.onerror = () => { script.remove(); fail(new Error(`${source} cannot be read`)); };
     script.src = source;
     document.head.append(script);
   });
@@ -92,8 +92,10 @@ function runScript(source, revoke) {
 
 /* A piece of the folder: a script that calls cpgtaxaPiece. */
 async function pieceOfFolder(name, file) {
-  const text = new Promise((done) => waiting.set(name, done));
+  let text;
+  waiting.set(name, (given) => { text = given; });
   await runScript(`${encodeURIComponent(about.companion)}/${file}`);
+  if (text === undefined) throw new Error(`${about.companion}/${file} is damaged`);
   return text;
 }
 
@@ -133,7 +135,7 @@ function column(name) {
   if (!columns.has(name)) {
     const promise = makeColumn(name);
     columns.set(name, promise);
-    promise.then((array) => columns.set(name, array));
+    promise.then((array) => columns.set(name, array), () => columns.delete(name));
   }
   return Promise.resolve(columns.get(name));
 }
@@ -154,7 +156,9 @@ async function makeColumn(name) {
 function shardOf(row) {
   const which = Math.floor(row / about.perShard);
   if (!shards.has(which)) {
-    shards.set(which, makeShard(which));
+    const promise = makeShard(which);
+    promise.catch(() => shards.delete(which));
+    shards.set(which, promise);
     if (whole && shards.size > 60) shards.delete(shards.keys().next().value);
   }
   return shards.get(which);
@@ -351,7 +355,7 @@ function address() {
   if (state.sources) found.set("source", [...state.sources].map((code) => about.sources[code].name).join(","));
   for (const key of ["low", "high", "second", "reason", "sort", "cpg"]) if (state[key]) found.set(key, state[key]);
   for (const { name, low, high, missing } of state.conditions) found.append("s", [name, low, high, missing ? "missing" : ""].join("~"));
-  if (state.list && state.list.length <= 100) found.set("list", state.list.join(" "));
+  if (state.list && state.list.length <= 100) found.set("list", state.list.join("\n"));
   if (state.view !== START.view) found.set("view", state.view);
   if (state.page) found.set("page", state.page + 1);
   const text = found.toString();
@@ -375,7 +379,7 @@ function recall() {
   if (state.sort && !isColumn(state.sort.replace(/^-/, ""))) state.sort = "";
   state.conditions = found.getAll("s").map((text) => text.split("~")).filter(([name]) => FILTERED.some((one) => one.name === name))
     .map(([name, low = "", high = "", missing]) => ({ name, low, high, missing: missing === "missing" }));
-  state.list = found.has("list") ? found.get("list").split(" ") : null;
+  state.list = found.has("list") ? found.get("list").split("\n") : null;
   state.view = ["sheet", "table", "map"].includes(found.get("view")) ? found.get("view") : START.view;
   state.page = Math.max((parseInt(found.get("page"), 10) || 1) - 1, 0);
 }
@@ -733,6 +737,7 @@ async function open(row, step = true) {
   $("detail-after").disabled = at < 0 || at === state.hits.length - 1;
   if (step) { $("detail-name").focus({ preventScroll: true }); if (!before || matchMedia("(max-width: 76rem)").matches) $("detail").scrollIntoView({ block: "nearest" }); $("detail").scrollTop = 0; }
   if (!before) redrawTiles();
+  if (state.view === "map") showMap();
   await showPlot(cpg, turn);
   performance.mark("explorer-opened");
   if (turn === opened) await showBeside(cpg, turn);
@@ -748,6 +753,7 @@ function close(step = true) {
   remember(step);
   showChosen();
   redrawTiles();
+  if (state.view === "map") showMap();
   const back = document.querySelector(`#results [data-row="${row}"]`);
   (back?.querySelector("[data-at]") ?? back)?.focus();
   for (const button of document.querySelectorAll(".sheet [aria-current]")) button.setAttribute("aria-current", "false");
@@ -945,6 +951,7 @@ async function showMap() {
   const bare = { visible: false, title: { text: "" } };
   const layout = { ...layoutOf({ xaxis: bare, yaxis: { ...bare, scaleanchor: "x" } }), margin: { l: 0, r: 0, t: 0, b: 0 }, dragmode: "pan" };
   await drawing.react($("map"), traces, layout, { displayModeBar: false, responsive: true, scrollZoom: true });
+  await drawing.Plots.resize($("map")); // a CpG that opens beside it takes half of its room
   if (!$("map").dataset.listens) {
     $("map").dataset.listens = "yes";
     $("map").on("plotly_click", ({ points }) => points[0].customdata !== undefined && open(points[0].customdata));
@@ -1081,7 +1088,10 @@ function showList() {
 }
 
 function applyList() {
-  const names = [...new Set($("list").value.split(/[\s,;]+/).filter(Boolean))];
+  looked([]);
+  const lines = $("list").value.split(/\r?\n/).map((line) => line.trim());
+  // A line that is an id as it stands may hold blanks and commas.
+  const names = [...new Set(lines.flatMap((line) => (known.has(line) ? [line] : line.split(/[\s,;]+/))).filter(Boolean))];
   state.list = names.length ? names : null;
   state.page = 0;
   showList();
@@ -1160,6 +1170,7 @@ function listen() {
   on("detail", "keydown", (event) => { if (event.key === "Escape") close(); });
   dark.addEventListener("change", () => { redrawTiles(); redrawDetail(); if (state.view === "map") showMap(); });
   addEventListener("popstate", restore);
+  addEventListener("unhandledrejection", (event) => notice(`Something could not be shown: ${event.reason?.message ?? event.reason}.`));
   let resized = 0;
   addEventListener("resize", () => { clearTimeout(resized); resized = setTimeout(redrawTiles, 150); });
 }
