@@ -34,9 +34,20 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from cpgtaxa import likeness, placement, simulate  # noqa: E402
 from cpgtaxa.calibration import expected_calibration_error, fit_temperature, softmax  # noqa: E402
 from cpgtaxa.calibration_cpgs import HALF_WAY, STREAM  # noqa: E402
-from cpgtaxa.drawing import ACCENT, INK, LINE, MUTED, ON_ACCENT, PAPER, SECOND, STYLE, counts_grid  # noqa: E402
+from cpgtaxa.drawing import (  # noqa: E402
+    ACCENT,
+    INK,
+    LINE,
+    MARKERS,
+    MUTED,
+    ON_ACCENT,
+    PAPER,
+    SECOND,
+    STYLE,
+    counts_grid,
+)
 from cpgtaxa.explain import lines  # noqa: E402
-from cpgtaxa.names import COLOURS, PROBABILITY_COLUMNS, SYMBOLS, TAXA, UNCLASSIFIED  # noqa: E402
+from cpgtaxa.names import COLOURS, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED  # noqa: E402
 from cpgtaxa.render import planes, render  # noqa: E402
 from cpgtaxa.report import reliability  # noqa: E402
 from cpgtaxa.simulate import Profile  # noqa: E402
@@ -50,10 +61,6 @@ COHORT_CPGS, COHORT_SAMPLES, CALIBRATION, PLANTED = 2500, 150, 4000, 3
 DEFAULTS = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
 THRESHOLDS = DEFAULTS["taxa"]["thresholds"]
 SETTINGS = {key: DEFAULTS["rounds"][key] for key in ("error_rate", "confidence", "unlike", "veto")}
-MARKERS = {
-    **{"circle": "o", "square": "s", "triangle-up": "^", "triangle-down": "v", "diamond": "D", "x": "X"},
-    **{"star": "*", "pentagon": "p", "cross": "P", "hexagon": "h", "circle-open": "o"},
-}
 
 EXAMPLES = {
     "UniStable": Profile("UniStable", levels=(0.93,), sds=(0.006,)),
@@ -203,8 +210,8 @@ def network_image(axes, values, ages, size=64):
 
 def mark(axes, taxon, y=1.06, size=7):
     """The taxon's shape and name, as a title."""
-    hollow = {"markerfacecolor": "none"} if SYMBOLS[taxon].endswith("open") else {}
-    style = {"color": COLOURS[taxon], "marker": MARKERS[SYMBOLS[taxon]], "ms": size, "ls": "", "clip_on": False}
+    hollow = {"markerfacecolor": "none"} if taxon == UNCLASSIFIED else {}
+    style = {"color": COLOURS[taxon], "marker": MARKERS[taxon], "ms": size, "ls": "", "clip_on": False}
     width = axes.get_position().width * axes.figure.get_figwidth()  # inches
     axes.plot([0.07 / width], [y + 0.025], transform=axes.transAxes, **style, **hollow)
     axes.text(0.18 / width, y, taxon, transform=axes.transAxes, fontsize=10, fontweight="bold")

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from cpgtaxa.names import COLOURS
+from cpgtaxa.names import COLOURS, SYMBOLS
 
 # Of every font that a PDF holds a part of, fontTools tells what it left out.
 logging.getLogger("fontTools").setLevel(logging.WARNING)
@@ -24,6 +24,13 @@ INK, MUTED, LINE, ACCENT, ON_ACCENT, SECOND, PAPER, HALO = (
 _CSS = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)", ACCENT: "var(--accent)"}
 _CSS |= {ON_ACCENT: "var(--on-accent)", SECOND: "var(--second)", PAPER: "none", HALO: "var(--page)"}
 _CSS |= {colour.lower(): f"var(--c-{taxon})" for taxon, colour in COLOURS.items()}
+
+_MARKERS = {
+    **{"circle": "o", "square": "s", "triangle-up": "^", "triangle-down": "v", "diamond": "D", "x": "X"},
+    **{"star": "*", "pentagon": "p", "cross": "P", "hexagon": "h", "circle-open": "o"},
+}
+MARKERS = {taxon: _MARKERS[symbol] for taxon, symbol in SYMBOLS.items()}
+"""Each taxon's shape, by matplotlib's names; that of Unclassified is drawn hollow."""
 
 STYLE = {
     "svg.fonttype": "none",

@@ -19,7 +19,7 @@ from cpgtaxa import clusters, simulate
 from cpgtaxa.calibration import softmax
 from cpgtaxa.classifier import draw
 from cpgtaxa.cohort import Cohort, read_samples
-from cpgtaxa.drawing import HALO, INK, STYLE, save_pdf, svg_text
+from cpgtaxa.drawing import HALO, INK, MARKERS, STYLE, save_pdf, svg_text
 from cpgtaxa.files import atomic, parquet_blocks, read_json, read_parquet, write_json
 from cpgtaxa.names import COLOURS, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.progress import Progress, so_far
@@ -169,7 +169,7 @@ def notes_on(pairs: pd.DataFrame, n_unclassified: int, n_samples: int, settings:
 
 
 def draw_map(table: pd.DataFrame, described: list[dict]):
-    """The map as a figure: a point per CpG in its taxon's colour, Unclassified underneath, clusters by number.
+    """The map as a figure: a point per CpG in its taxon's colour and shape, Unclassified beneath, clusters by number.
 
     table: cpg, taxon, source, x, y, cluster.
     """
@@ -178,10 +178,9 @@ def draw_map(table: pd.DataFrame, described: list[dict]):
     for taxon in (UNCLASSIFIED, *TAXA):
         mine = table[table["taxon"] == taxon]
         axes.plot(
-            *(mine["x"], mine["y"], "o"),
+            *(mine["x"], mine["y"], MARKERS[taxon]),
             color=COLOURS[taxon],
-            ms=2.6 if taxon == UNCLASSIFIED else 3,
-            mew=0,
+            **({"ms": 2.6, "mew": 0.6, "mfc": "none"} if taxon == UNCLASSIFIED else {"ms": 3.2, "mew": 0}),
             label=f"{taxon} ({len(mine):,})",
         )
     for taxon in TAXA:
