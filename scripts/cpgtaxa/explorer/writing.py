@@ -23,11 +23,14 @@ from cpgtaxa.files import atomic_folder, naming_damage, need_space, parquet_bloc
 from cpgtaxa.names import MEANING as TAXON_MEANING
 from cpgtaxa.names import PROBABILITY_COLUMNS, SYMBOLS, UNCLASSIFIED
 from cpgtaxa.pages import PALETTE, write_page
+from cpgtaxa.progress import Progress, so_far
 from cpgtaxa.statistics import NAMES
 
 TEMPLATES = pathlib.Path(__file__).parents[1] / "templates"
 SHARD_VALUES = 200_000
 """Betas in a shard, about: small enough to be there at once when a CpG is opened."""
+SHARDS_KEPT = 100
+"""Shards after which the matrix's pages are given back."""
 MOST_LEVELS = 8
 """Values of a column of the sheet that are told apart by colour."""
 NEIGHBOURS = "neighbour_"
@@ -95,7 +98,7 @@ def write_explorer(given: dict, out: dict, *, settings: dict, thresholds: dict, 
             (folder / "about.txt").write_text(ABOUT.format(page=page), encoding="utf-8")
             if whole:
                 write_folder(folder, cohort, index, given, drawn, per_shard, digest)
-    logging.info("%.0f s in all", time.monotonic() - begun)
+    logging.info(f"{so_far(time.monotonic() - begun)} in all")
 
 
 # --- what the page holds ---------------------------------------------------------------------------------------------
@@ -265,19 +268,15 @@ def write_folder(folder, cohort, index: Index, given: dict, drawn: np.ndarray, p
     for name in NAMES:
         text = packing.packed(kept(name, column(given["statistics"], name)).astype(np.float32))
         write_script(folder / "columns" / f"{name}.js", name, text)
-    begun = told = time.monotonic()
+    progress = Progress(len(index), "CpGs written")
     for number, (start, frame) in enumerate(in_steps(given["statistics"], per_shard)):
         stop = start + len(frame)
         values = cohort.read(start, stop)[:, drawn]
         text = shard(values, frame, index, slice(start, stop))
         write_script(folder / "beta" / f"{number // 1000}" / f"{number}.js", f"beta/{number}", text)
-        now = time.monotonic()
-        if now - told > 5.0 or stop == len(index):
+        if number % SHARDS_KEPT == SHARDS_KEPT - 1:
             cohort.release()
-            told, left = now, (now - begun) / stop * (len(index) - stop)
-            rest = f", about {left / 60:.0f} min left" if left > 90 else f", about {left:.0f} s left"
-            done = f"{stop:,} of {len(index):,} CpGs written, {now - begun:.0f} s"
-            logging.info("%s%s", done, rest if stop < len(index) else "")
+        progress.step(len(frame))
 
 
 def in_steps(path, rows: int):
