@@ -7,7 +7,7 @@ NONE = "–"
 
 def decimal(value, digits: int = 3) -> str:
     """0.123; NONE for None and NaN."""
-    return NONE if value is None or np.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
+    return NONE if value is None or np.isnan(value) else f"{value:.{digits}f}".replace("-", "−").replace("inf", "∞")
 
 
 def signed(value, digits: int = 3) -> str:

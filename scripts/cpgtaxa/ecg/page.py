@@ -14,6 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.ticker import MaxNLocator
 
 from cpgtaxa.drawing import ACCENT, INK, MUTED, SECOND, STYLE, Figures
 from cpgtaxa.ecg.plan import LEADS
@@ -305,6 +306,7 @@ def _training_figure(figures, logs: pd.DataFrame):
             mean = some.groupby("epoch")[f"{part}_loss"].mean()
             axes.plot(mean.index, mean, color=colour, lw=1.8, ls=style, label=told)
         axes.set(xlabel="epoch", ylabel="mean absolute error, years", title=TITLES[group])
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.set_ylim(bottom=0)
         axes.grid(axis="y")
         axes.legend(fontsize=8)
