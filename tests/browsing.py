@@ -82,7 +82,8 @@ def assert_fine(browser, path) -> None:
     for size, dark in ((DESKTOP, False), (PHONE, True)):
         with Visit(browser, path, size=size, dark=dark) as visit:
             visit.page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
-            assert visit.violations() == [], f"{path}, {size}, {'dark' if dark else 'light'}"
+            found = visit.violations()
+            assert not found, f"{path}, {size}, {'dark' if dark else 'light'}: {found}"
             assert visit.wider_than_the_window() == 0, f"{path} scrolls sideways at {size}"
             assert visit.errors == []
             assert visit.asked == []

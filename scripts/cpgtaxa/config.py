@@ -46,7 +46,7 @@ def check_config(config: dict, schema: pathlib.Path) -> dict:
     is listed in one InputError: its path, what was found, what to write instead.
     """
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where it is there, is ten times as fast
-    rules = yaml.load(pathlib.Path(schema).read_text(encoding="utf-8"), loader)
+    rules = loader(pathlib.Path(schema).read_text(encoding="utf-8")).get_single_data()
     filled = _fill(copy.deepcopy(config), rules, rules)
     problems = []
     for error in sorted(_errors(rules).iter_errors(filled), key=lambda error: [str(part) for part in error.path]):

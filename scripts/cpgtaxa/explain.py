@@ -480,10 +480,10 @@ def _grid(table: pd.DataFrame) -> dict:
 
 
 def _ink(colour) -> str:
-    """White or near-black, whichever stands out more from a colour (3,) of sRGB, 0 to 255."""
+    """White or black, whichever stands out more from a colour (3,) of sRGB, 0 to 255 (at least 4.5 to 1)."""
     part = np.asarray(colour, dtype=float) / 255
     linear = np.where(part <= 0.04045, part / 12.92, ((part + 0.055) / 1.055) ** 2.4)
-    return "#ffffff" if linear @ [0.2126, 0.7152, 0.0722] < 0.183 else "#1c2024"
+    return "#ffffff" if linear @ [0.2126, 0.7152, 0.0722] < 0.179 else "#000000"
 
 
 def _signed(value) -> str:

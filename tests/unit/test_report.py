@@ -15,7 +15,7 @@ from cpgtaxa import report, simulate
 from cpgtaxa.clusters import PAIR_COLUMNS
 from cpgtaxa.cohort import CohortWriter
 from cpgtaxa.errors import InputError
-from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.names import COLOURS, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 
 HOSTILE = "<script>alert(1)</script>"
 HOSTILE_SEX = "</text></svg><b>$x_{$"
@@ -67,7 +67,9 @@ def _embedding(folder, cpgs) -> dict:
     for name, frame in (("map", points), ("clusters", found), ("separability", pairs)):
         frame.to_csv(folder / f"{name}.csv", index=False)
     (folder / "embedding.json").write_text(json.dumps(summary))
-    (folder / "map.svg").write_text('<?xml version="1.0"?>\n<svg width="9"><g id="a" style="fill: #332288"/></svg>')
+    (folder / "map.svg").write_text(
+        '<?xml version="1.0"?>\n<svg width="9"><g id="a" style="fill: ' + COLOURS["UniStable"].lower() + '"/></svg>'
+    )
     (folder / "map.pdf").write_bytes(b"%PDF-1.4 drawn")
     drawn = {
         "map_drawn": str(folder / "map.svg"),

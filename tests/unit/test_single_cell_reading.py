@@ -742,7 +742,7 @@ def test_a_logo_stacks_letters_as_high_as_their_bits():
     assert [round((box.x0 + box.x1) / 2, 1) for box in boxes] == [1, 2, 2]
     text = svg_text(figure, "logo")
     plt.close(figure)
-    assert text.count("#117733") == 2
+    assert text.count(motifs.LETTER_COLOURS["A"].lower()) == 2
     assert "<text" not in text.split('id="patch_', 1)[1].split('id="matplotlib.axis', 1)[0]
 
 
