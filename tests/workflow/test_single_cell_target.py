@@ -126,6 +126,7 @@ def test_a_key_costs_what_hangs_on_it(finished, tmp_path, change, jobs):
     assert run.jobs() == jobs | {"single_cell": 1}
 
 
+@pytest.mark.slow  # the loop itself is killed and goes on in test_training.py and test_ecg.py
 def test_a_killed_training_goes_on_to_the_same_network(finished, tmp_path):
     copy_run(finished, tmp_path)
     weights = tmp_path / FOLDER / "models/dna.pt"
