@@ -6,6 +6,7 @@ import pytest
 from cpgtaxa.cohort import Cohort, CohortWriter
 from cpgtaxa.names import TAXA, UNCLASSIFIED
 from cpgtaxa.report import quality, runtime, tables, thresholds
+from statsmodels.stats.proportion import proportion_confint
 
 
 def test_flow_by_hand():
@@ -171,3 +172,9 @@ def test_run_time_by_hand(tmp_path):
         *("2.3\u00a0s", "45\u00a0s", "90\u00a0s", "10.0\u00a0min", "2.0\u00a0h"),
     ]
     assert runtime.memory(1500) == "1.5\u00a0GB"
+
+
+@pytest.mark.parametrize(("hits", "n"), [(8, 10), (0, 7), (7, 7), (250, 1000)])
+def test_intervals_of_shares_are_wilsons(hits, n):
+    expected = proportion_confint(hits, n, method="wilson")
+    np.testing.assert_allclose(tables.wilson(np.array([hits]), np.array([n])), np.transpose([expected]), atol=1e-12)

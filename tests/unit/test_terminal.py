@@ -65,6 +65,12 @@ def outputs(tmp_path):
     return of
 
 
+def test_cell_types_are_told_by_median_lowest_and_highest(outputs):
+    lines = [line.split() for line in summary_text("cell_fractions", outputs("cell_fractions")).splitlines()]
+    assert ["Neu", "0.600", "0.500", "0.700"] in lines
+    assert ["NK", "0.080", "0.050", "0.100"] in lines
+
+
 @pytest.mark.parametrize("target", terminal.TARGETS)
 def test_every_target_has_a_table_and_its_paths_in_a_hundred_columns(target, outputs):
     given = outputs(target)

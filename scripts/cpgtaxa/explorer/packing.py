@@ -1,7 +1,7 @@
 """Columns and betas as text that a page reads without a network: base64 of what zlib made of typed arrays.
 
 A page opened from disk may not fetch files, but it may run scripts that lie beside it: a shard is a script that hands
-its text to the page (`cpgtaxa("beta/0", "…")`). The page unpacks it with the browser's own DecompressionStream.
+its text to the page (`cpgtaxaPiece("beta/0","…")`). The page unpacks it with the browser's own DecompressionStream.
 """
 
 import base64
