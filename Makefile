@@ -4,7 +4,7 @@ PYTHON ?= python3
 CORES ?= $(shell nproc)
 BIN := .venv/bin
 
-.PHONY: help demo test test-slow reference guide lint format clean
+.PHONY: help demo test test-slow reference guide docs lint format clean
 
 help:
 	@echo "make demo       set up, then run the whole workflow on a simulated cohort (minutes on two cores)"
@@ -12,6 +12,7 @@ help:
 	@echo "make test-slow  kills, full disks, SLURM and the measurements behind the README (half a day on two cores)"
 	@echo "make reference  train the shipped network anew (a quarter of an hour)"
 	@echo "make guide      draw the pictures of resources/guide anew (minutes)"
+	@echo "make docs       build the documentation in site/ (a minute)"
 	@echo "make lint       ruff, snakefmt, snakemake --lint"
 	@echo "make clean      remove results and the environment"
 
@@ -35,7 +36,7 @@ test-slow: .venv/.ready
 	$(BIN)/python tests/benchmarks/label_quality.py
 	$(BIN)/python tests/benchmarks/realism.py
 	$(BIN)/python tests/benchmarks/taxonomy_quality.py --work results/quality --cores $(CORES)
-	$(BIN)/python tests/benchmarks/error_rate.py
+	$(BIN)/python tests/benchmarks/what_adds.py
 	$(BIN)/python tests/benchmarks/recipes.py
 	$(BIN)/python tests/benchmarks/transfers.py
 	$(BIN)/python tests/benchmarks/sizes.py
@@ -46,7 +47,6 @@ test-slow: .venv/.ready
 	$(BIN)/python tests/benchmarks/single_cell_windows.py
 	$(BIN)/python tests/benchmarks/ecg_throughput.py
 	$(BIN)/python tests/benchmarks/candidate_taxa.py --samples 300 656 1500
-	$(BIN)/python tests/benchmarks/stability.py --work results/stability --cores $(CORES)
 
 reference: .venv/.ready
 	@mkdir -p results/reference_run
@@ -57,6 +57,17 @@ reference: .venv/.ready
 
 guide: .venv/.ready
 	$(BIN)/python resources/guide/draw.py
+
+.venv-docs/.ready: envs/docs-requirements.txt
+	@$(PYTHON) -m venv .venv-docs
+	@.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check -r envs/docs-requirements.txt
+	@touch $@
+
+# Pages that are generated are made anew, then the site; links that lead nowhere stop it. No network is needed.
+docs: .venv/.ready .venv-docs/.ready
+	@for page in docs/make_*.py; do $(BIN)/python $$page || exit 1; done
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+	@echo "site/index.html opens the documentation"
 
 lint: .venv/.ready
 	@$(BIN)/ruff check .
@@ -70,5 +81,5 @@ format: .venv/.ready
 	@$(BIN)/snakefmt workflow
 
 clean:
-	rm -rf .venv .snakemake
+	rm -rf .venv .venv-docs .snakemake site
 	find results -mindepth 1 -not -name .gitkeep -delete

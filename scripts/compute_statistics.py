@@ -3,14 +3,15 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.cohort import Cohort, read_samples
+    from cpgtaxa.cohort import Cohort, read_samples, two_sexes
     from cpgtaxa.files import read_json, write_parquet
     from cpgtaxa.plan import shard_bounds
     from cpgtaxa.statistics import compute_cohort
 
     cohort = Cohort(snakemake.input.beta)
-    ages = read_samples(snakemake.input.samples)["age"].to_numpy()
+    samples = read_samples(snakemake.input.samples)
     start, stop = shard_bounds(int(snakemake.wildcards.shard), int(snakemake.wildcards.shards), cohort.n_cpgs)
     adjusted = snakemake.input.get("adjusted")
     scales = read_json(adjusted)["statistics"] if adjusted else {}
-    write_parquet(snakemake.output[0], compute_cohort(cohort, ages, start, stop, **scales))
+    scales["sexes"] = two_sexes(samples)
+    write_parquet(snakemake.output[0], compute_cohort(cohort, samples["age"].to_numpy(), start, stop, **scales))

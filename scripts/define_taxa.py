@@ -5,4 +5,4 @@ from cpgtaxa.job import job
 with job(snakemake):
     from cpgtaxa.taxa import label_cohort
 
-    label_cohort(snakemake.input.statistics, snakemake.params.thresholds, snakemake.output[0])
+    label_cohort(snakemake.input.statistics, snakemake.output[0], **snakemake.params["rules"])

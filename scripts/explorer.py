@@ -9,6 +9,6 @@ with job(snakemake):
         dict(snakemake.input.items()),
         dict(snakemake.output.items()),
         settings=snakemake.params.settings,
-        thresholds=snakemake.params.thresholds,
+        rules=snakemake.params.rules,
         seed=snakemake.params.seed,
     )

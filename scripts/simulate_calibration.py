@@ -5,7 +5,7 @@ from cpgtaxa.job import job
 with job(snakemake):
     from cpgtaxa.calibration_cpgs import simulate_calibration
     from cpgtaxa.cohort import read_samples
-    from cpgtaxa.files import read_json, read_parquet
+    from cpgtaxa.files import read_json
 
     adjusted = snakemake.input.get("adjusted")
     samples = read_samples(snakemake.input.samples)
@@ -13,7 +13,6 @@ with job(snakemake):
         samples["sample_id"],
         samples["age"],
         seed=snakemake.params.seed,
-        n_cpgs=int(read_parquet(snakemake.input.cpgs, columns=["kept"])["kept"].sum()),
         out_beta=snakemake.output.beta,
         out_truth=snakemake.output.truth,
         scales=read_json(adjusted)["statistics"] if adjusted else {},

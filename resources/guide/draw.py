@@ -1,8 +1,9 @@
 """Draw the pictures of the guide: `make guide`, or `.venv/bin/python resources/guide/draw.py [--out FOLDER]`.
 
 Everything is simulated, computed and drawn by the workflow's own library, from one seed: the same bytes every time on
-one machine. Each example is held against the rules: one that did not have the taxon it illustrates stops the script.
-`numbers.json` beside the pictures holds the numbers that the guide quotes from them, as they are quoted.
+one machine. Each example is checked by the tests: one that did not have the taxon it illustrates stops the script.
+`numbers.json` beside the pictures holds the numbers that the guide quotes from them, as they are quoted; the guide's
+tables of criteria and patterns are written from `cpgtaxa.criteria`.
 """
 
 import argparse
@@ -34,7 +35,8 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from cpgtaxa import likeness, placement, simulate  # noqa: E402
 from cpgtaxa.calibration import expected_calibration_error, fit_temperature, softmax  # noqa: E402
-from cpgtaxa.calibration_cpgs import HALF_WAY, STREAM  # noqa: E402
+from cpgtaxa.calibration_cpgs import BOUNDARY, STREAM  # noqa: E402
+from cpgtaxa.criteria import BY_NAME, PATTERNS, RULES, TABLE, Answers  # noqa: E402
 from cpgtaxa.drawing import (  # noqa: E402
     ACCENT,
     INK,
@@ -47,8 +49,8 @@ from cpgtaxa.drawing import (  # noqa: E402
     STYLE,
     counts_grid,
 )
-from cpgtaxa.explain import lines  # noqa: E402
-from cpgtaxa.names import COLOURS, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED  # noqa: E402
+from cpgtaxa.explain import lines, questions  # noqa: E402
+from cpgtaxa.names import COLOURS, INDEX, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED  # noqa: E402
 from cpgtaxa.render import planes, render  # noqa: E402
 from cpgtaxa.report import reliability  # noqa: E402
 from cpgtaxa.simulate import Profile  # noqa: E402
@@ -56,11 +58,11 @@ from cpgtaxa.statistics import compute  # noqa: E402
 from cpgtaxa.taxa import define_taxa, ruled_out  # noqa: E402
 from cpgtaxa.training import load_predictor  # noqa: E402
 
-SEED, SAMPLES, CPGS = 5, 400, 1500
-TESTED, HARD_SAMPLES = 3000, 100
-COHORT_CPGS, COHORT_SAMPLES, CALIBRATION, PLANTED = 2500, 150, 4000, 3
+SEED, SAMPLES = 5, 400
+TESTED, HARD_SAMPLES = 6000, 100
+COHORT_CPGS, COHORT_SAMPLES, CALIBRATION, PLANTED = 2500, 150, 8000, 3
 DEFAULTS = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
-THRESHOLDS = DEFAULTS["taxa"]["thresholds"]
+SETTINGS_OF_TAXA = {key: DEFAULTS["taxa"][key] for key in ("thresholds", "errors")}
 SETTINGS = {key: DEFAULTS["rounds"][key] for key in ("error_rate", "confidence", "unlike", "veto")}
 
 EXAMPLES = {
@@ -82,9 +84,9 @@ EXAMPLES = {
         effects=(0.03, 0.1, 0.17),
         sds=(0.025, 0.04, 0.03),
     ),
-    UNCLASSIFIED: Profile("UniUnstable", levels=(0.5,), effects=(0.035,), sds=(0.055,)),
+    UNCLASSIFIED: Profile("LinAgeHomo", levels=(0.35,), effects=(0.1,), sds=(0.04,), curve=0.5),
 }
-"""What each taxon looks like where it is clear; and a trend too weak to call and too strong to deny."""
+"""What each taxon looks like where it is clear; and a pattern that none describes: a bent trend."""
 
 PAIRS = [
     (
@@ -177,10 +179,10 @@ def statistics_of(values, ages):
 
 
 def example(profile, wanted, setting, number):
-    """Values (n,) of a profile and their statistics; AssertionError unless the rules call it `wanted`."""
+    """Values (n,) of a profile and their statistics; AssertionError unless the tests call it `wanted`."""
     values = rounded(simulate.draw_values(np.random.default_rng([SEED, number]), profile, setting)[None])
     statistics = statistics_of(values, setting.ages)
-    found = define_taxa(statistics, THRESHOLDS, CPGS).iloc[0]
+    found = define_taxa(statistics, **SETTINGS_OF_TAXA).iloc[0]
     assert found["taxon"] == wanted, f"example {number} should be {wanted}, is {found['taxon']}: {found['reason']}"
     return values[0], statistics
 
@@ -190,13 +192,14 @@ def example(profile, wanted, setting, number):
 
 def scatter(axes, values, statistics, ages, taxon, size=7):
     """Beta against age with the line or bands of the tests, as on the page `explain`, on the whole scale of beta."""
-    fitted, outlying = lines(values, ages, statistics, THRESHOLDS, CPGS)
+    bands = Answers(statistics, *SETTINGS_OF_TAXA.values()).bands[0]
+    fitted, outlying = lines(values, ages, statistics, int(bands))
     axes.scatter(ages, values, s=size, linewidths=0, alpha=0.6, color=COLOURS[taxon])
     if outlying.any():
         axes.scatter(ages[outlying], values[outlying], s=34, facecolors="none", edgecolors=SECOND, linewidths=1)
     ends = np.array([ages.min(), ages.max()])
-    for slope, level in fitted:
-        axes.plot(ends, level + slope * (ends - ages.mean()), color=INK, lw=1.2)
+    for line in fitted:
+        axes.plot(ends, line.level + line.slope * (ends - ages.mean()), color=INK, lw=1.2)
     axes.set(ylim=(-0.02, 1.02), yticks=(0, 0.5, 1))
     axes.grid(axis="y")
 
@@ -218,18 +221,33 @@ def mark(axes, taxon, y=1.06, size=7):
     axes.text(0.18 / width, y, taxon, transform=axes.transAxes, fontsize=10, fontweight="bold")
 
 
-def numbers_line(taxon, s):
-    """The statistics that decide, in a line below a picture."""
-    s = s.iloc[0]
-    one = f"change {s['core_effect']:+.3f}, spread {s['core_sd']:.3f}, spread ratio {s['core_sd_ratio']:.2f}"
-    if taxon == "Outlier":
-        return f"{s['outlier_n']} outliers, median distance {s['outlier_distance']:.2f}, spread {s['core_sd']:.3f}"
-    for prefix, start in (("two", "Bi"), ("three", "Tri")):
-        if taxon.startswith(start):
-            change = f"largest change {s[f'{prefix}_effect']:.3f}, common slope p = {s[f'{prefix}_common_p']:.0e}"
-            band = f"smallest band {s[f'{prefix}_weight']:.0%}"
-            return f"gap {s[f'{prefix}_gap']:.2f}, D {s[f'{prefix}_d']:.1f}, {band}, {change}"
-    return one
+def numbers_line(statistics):
+    """The estimates of the criteria that matter to a CpG, in a line below its picture."""
+    found = (one for one in questions(Answers(statistics, *SETTINGS_OF_TAXA.values())) if one["matters"])
+    return ", ".join(f"{one['name'].replace('_', ' ')} {one['estimate']:.3g}" for one in found)
+
+
+def criteria_table():
+    """The criteria with their zones, the taxa by answers, and the patterns, as the guide's tables."""
+    rows = ["| criterion | question | what is measured | *no* up to | *yes* from | why |", "|---|---|---|---|---|---|"]
+    for one in TABLE:
+        quantity = one.quantity.replace("|", "\\|")
+        rows.append(f"| `{one.name}` | {one.question} | {quantity} | {one.low:g} | {one.high:g} | {one.why} |")
+    rows += ["", "| taxon | answers |", "|---|---|"]
+    for taxon, answers in RULES.items():
+        words = (BY_NAME[name].yes if yes else BY_NAME[name].no for name, yes in answers.items())
+        rows.append(f"| {taxon} | {', '.join(words)} |")
+    rows += ["", "| no taxon | what it means | how it is recognised |", "|---|---|---|"]
+    rows += [f"| {one.name} | {one.meaning} | {one.quantity} {one.limit:g} |" for one in PATTERNS]
+    return "\n".join(rows)
+
+
+def write_table(path):
+    """Put the tables into the guide, between its two marks."""
+    text = path.read_text(encoding="utf-8")
+    begin, end = "<!-- criteria: made by draw.py -->\n", "<!-- end of criteria -->"
+    found = text.partition(begin)[0] + begin + criteria_table() + "\n" + end + text.partition(end)[2]
+    path.write_text(found, encoding="utf-8")
 
 
 class Album:
@@ -255,7 +273,7 @@ def draw_taxa(album, setting):
         mark(left, taxon)
         network_image(right, values, setting.ages)
         right.set_title("what the network sees", fontsize=9, color=MUTED)
-        figure.supxlabel(numbers_line(taxon, statistics), fontsize=8, color=MUTED)
+        figure.supxlabel(numbers_line(statistics), fontsize=8, color=MUTED)
         album.save(figure, f"taxon_{taxon}")
 
 
@@ -277,15 +295,15 @@ def draw_pairs(album, setting):
 
 
 def draw_reliability(album, predictor):
-    """The shipped network on CpGs that are clear in truth and were not to the rules, at three temperatures.
+    """The shipped network on CpGs that are clear in truth and open to the tests, at three temperatures.
 
     The first is fitted, as the workflow fits it: on the half of the CpGs that is not shown.
     """
     setting = simulate.cohort_setting(SEED + 1, HARD_SAMPLES)
     drawn = [simulate.draw_cpg(SEED + 1, index, TAXA[index % 10], setting) for index in range(TESTED)]
     values = rounded(np.stack([one for _, one in drawn]))
-    labels = define_taxa(statistics_of(values, setting.ages), THRESHOLDS, CPGS)["taxon"]
-    rows = np.flatnonzero(labels == UNCLASSIFIED)
+    reasons = define_taxa(statistics_of(values, setting.ages), **SETTINGS_OF_TAXA)["reason"]
+    rows = np.flatnonzero(reasons.str.startswith("open"))
     logits, truth = logits_of(values[rows], setting.ages, predictor)[0], rows % 10
     fitted = fit_temperature(logits[::2], np.eye(10)[truth[::2]])
     logits, truth = logits[1::2], truth[1::2]
@@ -355,16 +373,18 @@ def logits_of(values, ages, predictor):
 
 
 def calls_of(values, ages, predictor):
-    """The rules' labels of all CpGs; rows, calls of those they leave."""
+    """The tests' labels of all CpGs; rows, calls of those they leave."""
     statistics = statistics_of(values, ages)
-    labels = define_taxa(statistics, THRESHOLDS, COHORT_CPGS)
+    labels = define_taxa(statistics, **SETTINGS_OF_TAXA)
     rows = np.flatnonzero(labels["taxon"] == UNCLASSIFIED)
     logits, features = logits_of(values[rows], ages, predictor)
     table = pd.DataFrame(softmax(logits, predictor.temperature), columns=list(PROBABILITY_COLUMNS))
     table.insert(0, "cpg", statistics["cpg"].to_numpy()[rows])
     table["distance"] = likeness.distances(features, predictor.kept)
     left = statistics.iloc[rows].reset_index(drop=True)
-    return labels, rows, placement.Calls(table, left.drop(columns="cpg"), ruled_out(left, THRESHOLDS, COHORT_CPGS))
+    detail = labels["reason"].to_numpy(dtype=object)[rows]
+    barred = ruled_out(left, **SETTINGS_OF_TAXA)
+    return labels, rows, placement.Calls(table, left.drop(columns="cpg"), barred, detail)
 
 
 def small_run(setting, predictor):
@@ -380,13 +400,13 @@ def small_run(setting, predictor):
     values = rounded(np.stack([*(one for _, one in drawn), *np.clip(planted, 0.001, 0.999)]))
     labels, rows, calls = calls_of(values, setting.ages, predictor)
     like = simulate.make_setting(setting.ages, np.random.default_rng([SEED + STREAM, 1]))
-    wanted = simulate.plan_cohort(SEED + STREAM, CALIBRATION, HALF_WAY)
+    wanted = simulate.plan_cohort(SEED + STREAM, CALIBRATION, BOUNDARY)
     known = [simulate.draw_cpg(SEED + STREAM, index, taxon, like) for index, taxon in enumerate(wanted)]
-    truth = np.array([UNCLASSIFIED if one.kind else one.taxon for one, _ in known], dtype=object)
+    truth = np.array(["|".join(one.admissible(like)) for one, _ in known], dtype=object)
     _, kept, calibration = calls_of(rounded(np.stack([one for _, one in known])), like.ages, predictor)
     with tempfile.TemporaryDirectory() as folder:
         out = {key: pathlib.Path(folder) / key for key in ("reassigned", "left", "calibration", "counts")}
-        settings = {"settings": SETTINGS, "round_number": 0, "seed": SEED, "out": out}
+        settings = {"settings": SETTINGS, "round_number": 0, "n_cpgs": COHORT_CPGS, "seed": SEED, "out": out}
         placement.reassign(calls, calibration, truth[kept], **settings)
         placed, left = (pd.read_parquet(out[key]) for key in ("reassigned", "left"))
         counts = json.loads(out["counts"].read_text())
@@ -402,15 +422,14 @@ def probabilities_of(run, cpg):
 
 
 def draw_followed(album, setting, run):
-    """A CpG that the rules leave and the round places, rightly: values, image and what the network says."""
+    """A CpG that the tests leave and the round places, rightly: values, image and what the network says."""
     placed = run["placed"]
     placed = placed[placed["cpg"].astype(int) < len(run["profiles"])]
     truth = [run["profiles"][int(cpg)] for cpg in placed["cpg"]]
-    fits = [
-        one.kind == "" and one.taxon == "LinAgeHomo" == taxon for one, taxon in zip(truth, placed["taxon"], strict=True)
-    ]
-    fits = placed[np.array(fits)]
-    row = fits.loc[(fits["confidence"] - 0.93).abs().idxmin()]
+    fits = [one.kind == "" and one.taxon == taxon for one, taxon in zip(truth, placed["taxon"], strict=True)]
+    fits = placed[np.array(fits, dtype=bool)]
+    own = fits[fits["taxon"] == "LinAgeHomo"]
+    row = (own if len(own) else fits).iloc[0]
     cpg = row["cpg"]
     values = run["values"][int(cpg)]
     statistics = statistics_of(values[None], setting.ages)
@@ -420,7 +439,7 @@ def draw_followed(album, setting, run):
     )
     scatter(left, values, statistics, setting.ages, row["taxon"])
     left.set(xlabel="age (years)", ylabel="beta")
-    left.set_title("1  the rules: not clear", fontweight="bold")
+    left.set_title("1  the tests: open", fontweight="bold")
     network_image(middle, values, setting.ages)
     middle.set_title("2  the image", fontweight="bold")
     order = np.argsort(-p, kind="stable")[:5]
@@ -433,37 +452,27 @@ def draw_followed(album, setting, run):
     right.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     right.set_title("3  the network", fontweight="bold")
     album.save(figure, "followed")
-    s = statistics.iloc[0]
+    trend = next(one for one in questions(Answers(statistics, *SETTINGS_OF_TAXA.values())) if one["name"] == "trend")
     return {
         "taxon": row["taxon"],
         "reason": run["labels"]["reason"][int(cpg)],
-        "change": f"{s['core_effect']:.3f}",
-        "spread": f"{s['core_sd']:.3f}",
-        "slope_p": f"{s['core_slope_p']:.0e}",
-        "het_p": f"{s['core_het_p']:.2g}",
-        "spread_ratio": f"{s['core_sd_ratio']:.2f}",
+        "trend": f"{trend['estimate']:.2f} ± {trend['error']:.2f}",
+        "network": f"{p[INDEX[row['taxon']]]:.1%}",
         "confidence": f"{row['confidence']:.1%}",
         "second": row["second_taxon"],
-        "bar": f"{run['counts']['judge_at_least']:.1%}",
+        "threshold": f"{run['counts']['judge_at_least']:.1%}",
     }
 
 
 def draw_reasons(album, setting, run):
     """One CpG for each reason to stay Unclassified."""
     left = run["left"].set_index("cpg")
-    weak = [cpg for cpg in left.index[left["reason"] == "ambiguous"] if int(cpg) < len(run["profiles"])]
-    weak = [
-        cpg
-        for cpg in weak
-        if run["profiles"][int(cpg)].kind == "merging bands" and 0.4 < probabilities_of(run, cpg).max() < 0.75
-    ]
-    planted = {}
-    for number, reason in enumerate(("contradicted", "unlike")):
-        last = COHORT_CPGS - (1 - number) * PLANTED
-        fits = [str(k) for k in range(last - PLANTED, last) if left["reason"].get(str(k)) == reason]
-        assert fits, f"no planted CpG is {reason}"
-        planted[reason] = fits[0]
-    chosen = {"ambiguous": weak[0], **planted}
+    chosen = {}
+    for reason in placement.REASONS:
+        found = left.index[left["reason"] == reason]
+        assert len(found), f"no CpG is {reason}"
+        planted = [cpg for cpg in found if int(cpg) >= len(run["profiles"])]
+        chosen[reason] = (planted or list(found))[0]
     figure, panels = plt.subplots(2, 3, figsize=(9.4, 5.0), height_ratios=(1.1, 1), layout="constrained")
     found = {}
     for column, (reason, cpg) in enumerate(chosen.items()):
@@ -478,7 +487,7 @@ def draw_reasons(album, setting, run):
         first, second = np.argsort(-p, kind="stable")[:2]
         words = f"{TAXA[first]} {p[first]:.0%}, {TAXA[second]} {p[second]:.0%}"
         panels[1, column].set_xlabel(words, fontsize=8.5, color=MUTED)
-        found[reason] = {"network": words}
+        found[reason] = {"network": words, "detail": left["detail"][cpg]}
     found["unlike"]["p"] = f"{left['unlike_p'][chosen['unlike']]:.2g}"
     album.save(figure, "unclassified")
     return found
@@ -518,31 +527,31 @@ def draw_flow(album, run):
         axes.text(*at, words, fontsize=7, color=MUTED, ha=ha, va="center")
 
     box(1, 30, 17, 12, "one CpG", "beta of every sample\nagainst age")
-    box(24, 30, 19, 12, "statistics", "trend, spread, outliers,\nbands: some 60 numbers")
-    box(49, 30, 19, 12, "rules", "each question answered\nyes, no or in between")
+    box(24, 30, 19, 12, "statistics", "trend, spread, outliers,\nbands, with errors")
+    box(49, 30, 19, 12, "tests", "each criterion answered\nyes, no or open")
     box(
         75,
         30,
         18,
         12,
-        "taxon by rules",
-        f"every question answered\n{n_rules:,} of {COHORT_CPGS:,} CpGs",
+        "taxon by tests",
+        f"every criterion answered\n{n_rules:,} of {COHORT_CPGS:,} CpGs",
         fill="#eef4f8",
     )
     box(24, 9, 19, 12, "image, network", "64 × 64 pixels\nten probabilities")
-    box(49, 9, 19, 12, "judge and tests", "is the call right?\nis it ruled out?\nlike anything seen?")
+    box(49, 9, 19, 12, "selection model", "is the call right?\nis it ruled out?\nlike the simulated?")
     box(75, 12, 18, 9, "taxon by a round", f"{counts['placed']:,} of {counts['candidates']:,} left", fill="#eef4f8")
     box(75, 0.5, 18, 9.6, "Unclassified", "ambiguous, contradicted\nor unlike", colour=SECOND, fill="#fdf3ec")
     arrow((18, 36), (24, 36))
     arrow((43, 36), (49, 36))
     arrow((68, 36), (75, 36))
-    arrow((58.5, 30), (58.5, 25.5), (33.5, 25.5), (33.5, 21), words="not clear", at=(46, 26.7))
+    arrow((58.5, 30), (58.5, 25.5), (33.5, 25.5), (33.5, 21), words="open", at=(46, 26.7))
     arrow((43, 15), (49, 15))
     arrow((68, 17), (75, 17))
     arrow((68, 12), (71.5, 12), (71.5, 5), (75, 5))
     axes.add_patch(Rectangle((1, 0.5), 17, 20.5, fc="none", ec=LINE, lw=1))
     axes.text(9.5, 18.8, "the next round", ha="center", va="center", fontweight="bold", fontsize=9.5)
-    words = "The network learns from\nCpGs labelled by rules,\nsimulated ones, and those\n"
+    words = "The network learns from\nCpGs labelled by tests,\nsimulated ones, and those\n"
     words += "placed so far; then it\nlooks again at the rest."
     axes.text(9.5, 9.6, words, ha="center", va="center", fontsize=6.8, linespacing=1.4)
     arrow((18, 15), (24, 15))
@@ -559,9 +568,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=pathlib.Path, default=HERE)
     parser.add_argument(
-        "--examples", action="store_true", help="check the examples against the rules and draw only these"
+        "--examples", action="store_true", help="check the examples against the tests and draw only these"
     )
     arguments = parser.parse_args()
+    write_table(HERE / "README.md")
     album = Album(arguments.out)
     setting = simulate.cohort_setting(SEED, SAMPLES)
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": "guide"}):

@@ -58,14 +58,15 @@ def train_round(
     images = Packs(packs + ([simulated_images] if simulated_images else []))
     listed = read_parts(parts)
     sets = {}
-    half_way = _half_way_parts(simulated_info) if simulated_info and chosen["half_way"] else {}
+    boundary = _boundary_parts(simulated_info) if simulated_info and chosen["half_way"] else {}
     for part in ("training", "val"):
-        paths, labels, others = listed[part]["path"].tolist(), listed[part]["label"].tolist(), None
-        if part in half_way:
-            more = half_way[part]
+        paths, labels, others, shares = listed[part]["path"].tolist(), listed[part]["label"].tolist(), None, None
+        if part in boundary:
+            more = boundary[part]
             others = [""] * len(paths) + more["other"].tolist()
+            shares = [1.0] * len(paths) + more["share"].tolist()
             paths, labels = paths + more["path"].tolist(), labels + more["label"].tolist()
-        sets[part] = (images.planes(paths), targets_of(labels, others))
+        sets[part] = (images.planes(paths), targets_of(labels, others, shares))
     statistics = normalisation(sets["training"][0])
     initial = None
     if previous and chosen["warm_start"]:
@@ -111,9 +112,9 @@ def sample_features(predictor, planes, seed: int) -> np.ndarray:
     return predictor.outputs(planes[rows])[1].astype(np.float16)
 
 
-def _half_way_parts(simulated_info) -> dict:
-    """Simulated half-way sites, four fifths for training, the rest for validation."""
-    info = read_parquet(simulated_info, columns=["path", "label", "other"])
+def _boundary_parts(simulated_info) -> dict:
+    """Simulated boundary CpGs, four fifths for training, the rest for validation."""
+    info = read_parquet(simulated_info, columns=["path", "label", "other", "share"])
     info = info[info["other"] != ""].reset_index(drop=True)
     held = np.arange(len(info)) % 5 == 4
     return {"training": info[~held], "val": info[held]}

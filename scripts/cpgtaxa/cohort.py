@@ -237,6 +237,21 @@ class Cohort:
         return indices.astype(np.int64)
 
 
+def two_sexes(samples: pd.DataFrame) -> np.ndarray:
+    """Codes (n,) int8 of the two commonest values of the column `sex`, 0 and 1 in the order of the alphabet, else -1.
+
+    samples: frame of `read_samples`. -1 for all where the column is absent or has fewer than two values.
+    """
+    codes = np.full(len(samples), -1, dtype=np.int8)
+    if "sex" in samples:
+        sex = samples["sex"].astype("string").str.strip().str.upper()
+        common = sorted(sex.value_counts().index[:2])
+        if len(common) == 2:
+            for code, value in enumerate(common):
+                codes[(sex == value).fillna(False).to_numpy(dtype=bool)] = code
+    return codes
+
+
 def read_samples(path) -> pd.DataFrame:
     """The samples, in the order of the matrix's columns: sample_id (str), age (float64, years), sex and covariates."""
     path = pathlib.Path(path)

@@ -114,6 +114,10 @@ def _fill(value, rule: dict, root: dict):
         return value
     known = rule.get("properties", {})
     others = rule.get("additionalProperties")
+    if "no" in known:
+        # YAML reads a bare no and yes as false and true: what the user wrote wins over the default's quoted keys.
+        value = value | {word: value[key] for key, word in ((False, "no"), (True, "yes")) if key in value}
+        value = {key: item for key, item in value.items() if not isinstance(key, bool)}
     filled = {}
     for key, item in value.items():
         inner = known.get(key, others if isinstance(others, dict) else None)

@@ -1,6 +1,6 @@
 """Why a CpG has its taxon: what its network saw and looked at, what the tests found, on one page.
 
-Where a network looked is told in two ways. Integrated gradients (Sundararajan et al. 2017, ICML) share the taxon's
+Where a network looked is shown in two ways. Integrated gradients (Sundararajan et al. 2017, ICML) share the taxon's
 log-odds among the pixels: their sum is what the image adds to an empty one. And samples are left out, a fifth of the
 ages and a tenth of the beta scale at a time, and the image drawn anew: what the log-odds then lose.
 
@@ -13,6 +13,7 @@ import base64
 import difflib
 import io
 import pathlib
+import typing
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -24,6 +25,7 @@ from PIL import Image
 
 from cpgtaxa.classifier import draw
 from cpgtaxa.cohort import Cohort, read_samples
+from cpgtaxa.criteria import BY_NAME, PATTERNS, RULES, TABLE, Answers
 from cpgtaxa.drawing import ACCENT, SECOND, STYLE, Figures
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import atomic, atomic_folder, parquet_blocks, read_parquet
@@ -33,11 +35,13 @@ from cpgtaxa.plan import model_of
 from cpgtaxa.progress import Progress
 from cpgtaxa.render import render
 from cpgtaxa.report import percent, png
+from cpgtaxa.report.thresholds import in_units, number
 from cpgtaxa.statistics import OUTLIER_IQR, OUTLIER_MARGIN
-from cpgtaxa.taxa import Criteria, ruled_out, rules
 from cpgtaxa.training import load_predictor
 
 COLUMNS = ("cpg", "kind", "name", "detail", "value")
+CRITERION = ("answer", "matters", "boundary", "estimate", "error", "no", "cut", "yes")
+"""What the table of numbers has of each criterion."""
 FOR, AGAINST = np.array([179.0, 88.0, 6.0]), np.array([84.0, 39.0, 136.0])
 """Ends of ColorBrewer's PuOr, which the colour-blind tell apart: orange speaks for the taxon, purple against it."""
 STEPS, MOST_STEPS, TOLERANCE = 32, 256, 0.05
@@ -167,217 +171,86 @@ def _rgb_png(image) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-# What the tests looked at
+# What the tests answered
 
 
-def _number(value) -> str:
-    if not np.isfinite(value):
-        return "–"
-    if value == int(value) and abs(value) < 1e6:
-        text = f"{int(value)}"
-    elif 1e-3 <= abs(value) < 1e4:
-        text = f"{value:.3g}" if abs(value) >= 1 else f"{value:.3f}"
-    else:
-        text = f"{value:.1e}"
-    return text.replace("-", "−")
+def questions(answers: Answers, row: int = 0) -> list[dict]:
+    """What the criteria ask of a CpG, one entry per criterion of the table.
 
-
-def questions(statistics: pd.DataFrame, thresholds: dict, n_cpgs: int) -> list[dict]:
-    """What the rules ask of one CpG: question, answer (yes, no, in between) and evidence.
-
-    statistics: a frame of one row. Evidence: statistic (column of the statistics, or derived), words, value, asked
-    (what the thresholds ask of it).
+    name, question, quantity, why: of the criterion. answer: yes, no or open; words: what it means. matters: whether the
+    taxon hangs on it. estimate, error: in the quantity's units; of a log one the error is a factor (None where the
+    answer rests on counts). no, yes, cut: the zone and its middle. boundary: whether the CpG lies in the zone.
     """
-    c, s, t = Criteria(statistics, thresholds, n_cpgs), statistics.iloc[0], thresholds
-    n, level, effect = s["n"], t["alpha"] / n_cpgs, abs(s["core_effect"])
-    sd = max(s["core_sd"], 1e-6)
-    gains = {2: s["bic1"] - s["bic2"], 3: min(s["bic1"], s["bic2"]) - s["bic3"]}
-    few, most = max(t["min_outliers"], t["min_outlier_share"] * n), t["min_outliers"] + 2
-    most = max(t["max_outlier_share"] * n, most)
-    stray = max(t["max_strays"], np.floor(t["stray_share"] * n))
-    p = f"yes below {_number(level)} (alpha / CpGs), no above {t['absent_p']:g} (absent_p)"
-
-    def bands(prefix, gain, weight):
-        asked = f"yes above {t['bic_gain']:g} (bic_gain)"
-        return [
-            (f"{prefix}_d", "distance of neighbours (Ashman's D)", s[f"{prefix}_d"], _from(t, "min_ashman_d")),
-            (f"{prefix}_gap", "gap between neighbours", s[f"{prefix}_gap"], _from(t, "min_band_gap")),
-            (f"{prefix}_weight", "share of the smallest band", s[f"{prefix}_weight"], _from(t, weight)),
-            ("bic_gain", "gain over fewer bands (BIC)", gain, asked),
-        ]
-
-    def trend(prefix):
-        smallest = min(s[f"{prefix}_p"], s[f"{prefix}_common_p"])
-        asked = f"yes from {t['min_effect']:g} (min_effect), no up to {t['tiny_effect']:g} (tiny_effect)"
-        return [
-            (f"{prefix}_effect", "largest change of a band", s[f"{prefix}_effect"], asked),
-            (f"{prefix}_p", "smallest p of a band's or the common slope", smallest, p),
-        ]
-
-    dip = ("dip_p", "p of one mode (dip)", s["dip_p"])
-    by_age = f"no below {t['bands_by_age_p']:g} (bands_by_age_p)"
-    found = [
-        (
-            *("One band", c.one, c.two | c.three),
-            [
-                (*dip, f"yes above {t['absent_p']:g} (absent_p)"),
-                ("kurtosis", "excess kurtosis", s["kurtosis"], _from(t, "min_kurtosis")),
-                (
-                    *("bic_gain", "gain of two or three bands (BIC)", max(gains[2], s["bic1"] - s["bic3"])),
-                    f"yes up to 0; above, with bands nearer than D = {t['max_ashman_d_one']:g} (max_ashman_d_one)",
-                ),
-            ],
-        ),
-        (
-            *("Two bands", c.two & ~c.three, c.one | c.three),
-            [
-                *bands("two", gains[2], "min_weight_two"),
-                (*dip, f"yes below {t['dip_p']:g} (dip_p), or with D above {t['sure_ashman_d']:g}"),
-            ],
-        ),
-        (
-            *("Three bands", c.three, c.one | c.two),
-            [
-                *bands("three", gains[3], "min_weight_three"),
-                (
-                    *("three_sd", "spread of the widest band (sd)", s["three_sd"]),
-                    f"yes up to {_number(t['max_band_sd_to_gap'] * s['three_gap'])} (max_band_sd_to_gap × gap), or "
-                    "beside one as wide",
-                ),
-            ],
-        ),
-        (
-            *("Trend with age", c.trend, c.no_trend),
-            [
-                (
-                    *("core_effect", "change over the central 90 % of ages", s["core_effect"]),
-                    f"yes from ±{t['min_effect']:g} (min_effect), no up to ±{t['tiny_effect']:g} (tiny_effect)",
-                ),
-                (
-                    *("effect_to_spread", "change, in spreads of the band", effect / sd),
-                    f"yes from {t['min_effect_to_spread']:g} (min_effect_to_spread), no up to "
-                    f"{t['tiny_effect_to_spread']:g} (tiny_effect_to_spread)",
-                ),
-                ("core_slope_p", "p of the slope", s["core_slope_p"], p),
-            ],
-        ),
-        (
-            *("Straight", c.straight, ~c.straight),
-            [
-                ("core_curve_p", "p of a bend", s["core_curve_p"], f"no below {t['curve_p']:g} (curve_p)"),
-                (
-                    *("core_curve_effect", "bend", s["core_curve_effect"]),
-                    f"no beyond ±{_number(t['curve_share'] * effect)} (curve_share × change)",
-                ),
-            ],
-        ),
-        (
-            *("Spread changes with age", c.changing, c.constant),
-            [
-                (
-                    *("core_sd_ratio", "spread at old over spread at young age", s["core_sd_ratio"]),
-                    f"yes from a factor of {t['min_sd_ratio']:g} (min_sd_ratio), no up to "
-                    f"{t['tiny_sd_ratio']:g} (tiny_sd_ratio)",
-                ),
-                ("core_het_p", "p of a change (Breusch–Pagan)", s["core_het_p"], p),
-            ],
-        ),
-        (
-            *("Narrow", c.narrow, c.wide),
-            [
-                (
-                    *("core_sd", "spread of the band (sd)", s["core_sd"]),
-                    f"yes up to {t['stable_sd']:g} (stable_sd), no from {t['unstable_sd']:g} (unstable_sd: wide)",
-                )
-            ],
-        ),
-        (
-            *("Outliers", c.outliers, c.no_outliers_but_strays),
-            [
-                (
-                    *("outlier_n", "samples far from the band", s["outlier_n"]),
-                    f"yes from {_number(np.ceil(few))} to {_number(np.floor(most))} (min_outliers, min_outlier_share, "
-                    f"max_outlier_share), no up to {_number(stray)} (max_strays)",
-                ),
-                (
-                    *("outlier_distance", "their distance", s["outlier_distance"]),
-                    f"yes from {_number(max(t['min_outlier_distance'], 5 * sd))} (min_outlier_distance, 5 spreads)",
-                ),
-                ("core_sd", "spread of the band (sd)", s["core_sd"], _up_to(t, "max_outlier_core_sd")),
-            ],
-        ),
-    ]
-    if s["mixture_ran"] and not c.one[0]:
-        found += [
-            ("Trend in one of two bands", c.two_trend, c.two_no_trend, trend("two")),
-            ("Trend in one of three bands", c.three_trend, c.three_no_trend, trend("three")),
-            (
-                *("Bands at any age", ~c.bands_by_age, c.bands_by_age),
-                [
-                    ("slope_p", "p of the slope over all bands", s["slope_p"], by_age),
-                    ("effect", "change over all bands", s["effect"], f"and beyond ±{t['tiny_effect']:g} (tiny_effect)"),
-                    ("het_p", "or: p of a change of the whole spread", s["het_p"], by_age),
-                    (
-                        *("sd_ratio", "spread at old over spread at young age", s["sd_ratio"]),
-                        f"and by more than a factor of {t['tiny_sd_ratio']:g} (tiny_sd_ratio)",
-                    ),
-                ],
-            ),
-        ]
-    return [
-        {
-            "question": question,
-            "answer": "yes" if yes[0] else "no" if no[0] else "in between",
-            "evidence": [dict(zip(("statistic", "words", "value", "asked"), row, strict=True)) for row in evidence],
-        }
-        for question, yes, no, evidence in found
-    ]
+    matter, found = answers.matter(), []
+    for one in TABLE:
+        judged, zone = answers.judged[one.name], answers.zones[one.name]
+        answer = "yes" if judged.yes[row] else "no" if judged.no[row] else "open"
+        error, matters = float(judged.error[row]), bool(matter[one.name][row])
+        found.append(
+            {
+                **{"name": one.name, "question": one.question, "quantity": one.quantity, "why": one.why},
+                **{"answer": answer, "words": {"yes": one.yes, "no": one.no}.get(answer, "too few samples to say")},
+                **{"matters": matters, "boundary": matters and bool(judged.near[row]), "log": one.log},
+                "estimate": float(in_units(one, judged.estimate[row])),
+                "error": (float(np.exp(error)) if one.log else error) if error > 0 else None,
+                **{"no": zone["no"], "yes": zone["yes"], "cut": float(in_units(one, one.cut(zone)))},
+            }
+        )
+    return found
 
 
-def _from(thresholds, key) -> str:
-    return f"yes from {thresholds[key]:g} ({key})".replace("-", "−")
-
-
-def _up_to(thresholds, key) -> str:
-    return f"yes up to {thresholds[key]:g} ({key})"
+def asked_of(answers: Answers, taxon: str, row: int = 0) -> list[tuple[str, str]]:
+    """The answers that a taxon asks for, in words, each with whether the CpG's is met, contradicted or open."""
+    found = []
+    for name, wanted in RULES[taxon].items():
+        judged = answers.judged[name]
+        given = {True: judged.yes[row], False: judged.no[row]}
+        if name == "two_bands":  # a smaller part that is no band leaves one
+            given = {True: answers.bands[row] > 1, False: answers.bands[row] == 1}
+        state = "met" if given[wanted] else "contradicted" if given[not wanted] else "open"
+        found.append((BY_NAME[name].yes if wanted else BY_NAME[name].no, state))
+    return found
 
 
 # The lines of the tests
 
+FITTED = ("effect", "level", "share", "band_sd")
+"""What the statistics have of each band."""
 
-def lines(beta, ages, statistics: pd.DataFrame, thresholds: dict, n_cpgs: int) -> tuple[list, np.ndarray]:
-    """The fitted lines, each as (slope, level at the mean age), lowest first; which samples are outliers, (n,) bool.
 
-    One line without the outliers, or two or three where the rules see so many bands. The mixture's slopes, gaps and
-    places are in the statistics, its overall level is not: it is the one nearest to the samples.
+class Line(typing.NamedTuple):
+    """A band as the tests fitted it: slope per year, level at the mean age, share of the samples, their sd."""
+
+    slope: float
+    level: float
+    share: float
+    sd: float
+
+
+def lines(beta, ages, statistics: pd.DataFrame, bands: int) -> tuple[list[Line], np.ndarray]:
+    """The lines that the statistics (one row) hold, lowest first; which samples are outliers, (n,) bool.
+
+    bands: how many to show; one where the mixture of so many was not fitted.
     """
     s, seen = statistics.iloc[0], np.isfinite(beta)
     outlying = np.zeros(len(beta), dtype=bool)
     if seen.sum() < 2 or not np.isfinite(s["slope"]):
         return [], outlying
-    x, y = ages[seen], beta[seen].astype(float)
-    mean_age, width = x.mean(), np.quantile(x, 0.95) - np.quantile(x, 0.05)
-    c = Criteria(statistics, thresholds, n_cpgs)
-    if c.two[0] or c.three[0]:
-        prefix, names = ("three", ("low", "mid", "high")) if c.three[0] else ("two", ("low", "high"))
-        slopes = np.array([s[f"{prefix}_effect_{name}"] for name in names]) / width
-        offsets = np.array([0.0, s["two_gap"]])
-        if prefix == "three":
-            middle = s["three_middle"]
-            offsets = s["three_gap"] / min(middle, 1 - middle) * np.array([0.0, middle, 1.0])
-        apart = y[:, None] - offsets - slopes * (x - mean_age)[:, None]
-        levels = np.linspace(y.min() - 0.1, y.max(), 1101)
-        misfit = [np.mean(np.min(np.abs(apart - level), axis=1)) for level in levels]
-        level = levels[int(np.argmin(misfit))]
-        return list(zip(slopes.tolist(), (level + offsets).tolist(), strict=True)), outlying
-    residual = y - s["slope"] * x
+    x = ages[seen]
+    if bands > 1 and np.isfinite(s[f"bic{bands}"]):
+        prefix, names = ("three", ("low", "mid", "high")) if bands == 3 else ("two", ("low", "high"))
+        width = np.quantile(x, 0.95) - np.quantile(x, 0.05)
+        of = [[float(s[f"{prefix}_{what}_{name}"]) for what in FITTED] for name in names]
+        return [Line(effect / width, *rest) for effect, *rest in of], outlying
+    residual = beta[seen].astype(float) - s["slope"] * x
     low, high = np.quantile(residual, [0.25, 0.75])
     reach = OUTLIER_IQR * (high - low) + OUTLIER_MARGIN
-    core = (residual >= low - reach) & (residual <= high + reach)
-    outlying[np.flatnonzero(seen)[~core]] = True
-    slope = s["core_slope"] if np.isfinite(s["core_slope"]) else s["slope"]
-    level = np.mean(y[core] - slope * (x[core] - mean_age))
-    return [(float(slope), float(level))], outlying
+    outlying[seen] = (residual < low - reach) | (residual > high + reach)
+    if not outlying.any():
+        return [Line(float(s["slope"]), float(s["mean"]), 1.0, float(s["core_sd"]))], outlying
+    slope = float(s["core_slope"] if np.isfinite(s["core_slope"]) else s["slope"])
+    level = float(s["median"] + slope * (x.mean() - np.median(x)))  # the mean is the outliers' too
+    return [Line(slope, level, 1 - outlying.sum() / len(x), float(s["core_sd"]))], outlying
 
 
 def plot(figures: Figures, name: str, beta, ages, fitted, outlying, title: str):
@@ -392,9 +265,9 @@ def plot(figures: Figures, name: str, beta, ages, fitted, outlying, title: str):
         )
     ends = np.array([ages.min(), ages.max()])
     middle = ages[seen].mean() if seen.any() else 0.0
-    for number, (slope, level) in enumerate(fitted):
-        label = {1: "line of the tests"}.get(len(fitted), "lines of the mixture") if number == 0 else None
-        axes.plot(ends, level + slope * (ends - middle), color=SECOND, lw=1.8, label=label)
+    for at, line in enumerate(fitted):
+        label = {1: "line of the tests"}.get(len(fitted), "lines of the mixture") if at == 0 else None
+        axes.plot(ends, line.level + line.slope * (ends - middle), color=SECOND, lw=1.8, label=label)
     low, high = (np.nanmin(beta), np.nanmax(beta)) if seen.any() else (0.0, 1.0)
     room = max(0.05 - (high - low) / 2, 0.04 * (high - low))
     axes.set(xlabel="age (years)", ylabel="beta", ylim=(low - room, high + room))
@@ -414,32 +287,38 @@ def verdict(row, p, reason: str, left, settings: dict) -> str:
     row: of the taxonomy. p: (10,) the network's probabilities. left: the CpG's row of results/unclassified.parquet, or
     None where it is placed.
     """
+    zone = f" It is a boundary CpG: {row['boundary'].replace('_', ' ')}." if row.get("boundary") else ""
     if row["source"] == "statistical":
         if settings["own_labels"]:
             return "The label was given (taxa.labels)."
-        return f"Every criterion of the rule for {row['taxon']} is met: {reason}."
+        return f"The tests answer every question that {row['taxon']} asks: {reason}.{zone}"
     first = int(np.argmax(p))
     sure = f"{TAXA[first]} {percent(p[first])}"
     if row["source"] != "none":
         spared = ", and the tests do not rule it out" if settings["veto"] else ""
-        return f"The network of {row['source'].replace('_', ' ')} placed it: {sure}, {_bar(settings)}{spared}."
+        chosen = f"{row['taxon']} {percent(p[INDEX[row['taxon']]])}"
+        network = f"The network of {row['source'].replace('_', ' ')}"
+        return f"{network} placed it: {chosen}, {_selection(settings)}{spared}.{zone}"
     if left is None:
         return "No network looked at it."
+    detail = left.get("detail") or ""
     if left["reason"] == "contradicted":
-        return f"The network favours {sure}, but the tests rule {TAXA[first]} out."
+        return f"The network favours {sure}, but the tests leave no taxon{f' ({detail})' if detail else ''}."
     if left["reason"] == "unlike":
         return (
-            f"It is unlike anything seen, by its image or its statistics (p = {left['unlike_p']:.2g}, held against "
+            f"It is unlike the training CpGs, by its image or its statistics (p = {left['unlike_p']:.2g} against "
             f"simulated CpGs that the rules leave too), so that {sure} means little."
         )
-    return f"Ambiguous: {sure} was not believed. Likely are {left['taxa'].replace('|', ', ')}."
+    likely = left["taxa"].replace("|", ", ")
+    return f"Ambiguous{f' ({detail})' if detail else ''}: {sure} was not selected. Likely are {likely}."
 
 
-def _bar(settings: dict) -> str:
+def _selection(settings: dict) -> str:
     """What was asked of the network's call, in words."""
     if settings["confidence"] is not None:
         return f"at least the {100 * settings['confidence']:g} % asked for"
-    return f"believed by the judge (of the CpGs placed so, at most {100 * settings['error_rate']:g} % are wrong)"
+    rate = f"{100 * settings['error_rate']:g} %"
+    return f"selected by the selection model (of the CpGs placed so, at most {rate} are wrong)"
 
 
 def _looks(predictions, cpgs) -> dict[int, pd.DataFrame]:
@@ -516,11 +395,11 @@ def _numbers(entry: dict) -> pd.DataFrame:
     rows.append(("result", "network", "", entry["network"]))
     for line in entry["taxa"]:
         rows += [("probability", line["taxon"], stage, value) for stage, value in line["p"].items()]
-        rows += [("rule", line["taxon"], name, "met" if met else "not met") for name, met in line["criteria"]]
+        rows += [("rule", line["taxon"], name, state) for name, state in line["criteria"]]
         rows.append(("ruled out by the tests", line["taxon"], "", "yes" if line["ruled_out"] else "no"))
     for asked in entry["questions"]:
-        rows.append(("criterion", asked["question"], "", asked["answer"]))
-        rows += [("statistic", one["statistic"], one["asked"], one["value"]) for one in asked["evidence"]]
+        rows += [("criterion", asked["name"], key, asked[key]) for key in CRITERION if asked[key] is not None]
+    rows += [("pattern", one.name, "", "found") for one in entry["patterns"]]
     for one in entry["view"]["maps"]:
         found = one["found"]
         numbers = {"empty image": found.empty, "this image": found.image, "sum of the pixels": found.pixels.sum()}
@@ -538,29 +417,29 @@ def _numbers(entry: dict) -> pd.DataFrame:
     return table
 
 
-def _taxa_lines(criteria, looks: dict, ruled) -> list[dict]:
-    """Per taxon: probabilities by round (`p`), criteria of its rule with whether they are met, whether ruled out."""
+def _taxa_lines(answers: Answers, looks: dict) -> list[dict]:
+    """Per taxon: probabilities by round (`p`), the answers it asks for with their state, whether ruled out."""
     return [
         {
             "taxon": taxon,
             "meaning": MEANING[taxon],
             "p": {stage: float(values[index]) for stage, values in looks.items()},
-            "criteria": [(name, bool(met[0])) for name, met in asked.items()],
-            "ruled_out": bool(ruled[index]),
+            "criteria": asked_of(answers, taxon),
+            "ruled_out": not answers.open[0, index],
         }
-        for index, (taxon, asked) in enumerate(criteria.items())
+        for index, taxon in enumerate(TAXA)
     ]
 
 
 def write_explanation(
-    inputs, outputs: dict, cpgs, *, thresholds, own_labels, confidence, error_rate, veto, device
+    inputs, outputs: dict, cpgs, *, thresholds, errors, own_labels, confidence, error_rate, veto, device
 ) -> None:
     """Write the page and the table of numbers about the CpGs `cpgs` (names), in their order.
 
     inputs: attributes predictions (shards of all rounds), weights, stats, card (one per round), taxonomy, unclassified,
-    labels, statistics, beta, samples. outputs: paths html, csv, figures (a folder). thresholds: the config's
-    `taxa.thresholds`; own_labels: whether labels were given in place of the rules'; confidence, error_rate, veto: of
-    the rounds. Raises InputError for unknown CpGs.
+    labels, statistics, beta, samples. outputs: paths html, csv, figures (a folder). thresholds, errors: the
+    config's, section taxa; own_labels: whether labels were given in place of the rules'; confidence, error_rate, veto:
+    of the rounds. Raises InputError for unknown CpGs.
     """
     settings = {"own_labels": own_labels, "confidence": confidence, "error_rate": error_rate, "veto": veto}
     cohort, ages = Cohort(inputs.beta), read_samples(inputs.samples)["age"].to_numpy()
@@ -574,7 +453,7 @@ def write_explanation(
     predictors, entries = {}, []
     with atomic_folder(outputs["figures"]) as partial, matplotlib.rc_context(STYLE):
         figures, progress = Figures(partial), Progress(len(cpgs), "CpGs explained")
-        for number, (cpg, beta) in enumerate(zip(cpgs, values, strict=True)):
+        for at_cpg, (cpg, beta) in enumerate(zip(cpgs, values, strict=True), 1):
             row, one = taxonomy.loc[cpg], statistics.loc[[cpg]]
             found = {at: table.loc[cpg].to_numpy(dtype=float) for at, table in looks.items() if cpg in table.index}
             seen = {f"round {at}": p for at, p in found.items()}
@@ -594,10 +473,9 @@ def write_explanation(
             order = np.argsort(-p, kind="stable")
             taxon = TAXA[order[0]] if row["taxon"] == UNCLASSIFIED else row["taxon"]
             second = next(TAXA[index] for index in order if TAXA[index] != taxon)
-            ruled = ruled_out(one, thresholds, cohort.n_cpgs)[0]
-            asked = rules(Criteria(one, thresholds, cohort.n_cpgs))
+            answers = Answers(one, thresholds, errors)
             view = _view(predictor, beta, ages, (taxon, second))
-            fitted, outlying = lines(beta, ages, one, thresholds, cohort.n_cpgs)
+            fitted, outlying = lines(beta, ages, one, int(answers.bands[0]))
             entry = {
                 "cpg": cpg,
                 "taxon": row["taxon"],
@@ -613,12 +491,14 @@ def write_explanation(
                 ),
                 "doubtful": row["source"] == "statistical" and float(p[INDEX[taxon]]) < 0.2,
                 "p_own": percent(float(p[INDEX[taxon]])),
-                "taxa": _taxa_lines({taxon: asked[taxon] for taxon in TAXA}, seen, ruled),
-                "questions": questions(one, thresholds, cohort.n_cpgs),
+                "taxa": _taxa_lines(answers, seen),
+                "questions": questions(answers),
+                "patterns": [one for one in PATTERNS if answers.patterns[one.name][0]],
+                "few": bool(answers.few[0]),
                 "view": view,
                 "grid": _grid(view["left_out"][taxon]) if len(view["left_out"][taxon]) else None,
-                "n_bands": len(fitted),
-                "plot": plot(figures, f"cpg_{number + 1}", beta, ages, fitted, outlying, f"Beta of {cpg} against age"),
+                "lines": fitted,
+                "plot": plot(figures, f"cpg_{at_cpg}", beta, ages, fitted, outlying, f"Beta of {cpg} against age"),
             }
             entries.append(entry)
             progress.step()
@@ -627,11 +507,11 @@ def write_explanation(
         "n_samples": f"{cohort.n_samples:,}",
         "n_cpgs": f"{cohort.n_cpgs:,}",
         "ages": (f"{ages.min():.0f}", f"{ages.max():.0f}"),
-        "asked": _bar(settings),
+        "asked": _selection(settings),
         "veto": veto,
         "own_labels": own_labels,
         "ends": ["#" + "".join(f"{round(part):02x}" for part in end.tolist()) for end in (AGAINST, FOR)],
     }
-    write_page(outputs["html"], "explain.html.j2", page, {"percent": percent, "number": _number, "signed": _signed})
+    write_page(outputs["html"], "explain.html.j2", page, {"percent": percent, "number": number, "signed": _signed})
     with atomic(outputs["csv"]) as temporary:
         pd.concat([_numbers(entry) for entry in entries]).to_csv(temporary, index=False)

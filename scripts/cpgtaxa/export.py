@@ -20,6 +20,7 @@ import xlsxwriter
 
 import cpgtaxa
 from cpgtaxa.cohort import Cohort, read_samples
+from cpgtaxa.criteria import BY_NAME
 from cpgtaxa.errors import InputError, some
 from cpgtaxa.files import atomic, gzipped, need_space, parquet_blocks, read_parquet
 from cpgtaxa.names import COLOURS, MEANING, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
@@ -41,23 +42,28 @@ DIGITS = 4
 DECIMALS = 3
 """Of the ten probabilities there."""
 MAIN = (
-    *("n", "mean", "sd", "slope", "slope_p", "effect", "resid_sd", "het_p", "sd_ratio"),
-    *("outlier_n", "dip_p", "two_gap", "two_weight", "three_gap", "three_weight"),
+    *("n", "mean", "sd", "slope", "slope_p", "core_effect", "effect_se", "core_sd", "log_sd_ratio", "log_sd_ratio_se"),
+    *("far_n", "dip_p", "two_depth", "two_gap", "two_weight", "three_depth", "three_gap", "three_weight"),
 )
 """Statistics in the supplementary table; all of them would make a workbook that few programs open."""
-WORDS = ("cpg", "chrom", "taxon", "source", "second_taxon", "reason")
+WORDS = ("cpg", "chrom", "taxon", "source", "second_taxon", "boundary", "reason", "detail")
 """Columns of text; all others are numbers."""
+LEFT = ("boundary", "reason", "detail")
+"""Where a CpG lies, and why it has no taxon."""
 UNITS = {
     "cpg": "name",
     "chrom": "name (UCSC)",
     "position": "bases, from 1",
     "confidence": "probability",
     "n": "samples",
-    "outlier_n": "samples",
+    "far_n": "samples",
     "slope": "beta per year",
     "two_weight": "share",
     "three_weight": "share",
-    "sd_ratio": "ratio",
+    "two_depth": "share",
+    "three_depth": "share",
+    "log_sd_ratio": "log ratio",
+    "log_sd_ratio_se": "log ratio",
 }
 COLUMNS = {
     "cpg": "CpG (probe) as in the beta matrix",
@@ -65,10 +71,13 @@ COLUMNS = {
     "position": "position of the C on the + strand",
     "taxon": "taxon, or Unclassified",
     "source": "what gave it: statistical (the tests), round_N (the network of that round), none",
-    "confidence": "the last network's probability of the taxon, for Unclassified, its highest; empty where none looked",
+    "confidence": "of a CpG that a round placed the probability that the call is right; of others the last network's "
+    "probability of the taxon, for Unclassified, its highest; empty where none looked",
     "second_taxon": "the likeliest other taxon by the network",
-    "reason": "why it is Unclassified: ambiguous (between taxa), contradicted (the tests rule out what the network "
-    "favours), unlike (anything seen)",
+    "boundary": "criterion in whose zone the CpG lies, or that is open; empty if clear",
+    "reason": "why it is Unclassified: ambiguous (several taxa are likely), contradicted (the tests leave no taxon), "
+    "unlike (the training images and simulated CpGs)",
+    "detail": "what the tests say of an Unclassified CpG: open criteria and the taxa they leave, or the pattern found",
 } | {name: f"the last network's probability of {name.removeprefix('p_')}" for name in PROBABILITY_COLUMNS}
 
 
@@ -191,6 +200,7 @@ def write_anndata(out, taxonomy, samples, places, given: dict, settings: dict, s
             "source": pd.Categorical(taxonomy["source"].astype(object)),
             "confidence": taxonomy["confidence"].to_numpy(),
             "second_taxon": pd.Categorical(taxonomy["second_taxon"].astype(object), categories=list(TAXA)),
+            "boundary": pd.Categorical(taxonomy["boundary"].astype(object), categories=["", *BY_NAME]),
             **{name: taxonomy[name].to_numpy() for name in PROBABILITY_COLUMNS},
         }
         if places is not None:
@@ -245,9 +255,10 @@ def _uns(settings: dict, seed: int, placed: bool) -> dict:
             "version": cpgtaxa.__version__,
             "versions": dict(versions()),
             "seed": seed,
-            "thresholds": {name: float(value) for name, value in settings["thresholds"].items()},
+            "thresholds": {f"{name}_{end}": value for name, end, value in _zones(settings)},
+            "errors": settings["errors"],
             "config": json.dumps(settings["config"]),
-            "columns": {name: text for name, text in described.items() if name not in ("cpg", "reason")},
+            "columns": {name: text for name, text in described.items() if name not in ("cpg", "reason", "detail")},
         },
     }
 
@@ -288,34 +299,39 @@ def versions() -> list[tuple[str, str]]:
 def table_columns(placed: bool) -> list[str]:
     """Columns of the supplementary table, in order."""
     where = ["chrom", "position"] if placed else []
-    return ["cpg", *where, "taxon", "source", "confidence", "second_taxon", "reason", *PROBABILITY_COLUMNS, *MAIN]
+    return ["cpg", *where, "taxon", "source", "confidence", "second_taxon", *LEFT, *PROBABILITY_COLUMNS, *MAIN]
 
 
-def methods(settings: dict, n_cpgs: int) -> list[str]:
+def methods(settings: dict) -> list[str]:
     """How the taxa were found, in two sentences."""
     labels = (
         "labels that were given"
         if settings["own_labels"]
-        else "statistical tests of each CpG's beta values against age, which name a taxon where every criterion is "
-        f"clear (thresholds below; significance by Bonferroni over {n_cpgs:,} CpGs)"
+        else "statistical tests of each CpG's beta values against age, which name a taxon where every criterion has an "
+        "answer (zones and errors below)"
     )
     rounds = settings["rounds"]
-    bar = (
+    selected = (
         f"its calibrated probability was at least {rounds['confidence']:g}"
         if rounds["confidence"] is not None
-        else f"at most {100 * rounds['error_rate']:g} % of its placements were expected to be wrong, by simulated CpGs"
+        else f"at most {100 * rounds['error_rate']:g} % of the calls are wrong (certainty 95 %, by simulated CpGs)"
     )
     return [
         f"Taxa come first from {labels}.",
         "The other CpGs were drawn as scatterplots of beta against age and placed by convolutional networks (ResNet18, "
-        f"then MixResNet18) in at most {rounds['max']} rounds where {bar}; the rest is Unclassified.",
+        f"then MixResNet18) in at most {rounds['max']} rounds where {selected}; the rest is Unclassified.",
     ]
 
 
+def _zones(settings: dict) -> list[tuple[str, str, float]]:
+    """Criterion, end of its zone (no, yes) and value, of all criteria."""
+    return [(name, end, float(zone[end])) for name, zone in settings["thresholds"].items() for end in ("no", "yes")]
+
+
 def legend_of(taxonomy, samples, places, settings: dict, seed: int) -> pd.DataFrame:
-    """What the table means: part (about, column, taxon, threshold), name, unit, text."""
+    """What the table means: part (about, column, taxon, threshold, error), name, unit, text."""
     ages, counts = samples["age"], taxonomy["taxon"].value_counts()
-    rows = [("about", "methods", "", text) for text in methods(settings, len(taxonomy))]
+    rows = [("about", "methods", "", text) for text in methods(settings)]
     rows += [
         ("about", "samples", "", f"{len(samples):,}"),
         ("about", "age", "years", f"{ages.min():g} to {ages.max():g}, median {ages.median():g}"),
@@ -337,15 +353,18 @@ def legend_of(taxonomy, samples, places, settings: dict, seed: int) -> pd.DataFr
         rows.append(("column", name, UNITS.get(name, kind), described[name]))
     meaning = MEANING | {UNCLASSIFIED: "no taxon: see reason"}
     rows += [("taxon", taxon, COLOURS[taxon], f"{meaning[taxon]}; {counts.get(taxon, 0):,} CpGs") for taxon in ORDER]
-    rows += [("threshold", name, "", f"{value:g}") for name, value in settings["thresholds"].items()]
+    rows += [
+        ("threshold", f"{name}.{end}", "", f"{value:g}: {BY_NAME[name].question} ({BY_NAME[name].quantity})")
+        for name, end, value in _zones(settings)
+    ]
+    rows += [("error", name, "", f"{value:g}") for name, value in settings["errors"].items()]
     return pd.DataFrame(rows, columns=["part", "name", "unit", "text"])
 
 
 def table_blocks(taxonomy, places, given: dict):
     """The rows of the supplementary table, as data frames of text: numbers with DIGITS, empty where missing."""
     columns = table_columns(places is not None)
-    left = read_parquet(given["unclassified"], columns=["cpg", "reason"])
-    reason = pd.Series(left["reason"].to_numpy(dtype=object), index=left["cpg"].to_numpy(dtype=object))
+    left = read_parquet(given["unclassified"], columns=["cpg", "reason", "detail"]).set_index("cpg").astype(object)
     start = 0
     for block in parquet_blocks(given["statistics"], BLOCK, columns=["cpg", *MAIN]):
         rows = slice(start, start + len(block))
@@ -353,7 +372,8 @@ def table_blocks(taxonomy, places, given: dict):
         found = taxonomy.iloc[rows].reset_index(drop=True)
         if not np.array_equal(found["cpg"].to_numpy(dtype=object), block["cpg"].to_numpy(dtype=object)):
             raise InputError(f"{given['statistics']} and {given['taxonomy']} are not of the same CpGs: delete both")
-        found["reason"] = found["cpg"].astype(object).map(reason)
+        for name in left:
+            found[name] = found["cpg"].astype(object).map(left[name])
         if places is not None:
             found["chrom"], found["position"] = places["chrom"].array[rows], places["start"].array[rows] + 1
         for name in MAIN:

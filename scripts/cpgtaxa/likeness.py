@@ -5,6 +5,8 @@ nearest neighbours: Sun et al. 2022; here without normalising the features, whic
 where normalised ones did not). Statistics see what the network need not care for, such as bands that only the old have.
 """
 
+import re
+
 import numba
 import numpy as np
 import pandas as pd
@@ -14,6 +16,8 @@ from cpgtaxa.threads import in_threads
 KEPT = 2000
 """Training images whose features are kept."""
 NEAREST = 10
+EACH = re.compile("_(level|share|band_sd|effect_se)_|^sex_|_se$|_seen$")
+"""Columns that describe single bands, sexes and errors: what they say of the pattern stands in others."""
 BLOCK = 20000
 """CpGs whose statistics are made ready at once: those of a whole array would take a gigabyte."""
 
@@ -36,7 +40,8 @@ def profile(statistics: pd.DataFrame) -> np.ndarray:
     p-values as their logarithms, effects in standard deviations too, gains of more bands per sample.
     """
     s = statistics.drop(columns=["cpg", "taxon", "mixture_ran"], errors="ignore").astype(float)
-    found = s.drop(columns=["n", "intercept", "bic1", "bic2", "bic3"], errors="ignore")
+    single = [name for name in s if EACH.search(name)]
+    found = s.drop(columns=["n", "intercept", "bic1", "bic2", "bic3", *single], errors="ignore")
     for name in [name for name in found if name.endswith("_p")]:
         found[name] = -np.log10(found[name].clip(lower=1e-30))
     for name in [name for name in found if name.endswith("sd_ratio")]:

@@ -1,10 +1,11 @@
-"""Which of a network's calls may stand: a judge, a promised error rate, and what is said of the CpGs left over.
+"""Which of a network's calls may stand: a selection model, a controlled error rate, and what is said of the CpGs left.
 
-A network is always ready with an answer; what is asked here is whether the answer is right. A judge learns that from
-simulated CpGs of this cohort's ages and sample size that the statistical rules could not place either, whose truth is
-known, half-way sites among them. Those CpGs then tell how many wrong calls come through at each height of the bar, and
-the lowest bar that keeps the promise is taken (conformal selection: Jin and Candès 2023; risk control by a bound on
-held-out errors: Angelopoulos et al. 2021). They are weighted first, so as to be made up like the CpGs to be placed.
+The candidates are CpGs to which the tests leave several taxa. The network chooses among these. A selection model learns
+from simulated CpGs of this cohort's ages and sample size that the tests cannot decide either when that choice is right,
+that is, one of the taxa admissible for the CpG's true parameters (`criteria.admissible`). Those CpGs then tell how many
+wrong calls come through at each threshold, and the lowest threshold that keeps the error rate is taken (conformal
+selection: Jin and Candès 2023; risk control by a bound on held-out errors: Angelopoulos et al. 2021). They are weighted
+first, so as to be made up like the CpGs to be placed.
 """
 
 import dataclasses
@@ -38,17 +39,17 @@ LEAST = 20
 """Calibration CpGs above the bar below which nothing can be promised."""
 
 
-def evidence(predictions, statistics) -> np.ndarray:
-    """What the judge looks at, (n, d) float32, NaN where not defined.
+def evidence(calls) -> np.ndarray:
+    """What the selection model looks at, (n, d) float32, NaN where not defined.
 
-    predictions: frame with p_<taxon> and `distance`. statistics: frame of `statistics.compute`, the same CpGs in the
-    same order. The network's probabilities (log, by taxon and by rank), the distance to what it was trained on, and
-    the statistics.
+    The network's probabilities (log, by taxon and by rank), the distance to what it was trained on, its choice, the
+    taxa that the tests leave, and the statistics.
     """
-    p = np.log(np.clip(predictions[list(PROBABILITY_COLUMNS)].to_numpy(dtype=float), 1e-6, 1))
+    p = np.log(np.clip(calls.p, 1e-6, 1))
     ranked = -np.sort(-p, axis=1)[:, :4]
-    numbers = statistics.drop(columns=["cpg"], errors="ignore").to_numpy(dtype=float)
-    found = np.column_stack([p, ranked, predictions["distance"], numbers])
+    unknown = [name for name in calls.statistics if name == "cpg" or name.startswith("sex_")]  # not of calibration CpGs
+    numbers = calls.statistics.drop(columns=unknown).to_numpy(dtype=float)
+    found = np.column_stack([p, ranked, calls.predictions["distance"], calls.first, ~calls.ruled_out, numbers])
     return np.where(np.abs(found) < 1e30, found, np.nan).astype(np.float32)
 
 
@@ -60,6 +61,10 @@ class Judge:
 
     def __init__(self, x: np.ndarray, right: np.ndarray, weights: np.ndarray, seed: int):
         """x: (n, d) evidence. right: (n,) bool, whether the call is the true taxon. weights: (n,)."""
+        varied = np.isfinite(x).any(axis=0)
+        varied[varied] = np.nanmax(x[:, varied], axis=0) > np.nanmin(x[:, varied], axis=0)
+        self.use = np.flatnonzero(varied)
+        x = x[:, self.use]
         fold = np.random.default_rng([seed, 23]).permutation(len(x)) % FOLDS
         self.models, self.held_out = [], np.full(len(x), float(np.average(right, weights=weights)) if len(x) else 0.0)
         for number in Progress(FOLDS, "folds of the judge").over(range(FOLDS)):
@@ -74,7 +79,7 @@ class Judge:
         """Probability (n,) that each call is right: the mean of the folds' models."""
         if not self.models or not len(x):
             return np.zeros(len(x))
-        return np.mean([model.predict_proba(x)[:, 1] for model in self.models], axis=0)
+        return np.mean([model.predict_proba(x[:, self.use])[:, 1] for model in self.models], axis=0)
 
 
 def _histogram(p: np.ndarray) -> np.ndarray:
@@ -124,12 +129,11 @@ NO_BAR = Bar(np.inf, 0.0, 0.0, 0.0)
 
 
 def lowest_bar(score, right, weights, candidates, error_rate: float, certainty: float = 0.95) -> Bar:
-    """The lowest bar above which, with `certainty`, at most `error_rate` of the candidates' calls are wrong.
+    """The lowest bar above which, with `certainty`, calls are wrong at a rate of at most `error_rate`.
 
     score: (n,) of the calibration CpGs, held out. right, weights: (n,). candidates: (m,) scores of the CpGs to place.
-    The bound is the quantile of the number of wrong calls among as many CpGs as would be placed, given the weighted
-    errors seen (beta-binomial with Jeffreys' prior, on the effective number of CpGs): it covers both what is not known
-    of the error rate and the luck of this cohort.
+    Two bounds hold, given the weighted errors seen (beta distribution with Jeffreys' prior, on the effective number of
+    CpGs): that of the error rate, and that of the number of wrong calls among as many as would be placed.
     """
     if not len(candidates):
         return NO_BAR
@@ -140,11 +144,11 @@ def lowest_bar(score, right, weights, candidates, error_rate: float, certainty: 
         if not total or (effective := total**2 / squares) < LEAST:
             continue
         expected = float(np.sum(weights[above] * ~right[above]) / total)
-        placed = int(np.sum(candidates >= height))
-        wrong = scipy.stats.betabinom(placed, effective * expected + 0.5, effective * (1 - expected) + 0.5)
-        if wrong.cdf(np.floor(error_rate * placed)) >= certainty:
-            bound = float(wrong.ppf(certainty) / placed)
-            return Bar(float(height), expected, bound, float(effective))
+        prior = effective * expected + 0.5, effective * (1 - expected) + 0.5
+        rate, placed = scipy.stats.beta(*prior), int(np.sum(candidates >= height))
+        most = np.ceil(error_rate * placed)  # of few calls, one may be wrong
+        if rate.cdf(error_rate) >= certainty and scipy.stats.betabinom(placed, *prior).cdf(most) >= certainty:
+            return Bar(float(height), expected, float(rate.ppf(certainty)), float(effective))
     return NO_BAR
 
 
@@ -170,22 +174,28 @@ def likely_taxa(p: np.ndarray, share: float) -> list[str]:
 
 @dataclasses.dataclass
 class Calls:
-    """What a network says of k CpGs, and what else speaks for or against it.
+    """What a network says of k CpGs, among the taxa that the tests leave.
 
-    predictions: cpg, p_<taxon>, distance. statistics: the same CpGs in the same order. ruled_out: (k, 10) bool.
+    predictions: cpg, p_<taxon>, distance. statistics: the same CpGs in the same order. ruled_out: (k, 10) bool. detail:
+    (k,) what the tests say. `first` is the likeliest taxon that is not ruled out, `second` the likeliest other one of
+    all; `contradicted` where all are ruled out.
     """
 
     predictions: pd.DataFrame
     statistics: pd.DataFrame
     ruled_out: np.ndarray
+    detail: np.ndarray | None = None
 
     def __post_init__(self):
         self.p = self.predictions[list(PROBABILITY_COLUMNS)].to_numpy(dtype=float)
-        order = np.argsort(-self.p, axis=1, kind="stable")
-        self.first, self.second = order[:, 0], order[:, 1]
+        self.contradicted = self.ruled_out.all(axis=1)
+        barred = self.ruled_out & ~self.contradicted[:, None]
         rows = np.arange(len(self.p))
+        self.first = np.where(barred, -1.0, self.p).argmax(axis=1)
         self.top = self.p[rows, self.first]
-        self.contradicted = self.ruled_out[rows, self.first]
+        others = self.p.copy()
+        others[rows, self.first] = -1.0
+        self.second = others.argmax(axis=1)
 
     def __len__(self):
         return len(self.p)
@@ -217,22 +227,21 @@ def near(score: np.ndarray, bar: float) -> dict | None:
     return {"within": NEAR} | numbers
 
 
-def promised(calls: Calls, calibration: Calls, truth: np.ndarray, *, error_rate, seed) -> tuple:
-    """Which calls may stand so that at most `error_rate` of them are wrong, with a certainty of 95 %.
+def controlled(calls: Calls, calibration: Calls, truth: np.ndarray, *, error_rate, seed) -> tuple:
+    """Which calls may stand so that they are wrong at a rate of at most `error_rate`, with a certainty of 95 %.
 
-    calibration: simulated CpGs that nothing placed so far either. truth: their taxa, in the same order.
-    A call on a half-way site is wrong, whatever it is. Returns (k,) bool, the same for the calibration CpGs, and a
-    dictionary of what the promise rests on.
+    calibration: simulated CpGs that nothing placed so far either. truth: their admissible taxa as "A|B", in the same
+    order; empty where none is right. Returns (k,) bool, the probability (k,) that each call is right, the same two for
+    the calibration CpGs, and a dictionary of what the control rests on.
     """
-    right = np.array(TAXA, dtype=object)[calibration.first] == truth
-    # Half-way sites are one group: shares of every kind of them would be guesses, and their weights scatter.
+    names = np.array(TAXA, dtype=object)[calibration.first]
+    right = np.array([name in taxa.split("|") for name, taxa in zip(names, truth, strict=True)], dtype=bool)
     weights = composition_weights(calibration.p, truth.astype(str), calls.p)
-    known = evidence(calibration.predictions, calibration.statistics)
+    known = evidence(calibration)
     judge = Judge(known, right, weights, seed)
     held_out = np.where(calibration.contradicted, -1.0, judge.held_out)
-    score = judge(evidence(calls.predictions, calls.statistics))
+    score = judge(evidence(calls))
     bar = lowest_bar(held_out, right, weights, np.where(calls.contradicted, -1.0, score), error_rate)
-    half_way = truth == UNCLASSIFIED
     found = {
         "promised_error_rate": error_rate,
         "judge_at_least": bar.height if np.isfinite(bar.height) else None,
@@ -240,10 +249,9 @@ def promised(calls: Calls, calibration: Calls, truth: np.ndarray, *, error_rate,
         "error_rate_at_most": bar.bound,
         "calibration_cpgs": len(calibration),
         "calibration_cpgs_above": bar.effective,
-        "half_way_share": float(weights[half_way].sum() / weights.sum()) if len(weights) else None,
         "near_bar": near(score[~calls.contradicted], bar.height),
     }
-    return score >= bar.height, held_out >= bar.height, found
+    return score >= bar.height, score, held_out >= bar.height, found
 
 
 def reassign(
@@ -255,25 +263,28 @@ def reassign(
     round_number: int,
     seed: int,
     out: dict,
+    n_cpgs: int | None = None,
     beside: dict | None = None,
 ) -> None:
     """Place the CpGs whose call may stand, and say why the others stay.
 
     settings: `error_rate` and, with calibration CpGs, `unlike`; or `confidence`, a plain threshold on the network's
-    probability in place of the promise. Calls that the tests contradict never stand.
+    probability in place of the controlled error rate. CpGs to which the tests leave no taxon are never placed.
 
-    Writes reassigned (cpg, taxon, confidence, second_taxon, round), left (cpg, reason: `unlike` anything seen,
-    `contradicted` by the tests, or `ambiguous`; taxa that hold 1 - error_rate of the probability, "A|B"; unlike_p),
-    calibration (cpg of the calibration CpGs placed by the same rule) and counts (JSON, with what is given `beside`).
+    Writes reassigned (cpg, taxon, confidence: the probability that the call is right, second_taxon, round), left (cpg,
+    reason: `contradicted` where the tests leave no taxon, `unlike` anything seen, or `ambiguous`; taxa that hold
+    1 - error_rate of the probability, "A|B"; unlike_p; detail: what the tests say), calibration (cpg of the calibration
+    CpGs placed by the same rule) and counts (JSON, with what is given `beside`).
     """
     found = {}
     unlike_p = np.full(len(calls), np.nan)
     if settings["confidence"] is None:
-        certain, known, found = promised(calls, calibration, truth, error_rate=settings["error_rate"], seed=seed)
+        rate = settings["error_rate"]
+        certain, confidence, known, found = controlled(calls, calibration, truth, error_rate=rate, seed=seed)
         unlike_p, known_p = unlike_anything(calls, calibration, seed)
         known &= ~(known_p <= settings["unlike"])
     else:
-        certain = calls.top >= settings["confidence"]
+        certain, confidence = calls.top >= settings["confidence"], calls.top
         found = {"near_bar": near(calls.top[~calls.contradicted], settings["confidence"])}
     unlike = unlike_p <= settings["unlike"]
     placed = certain & ~calls.contradicted & ~unlike
@@ -282,18 +293,20 @@ def reassign(
         {
             "cpg": calls.predictions["cpg"].to_numpy()[placed],
             "taxon": names[calls.first[placed]],
-            "confidence": calls.top[placed],
+            "confidence": confidence[placed],
             "second_taxon": names[calls.second[placed]],
             "round": np.full(placed.sum(), round_number, dtype=np.int32),
         }
     )
-    reason = np.where(unlike, "unlike", np.where(calls.contradicted & (calls.top >= 0.5), "contradicted", "ambiguous"))
+    reason = np.where(calls.contradicted, "contradicted", np.where(unlike, "unlike", "ambiguous"))
+    detail = np.full(len(calls), "", dtype=object) if calls.detail is None else calls.detail
     left = pd.DataFrame(
         {
             "cpg": calls.predictions["cpg"].to_numpy()[~placed],
             "reason": reason[~placed].astype(object),
             "taxa": np.array(likely_taxa(calls.p[~placed], 1 - settings["error_rate"]), dtype=object),
             "unlike_p": unlike_p[~placed],
+            "detail": detail[~placed],
         }
     )
     again = pd.DataFrame({"cpg": np.empty(0, dtype=object)})
@@ -304,8 +317,10 @@ def reassign(
     write_parquet(out["calibration"], again)
     counts = {
         "round": round_number,
+        "cpgs": len(calls) if n_cpgs is None else n_cpgs,
         "candidates": len(calls),
         "placed": int(placed.sum()),
+        "undecided": int((~calls.contradicted & ~placed).sum()),
         "placed_per_taxon": {taxon: int((frame["taxon"] == taxon).sum()) for taxon in TAXA},
         "left": left["reason"].value_counts().reindex(REASONS, fill_value=0).to_dict(),
     }
@@ -314,18 +329,18 @@ def reassign(
         f"round {round_number}: {counts['placed']:,} of {len(calls):,} CpGs placed; left: "
         + ", ".join(f"{reason} {n:,}" for reason, n in counts["left"].items())
     )
-    if settings["confidence"] is None and found["judge_at_least"] is None:
+    if len(calls) and settings["confidence"] is None and found["judge_at_least"] is None:
         if round_number > 0:
-            logging.info("round %d: no more CpGs can be placed within the promise", round_number)
+            logging.info("round %d: no more CpGs can be placed at the error rate allowed", round_number)
         else:
             logging.warning(
-                "round 0: no bar keeps the promise of at most %.3g wrong calls: nothing is placed. Too few candidates "
-                "or calibration CpGs, or a network that learnt too little; raise rounds.calibration or error_rate",
+                "round 0: at no threshold is the error rate surely below %.3g: nothing is placed. Too few calibration "
+                "CpGs, or a network that learnt too little; raise rounds.calibration or rounds.error_rate",
                 settings["error_rate"],
             )
 
 
-def _calls(predictions: pd.DataFrame, blocks, settings: dict, n_cpgs: int) -> Calls:
+def _calls(predictions: pd.DataFrame, blocks, settings: dict, detail=None) -> Calls:
     """Join predictions with the statistics, given a block at a time: the whole array's are half a gigabyte."""
     place_of = pd.Series(np.arange(len(predictions)), index=predictions["cpg"])
     out_of_bounds = np.zeros((len(predictions), len(TAXA)), dtype=bool)
@@ -334,22 +349,26 @@ def _calls(predictions: pd.DataFrame, blocks, settings: dict, n_cpgs: int) -> Ca
         block = block[block["cpg"].isin(place_of.index)]
         where = place_of.loc[block["cpg"]].to_numpy()
         if settings["veto"] and len(block):
-            out_of_bounds[where] = ruled_out(block, settings["thresholds"], n_cpgs)
-        numbers = block.drop(columns=["cpg", "taxon"], errors="ignore")
+            out_of_bounds[where] = ruled_out(block, settings["thresholds"], settings["errors"])
+        numbers = block.drop(columns=["cpg", "admissible"], errors="ignore")
         tables.append(numbers.astype(dict.fromkeys(numbers, "float32")))
         rows.append(where)
     statistics = pd.concat(tables, ignore_index=True)
     order = np.argsort(np.concatenate(rows), kind="stable")
-    return Calls(predictions, statistics.iloc[order].reset_index(drop=True), out_of_bounds)
+    return Calls(predictions, statistics.iloc[order].reset_index(drop=True), out_of_bounds, detail)
 
 
 def agreement_with_labels(predictions: pd.DataFrame, labels: pd.DataFrame) -> dict:
     """How often the network's first taxon is the label, over the labelled CpGs that it was asked about.
 
     predictions: cpg, p_<taxon>. labels: cpg, taxon. Returns labelled_cpgs, network_as_labels (a share, or None) and
-    doubtful: the promise rests on simulated CpGs; where network and labels part, the cohort is not like these.
+    doubtful: the control of errors rests on simulated CpGs; where network and labels part on clear CpGs, the cohort is
+    not like these.
     """
-    labelled = labels[labels["taxon"] != UNCLASSIFIED].merge(predictions, on="cpg")
+    clear = labels["taxon"] != UNCLASSIFIED
+    if "boundary" in labels:
+        clear &= labels["boundary"] == ""
+    labelled = labels[clear].merge(predictions, on="cpg")
     if labelled.empty:
         return {"labelled_cpgs": 0, "network_as_labels": None, "doubtful": False}
     first = np.array(TAXA, dtype=object)[labelled[list(PROBABILITY_COLUMNS)].to_numpy().argmax(axis=1)]
@@ -358,7 +377,7 @@ def agreement_with_labels(predictions: pd.DataFrame, labels: pd.DataFrame) -> di
     if doubtful:
         logging.warning(
             "the network's first taxon is the label on only %.0f %% of the %d labelled CpGs: the cohort is unlike the "
-            "simulated ones that the promised error rate rests on; let the network learn from this cohort's labels "
+            "simulated ones that the error rate rests on; let the network learn from this cohort's labels "
             "(training.weights: null, training.source: both), and look at CpGs that have been placed",
             *(100 * share, len(labelled)),
         )
@@ -371,20 +390,22 @@ def place(
     """Run `reassign` on a round's files, over the CpGs that neither the rules nor earlier rounds placed.
 
     calibration: None (with a plain threshold), or files `predictions` of the calibration CpGs left and their `truth`
-    with statistics. settings: error_rate, confidence, unlike, veto, and the rules' thresholds.
+    with statistics. settings: error_rate, confidence, unlike, veto, and the rules' thresholds and errors.
     """
-    taxa = read_parquet(labels, columns=["cpg", "taxon"])
+    taxa = read_parquet(labels)
     done = set(taxa.loc[taxa["taxon"] != UNCLASSIFIED, "cpg"])
     for path in placed:
         done |= set(read_parquet(path, columns=["cpg"])["cpg"])
     found = pd.concat([read_parquet(path) for path in predictions], ignore_index=True)
     agreement = agreement_with_labels(found, taxa)
     found = found[~found["cpg"].isin(done)].reset_index(drop=True)
-    calls = _calls(found, parquet_blocks(statistics), settings, len(taxa))
+    detail = taxa.set_index("cpg")["reason"].loc[found["cpg"]].to_numpy(dtype=object)
+    calls = _calls(found, parquet_blocks(statistics), settings, detail)
     known = truth = None
     if calibration is not None:
         found = read_parquet(calibration["predictions"])
         table = read_parquet(calibration["truth"]).set_index("cpg").loc[found["cpg"]].reset_index()
-        truth = table["taxon"].to_numpy(dtype=object)
-        known = _calls(found, [table], settings, len(taxa))
-    reassign(calls, known, truth, settings=settings, round_number=round_number, seed=seed, out=out, beside=agreement)
+        truth = table["admissible"].to_numpy(dtype=object)
+        known = _calls(found, [table], settings)
+    sizes = {"round_number": round_number, "n_cpgs": len(taxa)}
+    reassign(calls, known, truth, settings=settings, **sizes, seed=seed, out=out, beside=agreement)

@@ -44,6 +44,8 @@ OTHER_TARGETS = (
 CELL_FRACTIONS = "cell_fractions"
 """Among the covariates: the cell fractions told from the user's reference."""
 
+WORTH_TRAINING = 20
+"""Undecided CpGs for which another network is trained, at least."""
 MOST_EXPLAINED = 100
 """CpGs that one page of the target `explain` takes."""
 
@@ -162,15 +164,11 @@ class Plan:
                 "adjust.covariates names cell_fractions, but adjust.reference is not set: name a table of betas of the "
                 "pure cell types, or leave cell_fractions out"
             )
-        thresholds = self.config["taxa"]["thresholds"]
-        for low, high in (
-            ("stable_sd", "unstable_sd"),
-            ("tiny_effect", "min_effect"),
-            ("tiny_sd_ratio", "min_sd_ratio"),
-        ):
-            if thresholds[low] >= thresholds[high]:
+        for name, zone in self.config["taxa"]["thresholds"].items():
+            if zone["no"] >= zone["yes"]:
                 problems.append(
-                    f"taxa.thresholds.{low} must be below taxa.thresholds.{high}: what is between is unclear"
+                    f"taxa.thresholds.{name}: no ({zone['no']:g}) must be below yes ({zone['yes']:g}): between the two "
+                    "either answer is right"
                 )
         return problems
 
@@ -248,14 +246,14 @@ class Plan:
     def placing_settings(self) -> dict:
         """What placing CpGs needs to know."""
         rounds = {key: self.config["rounds"][key] for key in ("error_rate", "confidence", "unlike", "veto")}
-        return rounds | {"thresholds": self.config["taxa"]["thresholds"]}
+        return rounds | self.rules()
 
     def calibration_settings(self) -> dict:
         """What simulating calibration CpGs needs to know."""
         by_rules = self.config["taxa"]["labels"] is None
         return {
             "cpgs": self.config["rounds"]["calibration"],
-            "thresholds": self.rule_thresholds(),
+            **self.rules(),
             "by_rules": by_rules,
         }
 
@@ -263,9 +261,10 @@ class Plan:
         """Whether a round placed enough of its candidates for another one. InputError for a damaged file."""
         check_checksums([counts_path])
         counts = read_json(counts_path)
-        return (
-            counts["placed"] > 0 and counts["placed"] >= self.config["rounds"]["min_new_share"] * counts["candidates"]
-        )
+        enough = self.config["rounds"]["min_new_share"]
+        # Another round learns from what this one placed, and has something to place.
+        learnt = counts["placed"] > 0 and counts["placed"] >= enough * counts["candidates"]
+        return learnt and counts["undecided"] >= max(WORTH_TRAINING, enough * counts["cpgs"])
 
     def rounds(self, counts_of) -> range:
         """The rounds of this run: one after the other until one places (almost) nothing or the limit is met.
@@ -273,7 +272,8 @@ class Plan:
         counts_of: the file with a round's counts, by the round's number.
         """
         for number in range(self.config["rounds"]["max"]):
-            if not self.goes_on(counts_of(number)):
+            goes_on = self.goes_on(counts_of(number))
+            if not goes_on and number + 1 >= self.config["rounds"]["min"]:
                 break
         return range(number + 1)
 
@@ -333,7 +333,7 @@ class Plan:
         """What the target explain needs to know. Raises InputError as `explained` does."""
         return {
             "cpgs": self.explained(),
-            "thresholds": self.config["taxa"]["thresholds"],
+            **self.rules(),
             "own_labels": self.config["taxa"]["labels"] is not None,
             **{key: self.config["rounds"][key] for key in ("confidence", "error_rate", "veto")},
             "device": self.config["training"]["device"],
@@ -370,7 +370,7 @@ class Plan:
         return {
             "columns": self.config["export"]["columns"],
             "one_based": self.config["export"]["one_based"],
-            "thresholds": self.config["taxa"]["thresholds"],
+            **self.rules(),
             "own_labels": self.config["taxa"]["labels"] is not None,
             "rounds": {key: self.config["rounds"][key] for key in ("max", "error_rate", "confidence")},
             "config": self.report_config(),
@@ -510,10 +510,9 @@ class Plan:
             "max_added_per_taxon": self.config["rounds"]["max_added_per_taxon"],
         }
 
-    def rule_thresholds(self) -> dict:
-        """The thresholds that statistical labels depend on: all but the rounds' own."""
-        thresholds = self.config["taxa"]["thresholds"]
-        return {key: value for key, value in thresholds.items() if key != "contradicted_p"}
+    def rules(self) -> dict:
+        """What the tests' answers hang on: the criteria's zones and the errors allowed."""
+        return {key: self.config["taxa"][key] for key in ("thresholds", "errors")}
 
     def report_config(self) -> dict:
         """What the report shows of the config: all but what other targets use."""

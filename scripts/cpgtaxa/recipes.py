@@ -2,7 +2,7 @@
 
 `flip` mirrors beta at random and `mirror_age` age; `label_smoothing` is the share of a target spread over all taxa;
 `ema` is the decay of a running mean of the weights, which then is the network (0: none); `balance` draws every taxon
-equally often, whatever its number of images; `half_way` takes sites between two taxa along; `warm_start` continues
+equally often, whatever its number of images; `half_way` takes boundary CpGs along; `warm_start` continues
 from a given network. tests/benchmarks/recipes.py measures what each of them gives.
 """
 
@@ -61,7 +61,7 @@ FAST_RESNET18 = {
     "half_way": True,
     "warm_start": False,
 }
-"""AdamW under a one-cycle schedule; beta mirrored at random (every taxon is symmetric in beta); half-way sites."""
+"""AdamW under a one-cycle schedule; beta mirrored at random (every taxon is symmetric in beta); boundary CpGs."""
 
 TUNED_RESNET18 = FAST_RESNET18 | {"lr": 0.0006, "epochs": 4, "warm_start": True}
 """The same, continued from the shipped network (`training.initial`)."""

@@ -130,21 +130,26 @@ def write_taxonomy(labels, predictions, reassigned, left, out_parquet, out_csv, 
 def taxonomy(labels: pd.DataFrame, rounds: list[dict]) -> pd.DataFrame:
     """The final table, one row per CpG in the cohort's order.
 
-    labels: cpg, taxon (statistical). rounds: per round {"predictions": cpg and p_<taxon>, "reassigned": …}; round 0
-    predicts every CpG (or those without a label), later ones those left. Returns cpg, taxon, source, confidence,
-    second_taxon, p_<taxon> ×10: probabilities of the last network that looked at the CpG (missing where none did);
-    confidence is the taxon's probability, and for Unclassified the highest one; second_taxon is the likeliest other.
+    labels: cpg, taxon, boundary (statistical). rounds: per round {"predictions": cpg and p_<taxon>, "reassigned": …};
+    round 0 predicts every CpG (or those without a label), later ones those left. Returns cpg, taxon, source,
+    confidence, second_taxon, p_<taxon> ×10, boundary. p_<taxon>: probabilities of the last network that looked at the
+    CpG (missing where none did). confidence: of a CpG that a round placed the probability that the call is right, of
+    others the network's probability of the taxon, and for Unclassified the highest one. second_taxon: the likeliest
+    other. boundary: the criterion that is open, or in whose zone the CpG lies; empty if clear.
     """
     table = pd.DataFrame({"cpg": labels["cpg"].to_numpy(dtype=object)}).set_index("cpg")
     table["taxon"] = labels["taxon"].to_numpy(dtype=object)
     table["source"] = np.where(table["taxon"] == UNCLASSIFIED, "none", "statistical").astype(object)
+    boundary = labels["boundary"].to_numpy(dtype=object) if "boundary" in labels else np.full(len(labels), "", object)
     p = pd.DataFrame(np.nan, index=table.index, columns=list(PROBABILITY_COLUMNS))
+    certainty = np.full(len(table), np.nan, dtype=np.float32)
     for number, found in enumerate(rounds):
         predictions = found["predictions"].set_index("cpg")
         p.loc[predictions.index] = predictions[list(PROBABILITY_COLUMNS)].to_numpy()
         placed = found["reassigned"]
         table.loc[placed["cpg"], "taxon"] = placed["taxon"].to_numpy()
         table.loc[placed["cpg"], "source"] = f"round_{number}"
+        certainty[table.index.get_indexer(placed["cpg"])] = placed["confidence"].to_numpy()
     values = p.to_numpy()
     own = table["taxon"].map(INDEX).fillna(-1).to_numpy(dtype=int)
     rows = np.arange(len(values))
@@ -152,7 +157,7 @@ def taxonomy(labels: pd.DataFrame, rounds: list[dict]) -> pd.DataFrame:
     first = np.where(placed, own, np.nan_to_num(values, nan=-1).argmax(axis=1))
     others = np.nan_to_num(values.copy(), nan=-1.0)
     others[rows, first] = -2.0
-    table["confidence"] = values[rows, first].astype(np.float32)
+    table["confidence"] = np.where(np.isnan(certainty), values[rows, first].astype(np.float32), certainty)
     second = np.array(TAXA, dtype=object)[others.argmax(axis=1)]
     table["second_taxon"] = np.where(np.isnan(values).all(axis=1), None, second)
-    return pd.concat([table, p.astype(np.float32)], axis=1).reset_index()
+    return pd.concat([table, p.astype(np.float32)], axis=1).assign(boundary=boundary).reset_index()

@@ -8,7 +8,6 @@ import pyarrow as pa
 import pyarrow.csv
 
 from cpgtaxa.files import atomic
-from cpgtaxa.names import UNCLASSIFIED
 from cpgtaxa.progress import Progress
 from cpgtaxa.simulate import cohort_setting, draw_cpg, plan_cohort
 
@@ -18,9 +17,10 @@ BLOCK = 500
 def write_cohort(settings: dict, seed: int, beta, samples, truth) -> None:
     """Simulate a cohort and write its three files.
 
-    settings: `samples`, `cpgs`, `half_way` (share of sites between two taxa), `age_min`, `age_max` (years).
-    beta: CSV (.gz), CpGs in rows, empty where missing. samples: CSV sample_id, age, sex, batch. truth: CSV cpg, taxon
-    (Unclassified for half-way sites), other and kind of half-way sites, and the profile's parameters.
+    settings: `samples`, `cpgs`, `half_way` (share of boundary CpGs, which have two right taxa), `age_min`, `age_max`
+    (years). beta: CSV (.gz), CpGs in rows, empty where missing. samples: CSV sample_id, age, sex, batch. truth: CSV
+    cpg, taxon, between and kind (of boundary CpGs: both taxa, and the criterion in whose zone they lie), the profile's
+    parameters, and admissible: all taxa that are right ("A|B"), of which `taxon` is the first.
     """
     n, cpgs = settings["samples"], settings["cpgs"]
     setting = cohort_setting(seed, n, (settings["age_min"], settings["age_max"]))
@@ -37,7 +37,7 @@ def write_cohort(settings: dict, seed: int, beta, samples, truth) -> None:
                 values = np.round(np.stack([values for _, values in drawn]).astype(np.float64), 5).astype(np.float32)
                 columns = [pa.array(values[:, column], from_pandas=True) for column in range(n)]
                 writer.write_batch(pa.record_batch([pa.array(names[start:stop]), *columns], schema=schema))
-                rows += [profile.row() for profile, _ in drawn]
+                rows += [profile.row() | {"admissible": profile.admissible(setting)} for profile, _ in drawn]
                 progress.step(stop - start)
     logging.info(f"{cpgs:,} CpGs of {n:,} samples simulated")
     sheet = pd.DataFrame(
@@ -49,10 +49,10 @@ def write_cohort(settings: dict, seed: int, beta, samples, truth) -> None:
         }
     )
     profiles = pd.DataFrame(rows)
-    half_way = profiles["kind"] != ""
     profiles.insert(0, "cpg", names)
-    profiles.insert(2, "between", np.where(half_way, profiles["taxon"] + " / " + profiles["other"], ""))
-    profiles.loc[half_way, "taxon"] = UNCLASSIFIED
+    taxa = profiles["admissible"]
+    profiles.insert(2, "between", np.where(profiles["kind"] != "", taxa.str.join(" / "), ""))
+    profiles["taxon"], profiles["admissible"] = taxa.str[0], taxa.str.join("|")
     for path, frame in ((samples, sheet), (truth, profiles.drop(columns="other"))):
         with atomic(path) as temporary:
             frame.to_csv(temporary, index=False)

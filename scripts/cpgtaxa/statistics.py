@@ -54,6 +54,12 @@ OUTLIER_IQR = 3.0
 OUTLIER_MARGIN = 0.05
 """Outliers lie more than OUTLIER_IQR interquartile ranges plus OUTLIER_MARGIN (beta) beyond the nearer quartile."""
 
+OUTLIER_DISTANCE = 0.09
+"""Outliers of the taxon Outlier lie at least this far (beta) from the middle of the band."""
+
+SPREAD_FLOOR = 0.010
+"""Standard deviation (beta) that is added, in quadrature, where spreads are compared."""
+
 SHORT_RUN = 4
 LONG_RUN = 60
 """Rounds of two iterations from every start, and at most from the best of them."""
@@ -135,6 +141,55 @@ DESCRIPTION = {
     "three_min_gap_ends": "smallest gap of neighbours at the 5th and 95th percentile of age; negative: they cross",
     "three_middle": "where the middle level lies between the outer ones, 0 to 1; near 0.5 for genotypes",
     "three_hwe_p": "chi-square p-value that the shares are in Hardy–Weinberg equilibrium",
+    "effect_se": "standard error of core_effect, robust to changing spread (HC3)",
+    "log_sd_ratio": "log ratio of the spreads at the 95th and 5th percentile of age: gamma regression of |residual| on "
+    "age without the outliers, 0.010 added to each in quadrature",
+    "log_sd_ratio_se": "its standard error",
+    "bend": "standard deviation over age of what the line leaves, in up to 12 bins of age, less what noise gives",
+    "spread_bend": "the same of |residual| over its regression on age",
+    "far_n": "outliers at least 0.09 from the middle of the band (int32)",
+    "sex_gap": "difference of the medians of women and men; NaN where there is none to speak of, or no sex is known",
+    "sex_d": "Ashman's D of women and men, by medians and median absolute deviations",
+    "sex_effect_0": "change of beta over the central 90 % of ages in sex 0",
+    "sex_effect_se_0": "its standard error",
+    "sex_sd_0": "residual standard deviation in that sex",
+    "sex_effect_1": "change of beta over the central 90 % of ages in sex 1",
+    "sex_effect_se_1": "its standard error",
+    "sex_sd_1": "residual standard deviation in that sex",
+    "two_depth": "two bands: depth of the valley between them in the model, as a share of the lower peak",
+    "two_depth_seen": "the same as counted among the samples",
+    "two_depth_se": "its standard error",
+    "two_by_age": "Cramér's V of band and age (up to 8 bins), less what chance gives; 0: bands at all ages",
+    "two_band_kurtosis": "least excess kurtosis of the samples nearest to a band; towards -2 where a band is two",
+    "two_level_low": "level at the mean age of the lower band",
+    "two_level_high": "level at the mean age of the upper band",
+    "two_share_low": "share of the samples of the lower band",
+    "two_share_high": "share of the samples of the upper band",
+    "two_band_sd_low": "standard deviation of the lower band",
+    "two_band_sd_high": "standard deviation of the upper band",
+    "two_effect_se_low": "standard error of the change over the central 90 % of ages of the lower band",
+    "two_effect_se_high": "standard error of the change over the central 90 % of ages of the upper band",
+    "three_depth": "three bands: depth of the shallower valley in the model, as a share of the lower peak",
+    "three_depth_seen": "the same as counted among the samples",
+    "three_depth_se": "its standard error",
+    "three_by_age": "Cramér's V of band and age (up to 8 bins), less what chance gives; 0: bands at all ages",
+    "three_band_kurtosis": "least excess kurtosis of the samples nearest to a band; towards -2 where a band is two",
+    "three_level_low": "level at the mean age of the lowest band",
+    "three_level_mid": "level at the mean age of the middle band",
+    "three_level_high": "level at the mean age of the highest band",
+    "three_share_low": "share of the samples of the lowest band",
+    "three_share_mid": "share of the samples of the middle band",
+    "three_share_high": "share of the samples of the highest band",
+    "three_band_sd_low": "standard deviation of the lowest band",
+    "three_band_sd_mid": "standard deviation of the middle band",
+    "three_band_sd_high": "standard deviation of the highest band",
+    "three_effect_se_low": "standard error of the change over the central 90 % of ages of the lowest band",
+    "three_effect_se_mid": "standard error of the change over the central 90 % of ages of the middle band",
+    "three_effect_se_high": "standard error of the change over the central 90 % of ages of the highest band",
+    "three_best_depth": "three bands: depth of the deepest valley, in the model",
+    "three_best_seen": "the same as counted among the samples",
+    "three_best_se": "its standard error",
+    "three_best_share": "share of the samples on the smaller side of that valley",
 }
 """One line on each column, for the documentation."""
 
@@ -147,12 +202,21 @@ NAMES = list(DESCRIPTION)
 _FULL = 6
 _CORE = 16
 (_SPREAD, _TAIL, _SKEW, _KURT, _OUT_N, _OUT_DIST, _DIP, _CORE_DIP, _RAN, _BIC1) = range(26, 36)
-# Of a mixture: BIC, weight, gap, D, sd, end gap, common t, middle, HWE chi-square, then per band effect, t, df.
+# Of a mixture: BIC, weight, gap, D, sd, end gap, common t, middle, HWE chi-square, depth of the shallowest valley, the
+# same as counted, its standard error, these of the deepest one and the smaller share beside it, association of band and
+# age, least kurtosis of a band; then of each band the numbers of _PER_BAND.
 (_BIC, _WEIGHT, _GAP, _D, _BAND_SD, _ENDS, _COMMON_T, _MIDDLE, _HWE) = range(9)
-_BANDS = 9
+(_DEPTH, _SEEN, _SEEN_SE, _BEST_DEPTH, _BEST_SEEN, _BEST_SE, _BEST_WEIGHT, _BY_AGE, _BAND_KURT) = range(9, 18)
+_BANDS = 18
+_PER_BAND = 7  # effect, t, df, level, weight, sd, standard error of the effect
 _TWO = 36
-_THREE = _TWO + _BANDS + 3 * 3
-_WIDTH = _THREE + _BANDS + 3 * 3
+_THREE = _TWO + _BANDS + 3 * _PER_BAND
+_MORE = _THREE + _BANDS + 3 * _PER_BAND
+# Of the core: standard error of the effect, log ratio of spreads, its standard error, bends of level and of spread; of
+# all: samples far from the band; of the sexes: difference, the same in standard deviations, effects with their errors.
+(_EFFECT_SE, _LOG_RATIO, _LOG_RATIO_SE, _BEND, _SPREAD_BEND, _FAR_N) = range(6)
+_SEX = 6
+_WIDTH = _MORE + 14
 
 # Reductions may be reordered (SIMD); NaN and infinity keep their meaning.
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
@@ -1128,6 +1192,274 @@ def _mixture(k, samples, cells, within, cuts, scale, floor, trend, ends, rival, 
                     chosen[j, p], chosen[j + 1, p] = chosen[j + 1, p], chosen[j, p]
     likelihood = _likelihood(samples, chosen, sums)
     _describe(chosen, sums, n, likelihood, trend, ends, out)
+    _look_between(samples, chosen, out)
+
+
+@_jit()
+def _valley_of(bands, j):
+    """Valley between bands j and j + 1 at the mean age: depth, place, whether the left peak is the lower one.
+
+    Depth is a share of the lower peak, 0 where there is no valley; the place is 0 at the lower level, 1 at the upper.
+    """
+    steps = 48
+    low = bands[j, 1]
+    gap = bands[j + 1, 1] - low
+    heights = np.empty(steps + 1)
+    least = 0
+    for i in range(steps + 1):
+        v = low + gap * i / steps
+        height = 0.0
+        for b in range(bands.shape[0]):
+            z = (v - bands[b, 1]) / bands[b, 3]
+            height += bands[b, 0] / bands[b, 3] * math.exp(-0.5 * z * z)
+        heights[i] = height
+        if height < heights[least]:
+            least = i
+    left = 0.0
+    right = 0.0
+    for i in range(steps + 1):
+        if i <= least:
+            left = max(left, heights[i])
+        if i >= least:
+            right = max(right, heights[i])
+    peak = min(left, right)
+    depth = 1.0 - heights[least] / peak if peak > 0.0 else 0.0
+    return depth, least / steps, left < right
+
+
+@_jit(fastmath=_FAST)
+def _in_windows(u, v, bands, j, place, left):
+    """Samples in a window around the valley between bands j and j + 1, and in one as wide around the lower peak."""
+    peak = j if left else j + 1
+    a1, b1 = bands[j, 1], bands[j, 2]
+    a2, b2 = bands[j + 1, 1] - bands[j, 1], bands[j + 1, 2] - bands[j, 2]
+    away = abs(place - (0.0 if left else 1.0)) * (bands[j + 1, 1] - bands[j, 1])
+    half = min(0.6 * bands[peak, 3], 0.5 * away)
+    ap, bp = bands[peak, 1], bands[peak, 2]
+    valley = 0.0
+    top = 0.0
+    for i in range(u.size):
+        at = a1 + b1 * u[i] + place * (a2 + b2 * u[i])
+        valley += 1.0 if abs(v[i] - at) <= half else 0.0
+        top += 1.0 if abs(v[i] - ap - bp * u[i]) <= half else 0.0
+    return valley, top
+
+
+@_jit()
+def _look_between(samples, bands, out):
+    """Are there valleys between bands, in the model and among the samples? Are bands single, and there at all ages?"""
+    _, u, v, _ = samples
+    k = bands.shape[0]
+    out[_DEPTH] = np.inf
+    out[_BEST_DEPTH] = -np.inf
+    below = 0.0
+    for j in range(k - 1):
+        below += bands[j, 0]
+        depth, place, left = _valley_of(bands, j)
+        seen = 0.0
+        error = 1.0
+        if depth > 0.0:
+            valley, top = _in_windows(u, v, bands, j, place, left)
+            seen = 1.0 - (valley + 0.5) / (top + 0.5)
+            error = (1.0 - seen) * math.sqrt(1.0 / (valley + 0.5) + 1.0 / (top + 0.5))
+        if min(depth, seen) < min(out[_DEPTH], out[_SEEN]) or j == 0:
+            out[_DEPTH], out[_SEEN], out[_SEEN_SE] = depth, seen, error
+        if min(depth, seen) > min(out[_BEST_DEPTH], out[_BEST_SEEN]) or j == 0:
+            out[_BEST_DEPTH], out[_BEST_SEEN], out[_BEST_SE] = depth, seen, error
+            out[_BEST_WEIGHT] = min(below, 1.0 - below)
+    # Fourth moment of the samples nearest to each band: two merged bands have an excess kurtosis towards -2.
+    least = 0.0
+    moments = np.zeros((k, 5))
+    bins = min(8, max(u.size // 25, 2))
+    by_age = np.zeros((k, bins))
+    gain = np.empty(k)
+    for j in range(k):
+        gain[j] = math.log(bands[j, 0] / bands[j, 3])
+    for i in range(u.size):
+        best = 0
+        most = -np.inf
+        at = 0.0
+        for j in range(k):
+            z = (v[i] - bands[j, 1] - bands[j, 2] * u[i]) / bands[j, 3]
+            height = gain[j] - 0.5 * z * z
+            if height > most:
+                best, most, at = j, height, z
+        square = at * at
+        by_age[best, i * bins // u.size] += 1.0
+        moments[best, 0] += 1.0
+        moments[best, 1] += at
+        moments[best, 2] += square
+        moments[best, 3] += square * at
+        moments[best, 4] += square * square
+    for j in range(k):
+        count = moments[j, 0]
+        if count >= 20.0:
+            m1 = moments[j, 1] / count
+            m2 = moments[j, 2] / count - m1 * m1
+            m3 = moments[j, 3] / count
+            m4 = moments[j, 4] / count - 4.0 * m1 * m3 + 6.0 * m1 * m1 * moments[j, 2] / count - 3.0 * m1**4
+            if m2 > 1e-12:
+                least = min(least, m4 / (m2 * m2) - 3.0)
+    out[_BAND_KURT] = least
+    chi = 0.0
+    there = 0
+    for j in range(k):
+        there += moments[j, 0] > 0.0
+        for b in range(bins):
+            expected = moments[j, 0] / u.size * by_age[:, b].sum()
+            if expected > 0.0:
+                chi += (by_age[j, b] - expected) ** 2 / expected
+    if there > 1:
+        # Less what independence gives by chance.
+        out[_BY_AGE] = math.sqrt(max(chi / (there - 1) - (bins - 1), 0.0) / u.size)
+
+
+@_jit(fastmath=_FAST)
+def _zones(x, residual, mean_x, sxx, out):
+    """Trend's error, change of spread, and what neither line nor cone explains, of one band.
+
+    x: (n,) ages in ascending order; residual: (n,) from the line; out: (5,) from _EFFECT_SE to _SPREAD_BEND is filled.
+
+    The error of the change of level is of HC3 (MacKinnon and White 1985). The spread is a gamma regression of
+    |residual| on age with a log link, over up to 48 bins of age, with `SPREAD_FLOOR` added in quadrature.
+    """
+    n = x.size
+    q05 = _quantile(x, 0.05)
+    q95 = _quantile(x, 0.95)
+    meat = 0.0
+    square = 0.0
+    for i in range(n):
+        a = x[i] - mean_x
+        r = residual[i]
+        square += r * r
+        e = r / (1.0 - 1.0 / n - a * a / sxx)
+        meat += e * e * a * a
+    out[_EFFECT_SE] = math.sqrt(meat) / sxx * (q95 - q05)
+    bins = min(48, max(n // 4, 2))
+    age = np.zeros(bins)
+    size = np.zeros(bins)
+    count = np.zeros(bins)
+    for b in range(bins):
+        start = b * n // bins
+        stop = (b + 1) * n // bins
+        for i in range(start, stop):
+            age[b] += x[i] - mean_x
+            size[b] += abs(residual[i])
+        count[b] = stop - start
+        age[b] /= count[b]
+        size[b] /= count[b]
+    total = 0.0
+    between = 0.0
+    for b in range(bins):
+        total += count[b] * size[b]
+        between += count[b] * age[b] * age[b]
+    level = math.log(max(total / n, 1e-9))
+    rate = 0.0
+    reach = max(abs(q05 - mean_x), abs(q95 - mean_x), 1e-9)
+    for _ in range(12):
+        up = 0.0
+        tilt = 0.0
+        for b in range(bins):
+            excess = size[b] / math.exp(level + rate * age[b]) - 1.0
+            up += count[b] * excess
+            tilt += count[b] * excess * age[b]
+        level += max(min(up / n, 0.7), -0.7)
+        rate += max(min(tilt / between, 0.7 / reach), -0.7 / reach)
+        rate = max(min(rate, 2.0 / reach), -2.0 / reach)
+    # Dispersion, and what the cone does not explain, by up to 12 bins.
+    fits = np.empty(bins)
+    for b in range(bins):
+        fits[b] = math.exp(level + rate * age[b])
+    dispersion = 0.0
+    for b in range(bins):
+        for i in range(b * n // bins, (b + 1) * n // bins):
+            e = abs(residual[i]) / fits[b] - 1.0
+            dispersion += e * e
+    dispersion /= max(n - 2, 1)
+    error = math.sqrt(dispersion / between)
+    old = 1.2533 * math.exp(level + rate * (q95 - mean_x))
+    young = 1.2533 * math.exp(level + rate * (q05 - mean_x))
+    floor = SPREAD_FLOOR**2
+    out[_LOG_RATIO] = 0.5 * math.log((old * old + floor) / (young * young + floor))
+    gain = old * old * (q95 - mean_x) / (old * old + floor) - young * young * (q05 - mean_x) / (young * young + floor)
+    out[_LOG_RATIO_SE] = error * abs(gain)
+    wide = min(12, max(n // 15, 4))
+    level_bend = 0.0
+    spread_bend = 0.0
+    for w in range(wide):
+        start = w * n // wide
+        stop = (w + 1) * n // wide
+        mean = 0.0
+        ratio = 0.0
+        for i in range(start, stop):
+            mean += residual[i]
+            ratio += abs(residual[i]) / math.exp(level + rate * (x[i] - mean_x))
+        level_bend += mean * mean / (stop - start)
+        ratio = ratio / (stop - start) - 1.0
+        spread_bend += (stop - start) * ratio * ratio
+    # Less what noise alone gives: each bin but the two that the line takes.
+    noise = max(square - level_bend, 0.0) / max(n - wide, 1)
+    out[_BEND] = math.sqrt(max(level_bend - (wide - 2) * noise, 0.0) / n)
+    out[_SPREAD_BEND] = math.sqrt(max(spread_bend - (wide - 2) * dispersion, 0.0) / n)
+
+
+@_jit()
+def _sexes(x, sex, residual, trend, spread, out):
+    """Women against men: difference of levels, the same in robust standard deviations, each sex's change and its error.
+
+    sex: (n,) 0, 1 or -1; residual: (n,) from the common line of slope `trend`; spread: (n,) scratch. out: (8,) of _SEX.
+    """
+    n = x.size
+    low = _quantile(x, 0.05)
+    high = _quantile(x, 0.95)
+    numbers = np.zeros((2, 6))
+    for i in range(n):
+        if sex[i] >= 0:
+            row = numbers[sex[i]]
+            row[0] += 1.0
+            row[1] += x[i]
+            row[2] += residual[i]
+    if min(numbers[0, 0], numbers[1, 0]) < 15.0:
+        return
+    middle = np.zeros(2)
+    wide = np.zeros(2)
+    for s in range(2):
+        numbers[s, 1] /= numbers[s, 0]
+        numbers[s, 2] /= numbers[s, 0]
+    for i in range(n):
+        if sex[i] >= 0:
+            row = numbers[sex[i]]
+            a = x[i] - row[1]
+            b = residual[i] - row[2]
+            row[3] += a * a
+            row[4] += a * b
+            row[5] += b * b
+    gap = abs(numbers[1, 2] - numbers[0, 2])
+    within = math.sqrt((numbers[0, 5] + numbers[1, 5]) / (numbers[0, 0] + numbers[1, 0] - 2.0))
+    if gap < 0.03 or gap < 0.7 * within:
+        return
+    for s in range(2):
+        count = 0
+        for i in range(n):
+            if sex[i] == s:
+                spread[count] = residual[i]
+                count += 1
+        part = spread[:count]
+        part.sort()
+        middle[s] = _quantile(part, 0.5)
+        for i in range(count):
+            part[i] = abs(part[i] - middle[s])
+        part.sort()
+        wide[s] = max(1.4826 * _quantile(part, 0.5), SD_FLOOR)
+    out[0] = abs(middle[1] - middle[0])
+    out[1] = math.sqrt(2.0) * out[0] / math.sqrt(wide[0] ** 2 + wide[1] ** 2)
+    for s in range(2):
+        row = numbers[s]
+        slope = row[4] / row[3] if row[3] > 0.0 else 0.0
+        left = max(row[5] - slope * row[4], 0.0) / max(row[0] - 2.0, 1.0)
+        out[2 + 3 * s] = (trend + slope) * (high - low)
+        out[3 + 3 * s] = math.sqrt(left / row[3]) * (high - low) if row[3] > 0.0 else np.inf
+        out[4 + 3 * s] = math.sqrt(left)
 
 
 @_jit()
@@ -1157,7 +1489,10 @@ def _describe(bands, sums, n, likelihood, trend, ends, out):
     common = 0.0
     precision = 0.0
     for j in range(k):
-        out[_BANDS + 3 * j] = (trend + bands[j, 2]) * (ends[1] - ends[0])
+        place = _BANDS + _PER_BAND * j
+        out[place] = (trend + bands[j, 2]) * (ends[1] - ends[0])
+        out[place + 3], out[place + 4], out[place + 5] = bands[j, 1], bands[j, 0], bands[j, 3]
+        out[place + 6] = np.inf
         weight = sums[j, 0]
         if weight < SLOPE_MIN_SAMPLES:
             continue
@@ -1169,8 +1504,10 @@ def _describe(bands, sums, n, likelihood, trend, ends, out):
         # Weighted least squares without the ridge; a tenth of a per mille keeps ties from infinite precision.
         variance = max((vv - uv * uv / uu) / (weight - 2.0), 1e-8)
         slope = trend + uv / uu
-        out[_BANDS + 3 * j + 1] = slope / math.sqrt(variance / uu)
-        out[_BANDS + 3 * j + 2] = weight - 2.0
+        out[place + 1] = slope / math.sqrt(variance / uu)
+        out[place + 2] = weight - 2.0
+        out[place + 6] = math.sqrt(variance / uu) * (ends[1] - ends[0])
+        out[place] = slope * (ends[1] - ends[0])  # without the pull of SLOPE_RIDGE towards the overall trend
         common += slope * uu / variance
         precision += uu / variance
     if precision > 0.0:
@@ -1188,10 +1525,10 @@ def _describe(bands, sums, n, likelihood, trend, ends, out):
 
 
 @_jit(entry=True)
-def _kernel(low, high, beta, order, ages, out, exact):
+def _kernel(low, high, beta, order, ages, sexes, out, exact):
     """Fill rows low..high-1 of out (k, _WIDTH) from beta (k, n) float32.
 
-    Samples are taken in `order`, in which `ages` (n,) ascend.
+    Samples are taken in `order`, in which `ages` (n,) ascend, and `sexes` (n,): 0, 1, or -1 where not known.
     """
     n = beta.shape[1]
     # Compiled loops look how far apart arrays lie, and below 256 bytes take their sums in another order: with little
@@ -1203,6 +1540,7 @@ def _kernel(low, high, beta, order, ages, out, exact):
     ordered_all = np.empty(room)
     core_x = np.empty(room)
     core_y = np.empty(room)
+    sex_all = np.empty(room, dtype=np.int8)
     scaled_all = np.empty(room)
     ones_all = np.ones(room)
     counts = np.empty(2 * room + 1, dtype=np.int32)
@@ -1223,6 +1561,7 @@ def _kernel(low, high, beta, order, ages, out, exact):
             if math.isfinite(value):
                 x_all[m] = ages[i]
                 y_all[m] = value
+                sex_all[m] = sexes[i]
                 m += 1
         raw[_N] = m
         if m == 0:
@@ -1295,11 +1634,19 @@ def _kernel(low, high, beta, order, ages, out, exact):
             _totals(*samples)
             rival = raw[_BIC1]
             for k in range(2, 4):
-                slots = raw[_TWO:_THREE] if k == 2 else raw[_THREE:_WIDTH]
+                slots = raw[_TWO:_THREE] if k == 2 else raw[_THREE:_MORE]
                 _mixture(k, samples, binned, within, cuts, sd1, floor, trend, ends, rival, exact, slots, sums[:k])
                 rival = min(rival, slots[_BIC])
 
+        more = raw[_MORE:_WIDTH]
+        more[_FAR_N] = 0.0
+        if x[0] < x[m - 1]:
+            more[_EFFECT_SE : _SPREAD_BEND + 1] = 0.0
+        if x[0] < x[m - 1] and rss > 0.0:
+            _sexes(x, sex_all[:m], residual, raw[_FULL + _SLOPE], scaled_all, more[_SEX:])
         if outliers == 0:
+            if x[0] < x[m - 1] and rss > 0.0:
+                _zones(x, residual, mean_x, sxx, more)
             raw[_OUT_DIST] = 0.0
             raw[_CORE : _CORE + 10] = raw[_FULL : _FULL + 10]
             raw[_CORE_DIP] = raw[_DIP]
@@ -1311,6 +1658,7 @@ def _kernel(low, high, beta, order, ages, out, exact):
             far[i] = abs(far[i] - centre)
         far.sort()
         raw[_OUT_DIST] = _quantile(far, 0.5)
+        more[_FAR_N] = outliers - np.searchsorted(far, OUTLIER_DISTANCE)
         kept = 0
         for i in range(m):
             if bottom <= residual[i] <= top:
@@ -1321,8 +1669,10 @@ def _kernel(low, high, beta, order, ages, out, exact):
             continue
         residual = residual_all[:kept]
         ordered = ordered_all[:kept]
-        _, _, rss = _fit(core_x[:kept], core_y[:kept], residual, raw[_CORE : _CORE + 10])
+        mean_x, sxx, rss = _fit(core_x[:kept], core_y[:kept], residual, raw[_CORE : _CORE + 10])
         if rss > 0.0:
+            if core_x[0] < core_x[kept - 1]:
+                _zones(core_x[:kept], residual, mean_x, sxx, more)
             _sort(residual, ordered, where, counts)
             raw[_CORE_DIP] = _dip(ordered, hulls)
 
@@ -1358,26 +1708,26 @@ def _dip_p(dip, n):
     return result
 
 
-def compute(beta, ages, *, t_scale=1.0, curve_scale=1.0, lost=0) -> pd.DataFrame:
+def compute(beta, ages, sexes=None, *, t_scale=1.0, curve_scale=1.0, lost=0) -> pd.DataFrame:
     """Statistics of CpGs against age.
 
     beta: (k, n) float32, methylation from 0 to 1, one row per CpG, NaN where missing. A missing value leaves its sample
     out of that CpG, exactly as if the sample were not in the cohort.
-    ages: (n,) float64, years.
+    ages: (n,) float64, years. sexes: (n,) 0, 1, or -1 where not known; None: none is known.
     t_scale, curve_scale: of betas that were adjusted for covariates (`adjust.Model`), by what t statistics of slopes
     and bends are multiplied; lost: degrees of freedom that the covariates cost. Without them a line fitted to what is
     left takes its errors for too small. `slope_t` is the scaled one; r2, resid_sd and BIC are of the betas as they are.
 
-    Returns a frame of k rows with the columns NAMES, explained in DESCRIPTION: float64, but for int32 `n` and
-    `outlier_n` and bool `mixture_ran`.
+    Returns a frame of k rows with the columns NAMES, explained in DESCRIPTION: float64, but for int32 `n`, `outlier_n`
+    and `far_n` and bool `mixture_ran`.
 
     NaN stands for what is not defined: everything of a CpG without values; `sd` of a single value; everything after
     `q95` with fewer than MIN_SAMPLES values; trend, bend and change of spread where all ages are equal; the tests,
     `r2`, `sd_ratio`, shape and dip where all values are equal (slope and effect are 0 there), and those of the
     residuals where they are all zero (a perfect line has `slope_p` 0); the bend where there are only two ages.
     Where no bands were fitted (`mixture_ran` false, or no start leaves samples to each of the bands) `bic2` or `bic3`
-    is infinite, weights, gaps, D and effects are 0, the p-values are 1, `three_middle` is 0.5 and the band sd is
-    `resid_sd`.
+    is infinite, weights, shares, gaps, D, depths and effects are 0, their errors infinite, the p-values are 1,
+    `three_middle` is 0.5 and the band sd is `resid_sd`.
 
     The mixtures are of K = 1, 2, 3 lines on age with normal noise, by EM (maximum likelihood but for SLOPE_RIDGE and
     the floors of sd), on the residuals of the overall line. They run where the residual variance leaves room for two
@@ -1385,10 +1735,10 @@ def compute(beta, ages, *, t_scale=1.0, curve_scale=1.0, lost=0) -> pd.DataFrame
 
     Raises ValueError for arrays of the wrong shape and for ages that are not finite.
     """
-    return _frame(_raw(beta, ages), t_scale, curve_scale, lost)
+    return _frame(_raw(beta, ages, sexes), t_scale, curve_scale, lost)
 
 
-def _raw(beta, ages, exact=False, serial=False):
+def _raw(beta, ages, sexes=None, exact=False, serial=False):
     """The kernel's raw numbers, (k, _WIDTH).
 
     exact: mixtures without binning, see `_mixture`. serial: in this thread alone.
@@ -1402,17 +1752,19 @@ def _raw(beta, ages, exact=False, serial=False):
     raw = np.full((len(beta), _WIDTH), np.nan)
     raw[:, [_OUT_N, _RAN]] = 0.0
     for start in (_TWO, _THREE):
-        raw[:, start:_WIDTH] = 0.0
+        raw[:, start:_MORE] = 0.0
         raw[:, start + _BIC] = np.inf
         raw[:, start + _BAND_SD] = np.nan
-        raw[:, start + _BANDS + 2 : start + _BANDS + 9 : 3] = 1.0
+        raw[:, start + _BANDS + 2 : start + _BANDS + 3 * _PER_BAND : _PER_BAND] = 1.0
+        raw[:, start + _BANDS + 6 : start + _BANDS + 3 * _PER_BAND : _PER_BAND] = np.inf
     raw[:, _TWO + _BAND_SD] = np.nan
     raw[:, _THREE + _MIDDLE] = 0.5
     order = np.argsort(ages, kind="stable")
+    sexes = np.full(len(ages), -1, np.int8) if sexes is None else np.asarray(sexes, dtype=np.int8)
     if beta.size:
         # Always writeable: a read-only view would be another type to numba, and everything would be compiled again.
         beta = np.require(beta, np.float32, ["C", "W"])
-        arguments = beta, order, ages[order], raw, exact
+        arguments = beta, order, ages[order], sexes[order], raw, exact
         if serial:
             _kernel(0, len(beta), *arguments)
         else:
@@ -1425,7 +1777,9 @@ def _frame(raw, t_scale=1.0, curve_scale=1.0, lost=0) -> pd.DataFrame:
     if t_scale != 1.0:
         raw[:, [_FULL + _T, _CORE + _T, _TWO + _COMMON_T, _THREE + _COMMON_T]] *= t_scale
         for start, k in ((_TWO, 2), (_THREE, 3)):
-            raw[:, start + _BANDS + 1 : start + _BANDS + 3 * k : 3] *= t_scale
+            raw[:, start + _BANDS + 1 : start + _BANDS + _PER_BAND * k : _PER_BAND] *= t_scale
+            raw[:, start + _BANDS + 6 : start + _BANDS + _PER_BAND * k : _PER_BAND] /= t_scale
+        raw[:, _MORE + _EFFECT_SE] /= t_scale
     if curve_scale != 1.0:
         raw[:, [_FULL + _CURVE_T, _CORE + _CURVE_T]] *= curve_scale
     n = raw[:, _N]
@@ -1473,9 +1827,9 @@ def _frame(raw, t_scale=1.0, curve_scale=1.0, lost=0) -> pd.DataFrame:
     }
     for name, start, bands in (("two", _TWO, ("low", "high")), ("three", _THREE, ("low", "mid", "high"))):
         k = len(bands)
-        effects = raw[:, start + _BANDS : start + _BANDS + 3 * k : 3]
-        t = raw[:, start + _BANDS + 1 : start + _BANDS + 3 * k : 3]
-        df = raw[:, start + _BANDS + 2 : start + _BANDS + 3 * k : 3]
+        effects = raw[:, start + _BANDS : start + _BANDS + _PER_BAND * k : _PER_BAND]
+        t = raw[:, start + _BANDS + 1 : start + _BANDS + _PER_BAND * k : _PER_BAND]
+        df = raw[:, start + _BANDS + 2 : start + _BANDS + _PER_BAND * k : _PER_BAND]
         columns |= {
             f"{name}_weight": raw[:, start + _WEIGHT],
             f"{name}_gap": raw[:, start + _GAP],
@@ -1485,34 +1839,58 @@ def _frame(raw, t_scale=1.0, curve_scale=1.0, lost=0) -> pd.DataFrame:
             f"{name}_common_p": _t_p(raw[:, start + _COMMON_T], np.maximum(n - k - 1.0 - lost, 1.0)),
             f"{name}_sd": raw[:, start + _BAND_SD],
             f"{name}_min_gap_ends": raw[:, start + _ENDS],
+            f"{name}_depth": raw[:, start + _DEPTH],
+            f"{name}_depth_seen": raw[:, start + _SEEN],
+            f"{name}_depth_se": raw[:, start + _SEEN_SE],
+            f"{name}_by_age": raw[:, start + _BY_AGE],
+            f"{name}_band_kurtosis": raw[:, start + _BAND_KURT],
         }
+        per_band = {"level": 3, "share": 4, "band_sd": 5, "effect_se": 6}
+        for what, slot in per_band.items():
+            for j, band in enumerate(bands):
+                shift = raw[:, _MEAN] if what == "level" else 0.0
+                columns[f"{name}_{what}_{band}"] = raw[:, start + _BANDS + _PER_BAND * j + slot] + shift
         columns |= {f"{name}_effect_{band}": effects[:, j] for j, band in enumerate(bands)}
+    columns |= {
+        "three_best_depth": raw[:, _THREE + _BEST_DEPTH],
+        "three_best_seen": raw[:, _THREE + _BEST_SEEN],
+        "three_best_se": raw[:, _THREE + _BEST_SE],
+        "three_best_share": raw[:, _THREE + _BEST_WEIGHT],
+        "effect_se": raw[:, _MORE + _EFFECT_SE],
+        "log_sd_ratio": raw[:, _MORE + _LOG_RATIO],
+        "log_sd_ratio_se": raw[:, _MORE + _LOG_RATIO_SE],
+        "bend": raw[:, _MORE + _BEND],
+        "spread_bend": raw[:, _MORE + _SPREAD_BEND],
+        "far_n": np.nan_to_num(raw[:, _MORE + _FAR_N]).astype(np.int32),
+    }
+    sex = ("gap", "d", "effect_0", "effect_se_0", "sd_0", "effect_1", "effect_se_1", "sd_1")
+    columns |= {f"sex_{name}": raw[:, _MORE + _SEX + slot] for slot, name in enumerate(sex)}
     columns["three_middle"] = raw[:, _THREE + _MIDDLE]
     columns["three_hwe_p"] = np.where(np.isinf(columns["bic3"]), 1.0, _chi_p(raw[:, _THREE + _HWE]))
     return pd.DataFrame({name: columns[name] for name in NAMES})
 
 
-def compute_cohort(cohort, ages, start=0, stop=None, batch=512, **scales) -> pd.DataFrame:
+def compute_cohort(cohort, ages, start=0, stop=None, batch=512, sexes=None, **scales) -> pd.DataFrame:
     """`compute` for the CpGs from `start` to `stop` of a `cohort.Cohort`, in batches, with progress in the log.
 
-    ages: (n_samples,) float64 years, in the order of the cohort's samples; scales: of `compute`. Returns the frame with
-    the CpG's name as first column, `cpg`. Each thread takes a whole batch, from reading to p-values.
+    ages: (n_samples,) float64 years, in the order of the cohort's samples, as are sexes; scales: of `compute`. Returns
+    the frame with the CpG's name as first column, `cpg`. Each thread takes a whole batch, from reading to p-values.
     """
     stop = cohort.n_cpgs if stop is None else min(stop, cohort.n_cpgs)
     # Compiled before the clock starts, so that the estimates below are of the work itself.
     logging.info("compiled first: half a minute or more where this machine has not kept it")
-    _raw(np.zeros((1, cohort.n_samples), np.float32), ages, serial=True)
+    _raw(np.zeros((1, cohort.n_samples), np.float32), ages, sexes, serial=True)
     progress, frames = Progress(stop - start, "CpGs"), []
 
     def of_batch(low):
-        return _frame(_raw(cohort.read(low, min(low + batch, stop)), ages, serial=True), **scales)
+        return _frame(_raw(cohort.read(low, min(low + batch, stop)), ages, sexes, serial=True), **scales)
 
     with concurrent.futures.ThreadPoolExecutor(numba.get_num_threads()) as pool:
         for frame in pool.map(of_batch, range(start, stop, batch)):
             frames.append(frame)
             cohort.release()
             progress.step(len(frame))
-    frame = pd.concat(frames, ignore_index=True) if frames else compute(np.empty((0, cohort.n_samples)), ages)
+    frame = pd.concat(frames, ignore_index=True) if frames else compute(np.empty((0, cohort.n_samples)), ages, sexes)
     frame.insert(0, "cpg", cohort.names(start, stop))
     logging.info(f"statistics of {stop - start:,} CpGs in {so_far(progress.spent())}")
     return frame

@@ -196,8 +196,8 @@ def train(
     return network.eval().cpu()
 
 
-def targets_of(labels, others=None) -> np.ndarray:
-    """Targets (n, 10) float32: 1 for the label, or 0.5 each where `others` names a second taxon."""
+def targets_of(labels, others=None, shares=None) -> np.ndarray:
+    """Targets (n, 10) float32: 1 for the label, or `shares` (n,) for it and the rest for a second taxon in `others`."""
     index = {taxon: number for number, taxon in enumerate(TAXA)}
     targets = np.zeros((len(labels), len(TAXA)), dtype=np.float32)
     rows = np.arange(len(labels))
@@ -205,13 +205,14 @@ def targets_of(labels, others=None) -> np.ndarray:
     if others is not None:
         for row, other in enumerate(others):
             if isinstance(other, str) and other:
-                targets[row] *= 0.5
-                targets[row, index[other]] += 0.5
+                share = 0.5 if shares is None else shares[row]
+                targets[row] *= share
+                targets[row, index[other]] += 1 - share
     return targets
 
 
 def balance(targets) -> np.ndarray:
-    """Weights (n,) with which all taxa are drawn equally often, for targets (n, 10); half-way sites count half each."""
+    """Weights (n,) with which all taxa are drawn equally often, for targets (n, 10), shares included."""
     targets = np.asarray(targets, dtype=np.float64)
     counts = targets.sum(axis=0)
     return targets @ np.divide(1, counts, out=np.zeros_like(counts), where=counts > 0)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cpgtaxa import simulate
+from cpgtaxa.criteria import BY_NAME, RULES
 from cpgtaxa.files import write_parquet
 from cpgtaxa.images import pack
 from cpgtaxa.names import TAXA
@@ -17,14 +18,35 @@ GROUP = 64
 """CpGs simulated in one setting, with the same batches and hidden factors."""
 
 
+TWO_BANDS_SHARE = 0.6
+"""Share of two taxa that goes to the banded one, for bands without a plain valley: wide clouds are rarely one band."""
+
+
+def share_of(profile: simulate.Profile, setting: simulate.Setting) -> float:
+    """How much of a CpG's target goes to its taxon: 1 for a clear one, else by its place in the zone, 0.05 to 0.95.
+
+    The rest goes to the other taxon that is right.
+    """
+    if not profile.other or profile.kind not in BY_NAME:
+        return 0.5 if profile.other else 1.0
+    criterion = BY_NAME[profile.kind]
+    low, high, value = (
+        float(criterion.scaled(number))
+        for number in (criterion.low, criterion.high, profile.quantities(setting)[profile.kind])
+    )
+    yes = TWO_BANDS_SHARE if profile.kind == "two_bands" else min(max((value - low) / (high - low), 0.05), 0.95)
+    key = "two_bands" if profile.kind == "band_share" else profile.kind
+    return yes if RULES[profile.taxon].get(key, False) else 1 - yes
+
+
 def plan(seed: int, per_taxon: int, half_way: int) -> list[str | None]:
-    """Taxon of each simulated training CpG, None for half-way sites, shuffled."""
+    """Taxon of each simulated training CpG, None for boundary CpGs, shuffled."""
     wanted = [taxon for taxon in TAXA for _ in range(per_taxon)] + [None] * half_way
     return [wanted[index] for index in np.random.default_rng([seed, 7]).permutation(len(wanted))]
 
 
 def simulate_group(seed: int, group: int, members: list, ages: np.ndarray, broad_share: float):
-    """Profiles and values of one group of CpGs: (profiles, values (k, n) float32, ages (n,), renderer).
+    """Profiles and values of one group of CpGs: (profiles, values (k, n) float32, setting, renderer).
 
     With probability `broad_share` the group gets a cohort of its own, of any size and ages; else the given ages. Half
     of those groups are drawn with `render_smooth`, whose pixels are nearer to the published images than `render`'s,
@@ -35,22 +57,22 @@ def simulate_group(seed: int, group: int, members: list, ages: np.ndarray, broad
     setting = simulate.draw_broad_setting(rng) if broad else simulate.make_setting(ages, rng)
     drawn = [simulate.draw_cpg(seed, group * GROUP + k, taxon, setting) for k, taxon in enumerate(members)]
     renderer = render_smooth if broad and rng.random() < 0.5 else render
-    return [profile for profile, _ in drawn], np.stack([values for _, values in drawn]), setting.ages, renderer
+    return [profile for profile, _ in drawn], np.stack([values for _, values in drawn]), setting, renderer
 
 
 def draw_groups(seed: int, members: list, ages: np.ndarray, broad_share: float):
-    """Simulate and draw CpGs group by group: yields (profiles, codes (k, 224, 224) uint8, number of samples).
+    """Simulate and draw CpGs group by group: yields (profiles, codes (k, 224, 224) uint8, setting).
 
-    members: taxa, None for half-way sites, as from `plan`. The other arguments are those of `simulate_group`.
+    members: taxa, None for boundary CpGs, as from `plan`. The other arguments are those of `simulate_group`.
     """
     for group, start in enumerate(range(0, len(members), GROUP)):
         block = members[start : start + GROUP]
-        profiles, values, group_ages, renderer = simulate_group(seed, group, block, ages, broad_share)
-        yield profiles, renderer(values, group_ages), len(group_ages)
+        profiles, values, setting, renderer = simulate_group(seed, group, block, ages, broad_share)
+        yield profiles, renderer(values, setting.ages), setting
 
 
 def simulated_planes(seed: int, members: list, ages: np.ndarray, broad_share: float, size: int):
-    """Training images in memory: planes (n, 2, size, size) uint8, labels and second taxa of half-way sites (n,)."""
+    """Training images in memory: planes (n, 2, size, size) uint8, labels and second taxa of boundary CpGs (n,)."""
     found, drawn = [], []
     for profiles, codes, _ in draw_groups(seed, members, ages, broad_share):
         found.append(planes(codes, size))
@@ -75,7 +97,7 @@ def simulate_images(
 
     ages: (n,) years of the cohort's samples. size: pixels of the packed images (drawn at 224 and area-averaged).
     out_images: packed images, named by the path of their PNG. out_info: table path, label, other (second taxon of a
-    half-way site), kind, and the profile's parameters. png_folder: also write 224×224 PNGs there.
+    boundary CpG), kind, and the profile's parameters. png_folder: also write 224×224 PNGs there.
     """
     ages = np.asarray(ages, dtype=float)
     members = plan(seed, per_taxon, half_way)
@@ -86,16 +108,17 @@ def simulate_images(
     rows, progress = [], Progress(len(members), "images simulated")
 
     def batches():
-        for profiles, codes, n_samples in draw_groups(seed, members, ages, broad_share):
+        for profiles, codes, setting in draw_groups(seed, members, ages, broad_share):
             for profile, image in zip(profiles, codes, strict=True):
                 path = paths[len(rows)]
-                rows.append({"path": path, "n_samples": n_samples} | profile.row())
+                share = share_of(profile, setting)
+                rows.append({"path": path, "n_samples": setting.n, "share": share} | profile.row())
                 if png_folder:
                     write_png(path, image)
             progress.step(len(codes))
             yield planes(codes, size)
 
-    # A half-way site has no label of its own: networks get it as half of each of its two taxa.
+    # A boundary CpG has no label of its own: networks get it as a share of each of its two taxa.
     pack(out_images, paths, members, ["simulated"] * len(members), batches(), size)
     info = pd.DataFrame(rows).rename(columns={"taxon": "label"})
     write_parquet(out_info, info)

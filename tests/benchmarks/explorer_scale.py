@@ -26,7 +26,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from browsing import Visit, chromium
 from cpgtaxa.cohort import CohortWriter
-from cpgtaxa.explorer.columns import REASONS, kind_of
+from cpgtaxa.explorer.columns import BOUNDARIES, REASONS, kind_of
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.statistics import NAMES
 
@@ -37,9 +37,9 @@ import json, logging, resource, sys, time, yaml
 from cpgtaxa.explorer.writing import write_explorer
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 asked = json.loads(sys.argv[1])
-thresholds = yaml.safe_load(open(asked.pop("config")))["taxa"]["thresholds"]
+rules = yaml.safe_load(open(asked.pop("config")))["taxa"]
 began = time.monotonic()
-write_explorer(thresholds=thresholds, seed=1, **asked)
+write_explorer(rules=rules, seed=1, **asked)
 peak = resource.getrusage(resource.RUSAGE_SELF)
 print("RESULT", json.dumps([time.monotonic() - began, time.process_time(), peak.ru_maxrss / 1024]))
 """
@@ -76,6 +76,7 @@ def make_run(folder: pathlib.Path, cpgs: int, samples: int) -> dict[str, str]:
     table = pd.DataFrame({"cpg": names, "taxon": taxon, "source": source, "confidence": p.max(axis=1)})
     table["second_taxon"] = np.array(TAXA, dtype=object)[p.argsort(axis=1)[:, -2]]
     table[list(PROBABILITY_COLUMNS)] = p
+    table["boundary"] = np.where(rng.random(cpgs) < 0.1, rng.choice(list(BOUNDARIES), cpgs), "")
     table.to_parquet(folder / "taxonomy.parquet", index=False)
     left = table.loc[taxon == UNCLASSIFIED, ["cpg"]]
     left.assign(reason=rng.choice(list(REASONS), len(left))).to_parquet(folder / "unclassified.parquet", index=False)

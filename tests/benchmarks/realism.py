@@ -1,16 +1,22 @@
-"""How far simulated CpGs can be told from real ones, on the two blood cohorts of ../shared/data.
+"""How far simulated CpGs can be told from real ones, on the three blood cohorts of ../shared/data.
 
-    .venv/bin/python tests/benchmarks/realism.py [--out FILE.csv]
+    .venv/bin/python tests/benchmarks/realism.py [--out FILE.csv] [--seed 1] [--cohorts gse40279 …]
 
-Every real CpG gets a simulated twin: from a large pool simulated for the cohort's ages, the unused one nearest in
-level, spread, trend and banding. Then (1) the distributions of everything that was not matched are compared
-(Kolmogorov–Smirnov distance), (2) a random forest is asked to tell real from simulated by those statistics, and
-(3) by the images themselves. An area under the curve of 0.5 means it cannot; 1.0 means always.
+Every real CpG gets a simulated twin: from a pool of 40,000 simulated for the cohort's ages, the unused one nearest in
+level, spread, trend and banding. The pool is the same mixture for every cohort (`MIX`): it has many CpGs between taxa,
+as an array has. Then (1) the distributions of everything that was not matched are compared (Kolmogorov–Smirnov
+distance), (2) a random forest is asked to tell real from simulated by those statistics, and (3) by the images
+themselves. An area under the curve (AUC) of 0.5 means it cannot; 1.0 means always. `importance` is the forest's.
+
+The table of noise shapes comes from these cohorts. So each AUC is also measured with a table fitted without the cohort
+(`left out`; gse42861 and gse42861_random500 are of one study, and left out together), and with a pool without the CpGs
+that have several quantities in zones, as those are drawn by `draw_several` alone (`one zone at most`).
 """
 
 import argparse
 import pathlib
 import sys
+import tempfile
 
 import numpy as np
 import pandas as pd
@@ -22,34 +28,84 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests/benchmarks")]
 
+import fit_simulation  # noqa: E402
+from cpgtaxa import simulate  # noqa: E402
 from cpgtaxa.render import planes, render  # noqa: E402
 from cpgtaxa.statistics import compute  # noqa: E402
-from cpgtaxa.training_images import GROUP, plan, simulate_group  # noqa: E402
+from cpgtaxa.training_images import GROUP  # noqa: E402
 
-DATA = ROOT.parent / "shared/data/methylation"
-COLUMNS = ["cohort", "measure", "value", "median_real", "median_simulated"]
-COHORTS = ("gse40279", "gse42861")
+COLUMNS = ["cohort", "pool", "measure", "value", "median_real", "median_simulated", "importance"]
+COHORTS = ("gse40279", "gse42861", "gse42861_random500")
+STUDY = {"gse40279": ("gse40279",)} | dict.fromkeys(COHORTS[1:], COHORTS[1:])
+"""What is left out with a cohort."""
+
+SEVERAL = "several"
+MIX = {
+    SEVERAL: 0.27,
+    ("width", "UniStable", "UniUnstable"): 0.12,
+    "UniUnstable": 0.13,
+    "UniStable": 0.05,
+    "LinAgeHomo": 0.035,
+    "LinAgeHet": 0.012,
+    "NonAgeHet": 0.008,
+    ("spread", "UniUnstable", "NonAgeHet"): 0.09,
+    ("spread", "UniStable", "NonAgeHet"): 0.02,
+    ("spread", "LinAgeHomo", "LinAgeHet"): 0.06,
+    ("trend", "UniUnstable", "LinAgeHomo"): 0.03,
+    ("trend", "UniStable", "LinAgeHomo"): 0.02,
+    ("outliers", "UniUnstable", "Outlier"): 0.02,
+    ("outliers", "UniStable", "Outlier"): 0.01,
+    "Outlier": 0.005,
+    ("spread", "Outlier", "NonAgeHet"): 0.005,
+    ("trend", "Outlier", "LinAgeHomo"): 0.005,
+    "BiNonAge": 0.025,
+    "BiAge": 0.01,
+    "TriNonAge": 0.03,
+    "TriAge": 0.01,
+    ("two_bands", "UniUnstable", "BiNonAge"): 0.03,
+    ("two_bands", "UniUnstable", "TriNonAge"): 0.02,
+    ("two_bands", "LinAgeHomo", "BiAge"): 0.01,
+    ("band_share", "Outlier", "BiNonAge"): 0.015,
+    ("three_bands", "BiNonAge", "TriNonAge"): 0.03,
+    ("three_bands", "BiAge", "TriAge"): 0.01,
+    ("trend", "BiNonAge", "BiAge"): 0.01,
+    ("trend", "TriNonAge", "TriAge"): 0.01,
+}
+"""Shares of the pool: taxa, boundary CpGs (kind, taxon, other taxon), and CpGs with several quantities in zones."""
 
 
-def pool(ages, seed, size):
-    """Simulated values (size, n): eight in ten clean, the rest half-way, all for these ages."""
-    members = plan(seed, round(size * 0.08), round(size * 0.2))
-    starts = range(0, len(members), GROUP)
-    groups = [simulate_group(seed, group, members[at : at + GROUP], ages, 0.0)[1] for group, at in enumerate(starts)]
-    return np.concatenate(groups)
+def pool(ages, seed, size, mix=None):
+    """Simulated values (size, n) for these ages; without missing values, as these cohorts have none."""
+    mix = MIX if mix is None else mix
+    kinds, weights = list(mix), np.array(list(mix.values()))
+    wanted = np.random.default_rng([seed, 7]).choice(len(kinds), size, p=weights / weights.sum())
+    values = []
+    for index, number in enumerate(wanted):
+        if index % GROUP == 0:
+            setting = simulate.make_setting(ages, np.random.default_rng([seed, 11, index // GROUP]))
+        rng, kind = np.random.default_rng([seed, index]), kinds[number]
+        if kind == SEVERAL:
+            profile = simulate.draw_several(rng, setting)
+        elif isinstance(kind, str):
+            profile = simulate.draw_profile(rng, kind, setting)
+        else:
+            profile = simulate.draw_profile(rng, kind[1], setting, kind)
+        profile.missing = 0.0
+        values.append(simulate.draw_values(rng, profile, setting))
+    return np.stack(values)
 
 
 def matched_on(s):
     """What the twins are matched on, on comparable scales."""
     return np.column_stack(
         [
-            s["mean"] * 4,
-            np.log(s["spread"].clip(lower=1e-3)) * 1.5,
-            np.log(s["sd"].clip(lower=1e-3)) * 1.5,
-            s["effect"].abs() * 10,
-            np.where(s["two_d"] > 2, s["two_gap"], 0) * 3,
+            s["mean"] * 10,
+            np.log(s["spread"].clip(lower=1e-3)) * 4,
+            np.log(s["sd"].clip(lower=1e-3)) * 4,
+            s["effect"] * 15,
+            np.where(s["two_d"] > 2, s["two_gap"], 0) * 4,
         ]
     )
 
@@ -72,51 +128,75 @@ def features(s, values):
     )
 
 
+def forest():
+    return RandomForestClassifier(300, min_samples_leaf=3, random_state=0, n_jobs=1)
+
+
 def auc(x, y):
     """Cross-validated area under the curve of a random forest."""
-    forest = RandomForestClassifier(300, min_samples_leaf=3, random_state=0, n_jobs=2)
-    return roc_auc_score(y, cross_val_predict(forest, x, y, cv=5, method="predict_proba")[:, 1])
+    return roc_auc_score(y, cross_val_predict(forest(), x, y, cv=5, method="predict_proba")[:, 1])
 
 
-def compare(name, seed=1, limit=400):
-    """Rows of the result table for one cohort."""
-    beta = pd.read_csv(DATA / f"{name}_beta.csv.gz", index_col=0)
-    sheet = pd.read_csv(DATA / f"{name}_samples.csv.gz").set_index("sample").loc[beta.columns]
-    ages = sheet["age"].to_numpy(float)
-    real = beta.to_numpy(np.float32)
+def compare(name, label, mix=None, seed=1, limit=400, size=40_000, details=True):
+    """Rows of the result table for one cohort; `label` says which pool."""
+    real, ages = fit_simulation.load(name)
     real = real[np.random.default_rng(seed).permutation(len(real))[:limit]]
-    made = pool(ages, seed, 20 * limit)
+    made = pool(ages, seed, size, mix)
     s_real, s_made = compute(real, ages), compute(made, ages)
     a, b = matched_on(s_real), matched_on(s_made)
     cost = ((a[:, None, :] - b[None, :, :]) ** 2).sum(axis=2)
     rows, columns = linear_sum_assignment(cost)
     made, s_made = made[columns], s_made.iloc[columns].reset_index(drop=True)
-    f_real, f_made = features(s_real, real), features(s_made, made)
-    table = [
-        (
-            *(name, f"KS {key}", scipy.stats.ks_2samp(f_real[key].iloc[rows], f_made[key]).statistic),
-            *(f_real[key].iloc[rows].median(), f_made[key].median()),
-        )
-        for key in f_real
-    ]
-    y = np.repeat([1, 0], len(rows))
-    table.append((name, "AUC statistics", auc(np.vstack([f_real.iloc[rows], f_made]), y), np.nan, np.nan))
+    f_real, f_made = features(s_real, real).iloc[rows], features(s_made, made)
+    x, y = pd.concat([f_real, f_made]), np.repeat([1, 0], len(rows))
     images = planes(render(np.vstack([real[rows], made]), ages), 32).reshape(2 * len(rows), -1).astype(np.float32)
-    table.append((name, "AUC images", auc(PCA(40, random_state=0).fit_transform(images), y), np.nan, np.nan))
-    table.append((name, "matching distance (median)", float(np.median(np.sqrt(cost[rows, columns]))), np.nan, np.nan))
+    found = {
+        "AUC statistics": auc(x, y),
+        "AUC images": auc(PCA(40, random_state=0).fit_transform(images), y),
+        "matching distance (median)": float(np.median(np.sqrt(cost[rows, columns]))),
+    }
+    table = [(name, label, measure, value, np.nan, np.nan, np.nan) for measure, value in found.items()]
+    if details:
+        weights = forest().fit(x, y).feature_importances_
+        for key, weight in zip(x, weights, strict=True):
+            distance = scipy.stats.ks_2samp(f_real[key], f_made[key]).statistic
+            table.append((name, label, f"KS {key}", distance, f_real[key].median(), f_made[key].median(), weight))
+    return table
+
+
+def left_out(name, seed):
+    """The comparison with a table of shapes fitted without the cohort's study."""
+    shipped = simulate.SHAPE_FILE
+    with tempfile.TemporaryDirectory() as folder:
+        simulate.SHAPE_FILE = pathlib.Path(folder) / "shapes.csv"
+        others = [one for one in COHORTS if one not in STUDY[name]]
+        fit_simulation.fit(others).to_csv(simulate.SHAPE_FILE, index=False, float_format="%.4g")
+        simulate.shapes.cache_clear()
+        table = compare(name, "left out", seed=seed, details=False)
+    simulate.SHAPE_FILE = shipped
+    simulate.shapes.cache_clear()
     return table
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", help="write the table as CSV")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--cohorts", nargs="+", default=COHORTS, choices=COHORTS)
     arguments = parser.parse_args()
-    if not DATA.is_dir():
+    if not fit_simulation.DATA.is_dir():
         sys.exit("../shared/data is absent: nothing to compare with")
-    table = pd.DataFrame([row for name in COHORTS for row in compare(name)], columns=COLUMNS)
+    rows = []
+    for name in arguments.cohorts:
+        rows += compare(name, "shipped", seed=arguments.seed)
+        rows += left_out(name, arguments.seed)
+        single = {kind: share for kind, share in MIX.items() if kind != SEVERAL}
+        rows += compare(name, "one zone at most", single, arguments.seed, details=False)
+        print(f"{name} done", file=sys.stderr, flush=True)
+    table = pd.DataFrame(rows, columns=COLUMNS)
     print(table.round(3).to_string(index=False, na_rep=""))
     if arguments.out:
-        table.to_csv(arguments.out, index=False)
+        table.round(4).to_csv(arguments.out, index=False)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
     .venv/bin/python tests/benchmarks/recipes.py [--seeds 1 2 3] [--only NAME …] [--per-taxon 100] [--out FILE.csv]
 
 Images: one simulated cohort of 400 samples and cohorts unlike it, `--per-taxon` clear CpGs per taxon and a quarter as
-many half-way sites for training (a fifth of them validates) and 200 per taxon for the test, at 64 pixels unless an
+many boundary CpGs for training (a fifth of them validates) and 200 per taxon for the test, at 64 pixels unless an
 ingredient is the size. The published recipes train on the clear CpGs alone, as the notebooks did. Every variant changes
-one ingredient of the default recipe, or of the same from random weights. Statistical labels are those that the rules
+one ingredient of the default recipe, or of the same from random weights. Statistical labels are those that the tests
 give to CpGs of the cohort, in place of all simulated images or of half of them. One thread, and processor time, so that
 times compare on a shared machine. Prints and writes accuracy, macro-F1, calibration error after the temperature, and
 seconds of training.
@@ -40,7 +40,7 @@ from cpgtaxa.render import planes, render  # noqa: E402
 from cpgtaxa.statistics import compute  # noqa: E402
 from cpgtaxa.taxa import define_taxa  # noqa: E402
 from cpgtaxa.training import Images, Predictor, calibrate, load_weights, targets_of, train  # noqa: E402
-from cpgtaxa.training_images import plan, simulated_planes  # noqa: E402
+from cpgtaxa.training_images import draw_groups, plan, share_of  # noqa: E402
 from sklearn.metrics import f1_score  # noqa: E402
 
 PUBLISHED, RANDOM, SIZE, TESTS = RECIPES["published"], RECIPES["fast"]["ResNet18"], 64, 200
@@ -73,7 +73,7 @@ VARIANTS = {
     "published MixResNet18": Variant(PUBLISHED["MixResNet18"], precision="float32"),
     "default (shipped weights)": Variant(TUNED_RESNET18),
     "random weights": Variant(RANDOM),
-    **random("without half-way sites", half_way=False),
+    **random("without boundary CpGs", half_way=False),
     **random("without mirroring beta", flip=False),
     **random("mirroring age too", mirror_age=True),
     **random("plateau in place of one cycle", schedule="plateau"),
@@ -91,7 +91,7 @@ VARIANTS = {
     **random("ResNet10", model="ResNet10"),
     **random("ResNet34", model="ResNet34"),
     **random("ShuffleNetV2", model="ShuffleNetV2"),
-    **tuned("without half-way sites", half_way=False),
+    **tuned("without boundary CpGs", half_way=False),
     **tuned("without mirroring beta", flip=False),
     **tuned("label smoothing 0.1", label_smoothing=0.1),
     **tuned("mean of weights (EMA 0.9)", ema=0.9),
@@ -99,66 +99,77 @@ VARIANTS = {
 }
 
 
-def members(seed, per_taxon, half_way, uneven):
-    """Taxa of the training CpGs, None for half-way sites."""
-    wanted = plan(seed, per_taxon, half_way)
+def simulated(seed, members, ages, broad_share, size):
+    """Training images of these CpGs: planes (n, 2, size, size), taxa, second taxa of boundary CpGs, and shares of the
+    first (n,)."""
+    found, rows = [], []
+    for profiles, codes, setting in draw_groups(seed, members, ages, broad_share):
+        found.append(planes(codes, size))
+        rows += [(profile.taxon, profile.other, share_of(profile, setting)) for profile in profiles]
+    taxa, others, shares = (np.array(column, dtype=object) for column in zip(*rows, strict=True))
+    return np.concatenate(found), taxa, others, shares.astype(float)
+
+
+def members(seed, per_taxon, boundary, uneven):
+    """Taxa of the training CpGs, None for boundary CpGs."""
+    wanted = plan(seed, per_taxon, boundary)
     if uneven:
         rng = np.random.default_rng([seed, 3])
         shares = 100 ** -(np.arange(len(TAXA)) / (len(TAXA) - 1))
         numbers = np.round(per_taxon * len(TAXA) * shares / shares.sum()).astype(int)
         taxa = dict(zip(rng.permutation(np.array(TAXA, dtype=object)), numbers, strict=True))
-        wanted = [taxon for taxon, number in taxa.items() for _ in range(number)] + [None] * half_way
+        wanted = [taxon for taxon, number in taxa.items() for _ in range(number)] + [None] * boundary
         wanted = [wanted[index] for index in rng.permutation(len(wanted))]
     return wanted
 
 
-def labelled_by_rules(seed, setting, per_taxon, size):
-    """CpGs of a cohort to which the rules give a taxon, right or wrong: planes and labels."""
+def labelled_by_tests(seed, setting, per_taxon, size):
+    """CpGs of a cohort to which the tests give a taxon, right or wrong: planes and labels."""
     wanted = [taxon for taxon in TAXA for _ in range(2 * per_taxon)]
     values = np.stack([simulate.draw_cpg(seed, index, taxon, setting)[1] for index, taxon in enumerate(wanted)])
     values = np.round(values.astype(float), 5).astype(np.float32)
     statistics = compute(values, setting.ages)
     statistics.insert(0, "cpg", [f"c{index}" for index in range(len(wanted))])
-    thresholds = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]["thresholds"]
-    labels = define_taxa(statistics, thresholds, len(wanted))["taxon"].to_numpy(dtype=object)
+    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
+    rules = {key: config[key] for key in ("thresholds", "errors")}
+    labels = define_taxa(statistics, **rules)["taxon"].to_numpy(dtype=object)
     kept = np.concatenate([np.flatnonzero(labels == taxon)[:per_taxon] for taxon in TAXA])
     return planes(render(values[kept], setting.ages), size), labels[kept]
 
 
 @functools.lru_cache(maxsize=4)
 def training_images(seed, per_taxon, size, labels, uneven):
-    """Planes, labels and second taxa."""
+    """Planes, labels, second taxa, and shares of the first."""
     setting = simulate.cohort_setting(seed, 400)
-    half_way, share = per_taxon * 5 // 2, {"simulated": 1, "both": 2, "statistical": per_taxon}[labels]
-    images, names, others = simulated_planes(
-        seed, members(seed, per_taxon // share, half_way, uneven), setting.ages, 0.25, size
-    )
+    boundary, share = per_taxon * 5 // 2, {"simulated": 1, "both": 2, "statistical": per_taxon}[labels]
+    wanted = members(seed, per_taxon // share, boundary, uneven)
+    parts = simulated(seed, wanted, setting.ages, 0.25, size)
     if labels == "statistical":
-        images, names, others = (part[others != ""] for part in (images, names, others))
+        parts = [part[parts[2] != ""] for part in parts]
     if labels != "simulated":
         number = per_taxon - (per_taxon // share if labels == "both" else 0)
-        more, more_names = labelled_by_rules(seed + 500, setting, number, size)
-        images, names = np.concatenate([images, more]), np.concatenate([names, more_names])
-        others = np.concatenate([others, np.full(len(more), "", dtype=object)])
-    return images, names, others
+        more, names = labelled_by_tests(seed + 500, setting, number, size)
+        own = more, names, np.full(len(more), "", dtype=object), np.ones(len(more))
+        parts = [np.concatenate(pair) for pair in zip(parts, own, strict=True)]
+    return parts
 
 
 @functools.lru_cache(maxsize=4)
 def test_images(seed, size):
-    images, names, _ = simulated_planes(
+    images, names, _, _ = simulated(
         seed + 1000, plan(seed + 1000, TESTS, 0), simulate.cohort_setting(seed, 400).ages, 0.25, size
     )
     return images, np.array([TAXA.index(name) for name in names])
 
 
 def one(name, seed, per_taxon):
-    """Train one variant and judge it by the test images."""
+    """Train one variant and judge it by the test images, clear CpGs of one admissible taxon."""
     variant = VARIANTS[name]
-    images, labels, others = training_images(seed, per_taxon, variant.size, variant.labels, variant.uneven)
+    images, labels, others, shares = training_images(seed, per_taxon, variant.size, variant.labels, variant.uneven)
     tests, actual = test_images(seed, variant.size)
     held = np.random.default_rng([seed, 5]).random(len(labels)) < 0.2
     use = np.ones(len(labels), dtype=bool) if variant.recipe["half_way"] else others == ""
-    targets = targets_of(labels, others)
+    targets = targets_of(labels, others, shares)
     parts = [Images(images[use & part], targets[use & part]) for part in (~held, held)]
     statistics = normalisation(images[use & ~held])
     initial = None

@@ -5,8 +5,8 @@
 For each size and seed one network continues from the shipped one (made at 64 pixels) in the four epochs of the default
 recipe; with `--starts shipped random` another starts from random weights with the fourteen epochs it has there. They
 see the same simulated images, of a cohort of 400 samples (two in five) and of cohorts of all kinds. Prints and writes
-the accuracy on 100 other simulated CpGs per taxon, the seconds of training (processor time, one thread), and of the
-three published images (../shared/data) those called right, with the least calibrated probability of a right taxon.
+the accuracy on 100 other clear CpGs per taxon, the seconds of training (processor time, one thread), and of the three
+published images (../shared/data) those called right, with the least calibrated probability of a right taxon.
 """
 
 import argparse
@@ -33,7 +33,8 @@ from cpgtaxa.names import TAXA  # noqa: E402
 from cpgtaxa.recipes import RECIPES, TUNED_RESNET18  # noqa: E402
 from cpgtaxa.render import planes_of_rgb, read_png  # noqa: E402
 from cpgtaxa.training import Images, Predictor, calibrate, load_weights, targets_of, train  # noqa: E402
-from cpgtaxa.training_images import plan, simulated_planes  # noqa: E402
+from cpgtaxa.training_images import plan  # noqa: E402
+from recipes import simulated  # noqa: E402
 
 PUBLISHED = ROOT.parent / "shared/data/reference_images"
 # Share of made-up cohorts, as the shipped network saw them: half of these have the look of the published images.
@@ -41,10 +42,10 @@ BROAD = 0.6
 STARTS = {"shipped": TUNED_RESNET18, "random": RECIPES["fast"]["ResNet18"]}
 
 
-def network(start, size, images, labels, others, seed, epochs=None):
+def network(start, size, images, labels, others, shares, seed, epochs=None):
     """A predictor trained on four fifths of these images and calibrated on the rest, and the seconds it took."""
     held = np.random.default_rng([seed, 5]).random(len(labels)) < 0.2
-    targets = targets_of(labels, others)
+    targets = targets_of(labels, others, shares)
     parts = [Images(images[part], targets[part]) for part in (~held, held)]
     statistics = normalisation(images[~held])
     initial = None
@@ -83,9 +84,9 @@ def main():
     rows = []
     for size in arguments.sizes:
         for seed in arguments.seeds:
-            ages, half_way = simulate.cohort_setting(seed, 400).ages, arguments.per_taxon * 5 // 2
-            made = simulated_planes(seed, plan(seed, arguments.per_taxon, half_way), ages, BROAD, size)
-            tests, truth, _ = simulated_planes(seed + 1000, plan(seed + 1000, 100, 0), ages, BROAD, size)
+            ages, boundary = simulate.cohort_setting(seed, 400).ages, arguments.per_taxon * 5 // 2
+            made = simulated(seed, plan(seed, arguments.per_taxon, boundary), ages, BROAD, size)
+            tests, truth, _, _ = simulated(seed + 1000, plan(seed + 1000, 100, 0), ages, BROAD, size)
             for start in arguments.starts:
                 predictor, seconds = network(start, size, *made, seed, arguments.epochs)
                 right = np.array(TAXA)[predictor.logits(tests).argmax(axis=1)] == truth

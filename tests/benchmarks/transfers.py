@@ -4,7 +4,7 @@
 
 Each kind is a world of its own: clear CpGs of the ten taxa in which only the noise, the ages or the sample size differ.
 A network starts from random weights and sees one of them; every network is then tested on every kind, the shipped one
-too. Rows: what was trained on; columns: what was tested on; numbers: accuracy.
+too. Rows: what was trained on; columns: what was tested on; numbers: accuracy (a clear CpG has one admissible taxon).
 """
 
 import argparse
@@ -43,8 +43,8 @@ KINDS = {
 }
 
 
-def pictures(kind, seed, per_taxon):
-    """Clear CpGs of one kind: planes (10 × per_taxon, 2, size, size) and labels."""
+def drawn(kind, seed, per_taxon):
+    """Clear CpGs of one kind: their setting, values (10 × per_taxon, n) and taxa."""
     samples, ages, (noise, shape, factors, batches) = KINDS[kind]
     setting = simulate.cohort_setting(seed, samples, ages)
     labels = [taxon for taxon in TAXA for _ in range(per_taxon)]
@@ -55,9 +55,14 @@ def pictures(kind, seed, per_taxon):
         profile.noise, profile.noise_shape = noise, shape
         profile.factor_share, profile.batch_shift = factors, batches
         values.append(simulate.draw_values(rng, profile, setting))
-    values = np.stack(values)
+    return setting, np.stack(values), np.array(labels, dtype=object)
+
+
+def pictures(kind, seed, per_taxon):
+    """Clear CpGs of one kind: planes (10 × per_taxon, 2, size, size) and labels."""
+    setting, values, labels = drawn(kind, seed, per_taxon)
     blocks = [planes(render(values[start : start + 256], setting.ages), SIZE) for start in range(0, len(values), 256)]
-    return np.concatenate(blocks), np.array(labels, dtype=object)
+    return np.concatenate(blocks), labels
 
 
 def network(images, labels, seed):

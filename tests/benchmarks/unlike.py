@@ -3,10 +3,10 @@
     .venv/bin/python tests/benchmarks/unlike.py [--samples 200 400 800] [--seeds 1 2] [--cpgs 100] [--out FILE.csv]
 
 Simulated cohorts of 1,500 CpGs, in which CpGs of eleven foreign kinds are planted. The steps are those of the workflow
-without training (`training.weights: reference`): rules, the shipped network, calibration CpGs, placing with the default
-settings. Per kind, over the cohorts: the share that the rules label, that the network then places, and that stays as
-unlike, contradicted or ambiguous; the last row is the cohorts' own half-way sites, of which one in a hundred should be
-called unlike.
+without training (`training.weights: reference`): the tests, the shipped network on what they leave open, calibration
+CpGs, placing with the default settings. Per kind, over the cohorts: the share that the tests label, that the network
+then places, and that stays as ambiguous, contradicted (no taxon has the pattern, say the tests) or unlike; the last two
+rows are the cohorts' own CpGs, of which at most one in a hundred should be called unlike.
 """
 
 import argparse
@@ -28,7 +28,8 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from cpgtaxa import likeness, placement, simulate  # noqa: E402
 from cpgtaxa.calibration import softmax  # noqa: E402
-from cpgtaxa.calibration_cpgs import HALF_WAY, STREAM  # noqa: E402
+from cpgtaxa.calibration_cpgs import simulate_calibration  # noqa: E402
+from cpgtaxa.cohort import Cohort  # noqa: E402
 from cpgtaxa.names import PROBABILITY_COLUMNS, UNCLASSIFIED  # noqa: E402
 from cpgtaxa.render import planes, render  # noqa: E402
 from cpgtaxa.statistics import compute  # noqa: E402
@@ -99,53 +100,82 @@ KINDS = {
     "two batches": two_batches,
     "cut off at a value": saturated,
 }
-HALF_WAY_SITE = "the cohort's half-way sites"
-SETTINGS = {"error_rate": 0.05, "confidence": None, "unlike": 0.01, "veto": True}
+BOUNDARY, CLEAR = "the cohort's boundary CpGs", "the cohort's clear CpGs"
+SETTINGS = {"error_rate": 0.05, "confidence": None, "unlike": 0.01}
+BLOCK = 256
 
 
-def described(values, ages, predictor, thresholds, n_cpgs):
-    """The rules' labels of (k, n) values, and for those they leave: their rows and the network's calls."""
-    values = np.round(values.astype(float), 5).astype(np.float32)
-    statistics = compute(values, ages)
-    statistics.insert(0, "cpg", [str(index) for index in range(len(values))])
-    labels = define_taxa(statistics, thresholds, n_cpgs)["taxon"].to_numpy(dtype=object)
-    rows = np.flatnonzero(labels == UNCLASSIFIED)
-    parts = [predictor.outputs(planes(render(values[some], ages), predictor.size)) for some in np.array_split(rows, 20)]
+def read_rules() -> dict:
+    """The zones and error rates of the tests, as configured by default."""
+    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
+    return {key: config[key] for key in ("thresholds", "errors")}
+
+
+def read_network(folder):
+    """The predictor of a folder that holds a network as resources/reference does."""
+    files = ("best_model.pt.gz", "normalization_stat.json", "model.json", "features.npy")
+    return load_predictor(*(folder / f"ResNet18_{name}" for name in files), model_name="ResNet18", device="cpu")
+
+
+def predicted(values, ages, predictor):
+    """Predictions of a network for (k, n) values: cpg ("0", "1", …), p_<taxon>, distance."""
+    blocks = [values[start : start + BLOCK] for start in range(0, len(values), BLOCK)]
+    parts = [predictor.outputs(planes(render(block, ages), predictor.size)) for block in blocks]
     logits, features = (np.concatenate(kind) for kind in zip(*parts, strict=True))
     table = pd.DataFrame(softmax(logits, predictor.temperature), columns=list(PROBABILITY_COLUMNS))
-    table.insert(0, "cpg", statistics["cpg"].to_numpy()[rows])
+    table.insert(0, "cpg", [str(index) for index in range(len(values))])
     table["distance"] = likeness.distances(features, predictor.kept)
-    left = statistics.iloc[rows].reset_index(drop=True)
-    out = ruled_out(left, thresholds, n_cpgs)
-    return labels, rows, placement.Calls(table, left.drop(columns="cpg"), out)
+    return table
 
 
-def cohort(seed, samples, n_planted, predictor, thresholds, calibration):
-    """One row per CpG of the planted kinds and half-way sites: kind, and what became of it."""
+def calls_on(predictions, statistics, rules):
+    """The network's calls on CpGs, given the rows of predictions and statistics."""
+    predictions, statistics = (table.reset_index(drop=True) for table in (predictions, statistics))
+    numbers = statistics.drop(columns=["cpg", "admissible"], errors="ignore").astype(float)
+    return placement.Calls(predictions, numbers, ruled_out(statistics, **rules))
+
+
+def calibration(ages, cpgs, predictor, rules, seed):
+    """The network's calls on calibration CpGs for these ages, as the workflow draws them, and their admissible taxa."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = {f"out_{key}": pathlib.Path(folder) / key for key in ("beta", "truth")}
+        samples = [str(index) for index in range(len(ages))]
+        simulate_calibration(samples, ages, seed=seed, cpgs=cpgs, by_rules=True, **rules, **out)
+        truth = pd.read_parquet(out["out_truth"])
+        values = np.array(Cohort(out["out_beta"]).read(0, len(truth)))
+    return calls_on(predicted(values, ages, predictor), truth, rules), truth["admissible"].to_numpy(dtype=object)
+
+
+def placed(calls, known, truth, seed):
+    """Tables of the CpGs that the network places, and of those left, with the reason."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = {key: pathlib.Path(folder) / key for key in ("reassigned", "left", "calibration", "counts")}
+        placement.reassign(calls, known, truth, settings=SETTINGS, round_number=0, seed=seed, out=out)
+        return pd.read_parquet(out["reassigned"]), pd.read_parquet(out["left"])
+
+
+def cohort(seed, samples, n_planted, predictor, rules, n_calibration):
+    """One row per CpG of a cohort: its kind, and what became of it."""
     setting = simulate.cohort_setting(seed, samples)
     x = (setting.ages - setting.ages.min()) / np.ptp(setting.ages)
     values, kinds = [], []
     for index, taxon in enumerate(simulate.plan_cohort(seed, 1500, 0.15)):
         values.append(simulate.draw_cpg(seed, index, taxon, setting)[1])
-        kinds.append(HALF_WAY_SITE if taxon is None else "")
+        kinds.append(BOUNDARY if taxon is None else CLEAR)
     for number, (kind, draw) in enumerate(KINDS.items()):
         for index in range(n_planted):
             values.append(np.clip(draw(np.random.default_rng([seed, number, index]), x), 0.0005, 0.9995))
             kinds.append(kind)
-    n_cpgs = len(values)
-    labels, _, calls = described(np.stack(values), setting.ages, predictor, thresholds, n_cpgs)
-    like = simulate.make_setting(setting.ages, np.random.default_rng([seed + STREAM, 1]))
-    wanted = simulate.plan_cohort(seed + STREAM, calibration, HALF_WAY)
-    drawn = [simulate.draw_cpg(seed + STREAM, index, taxon, like) for index, taxon in enumerate(wanted)]
-    truth = np.array([UNCLASSIFIED if one.kind else one.taxon for one, _ in drawn], dtype=object)
-    known = described(np.stack([one for _, one in drawn]), like.ages, predictor, thresholds, n_cpgs)
-    with tempfile.TemporaryDirectory() as folder:
-        out = {key: pathlib.Path(folder) / key for key in ("reassigned", "left", "calibration", "counts")}
-        placement.reassign(calls, known[2], truth[known[1]], settings=SETTINGS, round_number=0, seed=seed, out=out)
-        left = pd.read_parquet(out["left"])
-    fate = np.where(labels == UNCLASSIFIED, "placed", "by rules").astype(object)
-    fate[left["cpg"].astype(int)] = left["reason"]
-    return pd.DataFrame({"kind": kinds, "fate": fate})[np.array(kinds) != ""]
+    values = np.round(np.stack(values).astype(float), 5).astype(np.float32)
+    statistics = compute(values, setting.ages)
+    statistics.insert(0, "cpg", [str(index) for index in range(len(values))])
+    by_tests = (define_taxa(statistics, **rules)["taxon"] != UNCLASSIFIED).to_numpy()
+    rows = np.flatnonzero(~by_tests)
+    calls = calls_on(predicted(values[rows], setting.ages, predictor), statistics.iloc[rows], rules)
+    left = placed(calls, *calibration(setting.ages, n_calibration, predictor, rules, seed), seed)[1]
+    fate = np.where(by_tests, "by tests", "placed").astype(object)
+    fate[rows[left["cpg"].astype(int)]] = left["reason"]
+    return pd.DataFrame({"kind": kinds, "fate": fate})
 
 
 def main():
@@ -157,18 +187,15 @@ def main():
     parser.add_argument("--out", type=pathlib.Path)
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
-    thresholds = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]["thresholds"]
-    stem = "resources/reference/ResNet18_"
-    files = ("best_model.pt.gz", "normalization_stat.json", "model.json", "features.npy")
-    predictor = load_predictor(*(ROOT / f"{stem}{name}" for name in files), model_name="ResNet18", device="cpu")
+    rules, predictor = read_rules(), read_network(ROOT / "resources/reference")
     found = []
     for samples in arguments.samples:
         for seed in arguments.seeds:
-            found.append(cohort(seed, samples, arguments.cpgs, predictor, thresholds, arguments.calibration))
+            found.append(cohort(seed, samples, arguments.cpgs, predictor, rules, arguments.calibration))
             table = pd.concat(found)
             shares = pd.crosstab(table["kind"], table["fate"], normalize="index")
-            shares = shares.reindex(index=[*KINDS, HALF_WAY_SITE])
-            shares = shares.reindex(columns=["by rules", "placed", *placement.REASONS], fill_value=0.0).fillna(0)
+            shares = shares.reindex(index=[*KINDS, BOUNDARY, CLEAR])
+            shares = shares.reindex(columns=["by tests", "placed", *placement.REASONS], fill_value=0.0).fillna(0)
             shares.insert(0, "cpgs", table["kind"].value_counts().reindex(shares.index))
             print(f"{samples} samples, seed {seed}", shares.round(3).to_string(), sep="\n", flush=True)
             if arguments.out:

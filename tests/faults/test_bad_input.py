@@ -71,10 +71,10 @@ def test_mistyped_keys_name_the_right_one_before_anything_runs(tmp_path):
 
 
 def test_keys_that_do_not_go_together_are_named(tmp_path):
-    config = CONFIG | {"training": {"weights": "w.pt"}, "taxa": {"thresholds": {"stable_sd": 0.05}}}
+    config = CONFIG | {"training": {"weights": "w.pt"}, "taxa": {"thresholds": {"width": {"no": 0.05}}}}
     text = refused(tmp_path, config)
     assert "training.weights is set but training.stats is not" in text
-    assert "taxa.thresholds.stable_sd must be below taxa.thresholds.unstable_sd" in text
+    assert "taxa.thresholds.width: no (0.05) must be below yes (0.025)" in text
 
 
 @pytest.mark.parametrize("what", ["weights", "images"])

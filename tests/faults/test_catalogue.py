@@ -239,7 +239,7 @@ CONFIG = {
     "text for a section": ({"images": "small"}, ["`images` is the text 'small': write a section"]),
     "a list for a file": ({"cohort": {"beta": ["a", "b"]}}, ["`cohort.beta` is a list: write text"]),
     "a number in quotes": ({"images": {"size": "64"}}, ["`images.size` is the text '64': write 64 without quotes"]),
-    "1e-6 in YAML": ({"taxa": {"thresholds": {"dip_p": "1e-6"}}}, ["write 1.0e-06 without quotes"]),
+    "1e-6 in YAML": ({"taxa": {"errors": {"chance": "1e-6"}}}, ["write 1.0e-06 without quotes"]),
     "too small": ({"rounds": {"max": 0}}, ["`rounds.max` is 0: write a whole number, at least 1"]),
     "too large": (
         {"rounds": {"confidence": 95}},
@@ -255,7 +255,8 @@ CONFIG = {
     "NUL": ({"taxa": {"labels": "a\0b"}}, ["`taxa.labels`", "control character", "remove it"]),
     "braces": ({"taxa": {"labels": "{x}.csv"}}, ["taxa.labels: {x}.csv has braces in its name", "rename the file"]),
     "weights without stats": ({"training": {"weights": "w.pt"}}, ["training.stats is not", "needs both"]),
-    "thresholds crossed": ({"taxa": {"thresholds": {"stable_sd": 0.5}}}, ["stable_sd must be below"]),
+    "thresholds crossed": ({"taxa": {"thresholds": {"width": {"no": 0.5}}}}, ["width: no (0.5) must be below yes"]),
+    "an old threshold": ({"taxa": {"thresholds": {"min_effect": 0.03}}}, ["unknown key `taxa.thresholds.min_effect`"]),
     "ages crossed": ({"simulate_cohort": {"age_min": 80, "age_max": 20}}, ["age_min must be below"]),
     "two of three image lists": (
         {"images": {"info": {"training": "a", "val": "b"}}},

@@ -556,9 +556,7 @@ def hostile_cohort(tiny_run, folder):
     extra = samples.iloc[:1].assign(sample_id="<b id=harm>nobody</b>")
     pd.concat([samples, extra]).to_csv(folder / "samples.csv", index=False)
     truth["cpg"] = truth["cpg"].map(new)
-    if "kind" not in truth:
-        truth["kind"] = ""
-    truth["kind"] = truth["kind"].where(truth["taxon"] != "Unclassified", "$\\frac{$<script>harm()</script>")
+    truth["kind"] = truth["kind"].where(truth["kind"].isna(), "$\\frac{$<script>harm()</script>")
     truth.to_csv(folder / "truth <b id=harm>.csv", index=False)
     return list(new.values())
 

@@ -11,20 +11,22 @@ import torch
 import yaml
 from browsing import assert_fine
 from conftest import ROOT
-from cpgtaxa import explain, simulate
+from cpgtaxa import explain
 from cpgtaxa.classifier import draw
 from cpgtaxa.cohort import Cohort, CohortWriter
 from cpgtaxa.config import check_config
+from cpgtaxa.criteria import RULES, TABLE, Answers
 from cpgtaxa.drawing import Figures
 from cpgtaxa.errors import InputError
 from cpgtaxa.names import INDEX, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.plan import Plan
 from cpgtaxa.statistics import compute
-from cpgtaxa.taxa import define_taxa, rules
+from cpgtaxa.taxa import define_taxa
 from cpgtaxa.training import load_predictor
 
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
-THRESHOLDS = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]["thresholds"]
+SETTINGS = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
+CONFIG = {key: SETTINGS[key] for key in ("thresholds", "errors")}
 NETWORK = {
     "weights": ROOT / "resources/reference/ResNet18_best_model.pt.gz",
     "stats": ROOT / "resources/reference/ResNet18_normalization_stat.json",
@@ -123,85 +125,97 @@ def test_colours_tell_for_from_against():
 # The tests' side
 
 
-def test_answers_are_the_rules_own():
-    setting = simulate.cohort_setting(11, 300)
-    drawn = [simulate.draw_cpg(11, i, taxon, setting)[1] for i, taxon in enumerate(simulate.plan_cohort(11, 150, 0.3))]
-    statistics = compute(np.stack(drawn), setting.ages)
-    statistics.insert(0, "cpg", [f"cg{index}" for index in range(len(drawn))])
-    asked = rules(explain.Criteria(statistics, THRESHOLDS, 5000))
-    pairs = {
-        "One band": ("UniUnstable", "one band", None),
-        "Two bands": ("BiAge", "two bands", None),
-        "Three bands": ("TriAge", "three bands", None),
-        "Trend with age": ("LinAgeHomo", "trend", ("UniStable", "no trend")),
-        "Straight": ("LinAgeHomo", "straight", None),
-        "Spread changes with age": ("LinAgeHet", "changing spread", ("LinAgeHomo", "constant spread")),
-        "Narrow": ("UniStable", "narrow", ("UniUnstable", "wide")),
-        "Outliers": ("Outlier", "outliers", ("UniUnstable", "no outliers")),
-        "Trend in one of two bands": ("BiAge", "trend in a band", ("BiNonAge", "no trend in any band")),
-        "Trend in one of three bands": ("TriAge", "trend in a band", ("TriNonAge", "no trend in any band")),
-        "Bands at any age": ("BiNonAge", "bands at any age", None),
-    }
-    seen = {name: set() for name in pairs}
+def varied(n):
+    """Statistics of CpGs with one, two and three bands, of many trends, spreads and widths; n samples."""
+    rng = np.random.default_rng(n)
+    ages = np.linspace(20, 90, n)
+    x, rows = (ages - 55) / 63, []
+    for at in range(120):
+        change, ratio, sd = rng.choice([0, 0.02, 0.2]), rng.choice([0, 0.3, 1.2]), rng.choice([0.004, 0.014, 0.04])
+        gap = rng.choice([0.1, 0.3]) * rng.integers(0, at % 3 + 1, n)
+        rows.append(0.3 + change * x + gap + np.exp(ratio * x) * rng.normal(0, sd, n))
+    statistics = compute(np.stack(rows).astype(np.float32), ages)
+    statistics.insert(0, "cpg", [f"cg{index}" for index in range(len(rows))])
+    return statistics
+
+
+def test_answers_and_marks_are_the_rules_own():
+    statistics = pd.concat([varied(40), varied(300)], ignore_index=True)
+    answers = Answers(statistics, **{"zones": CONFIG["thresholds"], "errors": CONFIG["errors"]})
+    labels, seen = define_taxa(statistics, **CONFIG), set()
     for row in range(len(statistics)):
-        for found in explain.questions(statistics.iloc[[row]], THRESHOLDS, 5000):
-            taxon, criterion, opposite = pairs[found["question"]]
-            seen[found["question"]].add(found["answer"])
-            assert (found["answer"] == "yes") == asked[taxon][criterion][row]
-            if opposite and found["answer"] != "yes":
-                assert (found["answer"] == "no") == asked[opposite[0]][opposite[1]][row]
-    assert all({"yes", "no"} <= answers for answers in seen.values())
-    assert sum("in between" in answers for answers in seen.values()) >= 8
+        found = explain.questions(answers, row)
+        assert [one["name"] for one in found] == [one.name for one in TABLE]
+        for one in found:
+            judged = answers.judged[one["name"]]
+            assert (one["answer"] == "yes") == judged.yes[row]
+            assert (one["answer"] == "open") == (not judged.yes[row] and not judged.no[row])
+            seen.add((one["name"], one["answer"]))
+        lies = {one["name"] for one in found if one["boundary"] or (one["matters"] and one["answer"] == "open")}
+        if not answers.foreign[row]:
+            assert answers.boundary()[row] in (lies or {""})
+        for at, taxon in enumerate(TAXA):
+            states = {state for _, state in explain.asked_of(answers, taxon, row)}
+            assert ("contradicted" in states) <= (not answers.open[row, at])
+            if not answers.foreign[row]:
+                assert (states == {"met"}) == answers.taxa[row, at]
+                assert ("contradicted" not in states) == answers.open[row, at]
+        if labels["taxon"][row] in RULES:
+            asked = explain.asked_of(answers, labels["taxon"][row], row)
+            assert "; ".join(words for words, _ in asked) == labels["reason"][row]
+    assert {("trend", "open"), ("spread", "open")} <= seen
+    assert {(one.name, answer) for one in TABLE for answer in ("yes", "no")} - seen <= {("outliers", "yes")}
 
 
-def clear_case():
-    """Ages, beta and statistics of one textbook LinAgeHomo CpG."""
+def test_estimates_are_in_natural_units_beside_their_zone():
     rng = np.random.default_rng(0)
     ages = rng.uniform(20, 90, 400)
-    beta = (0.4 + 0.003 * (ages - 55) + rng.normal(0, 0.03, 400)).astype(np.float32)
-    return ages, beta, compute(beta[None], ages)
-
-
-def test_statistics_stand_beside_the_thresholds_in_force():
-    _, _, statistics = clear_case()
-    found = {asked["question"]: asked for asked in explain.questions(statistics, THRESHOLDS | {"alpha": 0.03}, 300)}
-    trend = found["Trend with age"]
-    assert trend["answer"] == "yes"
-    assert [one["statistic"] for one in trend["evidence"]] == ["core_effect", "effect_to_spread", "core_slope_p"]
-    assert trend["evidence"][0]["value"] == statistics["core_effect"].iat[0]
-    assert trend["evidence"][0]["asked"] == "yes from ±0.03 (min_effect), no up to ±0.01 (tiny_effect)"
-    assert trend["evidence"][2]["asked"] == "yes below 1.0e−04 (alpha / CpGs), no above 0.05 (absent_p)"
-    assert found["Narrow"]["evidence"][0]["asked"].startswith("yes up to 0.0115 (stable_sd), no from 0.02")
-    named = set(re.findall(r"\b[a-z]+_[a-z_]+\b", str([one["asked"] for q in found.values() for one in q["evidence"]])))
-    assert named <= set(THRESHOLDS)
+    x = (ages - 55) / 63
+    beta = 0.4 + 0.2 * x + rng.normal(0, 0.03, 400) * np.exp(0.55 * x)
+    statistics = compute(beta.astype(np.float32)[None], ages)
+    found = {one["name"]: one for one in explain.questions(Answers(statistics, CONFIG["thresholds"], CONFIG["errors"]))}
+    trend, spread = found["trend"], found["spread"]
+    s = statistics.iloc[0]
+    assert trend["estimate"] == pytest.approx(abs(s["core_effect"]) / np.hypot(s["core_sd"], 0.015))
+    zone = CONFIG["thresholds"]["trend"]
+    assert trend["cut"] == pytest.approx((zone["no"] + zone["yes"]) / 2)
+    assert spread["estimate"] == pytest.approx(np.exp(abs(s["log_sd_ratio"])))
+    assert spread["error"] == pytest.approx(np.exp(s["log_sd_ratio_se"]))
+    assert {key: spread[key] for key in ("no", "yes")} == CONFIG["thresholds"]["spread"]
+    assert found["width"]["error"] is None
+    assert [name for name, one in found.items() if not one["matters"]] == [
+        *("band_share", "three_bands", "width", "outliers"),
+    ]
 
 
 def test_one_line_leaves_the_outliers_out(planted):
     ages, beta, outliers = planted
-    fitted, outlying = explain.lines(beta, ages, compute(beta[None], ages), THRESHOLDS, 500)
+    (line,), outlying = explain.lines(beta, ages, compute(beta[None], ages), 1)
     assert outlying.tolist() == outliers.tolist()
-    assert fitted == [(pytest.approx(0, abs=1e-4), pytest.approx(0.3, abs=0.003))]
+    assert line == pytest.approx((0, 0.3, 194 / 200, 0.006), abs=2e-3)
 
 
 @pytest.mark.parametrize("truth", [[(0.001, 0.2), (-0.002, 0.6)], [(0.0, 0.1), (0.001, 0.55), (-0.001, 0.85)]])
-def test_bands_get_the_mixtures_lines(truth):
+def test_bands_are_those_of_the_statistics(truth):
     rng = np.random.default_rng(2)
     ages = rng.uniform(20, 90, 300)
-    band = rng.choice(len(truth), 300, p=[0.7, 0.3] if len(truth) == 2 else [0.5, 0.3, 0.2])
+    shares = [0.7, 0.3] if len(truth) == 2 else [0.5, 0.3, 0.2]
+    band = rng.choice(len(truth), 300, p=shares)
     slopes, levels = np.array(truth).T
     beta = levels[band] + slopes[band] * (ages - ages.mean()) + rng.normal(0, 0.02, 300)
     beta = beta.astype(np.float32)
     beta[:7] = np.nan
-    fitted, outlying = explain.lines(beta, ages, compute(beta[None], ages), THRESHOLDS, 500)
+    fitted, outlying = explain.lines(beta, ages, compute(beta[None], ages), len(truth))
     assert not outlying.any()
-    assert len(fitted) == len(truth)
-    np.testing.assert_allclose([slope for slope, _ in fitted], slopes, atol=4e-4)
-    np.testing.assert_allclose([level for _, level in fitted], levels, atol=0.012)
+    np.testing.assert_allclose([line.slope for line in fitted], slopes, atol=4e-4)
+    np.testing.assert_allclose([line.level for line in fitted], levels, atol=0.012)
+    np.testing.assert_allclose([line.share for line in fitted], shares, atol=0.08)
+    np.testing.assert_allclose([line.sd for line in fitted], 0.02, atol=0.004)
 
 
 def test_what_cannot_be_fitted_has_no_line(tmp_path):
     beta = np.full(50, np.nan, np.float32)
-    fitted, _ = explain.lines(beta, np.arange(50.0), compute(beta[None], np.arange(50.0)), THRESHOLDS, 9)
+    fitted, _ = explain.lines(beta, np.arange(50.0), compute(beta[None], np.arange(50.0)), 1)
     assert fitted == []
     drawn = explain.plot(Figures(tmp_path), "none", beta, np.arange(50.0), [], np.zeros(50, bool), "none")
     assert "<svg" in drawn
@@ -282,12 +296,13 @@ def page(tmp_path, planted, monkeypatch):
     statistics = compute(values, ages)
     statistics.insert(0, "cpg", cpgs)
     statistics.to_parquet(tmp_path / "statistics.parquet")
-    labels = define_taxa(statistics, THRESHOLDS).assign(reason="one band; <em>narrow</em>")
+    labels = define_taxa(statistics, **CONFIG).assign(reason="one band; <em>narrow</em>")
     labels.to_parquet(tmp_path / "labels.parquet")
     taxonomy = pd.DataFrame({"cpg": cpgs, "taxon": ["Outlier", "UniUnstable", UNCLASSIFIED]})
     taxonomy["source"], taxonomy["confidence"] = ["statistical", "round_1", "none"], [0.1, 0.97, np.nan]
+    taxonomy["boundary"] = ["", "width", ""]
     taxonomy.to_parquet(tmp_path / "taxonomy.parquet")
-    left = pd.DataFrame(columns=["cpg", "reason", "taxa", "unlike_p"])
+    left = pd.DataFrame(columns=["cpg", "reason", "taxa", "unlike_p", "detail"])
     left.to_parquet(tmp_path / "unclassified.parquet")
     # Of the third no network has an opinion.
     shards = []
@@ -308,8 +323,7 @@ def page(tmp_path, planted, monkeypatch):
     def write(cpgs=cpgs, folder="out", **changes) -> tuple[str, pd.DataFrame]:
         out = {kind: str(tmp_path / folder / f"explain.{kind}") for kind in ("html", "csv")}
         out["figures"] = str(tmp_path / folder / "figures")
-        settings = {"thresholds": THRESHOLDS, "own_labels": False, "confidence": None, "veto": True, "device": "cpu"}
-        settings["error_rate"] = 0.05
+        settings = CONFIG | {"own_labels": False, "confidence": None, "veto": True, "device": "cpu", "error_rate": 0.05}
         explain.write_explanation(inputs, out, cpgs, **settings | changes)
         table = pd.read_csv(out["csv"], dtype=str, keep_default_na=False)
         return pathlib.Path(out["html"]).read_text(), table
@@ -351,36 +365,43 @@ def test_the_page_is_fine_in_a_browser(page, tmp_path, browser):
 def test_what_gave_the_taxon_is_said(page):
     html, table = page(["cg3", "cg2", HOSTILE])
     third, second, first = re.split(r'<section id="cpg-\d">', html)[1:]
-    assert "Every criterion of the rule for Outlier is met" in first
+    assert "The tests answer every question that Outlier asks" in first
     assert "The network finds this label unlikely" in first
     assert "ResNet18 of round 0, the last that looked at this CpG" in " ".join(first.split())
     assert "The network of round 1 placed it: UniUnstable 96.0" in second
+    assert "It is a boundary CpG: width." in second
     assert "MixResNet18 of round 1" in second
     assert second.count("<small>round 0</small>") == second.count("<small>round 1</small>") == 10
     assert "No network looked at it." in third
     assert "no network looked at this CpG during the run" in third
     probabilities = table[(table["cpg"] == "cg2") & (table["kind"] == "probability") & (table["name"] == "UniUnstable")]
     assert probabilities[["detail", "value"]].to_numpy().tolist() == [["round 0", "0.91"], ["round 1", "0.96"]]
-    assert set(table.loc[table["kind"] == "rule", "name"]) == set(TAXA)
+    asked = table[table["kind"] == "rule"]
+    assert set(asked["name"]) == set(TAXA)
+    assert set(asked["value"]) <= {"met", "contradicted", "open"}
+    assert set(table.loc[table["kind"] == "criterion", "name"]) == {one.name for one in TABLE}
 
 
 @pytest.mark.parametrize(
     ("source", "left", "confidence", "says"),
     [
-        ("none", ("contradicted", "", 0.5), None, "The network favours BiAge 97.0 %, but the tests rule BiAge out."),
         (
-            *("none", ("ambiguous", "BiAge|TriAge", 0.5), None),
-            "Ambiguous: BiAge 97.0 % was not believed. Likely are BiAge, TriAge.",
+            *("none", ("contradicted", "", 0.5, "no taxon: curved"), None),
+            "The network favours BiAge 97.0 %, but the tests leave no taxon (no taxon: curved).",
         ),
         (
-            *("none", ("unlike", "", 0.004), None),
-            "It is unlike anything seen, by its image or its statistics (p = 0.004, held against simulated CpGs "
-            "that the rules leave too), so that BiAge 97.0 % means little.",
+            *("none", ("ambiguous", "BiAge|TriAge", 0.5, ""), None),
+            "Ambiguous: BiAge 97.0 % was not selected. Likely are BiAge, TriAge.",
+        ),
+        (
+            *("none", ("unlike", "", 0.004, ""), None),
+            "It is unlike the training CpGs, by its image or its statistics (p = 0.004 against simulated CpGs that the "
+            "rules leave too), so that BiAge 97.0 % means little.",
         ),
         (
             *("round_1", None, None),
-            "The network of round 1 placed it: BiAge 97.0 %, believed by the judge (of the CpGs placed so, at most 5 % "
-            "are wrong), and the tests do not rule it out.",
+            "The network of round 1 placed it: BiAge 97.0 %, selected by the selection model (of the CpGs placed so, "
+            "at most 5 % are wrong), and the tests do not rule it out.",
         ),
         (
             *("round_1", None, 0.95),
@@ -393,6 +414,6 @@ def test_what_placed_it_or_was_lacking_is_said(source, left, confidence, says):
     p = np.full(10, 0.03 / 9)
     p[INDEX["BiAge"]] = 0.97
     row = {"taxon": UNCLASSIFIED if source == "none" else "BiAge", "source": source}
-    left = left and dict(zip(("reason", "taxa", "unlike_p"), left, strict=True))
+    left = left and dict(zip(("reason", "taxa", "unlike_p", "detail"), left, strict=True))
     settings = {"own_labels": False, "confidence": confidence, "error_rate": 0.05, "veto": True}
     assert explain.verdict(row, p, "", left, settings).replace("\u00a0", " ") == says

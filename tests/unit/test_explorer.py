@@ -14,12 +14,13 @@ from cpgtaxa.cohort import CohortWriter
 from cpgtaxa.errors import InputError
 from cpgtaxa.explorer import packing
 from cpgtaxa.explorer.choosing import choose_cpgs, choose_samples, shares
-from cpgtaxa.explorer.columns import Index, kept, scale_of
+from cpgtaxa.explorer.columns import BOUNDARIES, Index, kept, scale_of
 from cpgtaxa.explorer.writing import described_samples, in_json, in_steps, write_explorer
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.statistics import NAMES, compute
 
-THRESHOLDS = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]["thresholds"]
+SETTINGS = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
+RULES = {key: SETTINGS[key] for key in ("thresholds", "errors")}
 
 
 def from_planes(content: bytes, dtype) -> np.ndarray:
@@ -108,7 +109,7 @@ def test_scale_does_without_spread_and_without_values():
 
 def test_statistics_come_in_steps_whatever_the_row_groups(tmp_path):
     frame = pd.DataFrame({"cpg": [f"cg{i}" for i in range(100)]} | {name: np.arange(100.0) for name in NAMES})
-    for name in ("n", "outlier_n"):
+    for name in ("n", "outlier_n", "far_n"):
         frame[name] = frame[name].astype(np.int32)
     frame["mixture_ran"] = True
     pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), tmp_path / "s.parquet", row_group_size=7)
@@ -128,6 +129,7 @@ def test_samples_without_ids_are_numbers_and_columns_with_many_names_are_left_ou
     sheet = sheet.assign(sex=["F", None, "M"], same="x", person=["p1", "p2", "p3"])
     found = described_samples(sheet, np.array([0, 2]), True)
     assert found["ids"] == ["a", "c"]
+    assert (found["middle"], found["median"]) == (pytest.approx(90.5 / 3), 30.5)  # of all samples
     assert found["covariates"][0] == {"name": "sex", "names": ["F", "M"], "codes": [0, 1]}
     assert "same" not in [entry["name"] for entry in found["covariates"]]
     hidden = described_samples(sheet, np.array([0, 2]), False)
@@ -160,6 +162,7 @@ def run(tmp_path_factory):
     table["confidence"] = p.max(axis=1)
     table["second_taxon"] = np.where(np.isnan(p[:, 0]), None, TAXA[2])
     table[list(PROBABILITY_COLUMNS)] = p
+    table["boundary"] = np.where(np.arange(90) < 7, "trend", "")
     table.to_parquet(folder / "taxonomy.parquet", index=False)
     left = table.loc[taxon == UNCLASSIFIED, ["cpg"]].assign(reason="ambiguous")
     left.to_parquet(folder / "unclassified.parquet", index=False)
@@ -176,7 +179,7 @@ def write(run, folder, **settings):
     given = {name: path for name, path in run.items() if name not in ("values", "names")}
     out = {"html": str(folder / "explorer.html"), "folder": str(folder / "explorer")}
     settings = {"cpgs": 30, "samples": 25, "sample_ids": True} | settings
-    write_explorer(given, out, settings=settings, thresholds=THRESHOLDS, seed=1)
+    write_explorer(given, out, settings=settings, rules=RULES, seed=1)
     page = (folder / "explorer.html").read_text()
     return page, json.loads(re.search(r'id="about">(.*?)</script>', page, re.S).group(1))
 
@@ -228,13 +231,15 @@ def test_a_small_cohort_is_whole_in_the_page_and_needs_no_folder(run, tmp_path):
 
 
 def test_bands_are_those_of_tests_and_taxon(run):
-    index = Index(run["taxonomy"], run["unclassified"], run["statistics"], THRESHOLDS)
+    index = Index(run["taxonomy"], run["unclassified"], run["statistics"], RULES)
     statistics = pd.read_parquet(run["statistics"])
     assert index.bands[5] == 0  # no values
     single = np.isin(index.taxon, [code for code, name in enumerate(TAXA) if not name.startswith(("Bi", "Tri"))])
     assert set(index.bands[single & np.isfinite(statistics["slope"])]) == {1}
     assert (index.reason[index.taxon == len(TAXA)] == 0).all()
     assert (index.reason[index.taxon < len(TAXA)] == packing.NO_CODE).all()
+    assert {list(BOUNDARIES)[code] for code in index.boundary[:7]} == {"trend"}
+    assert (index.boundary[7:] == packing.NO_CODE).all()
     assert index.rank()[np.argsort(run["names"])].tolist() == list(range(90))
 
 

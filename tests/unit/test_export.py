@@ -49,10 +49,11 @@ def results(tmp_path):
     table["source"] = np.where(taxon == UNCLASSIFIED, "none", "round_0")
     table["confidence"] = p.max(axis=1)
     table["second_taxon"] = np.where(np.isnan(p[:, 0]), None, TAXA[3])
+    table["boundary"] = ["trend"] * 5 + [""] * (n - 5)
     table = pd.concat([table, pd.DataFrame(p, columns=list(PROBABILITY_COLUMNS))], axis=1)
     statistics = compute(beta, ages)
     statistics.insert(0, "cpg", CPGS)
-    left = pd.DataFrame({"cpg": CPGS[50:], "reason": "ambiguous", "taxa": "", "unlike_p": 0.5})
+    left = pd.DataFrame({"cpg": CPGS[50:], "reason": "ambiguous", "taxa": "", "unlike_p": 0.5, "detail": "open: trend"})
     samples = pd.DataFrame({"sample_id": [f"S{at}" for at in range(40)], "age": ages, "sex": ["F", "M"] * 20})
     samples["a/b"], samples["empty"], samples["smoker"] = range(40), None, [True, False] * 20
     given = {"beta": tmp_path / "beta.arrow"}
@@ -102,7 +103,10 @@ def test_anndata_reads_back_and_so_does_hdf5(results, tmp_path, monkeypatch):
     assert found.obs["empty"].isna().all()
     about = found.uns["cpgtaxa"]
     assert about["seed"] == 7
-    assert about["thresholds"]["alpha"] == 0.05
+    rules = plan_of().rules()
+    assert about["thresholds"]["spread_yes"] == rules["thresholds"]["spread"]["yes"]
+    assert about["errors"] == rules["errors"]
+    assert (found.var["boundary"] == "trend").sum() == 5
     assert json.loads(about["config"])["rounds"]["max"] == 3
     assert set(found.var.columns) == set(about["columns"])
     with h5py.File(out["anndata"]) as file:
@@ -177,14 +181,15 @@ def test_workbook_and_csv_are_one_table(results, tmp_path):
             np.testing.assert_array_equal(taken[name].astype(float), frame[name].astype(float))
     statistics = pd.read_parquet(given["statistics"])
     for name in e.MAIN:
-        np.testing.assert_allclose(frame[name], statistics[name], rtol=5.1e-4)
-    assert frame["reason"].notna().sum() == 10
+        np.testing.assert_allclose(frame[name], statistics[name].replace(np.inf, np.nan), rtol=5.1e-4)
+    assert frame["reason"].notna().sum() == frame["detail"].notna().sum() == 10
+    assert frame["boundary"].notna().sum() == 5
     legend = pd.read_csv(out["legend"], keep_default_na=False)
     assert legend.loc[legend["part"] == "column", "name"].tolist() == rows[0]
     assert set(legend.loc[legend["part"] == "taxon", "name"]) == {*TAXA, UNCLASSIFIED}
     assert [[c.value or "" for c in row] for row in book["Legend"].iter_rows(min_row=2)] == legend.to_numpy().tolist()
     text = " ".join(legend["text"])
-    assert "60 CpGs" in text
+    assert "every criterion has an answer" in text
     assert "at most 5 %" in text
     for row in range(2, 20):
         taxon = sheet.cell(row, 4)

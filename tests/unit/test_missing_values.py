@@ -8,10 +8,11 @@ import pytest
 import yaml
 from cpgtaxa import likeness, methylation_age, placement, render, vision  # noqa: F401  (vision before torch)
 from cpgtaxa.cohort import Cohort, CohortWriter
+from cpgtaxa.criteria import Answers
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.simulate import cohort_setting, draw_cpg, plan_cohort
 from cpgtaxa.statistics import MIN_SAMPLES, compute
-from cpgtaxa.taxa import Criteria, define_taxa, ruled_out
+from cpgtaxa.taxa import define_taxa, ruled_out
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +20,8 @@ torch = pytest.importorskip("torch")
 from cpgtaxa import explain, render_torch  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[2]
-THRESHOLDS = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]["thresholds"]
+CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
+RULES = {key: CONFIG[key] for key in ("thresholds", "errors")}
 N = 240
 
 
@@ -118,10 +120,10 @@ def test_without_the_extremes_colours_are_the_samples_own_and_places_the_cohorts
     assert (holed > 0).sum() == (dropped > 0).sum() == 18 * 37
 
 
-def labelled(beta, ages, n_cpgs=1000):
+def labelled(beta, ages):
     statistics = compute(beta, ages)
     statistics.insert(0, "cpg", [f"cg{at}" for at in range(len(beta))])
-    return define_taxa(statistics, THRESHOLDS, n_cpgs), ruled_out(statistics, THRESHOLDS, n_cpgs)
+    return define_taxa(statistics, **RULES), ruled_out(statistics, **RULES)
 
 
 def test_labels_and_vetoes_are_those_of_the_samples_with_a_value():
@@ -142,32 +144,28 @@ def outlying(n: int, far: int, seed=0):
 
 
 @pytest.mark.parametrize(
-    ("far", "threshold", "whole", "half"),
-    [
-        # 8 of 4,000 are too few to be outliers (0.3 %), of 2,000 enough.
-        (8, "min_outlier_share", UNCLASSIFIED, "Outlier"),
-        # 2 of 4,000 mean nothing (0.05 %); of 2,000 one would.
-        (2, "stray_share", "UniStable", UNCLASSIFIED),
-    ],
+    ("far", "whole", "half"),
+    # 16 of 4,000 are strays (0.4 %), of 2,000 outliers (0.8 %); 4 are strays of either.
+    [(16, "UniStable", "Outlier"), (4, "UniStable", "UniStable")],
 )
-def test_thresholds_count_the_samples_of_the_cpg_not_of_the_cohort(far, threshold, whole, half):
+def test_zones_are_of_the_samples_of_the_cpg_not_of_the_cohort(far, whole, half):
     beta, ages = outlying(4000, far)
     lacking = np.flatnonzero(beta > 0.8)[:2000]  # all outliers keep their value
     holed = beta.copy()
     holed[lacking] = np.nan
     labels, _ = labelled(np.stack([beta, holed]), ages)
-    assert labels["taxon"].tolist() == [whole, half], threshold
+    assert labels["taxon"].tolist() == [whole, half]
 
 
 def test_smallest_band_is_counted_in_samples_of_the_cpg():
-    """`min_band_samples` is 5: a third of 15 samples is enough, of 12 it is not."""
+    """A band has five samples at least: a third of 16 samples is enough, of 12 it is not."""
     rng = np.random.default_rng(2)
     ages, low = rng.uniform(20, 90, 300), np.arange(300) < 100
     beta = np.where(low, 0.3, 0.8) + rng.normal(0, 0.02, 300)
     statistics = pd.concat([compute(beta.astype(np.float32)[None], ages)] * 2, ignore_index=True)
     assert statistics["two_weight"][0] == pytest.approx(1 / 3, abs=1e-3)
     statistics["n"] = [16, 12]
-    assert Criteria(statistics, THRESHOLDS, 1000).two.tolist() == [True, False]
+    assert Answers(statistics, RULES["thresholds"], RULES["errors"]).bands.tolist() == [2, 1]
 
 
 def test_what_judges_look_at_is_that_of_the_samples_with_a_value():
@@ -175,7 +173,9 @@ def test_what_judges_look_at_is_that_of_the_samples_with_a_value():
     holed, dropped = compute(np.where(gone, np.float32(np.nan), BETA), AGES), compute(BETA[:, ~gone], AGES[~gone])
     np.testing.assert_array_equal(likeness.profile(holed), likeness.profile(dropped))
     network = pd.DataFrame(np.full((len(BETA), 10), 0.1), columns=list(PROBABILITY_COLUMNS)).assign(distance=1.0)
-    np.testing.assert_array_equal(placement.evidence(network, holed), placement.evidence(network, dropped))
+    open_ = np.zeros((len(BETA), 10), dtype=bool)
+    found, wanted = (placement.evidence(placement.Calls(network, numbers, open_)) for numbers in (holed, dropped))
+    np.testing.assert_array_equal(found, wanted)
 
 
 def test_lines_and_outliers_of_an_explanation_are_those_of_the_samples_with_a_value():
@@ -184,10 +184,9 @@ def test_lines_and_outliers_of_an_explanation_are_those_of_the_samples_with_a_va
     for beta in BETA:
         holed = np.where(gone, np.float32(np.nan), beta)
         statistics = compute(holed[None], AGES)
-        found, outlying = explain.lines(holed, AGES, statistics, THRESHOLDS, 1000)
-        wanted, others = explain.lines(
-            beta[~gone], AGES[~gone], compute(beta[None, ~gone], AGES[~gone]), THRESHOLDS, 1000
-        )
+        bands = int(Answers(statistics, RULES["thresholds"], RULES["errors"]).bands[0])
+        found, outlying = explain.lines(holed, AGES, statistics, bands)
+        wanted, others = explain.lines(beta[~gone], AGES[~gone], compute(beta[None, ~gone], AGES[~gone]), bands)
         assert found == wanted
         np.testing.assert_array_equal(outlying[~gone], others)
         assert not outlying[gone].any()
@@ -200,7 +199,7 @@ def test_lines_and_outliers_of_an_explanation_are_those_of_the_samples_with_a_va
 
 @pytest.fixture(scope="module")
 def many():
-    """900 CpGs × 300 samples, half-way sites among them."""
+    """900 CpGs × 300 samples, boundary CpGs among them."""
     return simulated(11, 900, 300)
 
 
@@ -224,7 +223,7 @@ def test_values_missing_at_random_favour_no_taxon(many, share):
         assert abs(gained - lost) <= 3.3 * np.sqrt(gained + lost + 1), (taxon, gained, lost)
     assert (holed == fewer).mean() > 0.8
     placed = (holed != UNCLASSIFIED) & (fewer != UNCLASSIFIED)
-    assert (holed == fewer)[placed].mean() > 0.99
+    assert (holed == fewer)[placed].mean() > 0.85
 
 
 def test_filling_in_would_favour_taxa(many):

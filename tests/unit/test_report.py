@@ -11,11 +11,14 @@ import xml.etree.ElementTree
 import numpy as np
 import pandas as pd
 import pytest
-from cpgtaxa import report, simulate
+import yaml
+from conftest import ROOT
+from cpgtaxa import report
 from cpgtaxa.clusters import PAIR_COLUMNS
 from cpgtaxa.cohort import CohortWriter
 from cpgtaxa.errors import InputError
 from cpgtaxa.names import COLOURS, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.statistics import compute
 
 HOSTILE = "<script>alert(1)</script>"
 HOSTILE_SEX = "</text></svg><b>$x_{$"
@@ -25,7 +28,7 @@ CONFIG = {
         **{"beta": "data/<i>beta</i>.csv", "samples": "data/samples.csv", "truth": None},
         **{"max_missing_cpg": 0.2, "max_missing_sample": 0.2},
     },
-    "taxa": {"labels": None, "thresholds": {"alpha": 0.05, "min_effect": 0.03}},
+    "taxa": yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"],
     "images": {"info": None},
     "rounds": {"max": 3, "error_rate": 0.05, "unlike": 0.01, "confidence": None, "veto": True},
     "report": {"gallery": 2},
@@ -102,14 +105,14 @@ def make_run(tmp_path):
 
     folder, rng = tmp_path / "results", np.random.default_rng(1)
     folder.mkdir()
-    setting = simulate.cohort_setting(3, 40)
-    plan = simulate.plan_cohort(3, 60, 0.2)
-    drawn = [simulate.draw_cpg(3, index, taxon, setting) for index, taxon in enumerate(plan)]
+    ages = np.round(rng.uniform(19, 90, 40), 2)
+    values = 0.5 + rng.normal(0, rng.uniform(0.003, 0.08, 60)[:, None], (60, 40)).astype(np.float32)
+    values[:5, :3] = np.nan
     cpgs = [HOSTILE] + [f"cg{index:08d}" for index in range(1, 60)]
-    samples = pd.DataFrame({"sample_id": [f"S{i}" for i in range(40)], "age": setting.ages})
-    samples["sex"] = np.where(setting.sex == 1, "F", HOSTILE_SEX)
+    samples = pd.DataFrame({"sample_id": [f"S{i}" for i in range(40)], "age": ages})
+    samples["sex"] = np.where(np.arange(40) % 2, "F", HOSTILE_SEX)
     with CohortWriter(folder / "beta.arrow", samples["sample_id"]) as writer:
-        writer.append(cpgs, np.stack([values for _, values in drawn]))
+        writer.append(cpgs, values)
     samples.to_parquet(folder / "samples.parquet")
 
     # CpGs 0..29 by the rules, 30..39 by round 0, 40..44 by round 1, 45..59 left.
@@ -119,21 +122,22 @@ def make_run(tmp_path):
     p = rng.dirichlet(np.ones(10), size=60)
     taxonomy[list(PROBABILITY_COLUMNS)] = p.astype(np.float32)
     taxonomy["confidence"], taxonomy["second_taxon"] = p.max(axis=1), TAXA[0]
+    taxonomy["boundary"] = ["width"] * 5 + [""] * 50 + ["trend"] * 5
     taxonomy.to_parquet(folder / "taxonomy.parquet")
     labels = pd.DataFrame({"cpg": cpgs, "taxon": taxonomy["taxon"], "reason": "one band; <em>narrow</em>"})
     labels.to_parquet(folder / "labels.parquet")
-    # Effects from 0.0010 to 0.0600 in steps of 0.001: 0.027 to 0.033 are near min_effect, 0.03.
-    statistics = pd.DataFrame({"cpg": cpgs, "core_effect": [-0.001 * (i + 1) for i in range(60)], "core_sd": 0.012})
-    statistics["sd"], statistics["core_slope_p"] = np.linspace(0.01, 0.2, 60), 1e-9
+    labels.loc[50:, "reason"] = "open: trend; UniUnstable or LinAgeHomo"
+    labels.to_parquet(folder / "labels.parquet")
+    statistics = compute(values, ages)
+    statistics.insert(0, "cpg", cpgs)
     statistics.to_parquet(folder / "statistics.parquet")
-    values = np.stack([values for _, values in drawn])
     seen = pd.DataFrame({"cpg": cpgs, "n_missing": np.isnan(values).sum(axis=1), "kept": True, "reason": None})
     seen.loc[60] = ["cg_missing", 20, False, "missing"]
     seen.loc[61] = ["cg_constant", 0, False, "constant"]
     seen.to_parquet(folder / "cpgs.parquet")
-    truth = pd.DataFrame({"cpg": cpgs, "taxon": [profile.taxon for profile, _ in drawn]})
-    truth["kind"] = [profile.kind for profile, _ in drawn]
-    truth.loc[truth["kind"] != "", "taxon"] = UNCLASSIFIED
+    truth = pd.DataFrame({"cpg": cpgs, "taxon": [TAXA[i % 9] for i in range(60)]})
+    truth["kind"] = ["width"] * 6 + [""] * 54
+    truth["admissible"] = ["UniStable|UniUnstable"] * 6 + list(truth["taxon"][6:])
     truth.to_csv(folder / "truth.csv", index=False)
 
     files = {"counts": [], "metrics": [], "logs": [], "tests": []}
@@ -204,7 +208,8 @@ def _text(path):
 
 def test_counts_add_up_and_grow(written):
     counts = pd.read_csv(written.outputs["counts"])
-    assert list(counts.columns) == ["stage", "taxon", "n_cpgs", "share"]
+    assert list(counts.columns) == ["stage", "taxon", "n_cpgs", "share", "n_boundary"]
+    assert counts.groupby("stage")["n_boundary"].sum().tolist() == [10, 10, 10]
     wide = counts.pivot(index="taxon", columns="stage", values="n_cpgs")
     assert list(dict.fromkeys(counts["stage"])) == ["statistical", "round_0", "round_1"]
     assert wide.sum().tolist() == [60, 60, 60]
@@ -215,24 +220,26 @@ def test_counts_add_up_and_grow(written):
 
 
 def _small():
-    """Eight CpGs with a true taxon and three half-way sites."""
+    """Eight clear CpGs and three boundary CpGs, of which one has no right taxon, as in files of old."""
     rows = [
-        ("a", "UniStable", "statistical", "UniStable", ""),
-        ("b", "UniStable", "statistical", "UniStable", ""),
-        ("c", "UniStable", "round_0", "UniUnstable", ""),
-        ("d", "UniUnstable", "round_0", "UniUnstable", ""),
-        ("e", "UniUnstable", "round_1", "UniUnstable", ""),
-        ("f", UNCLASSIFIED, "none", "UniUnstable", ""),
-        ("g", "Outlier", "round_1", "Outlier", ""),
-        ("h", UNCLASSIFIED, "none", "Outlier", ""),
-        ("i", UNCLASSIFIED, "none", UNCLASSIFIED, "width"),
-        ("j", UNCLASSIFIED, "none", UNCLASSIFIED, "width"),
-        ("k", "Outlier", "round_0", UNCLASSIFIED, "fan"),
-        ("not in truth", "Outlier", "round_0", None, ""),
+        ("a", "UniStable", "statistical", "UniStable", "UniStable", ""),
+        ("b", "UniStable", "statistical", "UniStable", "UniStable", ""),
+        ("c", "UniStable", "round_0", "UniUnstable", "UniUnstable", ""),
+        ("d", "UniUnstable", "round_0", "UniUnstable", "UniUnstable", ""),
+        ("e", "UniUnstable", "round_1", "UniUnstable", "UniUnstable", ""),
+        ("f", UNCLASSIFIED, "none", "UniUnstable", "UniUnstable", ""),
+        ("g", "Outlier", "round_1", "Outlier", "Outlier", ""),
+        ("h", UNCLASSIFIED, "none", "Outlier", "Outlier", ""),
+        ("i", "UniUnstable", "round_0", "UniStable", "UniStable|UniUnstable", "width"),
+        ("j", UNCLASSIFIED, "none", "UniStable", "UniStable|UniUnstable", "width"),
+        ("k", "Outlier", "round_0", UNCLASSIFIED, "", "fan"),
+        ("not in truth", "Outlier", "round_0", None, None, ""),
     ]
-    table = pd.DataFrame(rows, columns=["cpg", "taxon", "source", "truth", "kind"])
-    truth = table.dropna()[["cpg", "truth", "kind"]].rename(columns={"truth": "taxon"})
-    dropped = pd.DataFrame({"cpg": ["dropped by the checks"], "taxon": ["BiAge"], "kind": [""]})
+    table = pd.DataFrame(rows, columns=["cpg", "taxon", "source", "truth", "admissible", "kind"])
+    truth = table.dropna()[["cpg", "truth", "admissible", "kind"]].rename(columns={"truth": "taxon"})
+    dropped = pd.DataFrame(
+        {"cpg": ["dropped by the checks"], "taxon": ["BiAge"], "admissible": ["BiAge"], "kind": [""]}
+    )
     return table[["cpg", "taxon", "source"]], pd.concat([truth, dropped])
 
 
@@ -244,45 +251,37 @@ def test_agreement_by_hand():
     value = found.loc["statistical"]
     assert value.loc["UniStable", ["precision", "recall", "f1"]].tolist() == [1, 1, 1]
     assert value.loc["UniUnstable", ["n_true", "n_called", "precision", "recall"]].tolist() == [4, 0, 0, 0]
-    assert value.loc["macro", "value"] == 1
-    assert value.loc["macro_all", "value"] == pytest.approx(1 / 3)
-    assert value.loc["placed", "value"] == pytest.approx(2 / 8)
-    assert value.loc["half_way_unplaced", "value"] == 1
+    assert value.loc["macro", "value"] == pytest.approx(1 / 3)
+    assert value.loc["placed", "value"] == pytest.approx(2 / 11)
+    assert value.loc["boundary", ["n_true", "n_called", "value"]].tolist() == [3, 0, 0]
 
-    # Round 0 adds c (wrong), d (right) and the half-way site k.
-    value = found.loc["round_0"]
-    assert value.loc["placed", ["n_true", "n_called", "value"]].tolist() == [8, 4, 0.5]
-    assert value.loc["accuracy_placed", ["n_true", "n_called", "value"]].tolist() == [4, 3, 0.75]
-    assert value.loc["half_way_unplaced", "value"] == pytest.approx(2 / 3)
-
-    # The end. UniStable: 3 called, 2 right, of 2. UniUnstable: 2 called, 2 right, of 4. Outlier: 1 called, right, of 2.
+    # The end. UniStable: 3 called, 2 right, of 2. UniUnstable: 3 called, all right, one of them a boundary CpG; of 4
+    # clear ones 2 are found. Outlier: 2 called, one of them without a right taxon; of 2 clear ones 1 is found.
     value = found.loc["all"]
-    stable, unstable, outlier = (2 * p * r / (p + r) for p, r in ((2 / 3, 1), (1, 1 / 2), (1, 1 / 2)))
+    stable, unstable, outlier = (2 * p * r / (p + r) for p, r in ((2 / 3, 1), (1, 1 / 2), (1 / 2, 1 / 2)))
     for taxon, numbers in {
         "UniStable": [2, 3, 0, 2 / 3, 1, stable, stable],
-        "UniUnstable": [4, 2, 0, 1, 1 / 2, unstable, unstable],
-        "Outlier": [2, 1, 1, 1, 1 / 2, outlier, outlier],
+        "UniUnstable": [4, 3, 1, 1, 1 / 2, unstable, unstable],
+        "Outlier": [2, 2, 1, 1 / 2, 1 / 2, outlier, outlier],
     }.items():
         assert value.loc[taxon].astype(float).tolist() == pytest.approx(numbers), taxon
-    assert value.loc["macro_all", "f1"] == pytest.approx((stable + unstable + outlier) / 3)
-    # Among those placed, f and h do not count: recall of UniUnstable is 2/3, of Outlier 1.
-    assert value.loc["macro", ["precision", "recall"]].tolist() == pytest.approx([8 / 9, 8 / 9])
-    assert value.loc["macro", "f1"] == pytest.approx((0.8 + 0.8 + 1) / 3)
-    assert value.loc["placed", "value"] == pytest.approx(6 / 8)
-    assert value.loc["accuracy_placed", "value"] == pytest.approx(5 / 6)
-    assert value.loc["half_way_unplaced:fan", ["n_true", "n_called", "value"]].tolist() == [1, 1, 0]
-    assert value.loc["half_way_unplaced:width", "value"] == 1
+    assert value.loc["macro", "f1"] == pytest.approx((stable + unstable + outlier) / 3)
+    assert value.loc["placed", ["n_true", "n_called", "value"]].tolist() == pytest.approx([11, 8, 8 / 11])
+    assert value.loc["precision", ["n_true", "n_called", "value"]].tolist() == [8, 6, 6 / 8]
+    numbers = ["n_true", "n_called", "n_boundary", "precision", "value"]
+    assert value.loc["boundary:width", numbers].tolist() == [2, 1, 1, 1, 0.5]
+    assert value.loc["boundary:fan", numbers].tolist() == [1, 1, 0, 0, 0]
+    assert value.loc["boundary", numbers].tolist() == pytest.approx([3, 2, 1, 1 / 2, 1 / 3])
     assert "BiAge" not in value.index
 
 
-def test_agreement_without_kinds_placements_or_half_way_sites():
+def test_agreement_without_placements_or_boundary_cpgs():
     taxonomy, truth = _small()
     taxonomy = taxonomy.assign(taxon=UNCLASSIFIED, source="none")
-    truth = truth[truth["taxon"] != UNCLASSIFIED].drop(columns="kind")
-    found = report.agreement(taxonomy, truth, rounds=2).set_index(["stage", "taxon"])["value"]
-    assert np.isnan(found["all", "macro"])
-    assert np.isnan(found["all", "half_way_unplaced"])
-    assert found["all", "macro_all"] == found["all", "placed"] == 0
+    found = report.agreement(taxonomy, truth[truth["kind"] == ""], rounds=2).set_index(["stage", "taxon"])["value"]
+    assert np.isnan(found["all", "boundary"])
+    assert np.isnan(found["all", "precision"])
+    assert found["all", "macro"] == found["all", "placed"] == 0
     assert ("round_1", "placed") in found.index
 
 
@@ -298,11 +297,12 @@ def test_agreement_file_has_only_a_header_without_truth(run, tmp_path):
 
 def test_truth_file_problems_are_listed_together(tmp_path):
     path = tmp_path / "truth.tsv"
-    path.write_text("cpg\ttaxon\na\tUniStabel\nb\tBiAge\nb\tBiAge\n")
+    path.write_text("cpg\ttaxon\tadmissible\na\tUniStabel\tBiAge\nb\tBiAge\tBiAge|TriAg\nb\tBiAge\tBiAge\n")
     with pytest.raises(InputError) as caught:
         report.read_truth(path)
     assert len(caught.value.problems) == 2
     assert "UniStabel" in caught.value.text()
+    assert "TriAg'" in caught.value.text()
     assert "'b'" in caught.value.text()
     path.write_text("probe,taxon\na,BiAge\n")
     with pytest.raises(InputError, match="cpg and taxon"):
@@ -315,7 +315,9 @@ def test_truth_reads_tab_separated_and_packed_tables(tmp_path):
     for name, separator in (("truth.tsv.gz", "\t"), ("truth.csv.gz", ","), ("truth.csv", ",")):
         frame = pd.DataFrame({"cpg": ["a", "NA"], "taxon": ["BiAge", UNCLASSIFIED], "kind": ["", "width"]})
         frame.to_csv(tmp_path / name, sep=separator, index=False)
-        assert report.read_truth(tmp_path / name).values.tolist() == frame.values.tolist()
+        found = report.read_truth(tmp_path / name)
+        assert found[["cpg", "taxon", "kind"]].values.tolist() == frame.values.tolist()
+        assert found["admissible"].tolist() == ["BiAge", ""]  # files of old
     frame.drop(columns="kind").to_parquet(tmp_path / "truth.parquet")
     assert report.read_truth(tmp_path / "truth.parquet")["kind"].tolist() == ["", ""]
 
@@ -396,15 +398,19 @@ def test_page_is_self_contained(written):
     assert "left out" in html
 
 
-def test_promises_and_reasons_are_told(written):
+def test_error_rates_reasons_and_boundary_cpgs_are_shown(written):
     html = _text(written.outputs["html"])
-    assert "at most 5\u00a0% of them are wrong" in html
+    assert "at most 5\u00a0% of the calls are wrong" in html
+    row = r'open: trend</th><td class="n">10</td><td class="n">66.7\u00a0%</td>.*?taxa.thresholds.trend, taxa.errors'
+    assert re.search(row, html)
+    unclassified = re.search(r"Unclassified</th>.*?</tr>", html, re.S).group()
+    assert unclassified.endswith('<td class="n">10</td><td class="n">5</td></tr>')
     assert "of which at most 5\u00a0% are wrong" in html
     assert "None" not in re.sub(r"<pre>.*?</pre>", "", html, flags=re.S)
     assert '<td class="n">2.1\u00a0%</td><td class="n">4.3\u00a0%</td>' in html
-    assert "is the label on 80.0\u00a0% of the 25 labelled CpGs, some of which taught it." in html
+    assert "is the label on 80.0\u00a0% of the 25 labelled CpGs, some of which it was trained on." in html
     assert html.count("That is little: this cohort is unlike the simulated ones") == 1
-    assert '<td class="n">–</td><td class="n">–</td>' in html  # round 1 promised nothing
+    assert '<td class="n">–</td><td class="n">–</td>' in html  # round 1 has no error rate
     assert '<tr><th scope="row">0</th><td class="n">4</td><td class="n">3</td><td class="n">1</td></tr>' in html
 
 
@@ -412,7 +418,7 @@ def test_figures_have_their_data(written):
     run, folder, outputs = written.run, written.folder, written.outputs
     figures = {path.name for path in (folder / "report/figures").iterdir()}
     stems = {"ages", "missing", "components", "explained", "taxa", "flow", "map", "training_round_0", "reliability"}
-    stems |= {"truth", "thresholds_trend_of_one_band"}
+    stems |= {"truth", "thresholds"}
     stems |= {f"confusion_round_{number}_{images}" for number in (0, 1) for images in ("cohort", "simulated")}
     assert figures == {f"{stem}.{suffix}" for stem in stems for suffix in ("svg", "pdf", "csv")}
     taxa = pd.read_csv(folder / "report/figures/taxa.csv")
@@ -426,9 +432,11 @@ def test_figures_have_their_data(written):
     assert shares.sum(axis=1) == pytest.approx(np.minimum(np.sum(scores, axis=1), 1), abs=1e-5)
     truth = pd.read_csv(folder / "report/figures/truth.csv").set_index("actual")
     assert truth[[*TAXA, UNCLASSIFIED]].to_numpy().sum() == 60
-    # |core_effect| is 0.001 to 0.060: seven values, 0.027 to 0.033, are near 0.03, three of them placed by the rules.
-    near = pd.read_csv(outputs["thresholds"]).set_index(["statistic", "threshold"]).loc[("core_effect", "min_effect")]
-    assert near[["n_asked", "n_near", "near_by_rules", "near_by_networks"]].tolist() == [60, 7, 4, 3]
+    answers = pd.read_csv(outputs["thresholds"]).set_index("criterion")
+    assert answers.index.tolist() == list(CONFIG["taxa"]["thresholds"])
+    assert answers.loc["width", ["no", "yes"]].to_dict() == CONFIG["taxa"]["thresholds"]["width"]
+    drawn = pd.read_csv(folder / "report/figures/thresholds.csv").groupby("criterion")["n"].sum()
+    assert drawn["width"] == answers.loc["width", "n"] > 0
     bars = pd.read_csv(outputs["bars"]).set_index("round")
     assert bars.loc[0, ["bar", "within", "near_above", "near_below"]].tolist() == [0.9, 0.05, 7, 12]
     assert np.isnan(bars.loc[1, "bar"])

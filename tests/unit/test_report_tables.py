@@ -3,10 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
+from conftest import ROOT
 from cpgtaxa.cohort import Cohort, CohortWriter
-from cpgtaxa.names import TAXA, UNCLASSIFIED
+from cpgtaxa.criteria import BY_NAME, TABLE, Answers
+from cpgtaxa.names import UNCLASSIFIED
 from cpgtaxa.report import quality, runtime, tables, thresholds
+from cpgtaxa.statistics import compute
 from statsmodels.stats.proportion import proportion_confint
+
+RULES = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
 
 
 def test_flow_by_hand():
@@ -28,66 +34,52 @@ def test_flow_by_hand():
     ]
 
 
-def test_near_a_threshold_by_hand():
-    """Spreads: 10 % around 0.02 is 0.018 to 0.022. p-values: half a power of ten around 0.05 is 0.0158 to 0.158."""
-    statistics = pd.DataFrame(
-        {
-            "cpg": list("abcdef"),
-            "n": 100,
-            "core_sd": [0.0179, 0.0181, 0.02, 0.0219, 0.0221, np.nan],
-            "core_slope_p": [0.0157, 0.0159, 0.05, 0.157, 0.159, 0.9],
-            "outlier_n": [0, 1, 2, 3, 4, 5],
-            "mixture_ran": [True, True, False, False, False, False],
-            "two_gap": [0.07, 0.2, 0.07, 0.07, 0.07, 0.07],
-        }
-    )
-    taxa = pd.DataFrame(
-        {
-            "taxon": ["BiAge", "BiAge", UNCLASSIFIED, "TriAge", UNCLASSIFIED, UNCLASSIFIED],
-            "source": ["statistical", "statistical", "none", "round_0", "none", "none"],
-        },
-        index=pd.Index(list("abcdef"), name="cpg"),
-    )
-    asked = {"unstable_sd": 0.02, "absent_p": 0.05, "max_strays": 2, "min_band_gap": 0.07}
-    # In two blocks, as files are read.
-    found, drawn = thresholds.near_thresholds([statistics[:4], statistics[4:]], taxa, asked, 6)
-    found = found.set_index(["statistic", "threshold"])
-    columns = ["n_asked", "n_near", "near_by_rules", "near_by_networks", "near_unclassified"]
-    assert found.loc[("core_sd", "unstable_sd"), columns].tolist() == [5, 3, 1, 1, 1]
-    assert found.loc[("core_sd", "unstable_sd"), "share"] == pytest.approx(3 / 5)
-    assert found.loc[("core_slope_p", "absent_p"), columns].tolist() == [6, 3, 1, 1, 1]
-    assert found.loc[("outlier_n", "max_strays"), columns].tolist() == [6, 3, 1, 1, 1]
-    # Only where a mixture was fitted does its gap mean anything.
-    assert found.loc[("two_gap", "min_band_gap"), columns].tolist() == [2, 1, 1, 0, 0]
-    assert drawn.groupby("statistic")["n"].sum().to_dict() == {
-        **{"core_sd": 5, "core_slope_p": 6, "outlier_n": 6, "two_gap": 2},
-    }
+@pytest.fixture(scope="module")
+def widths():
+    """Statistics of six level bands of 400 samples, of these standard deviations, and one of ten samples."""
+    rng, ages = np.random.default_rng(3), np.linspace(20, 90, 400)
+    noise = rng.normal(size=400)
+    noise -= np.polyval(np.polyfit(ages, noise, 1), ages)
+    noise /= noise.std()
+    sds = np.array([0.004, 0.007, 0.012, 0.018, 0.03, 0.05, 0.05])
+    values = 0.5 + sds[:, None] * noise
+    values[6, 10:] = np.nan
+    statistics = compute(values.astype(np.float32), ages)
+    statistics.insert(0, "cpg", list("abcdefg"))
+    return statistics
 
 
-def test_alpha_is_shared_by_the_cpgs():
-    found = {key: value for _, key, value, _ in thresholds.thresholds_asked({"alpha": 0.05, "curve_p": 1e-4}, 100)}
-    assert found == {"alpha": 0.0005, "curve_p": 1e-4}
+def test_answers_are_counted_below_in_and_above_the_zone(widths):
+    # In two blocks, as files are read. The zone is 0.008 to 0.025, its middle 0.0141; too few samples do not count.
+    found, drawn = thresholds.count_answers([widths[:4], widths[4:]], RULES["thresholds"], RULES["errors"])
+    assert list(found["criterion"]) == [one.name for one in TABLE]
+    assert list(found["key"]) == [f"taxa.thresholds.{one.name}" for one in TABLE]
+    row = found.set_index("criterion").loc["width"]
+    assert row[["n", *thresholds.COUNTED]].tolist() == [6, 2, 1, 1, 2, 0]
+    assert row["share_in_zone"] == pytest.approx(2 / 6)
+    assert row["cut"] == pytest.approx((0.008 * 0.025) ** 0.5)
+    assert (found[list(thresholds.COUNTED)].sum(axis=1) == found["n"]).all()
+    assert drawn.groupby("criterion")["n"].sum()["width"] == 6
 
 
-def test_the_deciding_statistic_is_the_one_nearest_to_its_threshold():
-    statistics = pd.DataFrame({"core_sd": [0.0114, 0.005], "core_effect": [0.001, -0.0099]}, index=["a", "b"])
-    found = thresholds.deciding("UniStable", statistics, {"stable_sd": 0.0115, "tiny_effect": 0.01}, 1000)
-    assert found["threshold"].tolist() == ["stable_sd", "tiny_effect"]
-    assert found["value"].tolist() == [0.0114, 0.0099]
-    assert found["distance"].tolist() == pytest.approx([0.0001 / 0.00115, 0.0001 / 0.001])
+def test_the_nearest_criterion_is_that_of_the_boundary_or_the_nearest_zone(widths):
+    found = thresholds.nearest_criterion(Answers(widths, RULES["thresholds"], RULES["errors"]))
+    assert found["criterion"][2:4].tolist() == ["width", "width"]
+    assert (found["distance"][2:4] <= 1).all()
+    assert found["value"][2] == pytest.approx(0.012, rel=0.01)
+    half = np.log(0.025 / 0.008) / 2
+    assert found["distance"][2] == pytest.approx(abs(np.log(0.012 / 0.0141421)) / half, rel=0.02)
+    assert (found["distance"][:2] > 1).all()
 
 
-def test_every_threshold_of_the_config_is_on_the_page():
-    import yaml
-    from conftest import ROOT
-
-    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]["thresholds"]
-    asked = {key for found in thresholds.ASKED.values() for key, _ in found}
-    assert asked == set(config)
-    assert set(thresholds.ASKED) == {one.name for one in thresholds.STATISTICS}
-    pairs = {f"{name}:{key}" for name, found in thresholds.ASKED.items() for key, _ in found}
-    assert {pair for found in thresholds.DECIDE.values() for pair in found} <= pairs
-    assert tuple(thresholds.DECIDE) == TAXA
+def test_what_the_tests_leave_is_counted_by_reason():
+    details = ["open: trend; UniUnstable or LinAgeHomo", "open: trend; BiAge or BiNonAge", "no taxon: curved"]
+    found = thresholds.left_details(pd.Series([*details, "too few samples"]))
+    assert [(row["detail"], row["n"]) for row in found] == [
+        *(("open: trend", "2"), ("no taxon: curved", "1"), ("too few samples", "1")),
+    ]
+    assert found[0]["setting"] == "taxa.thresholds.trend, taxa.errors"
+    assert found[0]["meaning"] == BY_NAME["trend"].question
 
 
 def _cohort(path, values) -> Cohort:

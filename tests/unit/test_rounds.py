@@ -123,36 +123,39 @@ def test_with_a_threshold_the_certain_and_uncontradicted_are_placed(tmp_path):
     p[2, 5], p[2, 0] = 0.99, 0.01
     p[3, 8], p[3, 9] = 0.95, 0.05
     contradicted = np.zeros((4, 10), dtype=bool)
-    contradicted[2, 5] = True
+    contradicted[2] = True
+    contradicted[3, 8] = True  # the tests leave the network its second choice, of which it is not sure
     out, settings = outputs(tmp_path), PLACING | {"confidence": 0.95}
     placement.reassign(calls(p, contradicted), settings=settings, round_number=1, seed=1, out=out)
     placed = pd.read_parquet(out["reassigned"])
-    assert placed["cpg"].tolist() == ["c0", "c3"]
-    assert placed["taxon"].tolist() == ["LinAgeHomo", "BiAge"]
-    assert placed["second_taxon"].tolist() == ["LinAgeHet", "BiNonAge"]
+    assert placed["cpg"].tolist() == ["c0"]
+    assert placed["taxon"].tolist() == ["LinAgeHomo"]
+    assert placed["second_taxon"].tolist() == ["LinAgeHet"]
+    assert placed["confidence"].tolist() == pytest.approx([0.96])
     left = pd.read_parquet(out["left"])
     assert left[["cpg", "reason", "taxa"]].to_numpy().tolist() == [
         ["c1", "ambiguous", "LinAgeHomo|LinAgeHet"],
         ["c2", "contradicted", "Outlier|UniStable"],
+        ["c3", "ambiguous", "BiAge|BiNonAge"],
     ]
     counts = json.loads(out["counts"].read_text())
-    assert (counts["candidates"], counts["placed"]) == (4, 2)
-    assert counts["left"] == {"ambiguous": 1, "contradicted": 1, "unlike": 0}
+    assert (counts["candidates"], counts["placed"], counts["undecided"]) == (4, 1, 2)
+    assert counts["left"] == {"ambiguous": 2, "contradicted": 1, "unlike": 0}
     assert len(pd.read_parquet(out["calibration"])) == 0
 
 
-def world(rng, n, half_way):
-    """Calls whose chance to be right shows in a statistic, not in the probabilities; and the truth."""
+def world(rng, n, foreign):
+    """Calls whose chance to be right shows in a statistic, not in the probabilities; and the taxa that are right."""
     taxon = rng.integers(0, 10, n)
     p = np.full((n, 10), 0.02)
     p[np.arange(n), taxon] = 0.82
-    between = rng.random(n) < half_way
-    signal = np.where(between, rng.normal(-1.4, 1, n), rng.normal(1.4, 1, n))
-    truth = np.where(between, UNCLASSIFIED, np.array(TAXA)[taxon])
+    none = rng.random(n) < foreign
+    signal = np.where(none, rng.normal(-1.4, 1, n), rng.normal(1.4, 1, n))
+    truth = np.where(none, "", np.array([f"{name}|Outlier" for name in TAXA])[taxon])
     return p, signal, truth.astype(object)
 
 
-def test_the_promise_is_kept_and_not_by_placing_nothing(tmp_path):
+def test_the_error_rate_is_controlled_and_not_by_placing_nothing(tmp_path):
     broken, shares = 0, []
     for seed in range(20):
         rng = np.random.default_rng(seed)
@@ -168,16 +171,16 @@ def test_the_promise_is_kept_and_not_by_placing_nothing(tmp_path):
         )
         placed = pd.read_parquet(out["reassigned"])
         rows = placed["cpg"].str[1:].astype(int)
-        wrong = (actual[rows] != placed["taxon"]).mean()
+        wrong = np.mean([name not in taxa for name, taxa in zip(placed["taxon"], actual[rows], strict=True)])
         broken += wrong > 0.05
         shares.append(len(placed) / 600)
         again = pd.read_parquet(out["calibration"])
         assert 0 < len(again) < len(truth)
-    assert broken <= 1
+    assert broken <= 3  # of 20, at a certainty of 95 %
     assert np.mean(shares) > 0.3
 
 
-def test_nothing_is_placed_where_no_promise_can_be_kept(tmp_path, caplog):
+def test_nothing_is_placed_where_all_calls_are_wrong(tmp_path, caplog):
     rng = np.random.default_rng(1)
     known_p, known_signal, truth = world(rng, 600, 1.0)
     p, signal, _ = world(rng, 100, 1.0)
@@ -185,10 +188,9 @@ def test_nothing_is_placed_where_no_promise_can_be_kept(tmp_path, caplog):
     arguments = calls(p, signal=signal), calls(known_p, signal=known_signal), truth
     placement.reassign(*arguments, settings=PLACING, round_number=0, seed=1, out=out)
     assert len(pd.read_parquet(out["reassigned"])) == 0
-    assert "no bar keeps the promise" in caplog.text
+    assert "at no threshold is the error rate surely below 0.05" in caplog.text
     counts = json.loads(out["counts"].read_text())
     assert counts["judge_at_least"] is None
-    assert counts["half_way_share"] > 0.99
 
 
 def test_what_is_unlike_anything_seen_is_not_placed_and_named(tmp_path):
@@ -225,12 +227,13 @@ def test_a_network_that_parts_from_the_labels_is_doubted(caplog):
 
 def test_taxonomy_takes_each_number_from_where_it_belongs():
     labels = pd.DataFrame({"cpg": ["c0", "c1", "c2"], "taxon": ["BiAge", UNCLASSIFIED, UNCLASSIFIED]})
+    labels["boundary"] = ["", "trend", "spread"]
     first = np.zeros((3, 10))
     first[:, 0], first[:, 1], first[0, 8] = 0.7, 0.3, 0.0
     second = np.zeros((2, 10))
     second[:, 4], second[:, 6] = 0.8, 0.2
     later = predictions(second).assign(cpg=["c1", "c2"])
-    placed = pd.DataFrame({"cpg": ["c2"], "taxon": ["NonAgeHet"]})
+    placed = pd.DataFrame({"cpg": ["c2"], "taxon": ["NonAgeHet"], "confidence": [0.97]})
     nothing = placed.iloc[:0]
     table = rounds.taxonomy(
         labels,
@@ -238,7 +241,8 @@ def test_taxonomy_takes_each_number_from_where_it_belongs():
     ).set_index("cpg")
     assert table["taxon"].tolist() == ["BiAge", UNCLASSIFIED, "NonAgeHet"]
     assert table["source"].tolist() == ["statistical", "none", "round_1"]
-    assert table["confidence"].tolist() == pytest.approx([0.0, 0.8, 0.8])
+    assert table["confidence"].tolist() == pytest.approx([0.0, 0.8, 0.97])
+    assert table["boundary"].tolist() == ["", "trend", "spread"]
     assert table["second_taxon"].tolist() == ["UniStable", "TriAge", "TriAge"]
 
 
@@ -247,7 +251,7 @@ def test_a_labelled_cpg_no_network_looked_at_has_no_confidence():
     p = np.zeros((1, 10))
     p[0, 4], p[0, 6] = 0.8, 0.2
     found = predictions(p).assign(cpg=["c1"])
-    nothing = pd.DataFrame({"cpg": [], "taxon": []})
+    nothing = pd.DataFrame({"cpg": [], "taxon": [], "confidence": []})
     table = rounds.taxonomy(labels, [{"predictions": found, "reassigned": nothing}])
     assert table["taxon"].tolist() == ["BiAge", UNCLASSIFIED]
     assert table["confidence"].isna().tolist() == [True, False]

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 import statsmodels.api as sm
-from cpgtaxa import statistics
+from cpgtaxa import criteria, statistics
 from cpgtaxa.cohort import Cohort, CohortWriter
 from cpgtaxa.statistics import DESCRIPTION, NAMES, compute, compute_cohort
 from diptest.consts import Consts
@@ -146,7 +146,7 @@ def test_real_cpgs_agree_with_statsmodels(cohort):
 def test_columns_types_and_descriptions():
     frame = compute(*assorted(50, np.random.default_rng(0)))
     assert list(frame.columns) == NAMES == list(DESCRIPTION)
-    types = {"n": np.int32, "outlier_n": np.int32, "mixture_ran": np.bool_}
+    types = {"n": np.int32, "outlier_n": np.int32, "far_n": np.int32, "mixture_ran": np.bool_}
     assert all(frame[name].dtype == types.get(name, np.float64) for name in NAMES)
     empty = compute(np.empty((0, 50), np.float32), np.arange(50.0))
     assert empty.shape == (0, len(NAMES))
@@ -479,22 +479,26 @@ def test_degenerate_input_gives_neither_errors_nor_warnings(case):
     bend = {"curve_p", "curve_effect", "core_curve_p", "core_curve_effect"}
     shape = {"skew", "kurtosis", "dip", "dip_p", "core_dip_p"}
     no_spread = tests | spread | bend | shape
+    zones = {"effect_se", "log_sd_ratio", "log_sd_ratio_se", "bend", "spread_bend"}
+    sexes = {name for name in NAMES if name.startswith("sex_")}
+    levels = {name for name in NAMES if "_level_" in name}
     bandless = {name for name in NAMES if name.startswith(("two_", "three_", "bic2", "bic3"))}
-    few = set(NAMES) - location - {"n", "sd", "outlier_n", "mixture_ran"} - (bandless - {"two_sd", "three_sd"})
+    few = set(NAMES) - location - {"n", "sd", "outlier_n", "far_n", "mixture_ran"} - (bandless - {"two_sd", "three_sd"})
     expected = {
         "constant": no_spread,
         "zeros": no_spread,
-        "nothing": few | location | {"sd"},
+        "nothing": few | location | {"sd"} | levels,
         "single": few | {"sd"},
         "nine": few,
         "one off": spread | bend | shape,  # of the core, and see below
         "two ages": bend,
         "two ages, two values": bend,
-        "one age": trend | spread | bend,
-        "one age, two values": trend | spread | bend,
+        "one age": trend | spread | bend | zones,
+        "one age, two values": trend | spread | bend | zones,
     }.get(case, set())
     if case == "one off":
         expected = {name for name in expected if name.startswith("core_")} | {"core_slope_p"}
+    expected = expected | sexes
     assert missing == expected, missing ^ expected
     if case == "constant":
         assert row.slope == row.effect == row.resid_sd == row.sd == row.spread == 0
@@ -568,3 +572,78 @@ def test_compiled_or_loaded_from_the_cache_the_last_digit_is_the_same(tmp_path):
     ]
     assert any(tmp_path.rglob("*.nbc"))
     assert found[0].stdout == found[1].stdout != ""
+
+
+def test_errors_of_trend_and_spread_are_those_of_statsmodels():
+    rng = np.random.default_rng(21)
+    ages = np.sort(rng.uniform(20, 90, 900))
+    sd = 0.03 * np.exp(0.5 * (ages - 55) / 63)
+    y = (0.5 + 0.001 * (ages - 55) + sd * rng.standard_normal(900)).astype(np.float32)
+    row = compute(y[None], ages).iloc[0]
+    assert row.outlier_n == 0
+    low, high = np.quantile(ages, [0.05, 0.95])
+    x = sm.add_constant(ages)
+    line = sm.OLS(y.astype(float), x).fit()
+    robust = line.get_robustcov_results("HC3")
+    assert row.effect_se == pytest.approx(robust.bse[1] * (high - low), rel=1e-5)
+    spread = sm.GLM(np.abs(line.resid), x, family=sm.families.Gamma(sm.families.links.Log())).fit()
+    # 48 bins of age cost next to nothing; 0.010 added in quadrature draws the ratio towards 1.
+    old, young = (1.2533 * np.exp(spread.params @ [1, age]) for age in (high, low))
+    expected = 0.5 * np.log((old**2 + 0.01**2) / (young**2 + 0.01**2))
+    assert row.log_sd_ratio == pytest.approx(expected, abs=0.005)
+    assert row.log_sd_ratio_se == pytest.approx(spread.bse[1] * (high - low), rel=0.2)
+    assert row.bend < 0.005
+    assert row.spread_bend < 0.15
+
+
+def test_what_line_and_cone_leave_is_seen():
+    rng = np.random.default_rng(22)
+    ages = np.sort(rng.uniform(20, 90, 600))
+    x = (ages - 55) / 35
+    bent = 0.5 + 0.1 * (x**2 - 1 / 3) + 0.01 * rng.standard_normal(600)
+    wide = 0.5 + (0.01 + 0.08 * np.exp(-((x / 0.3) ** 2))) * rng.standard_normal(600)
+    found = compute(np.stack([bent, wide]).astype(np.float32), ages)
+    assert found.bend[0] == pytest.approx(0.1 * np.sqrt(4 / 45), rel=0.1)
+    assert found.bend[1] < 0.01
+    assert found.spread_bend[1] > 0.5
+
+
+def test_bands_are_described_and_valleys_are_counted():
+    rng = np.random.default_rng(23)
+    ages = np.sort(rng.uniform(20, 90, 1000))
+    band = rng.random(1000) < 0.3
+    plain = np.where(band, 0.3, 0.6) + 0.03 * rng.standard_normal(1000)
+    late = np.where((ages > 65) & (rng.random(1000) < 0.6), 0.3, 0.6) + 0.03 * rng.standard_normal(1000)
+    merged = np.where(band, 0.3, rng.choice([0.5, 0.65], 1000)) + 0.01 * rng.standard_normal(1000)
+    # A narrow band with a diffuse tail is fitted by two bands, but no valley is among its samples.
+    tail = 0.9 - np.where(rng.random(1000) < 0.25, rng.exponential(0.08, 1000), 0) + 0.008 * rng.standard_normal(1000)
+    found = compute(np.stack([plain, late, merged, tail]).astype(np.float32), ages)
+    first = found.iloc[0]
+    assert first.two_level_low == pytest.approx(0.3, abs=0.01)
+    assert first.two_level_high == pytest.approx(0.6, abs=0.01)
+    assert first.two_share_low == pytest.approx(0.3, abs=0.04)
+    assert first.two_band_sd_low == pytest.approx(0.03, abs=0.004)
+    assert min(first.two_depth, first.two_depth_seen) > 0.9
+    assert first.two_by_age < 0.15 < 0.4 < found.two_by_age[1]
+    assert first.two_band_kurtosis > -0.6 > -1.2 > found.two_band_kurtosis[2]
+    assert found.two_d[3] > 1.4
+    assert found.two_depth_seen[3] < 0
+
+
+def test_women_and_men_are_compared():
+    rng = np.random.default_rng(24)
+    ages = rng.uniform(20, 90, 300)
+    sex = (rng.random(300) < 0.4).astype(int)
+    y = 0.5 + 0.2 * sex + 0.03 * rng.standard_normal(300)
+    values = np.stack([y, 0.5 + 0.03 * rng.standard_normal(300)]).astype(np.float32)
+    found = compute(values, ages, sex)
+    assert found.sex_gap[0] == pytest.approx(0.2, abs=0.01)
+    assert found.sex_d[0] == pytest.approx(0.2 / 0.03, rel=0.2)
+    assert np.isnan(found.sex_d[1])
+    assert compute(values, ages).sex_gap.isna().all()
+    unknown = np.where(np.arange(300) % 2, sex, -1)
+    assert compute(values, ages, unknown).sex_gap[0] == pytest.approx(0.2, abs=0.02)
+
+
+def test_constants_said_twice_agree():
+    assert statistics.SPREAD_FLOOR == criteria.SPREAD_FLOOR

@@ -31,7 +31,7 @@ def test_explain_makes_its_page_and_touches_nothing_else(tiny_run, tmp_path):
         assert own.loc[[("result", "network")], "value"].iloc[0].endswith(said["detail"])
         again = own.loc[[("log-odds", taxon)]].set_index("detail").loc["this image", "value"]
         p = float(said["value"])
-        assert p == pytest.approx(row.confidence, rel=1e-4)
+        assert p == pytest.approx(getattr(row, f"p_{taxon}"), rel=1e-4)
         assert 1 / (1 + np.exp(-float(again))) == pytest.approx(p, abs=0.005)
         if p < 1 - 1e-5:  # beyond, single precision says little of the odds
             assert float(again) == pytest.approx(np.log(p / (1 - p)), abs=0.1)

@@ -39,10 +39,10 @@ HOSTILE = (
 def write(tables: dict, folder, **settings) -> None:
     """A page of these tables in a folder, and its companion."""
     folder.mkdir(parents=True, exist_ok=True)
-    thresholds = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]["thresholds"]
+    rules = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
     out = {"html": str(folder / "explorer.html"), "folder": str(folder / "explorer")}
     settings = {"cpgs": 5000, "samples": 1000, "sample_ids": True} | settings
-    write_explorer(tables, out, settings=settings, thresholds=thresholds, seed=1)
+    write_explorer(tables, out, settings=settings, rules=rules, seed=1)
 
 
 @pytest.fixture(scope="module")

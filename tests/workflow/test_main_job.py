@@ -179,8 +179,8 @@ def test_a_config_change_reruns_only_what_it_concerns(tiny_run):
     assert rules({"report": {"gallery": 3}}) == {"report"}
     assert "train" not in rules({"rounds": {"error_rate": 0.2}})
     assert "reassign" in rules({"rounds": {"error_rate": 0.2}})
-    assert "compute_statistics" not in rules({"taxa": {"thresholds": {"min_effect": 0.05}}})
-    assert "define_taxa" in rules({"taxa": {"thresholds": {"min_effect": 0.05}}})
+    assert "compute_statistics" not in rules({"taxa": {"thresholds": {"trend": {"no": 0.2}}}})
+    assert "define_taxa" in rules({"taxa": {"thresholds": {"trend": {"no": 0.2}}}})
 
 
 def test_the_same_seed_gives_the_same_files(tiny_run, tmp_path):

@@ -103,7 +103,7 @@ KEYS = [
     ("adjust", "reference", "types.csv", "nothing"),
     ("statistics", "shards", 3, None),
     ("taxa", "labels", "labels.csv", None),
-    ("taxa.thresholds", "contradicted_p", 1e-4, {"reassign_0", "reassign_1"}),
+    ("taxa", "errors", {"beyond": 0.1}, THRESHOLDS),
     ("simulation", "per_taxon", 30, {"simulate_training"}),
     ("simulation", "half_way", 30, {"simulate_training"}),
     ("simulation", "broad_share", 0.5, {"simulate_training"}),
@@ -153,13 +153,12 @@ KEYS = [
     ("simulate_cohort", "half_way", 0.2, {"simulate_cohort"}),
 ]
 KEYS += [
-    ("taxa.thresholds", key, value, THRESHOLDS)
-    for key, value in (("alpha", 0.04), ("min_effect", 0.04), ("stable_sd", 0.011), ("bic_gain", 12.0))
+    ("taxa.thresholds", key, value, THRESHOLDS) for key, value in (("trend", {"no": 0.2}), ("width", {"yes": 0.03}))
 ]
 IN_EVERY_TEST_RUN = {
     *("adjust.covariates", "adjust.reference"),
     "expression.folds",
-    *("seed", "cohort.bad_cpgs", "taxa.thresholds.contradicted_p", "training.epochs_mix", "rounds.max_added_per_taxon"),
+    *("seed", "cohort.bad_cpgs", "taxa.errors", "training.epochs_mix", "rounds.max_added_per_taxon"),
     *("predict.size", "report.gallery", "embedding.unclassified", "expression.folds"),
 }
 

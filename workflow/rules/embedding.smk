@@ -8,6 +8,7 @@ rule embedding:
         samples=rules.cohort.output.samples,
         taxonomy=rules.taxonomy.output.parquet,
         statistics=rules.gather_statistics.output[0],
+        shapes=HOME / "resources/simulation/shapes.csv",
         library=library_files(SCRIPTS / "embedding.py"),
     output:
         map="results/embedding/map.csv",

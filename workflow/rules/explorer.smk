@@ -28,7 +28,7 @@ rule explorer:
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         settings=PLAN.explorer_settings(),
-        thresholds=PLAN.rule_thresholds(),
+        rules=PLAN.rules(),
         seed=config["seed"],
     script:
         "../../scripts/explorer.py"

@@ -84,6 +84,6 @@ else:
             mem_mb=lambda wildcards, attempt: 2000 * attempt,
             runtime=lambda wildcards, attempt: 30 * attempt,
         params:
-            thresholds=PLAN.rule_thresholds(),
+            rules=PLAN.rules(),
         script:
             "../../scripts/define_taxa.py"

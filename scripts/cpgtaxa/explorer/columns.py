@@ -4,20 +4,22 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from cpgtaxa.criteria import TABLE, Answers
 from cpgtaxa.errors import InputError
 from cpgtaxa.explorer.packing import logarithms, name_codes, share_codes
 from cpgtaxa.files import naming_damage, parquet_blocks, read_parquet
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.statistics import DESCRIPTION
-from cpgtaxa.taxa import Criteria
 
 ORDER = (*TAXA, UNCLASSIFIED)
 REASONS = {
-    "ambiguous": "between taxa: the network is not sure enough of any",
-    "contradicted": "the tests rule out the taxon that the network favours",
-    "unlike": "unlike anything the network has learnt from",
+    "ambiguous": "several taxa are likely, and none was selected",
+    "contradicted": "the tests leave no taxon",
+    "unlike": "unlike the training images and the simulated CpGs",
 }
 """Why a CpG is Unclassified."""
+BOUNDARIES = {one.name: f"in the zone of: {one.question}" for one in TABLE}
+"""Where a boundary CpG lies."""
 
 MAIN = ("mean", "core_effect", "core_sd", "core_sd_ratio", "outlier_fraction", "kurtosis", "two_gap", "two_d")
 """Statistics by which CpGs that are not on the map are said to be neighbours, beside the probabilities."""
@@ -25,15 +27,17 @@ MAIN = ("mean", "core_effect", "core_sd", "core_sd_ratio", "outlier_fraction", "
 MEANING = {
     "taxon": "the CpG's taxon, or Unclassified",
     "source": "what gave it: statistical (the tests), round_N (the network of that round), none",
-    "confidence": "the last network's probability of the taxon; for Unclassified, its highest one",
+    "confidence": "of a CpG that a round placed, the probability that the call is right; of others, the last network's "
+    "probability of the taxon; for Unclassified, its highest one",
     "second_taxon": "the likeliest other taxon by the network",
     "reason": "why the CpG is Unclassified",
+    "boundary": "the criterion in whose zone the CpG lies, or that is open; empty if clear",
 }
 
 
 def kind_of(name: str) -> str:
     """How a statistic is kept: `whole` (int32), `yes` (bool), `log` (logarithm of a p-value) or `number` (float32)."""
-    if name in ("n", "outlier_n"):
+    if name in ("n", "outlier_n", "far_n"):
         return "whole"
     if name == "mixture_ran":
         return "yes"
@@ -76,11 +80,12 @@ def scale_of(values: np.ndarray) -> list[float]:
 class Index:
     """What stands in the tables of all CpGs but betas and statistics, in the cohort's order.
 
-    cpgs: (n,) str. taxon, source, second, reason, bands: (n,) uint8 codes; confidence: (n,) float32; probabilities:
-    (10, n) uint16 codes; sources: the names that `source` counts. Raises InputError where tables are not of these CpGs.
+    cpgs: (n,) str. taxon, source, second, reason, boundary, bands: (n,) uint8 codes; confidence: (n,) float32;
+    probabilities: (10, n) uint16 codes; sources: the names that `source` counts. Raises InputError where tables are not
+    of these CpGs.
     """
 
-    def __init__(self, taxonomy, unclassified, statistics, thresholds: dict):
+    def __init__(self, taxonomy, unclassified, statistics, rules: dict):
         self.cpgs = column(taxonomy, "cpg").to_numpy(dtype=object)
         taxon = column(taxonomy, "taxon").to_numpy(dtype=object)
         source = column(taxonomy, "source").to_numpy(dtype=object)
@@ -89,12 +94,13 @@ class Index:
             self.taxon = name_codes(taxon, ORDER)
             self.source = name_codes(source, self.sources)
             self.second = name_codes(column(taxonomy, "second_taxon"), TAXA)
+            self.boundary = name_codes(column(taxonomy, "boundary").replace("", None), BOUNDARIES)
         self.confidence = column(taxonomy, "confidence").to_numpy(dtype=np.float32)
         self.probabilities = np.stack(
             [share_codes(column(taxonomy, name).to_numpy(dtype=np.float32)) for name in PROBABILITY_COLUMNS]
         )
         self.reason = self._reasons(unclassified)
-        self.bands = self._bands(statistics, thresholds)
+        self.bands = self._bands(statistics, rules)
 
     def __len__(self):
         return len(self.cpgs)
@@ -110,8 +116,8 @@ class Index:
         found[self.taxon != len(TAXA)] = 255
         return found
 
-    def _bands(self, path, thresholds: dict) -> np.ndarray:
-        """How many lines to draw: as many as the tests see, or as the taxon has where so many were fitted; (n,) uint8.
+    def _bands(self, path, rules: dict) -> np.ndarray:
+        """How many lines to draw: as many as the tests find, or as the taxon has where so many were fitted; (n,) uint8.
 
         0 for a CpG whose statistics are missing.
         """
@@ -120,8 +126,7 @@ class Index:
             stop = start + len(block)
             if list(block["cpg"]) != list(self.cpgs[start:stop]):
                 raise InputError(f"{path} and the taxonomy are not of the same CpGs: delete both and start again")
-            criteria = Criteria(block, thresholds, len(self))
-            bands = np.where(criteria.three, 3, np.where(criteria.two, 2, 1))
+            bands = Answers(block, rules["thresholds"], rules["errors"]).bands
             named = self.taxon[start:stop]
             for number, ending in ((2, "Bi"), (3, "Tri")):
                 codes = [code for code, taxon in enumerate(TAXA) if taxon.startswith(ending)]

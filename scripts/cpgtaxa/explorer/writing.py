@@ -18,7 +18,7 @@ from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.errors import InputError
 from cpgtaxa.explorer import packing
 from cpgtaxa.explorer.choosing import choose_cpgs, choose_samples
-from cpgtaxa.explorer.columns import MAIN, MEANING, ORDER, REASONS, Index, column, described, kept, scale_of
+from cpgtaxa.explorer.columns import BOUNDARIES, MAIN, MEANING, ORDER, REASONS, Index, column, described, kept, scale_of
 from cpgtaxa.files import atomic_folder, naming_damage, need_space, parquet_blocks
 from cpgtaxa.names import MEANING as TAXON_MEANING
 from cpgtaxa.names import PROBABILITY_COLUMNS, SYMBOLS, UNCLASSIFIED
@@ -35,7 +35,7 @@ MOST_LEVELS = 8
 """Values of a column of the sheet that are told apart by colour."""
 NEIGHBOURS = "neighbour_"
 """What the columns of the embedding's neighbours are called, with a number behind."""
-CODED = ("taxon", "source", "second_taxon", "reason", "confidence")
+CODED = ("taxon", "source", "second_taxon", "reason", "boundary", "confidence")
 """Columns beside the probabilities and the statistics."""
 ABOUT = """Data of the page explorer.html, which lies beside this folder: keep the two together. The page alone
 shows {page}.
@@ -43,19 +43,19 @@ Each file is a script that hands packed numbers to the page; they are made anew 
 """
 
 
-def write_explorer(given: dict, out: dict, *, settings: dict, thresholds: dict, seed: int) -> None:
+def write_explorer(given: dict, out: dict, *, settings: dict, rules: dict, seed: int) -> None:
     """Write the page, and the folder with every CpG's betas where it is wanted.
 
     given: paths `taxonomy`, `unclassified`, `statistics`, `beta`, `samples`, and the embedding's `map`, `neighbours`.
-    out: paths `html` and perhaps `folder`. settings: the config's `explorer`. thresholds: the config's, by which the
-    tests say how many bands there are.
+    out: paths `html` and perhaps `folder`. settings: the config's `explorer`. rules: its `taxa.thresholds` and
+    `taxa.errors`, by which the tests find bands.
 
     Memory holds a few columns of all CpGs, and betas and statistics of some thousands at a time. Raises InputError for
     damaged tables, tables of other CpGs, and disks too small.
     """
     begun = time.monotonic()
     cohort, samples = Cohort(given["beta"]), read_samples(given["samples"])
-    index = Index(given["taxonomy"], given["unclassified"], given["statistics"], thresholds)
+    index = Index(given["taxonomy"], given["unclassified"], given["statistics"], rules)
     if not np.array_equal(cohort.cpgs, index.cpgs) or cohort.sample_ids != list(samples["sample_id"]):
         raise InputError(f"{cohort.path} is not the matrix of this taxonomy: delete the results and start again")
     drawn = choose_samples(samples["age"].to_numpy(), settings["samples"], seed)
@@ -82,6 +82,7 @@ def write_explorer(given: dict, out: dict, *, settings: dict, thresholds: dict, 
             {"name": name, "total": int((index.source == code).sum())} for code, name in enumerate(index.sources)
         ],
         "reasons": [{"name": name, "meaning": text} for name, text in REASONS.items()],
+        "boundaries": [{"name": name, "meaning": text} for name, text in BOUNDARIES.items()],
         "meanings": MEANING,
         "statistics": described(),
         "main": [{"name": name, "scale": scales[name]} for name in MAIN],
@@ -130,10 +131,15 @@ def read_map(path, neighbours, cpgs: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def described_samples(samples: pd.DataFrame, drawn: np.ndarray, with_ids: bool) -> dict:
-    """The drawn samples: ids, ages, and the columns of the sheet that can be shown as colours; without ids, numbers."""
-    chosen = samples.iloc[drawn]
+    """The drawn samples: ids, ages, and the columns of the sheet that can be shown as colours; without ids, numbers.
+
+    Of all samples mean, median, 5th and 95th percentile of age (`middle`, `median`, `young`, `old`).
+    """
+    chosen, ages = samples.iloc[drawn], samples["age"].to_numpy(dtype=float)
+    young, median, old = np.quantile(ages, [0.05, 0.5, 0.95]).tolist()
     found = {
         "total": len(samples),
+        **{"middle": float(ages.mean()), "median": median, "young": young, "old": old},
         "ids": [str(name) for name in chosen["sample_id"]] if with_ids else [f"sample {row + 1}" for row in drawn],
         "ages": [round(float(age), 3) for age in chosen["age"]],
         "covariates": [],
@@ -155,7 +161,7 @@ def described_samples(samples: pd.DataFrame, drawn: np.ndarray, with_ids: bool) 
 
 def described_taxa(taxon: np.ndarray) -> list[dict]:
     """Each taxon, Unclassified last: name, colours on light and dark, shape, meaning, CpGs in the cohort."""
-    meaning = TAXON_MEANING | {UNCLASSIFIED: "no taxon was given"}
+    meaning = TAXON_MEANING | {UNCLASSIFIED: "no taxon"}
     return [
         {
             "name": name,
@@ -207,7 +213,7 @@ def kept_frame(block: pd.DataFrame) -> pd.DataFrame:
 
 
 def shard(values: np.ndarray, statistics: pd.DataFrame, index: Index, rows) -> str:
-    """Everything about k CpGs as text: betas (k, samples) uint16, statistics (63, k) float32, probabilities (10, k)
+    """Everything about k CpGs as text: betas (k, samples) uint16, statistics (each, k) float32, probabilities (10, k)
     uint16, bands (k,) uint8. values: float32 betas. rows: theirs in the index."""
     numbers = statistics.to_numpy(dtype=np.float32).T
     return packing.packed(packing.beta_codes(values), numbers, index.probabilities[:, rows], index.bands[rows])

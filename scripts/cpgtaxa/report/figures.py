@@ -90,7 +90,7 @@ def reliability_figure(figures, tables):
     figure, (axes, below) = plt.subplots(
         2, 1, figsize=(4.2, 4.9), sharex=True, height_ratios=(3.4, 1), layout="constrained"
     )
-    axes.plot([0, 1], [0, 1], color=MUTED, lw=1, ls="--", label="as sure as right")
+    axes.plot([0, 1], [0, 1], color=MUTED, lw=1, ls="--", label="perfect calibration")
     # Shade and mark tell the rounds apart, the last one strongest.
     shades = np.linspace(0.4, 1, len(tables)) if len(tables) > 1 else [1.0]
     width = 0.8 / max(len(tables), 1) / BINS
@@ -191,11 +191,11 @@ def _spread(middles: list[float], apart: float) -> list[float]:
 
 def truth_figure(figures, taxonomy, truth):
     table = truth.merge(taxonomy[["cpg", "taxon"]], on="cpg", suffixes=("_true", ""))
-    half_way = table["taxon_true"] == UNCLASSIFIED
-    kind = "half-way: " + table["kind"].where(table["kind"] != "", "any")
-    table["actual"] = table["taxon_true"].where(~half_way, kind)
+    boundary = (table["kind"] != "") | (table["taxon_true"] == UNCLASSIFIED)
+    kind = "boundary: " + table["kind"].where(table["kind"] != "", "any")
+    table["actual"] = table["taxon_true"].where(~boundary, kind)
     present = [taxon for taxon in TAXA if (table["actual"] == taxon).any()]
-    rows = present + sorted(table.loc[half_way, "actual"].unique())
+    rows = present + sorted(table.loc[boundary, "actual"].unique())
     if not rows:
         return None
     matrix = pd.crosstab(table["actual"], table["taxon"]).reindex(index=rows, columns=ROWS, fill_value=0)

@@ -8,16 +8,17 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from cpgtaxa.criteria import Answers
 from cpgtaxa.files import parquet_blocks
 from cpgtaxa.names import MEANING, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.render import render
-from cpgtaxa.report.thresholds import deciding, number
+from cpgtaxa.report.thresholds import nearest_criterion, number
 from cpgtaxa.report.words import decimal, percent, signed, stage_name
 
 TYPICAL, BORDERLINE, REASSIGNED, RANDOM, ALMOST = "typical", "borderline", "reassigned", "random", "almost"
 COLUMNS = (
-    *("taxon", "group", "cpg", "source", "confidence", "second_taxon", "core_effect", "core_sd", "statistic"),
-    *("value", "threshold", "bar", "reason"),
+    *("taxon", "group", "cpg", "source", "confidence", "second_taxon", "core_effect", "core_sd", "boundary"),
+    *("criterion", "value", "cut", "reason"),
 )
 
 
@@ -31,26 +32,21 @@ def png(code: np.ndarray) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def nearest_to_thresholds(blocks, taxonomy: pd.DataFrame, thresholds: dict, number: int) -> dict[str, list[str]]:
-    """By taxon the names of the CpGs that its rule labelled and that stand nearest to one of its thresholds.
+def nearest_to_cuts(blocks, taxonomy: pd.DataFrame, settings: dict, most: int) -> dict[str, list[str]]:
+    """By taxon the names of the CpGs that its rule labelled and that lie nearest to a criterion's cut.
 
-    blocks: data frames of `statistics.compute`. number: CpGs kept of each taxon, nearest first (ties by order). What
-    stands just beyond a threshold of p or of numbers of samples is as near as what is well within: distances are in
-    units of what counts as near (see `thresholds`).
+    blocks: data frames of `statistics.compute`. settings: the config's section taxa. most: CpGs kept of each taxon,
+    nearest first (ties by order); distances are in halves of a criterion's zone.
     """
     by_rules = taxonomy[taxonomy["source"] == "statistical"].set_index("cpg")["taxon"]
-    kept = {taxon: pd.Series(dtype=float) for taxon in TAXA}
+    kept = []
     for block in blocks:
-        of = by_rules.reindex(block["cpg"]).to_numpy(dtype=object)
-        for taxon in TAXA:
-            chosen = block[of == taxon].set_index("cpg")
-            if chosen.empty:
-                continue
-            distances = deciding(taxon, chosen, thresholds, len(taxonomy))["distance"]
-            distances = distances[np.isfinite(distances)]
-            joined = pd.concat([kept[taxon], distances]) if len(kept[taxon]) else distances
-            kept[taxon] = joined.sort_values(kind="stable").iloc[:number]
-    return {taxon: list(found.index) for taxon, found in kept.items()}
+        found = nearest_criterion(Answers(block, settings["thresholds"], settings["errors"]))
+        taxon = by_rules.reindex(block["cpg"]).to_numpy(dtype=object)
+        found = found.assign(cpg=block["cpg"].to_numpy(dtype=object), taxon=taxon)
+        found = found[np.isfinite(found["distance"]) & found["taxon"].notna()]
+        kept = [pd.concat([*kept, found]).sort_values("distance", kind="stable").groupby("taxon").head(most)]
+    return {taxon: list(kept[0].loc[kept[0]["taxon"] == taxon, "cpg"]) if kept else [] for taxon in TAXA}
 
 
 def choose_examples(
@@ -59,7 +55,7 @@ def choose_examples(
     """Row numbers of the CpGs to show, by taxon and group, at most `number` in each group, none twice.
 
     Of each taxon: `typical`, labelled by the rules with the highest probability of the network (ties at random);
-    `borderline`, half of them labelled by the rules but nearest to a threshold (`near`: names by taxon, nearest first),
+    `borderline`, half of them labelled by the rules but nearest to a cut (`near`: names by taxon, nearest first),
     the others placed by a network with the lowest confidence; `reassigned`, a random draw of those placed by a network.
     Of the Unclassified: `random`, and `almost`, those of the highest confidence.
     """
@@ -99,10 +95,8 @@ def gallery(inputs, taxonomy, labels, cohort, ages, config) -> tuple[list[dict],
 
     inputs: attribute statistics, a Parquet file.
     """
-    most, thresholds, own = config["report"]["gallery"], config["taxa"]["thresholds"], config["taxa"]["labels"]
-    near = {}
-    if not own:
-        near = nearest_to_thresholds(parquet_blocks(inputs.statistics), taxonomy, thresholds, 2 * most)
+    most, own = config["report"]["gallery"], config["taxa"]["labels"]
+    near = {} if own else nearest_to_cuts(parquet_blocks(inputs.statistics), taxonomy, config["taxa"], 2 * most)
     chosen = choose_examples(taxonomy, most, config["seed"], near)
     every = [row for found in chosen.values() for rows in found.values() for row in rows]
     cpgs = taxonomy["cpg"].to_numpy(dtype=object)[every]
@@ -113,9 +107,9 @@ def gallery(inputs, taxonomy, labels, cohort, ages, config) -> tuple[list[dict],
     statistics = pd.concat(blocks, ignore_index=True).set_index("cpg")
     titles = {
         TYPICAL: "Typical: given" if own else "Typical: labelled by the rules, and the network is surest",
-        BORDERLINE: "Borderline: labelled nearest to a threshold, or placed with the lowest confidence",
+        BORDERLINE: "Borderline: labelled nearest to a criterion’s cut, or placed with the lowest confidence",
         REASSIGNED: "Reassigned: from Unclassified by a network, drawn at random",
-        ALMOST: "Almost placed: the network is surest, and yet not sure enough",
+        ALMOST: "Almost placed: the highest probabilities among them",
         RANDOM: "Drawn at random",
     }
     p = taxonomy[list(PROBABILITY_COLUMNS)].to_numpy()
@@ -125,16 +119,16 @@ def gallery(inputs, taxonomy, labels, cohort, ages, config) -> tuple[list[dict],
         for group, members in found.items():
             cards = []
             for row in members:
-                card, numbers = _card(taxonomy.iloc[row], statistics, reasons, taxon, p[row], config, len(taxonomy))
+                card, numbers = _card(taxonomy.iloc[row], statistics, reasons, taxon, p[row], config)
                 cards.append(card | {"png": png(codes[row])})
                 rows.append({"taxon": taxon, "group": group} | numbers)
             groups.append({"key": group, "title": titles[group], "cards": cards})
-        meaning = MEANING.get(taxon, "no pattern is clear enough: between two taxa, or unlike any of the ten")
+        meaning = MEANING.get(taxon, "an open criterion leaves several taxa, or none of the ten describes it")
         result.append({"taxon": taxon, "meaning": meaning, "groups": [one for one in groups if one["cards"]]})
     return result, pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _card(row, statistics, reasons, taxon, p, config, n_cpgs) -> tuple[dict, dict]:
+def _card(row, statistics, reasons, taxon, p, config) -> tuple[dict, dict]:
     """A CpG's card, and its row of the table. row: of the taxonomy."""
     cpg, one = row["cpg"], statistics.loc[[row["cpg"]]]
     effect, sd = float(one["core_effect"].iat[0]), float(one["core_sd"].iat[0])
@@ -147,18 +141,17 @@ def _card(row, statistics, reasons, taxon, p, config, n_cpgs) -> tuple[dict, dic
         card["second_share"] = percent(float(p[TAXA.index(second)])) if second in TAXA else ""
     numbers = {
         **{"cpg": cpg, "source": row["source"], "confidence": row["confidence"], "second_taxon": second},
-        **{"core_effect": effect, "core_sd": sd, "reason": reasons[cpg]},
+        **{"core_effect": effect, "core_sd": sd, "boundary": row.get("boundary") or "", "reason": reasons[cpg]},
     }
     if taxon == UNCLASSIFIED:
         if not np.isnan(p).any():
             best = np.argsort(-p, kind="stable")[:2]
             card["likely"] = [(TAXA[index], percent(float(p[index]), 0)) for index in best]
-    elif not config["taxa"]["labels"]:
-        asked = deciding(taxon, one, config["taxa"]["thresholds"], n_cpgs).iloc[0]
-        if asked["threshold"]:
-            card["decides"] = {
-                **{"words": asked["words"], "value": number(asked["value"]), "threshold": asked["threshold"]},
-                **{"bar": number(asked["bar"]), "near": bool(asked["distance"] <= 1)},
-            }
-            numbers |= {name: asked[name] for name in ("statistic", "value", "threshold", "bar")}
+    elif not (settings := config["taxa"])["labels"]:
+        found = nearest_criterion(Answers(one, settings["thresholds"], settings["errors"])).iloc[0]
+        if np.isfinite(found["distance"]):
+            card["decides"] = {key: number(found[key]) for key in ("value", "cut")}
+            card["decides"]["name"] = found["criterion"].replace("_", " ")
+            card["decides"]["boundary"] = numbers["boundary"] == found["criterion"]
+            numbers |= {key: found[key] for key in ("criterion", "value", "cut")}
     return card, numbers

@@ -42,7 +42,7 @@ from cpgtaxa.report.tables import (
     share_of,
     stages,
 )
-from cpgtaxa.report.thresholds import bars_table, number, thresholds_page
+from cpgtaxa.report.thresholds import bars_table, thresholds_page
 from cpgtaxa.report.words import count, decimal, percent, stage_name
 
 
@@ -77,13 +77,16 @@ def versions(cards: list[dict]) -> list[tuple[str, str, str]]:
 def _count_rows(counts: pd.DataFrame) -> list[dict]:
     order = list(dict.fromkeys(counts["stage"]))
     numbers = counts.pivot(index="taxon", columns="stage", values="n_cpgs")[order]
+    boundary = counts[counts["stage"] == order[-1]].set_index("taxon")["n_boundary"]
     total = int(numbers[order[-1]].sum())
     return [
         {
             "taxon": taxon,
-            "meaning": MEANING.get(taxon, "none of them, or not clear"),
+            "meaning": MEANING.get(taxon, "none of them, or an open criterion"),
             "numbers": [count(value) for value in numbers.loc[taxon]],
             "share": percent(share_of(numbers.loc[taxon, order[-1]], total)),
+            "n_clear": count(numbers.loc[taxon, order[-1]] - boundary[taxon]),
+            "n_boundary": count(boundary[taxon]),
         }
         for taxon in ROWS
     ]
@@ -174,26 +177,28 @@ def _bar_rows(table: pd.DataFrame) -> list[dict]:
 def _agreement_page(agreed: pd.DataFrame, stage_names: dict) -> dict:
     values = agreed.set_index(["stage", "taxon"])["value"]
     lines = (
-        ("macro", "Macro-F1, CpGs placed", decimal),
-        ("macro_all", "Macro-F1, all CpGs with a true taxon", decimal),
-        ("placed", "CpGs with a true taxon that were placed", percent),
-        ("accuracy_placed", "… of which rightly", percent),
-        ("half_way_unplaced", "Half-way sites left Unclassified", percent),
+        ("macro", "Macro-F1 (recall over clear CpGs)", decimal),
+        ("placed", "CpGs placed", percent),
+        ("precision", "… of which rightly", percent),
+        ("boundary", "Boundary CpGs placed, and rightly", percent),
     )
     last = agreed[agreed["stage"] == "all"]
-    kinds = last[last["taxon"].str.startswith("half_way_unplaced:")]
+    kinds = last[last["taxon"].str.startswith("boundary:")]
     return {
         "lines": [(title, [show(values[stage, name]) for stage in stage_names]) for name, title, show in lines],
         "taxa": [
             {
                 **{"taxon": row.taxon, "n_true": count(row.n_true), "n_called": count(row.n_called)},
-                **{"half_way": count(row.n_half_way), "f1": decimal(row.f1)},
+                **{"boundary": count(row.n_boundary), "f1": decimal(row.f1)},
                 **{"precision": decimal(row.precision), "recall": decimal(row.recall)},
             }
             for row in last[last["taxon"].isin(TAXA)].itertuples()
         ],
         "kinds": [
-            {"kind": row.taxon.partition(":")[2], "n": count(row.n_true), "unplaced": percent(row.value)}
+            {
+                **{"kind": row.taxon.partition(":")[2].replace("_", " "), "n": count(row.n_true)},
+                **{"placed": percent(share_of(row.n_called, row.n_true)), "right": percent(row.precision)},
+            }
             for row in kinds.itertuples()
         ],
     }
@@ -246,7 +251,7 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
         figures = Figures(partial)
         embedding = embedding_page(inputs, figures, cohort, ages)
         of_cohort = cohort_page(inputs, figures, samples, cohort, qc, config, adjusted)
-        thresholds = thresholds_page(figures, inputs.statistics, taxonomy, config, len(taxonomy))
+        thresholds = thresholds_page(figures, inputs.statistics, taxonomy, labels.set_index("cpg")["reason"], config)
         reliabilities = {
             round_number: reliability(found, one["temperature"])
             for round_number, (found, one) in enumerate(zip(tests, metrics, strict=True))
@@ -305,12 +310,11 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
         "round_rows": _round_rows(round_counts, metrics),
         "test_rows": _test_rows(scores),
         "bar_rows": _bar_rows(bars),
-        "near": thresholds,
+        "criteria": thresholds,
         "gallery": shown,
         "figures": drawn,
         "embedding": embedding,
         "agreement": _agreement_page(agreed, stage_names) if agreed is not None else None,
-        "thresholds": [(key, number(value)) for key, value in config["taxa"]["thresholds"].items()],
         "run_time": run_time,
         "versions": versions(cards),
         "config": yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100),

@@ -59,11 +59,11 @@ def summary_text(counts, metrics, agreed, config, paths: dict, warnings: int = 0
 
     if agreed is not None:
         text += ["", "Agreement with the known truth", ""]
-        text.append(f"  {'':<25}" + "".join(f"{name:>11}" for name in names.values()))
+        text.append(f"  {'':<27}" + "".join(f"{name:>11}" for name in names.values()))
         values = agreed.set_index(["stage", "taxon"])["value"]
         for name, title, show in _AGREEMENT_LINES:
             cells = "".join(f"{show(values[stage, name]):>11}" for stage in shown)
-            text.append(f"  {title:<25}{cells}")
+            text.append(f"  {title:<27}{cells}")
     text.append("")
     if warnings:
         noun = "warning" if warnings == 1 else "warnings"
@@ -75,8 +75,8 @@ def summary_text(counts, metrics, agreed, config, paths: dict, warnings: int = 0
 
 
 _AGREEMENT_LINES = (
-    ("macro", "macro-F1 of those placed", decimal),
-    ("placed", "true taxon: placed", percent),
-    ("accuracy_placed", "… and rightly so", percent),
-    ("half_way_unplaced", "half-way: left unplaced", percent),
+    ("macro", "macro-F1", decimal),
+    ("placed", "CpGs placed", percent),
+    ("precision", "… and right", percent),
+    ("boundary", "boundary: placed and right", percent),
 )

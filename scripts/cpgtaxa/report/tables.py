@@ -5,14 +5,13 @@ import itertools
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
-from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
 
 from cpgtaxa.calibration import softmax
 from cpgtaxa.errors import InputError, some
 from cpgtaxa.names import TAXA, UNCLASSIFIED
 from cpgtaxa.texts import read_taxa
 
-AGREEMENT_COLUMNS = ("stage", "taxon", "n_true", "n_called", "n_half_way", "precision", "recall", "f1", "value")
+AGREEMENT_COLUMNS = ("stage", "taxon", "n_true", "n_called", "n_boundary", "precision", "recall", "f1", "value")
 ROWS = (*TAXA, UNCLASSIFIED)
 """Rows of every table of taxa."""
 BINS = 10
@@ -38,12 +37,18 @@ def taxa_after(taxonomy: pd.DataFrame, stage: str, rounds: int) -> np.ndarray:
 
 
 def count_taxa(taxonomy: pd.DataFrame, rounds: int) -> pd.DataFrame:
-    """CpGs per taxon after the rules and after each round (cumulative): stage, taxon, n_cpgs, share (of all CpGs)."""
+    """CpGs per taxon after the rules and after each round (cumulative): stage, taxon, n_cpgs, share (of all CpGs),
+    n_boundary (of these, boundary CpGs)."""
     pieces = []
+    boundary = np.zeros(len(taxonomy), dtype=bool)
+    if "boundary" in taxonomy:
+        boundary = (taxonomy["boundary"].fillna("") != "").to_numpy()
     for stage in stages(rounds):
-        found = pd.Series(taxa_after(taxonomy, stage, rounds)).value_counts().reindex(ROWS, fill_value=0)
+        after = pd.Series(taxa_after(taxonomy, stage, rounds))
+        found = after.value_counts().reindex(ROWS, fill_value=0)
         piece = pd.DataFrame({"stage": stage, "taxon": ROWS, "n_cpgs": found.to_numpy()})
         piece["share"] = piece["n_cpgs"] / max(len(taxonomy), 1)
+        piece["n_boundary"] = after[boundary].value_counts().reindex(ROWS, fill_value=0).to_numpy()
         pieces.append(piece)
     return pd.concat(pieces, ignore_index=True)
 
@@ -69,13 +74,19 @@ def flow(taxonomy: pd.DataFrame, rounds: int) -> pd.DataFrame:
 
 
 def read_truth(path) -> pd.DataFrame:
-    """The true taxa of a simulated cohort: cpg, taxon (Unclassified = half-way site), kind (empty where not given).
+    """The true taxa of a simulated cohort: cpg, taxon, admissible (right taxa, "A|B"; empty: none), kind.
+
+    kind: the criterion in whose zone a boundary CpG lies, empty for clear ones. Where a file lacks `admissible`, the
+    taxon alone is right, and of Unclassified none.
 
     path: CSV or TSV (.gz) or Parquet. Raises InputError listing missing columns, unknown taxa and duplicates.
     """
     truth, _ = read_taxa(path, "cohort.truth")
     problems = []
-    unknown = sorted(set(truth["taxon"]) - set(ROWS))
+    own = truth["taxon"].where(truth["taxon"] != UNCLASSIFIED, "")
+    right = truth["admissible"].fillna("").astype(str) if "admissible" in truth else own
+    named = {taxon for text in right.unique() for taxon in text.split("|")} - {""}
+    unknown = sorted((set(truth["taxon"]) - set(ROWS)) | (named - set(ROWS)))
     if unknown:
         problems.append(f"cohort.truth: {path}: unknown taxa {some(unknown)}; use one of {', '.join(ROWS)}")
     doubles = truth["cpg"][truth["cpg"].duplicated()].unique()
@@ -84,81 +95,69 @@ def read_truth(path) -> pd.DataFrame:
     if problems:
         raise InputError(problems)
     kind = truth["kind"].where(truth["kind"].notna(), "").astype(str) if "kind" in truth else ""
-    return truth[["cpg", "taxon"]].assign(kind=kind)
+    return truth[["cpg", "taxon"]].assign(admissible=right, kind=kind)
 
 
 def agreement(taxonomy: pd.DataFrame, truth: pd.DataFrame, rounds: int | None = None) -> pd.DataFrame:
     """Compare the taxonomy with the truth after the rules, after each round (cumulative), and as it is (`all`).
 
-    taxonomy: cpg, taxon, source. truth: cpg, taxon (Unclassified = half-way site), and `kind` of half-way sites if
-    known. CpGs that only one of them has are left out. rounds: number of rounds; found from `source` if not given.
+    taxonomy: cpg, taxon, source. truth: of `read_truth`. A call is right when it is among the CpG's admissible taxa. A
+    CpG is a boundary CpG where it has a kind, or no right taxon. CpGs that only one of them has are left out. rounds:
+    number of rounds; found from `source` if not given.
 
     Returns the columns AGREEMENT_COLUMNS, per stage these rows (`taxon`; `value` is the row's one number):
 
-    - each taxon that occurs: precision, recall and F1 (`value`) over the CpGs that have a true taxon, where one not
-      placed counts as missed; n_half_way: half-way sites that were called this taxon (in none of the other numbers);
-    - `macro`: means over the taxa present of precision, recall and F1 (`value`), over the CpGs that have a true taxon
-      and are placed; `macro_all`: over all that have one;
-    - `placed`: share of the CpGs with a true taxon (n_true) that were placed (n_called);
-    - `accuracy_placed`: share of those placed (n_true) that are right (n_called);
-    - `half_way_unplaced`: share of half-way sites (n_true) left Unclassified (n_called of them were not);
-      `half_way_unplaced:<kind>`: the same per kind.
+    - each taxon that occurs: precision (share of the CpGs called so for which it is admissible), recall (over the clear
+      CpGs of the taxon, n_true; one not placed counts as missed), F1 (`value`); n_boundary: boundary CpGs called so;
+    - `macro`: means of precision, recall and F1 (`value`) over the taxa that clear CpGs have;
+    - `placed`: share of all CpGs (n_true) that were placed (n_called);
+    - `precision`: share of those placed (n_true) that are right (n_called);
+    - `boundary`, and by kind `boundary:<kind>`: of the boundary CpGs (n_true) the share placed (n_called of them) and
+      right; precision: the share of those placed that are right; n_boundary: the number right.
 
     Shares of nothing are NaN.
     """
     if rounds is None:
         rounds = count_rounds(taxonomy)
-    truth = truth if "kind" in truth else truth.assign(kind="")
-    table = truth[["cpg", "taxon", "kind"]].rename(columns={"taxon": "actual"})
-    table = table.merge(taxonomy[["cpg", "taxon", "source"]], on="cpg", validate="one_to_one")
-    half_way = (table["actual"] == UNCLASSIFIED).to_numpy()
-    # Numbers, because scikit-learn is slow on text.
-    code = {taxon: index for index, taxon in enumerate(ROWS)}
-    actual = table["actual"].map(code).to_numpy()[~half_way]
-    kinds = table["kind"].fillna("").to_numpy(dtype=object)[half_way]
+    table = truth.rename(columns={"taxon": "actual"}).merge(
+        taxonomy[["cpg", "taxon", "source"]], on="cpg", validate="one_to_one"
+    )
+    admissible = np.array([[taxon in text.split("|") for taxon in ROWS] for text in table["admissible"]], dtype=bool)
+    admissible = admissible.reshape(len(table), len(ROWS))
+    actual, kinds = table["actual"].to_numpy(dtype=object), table["kind"].to_numpy(dtype=object)
+    boundary = (kinds != "") | (actual == UNCLASSIFIED)
     rows = []
 
-    def add(stage, taxon, n_true, n_called, value, precision=np.nan, recall=np.nan, n_half_way=None):
-        f1 = value if not np.isnan(precision) else np.nan
-        rows.append((stage, taxon, n_true, n_called, n_half_way, precision, recall, f1, value))
+    def add(stage, taxon, n_true, n_called, value, precision=np.nan, recall=np.nan, f1=np.nan, n_boundary=None):
+        rows.append((stage, taxon, int(n_true), int(n_called), n_boundary, precision, recall, f1, value))
 
     for stage in (*stages(rounds), "all"):
-        after = table["taxon"] if stage == "all" else pd.Series(taxa_after(table, stage, rounds))
-        after = after.map(code).to_numpy()
-        called, other = after[~half_way], after[half_way]
-        placed = called != code[UNCLASSIFIED]
-        for index, taxon in enumerate(TAXA):
-            n = int((actual == index).sum()), int((called == index).sum()), int((other == index).sum())
-            if any(n):
-                precision, recall, f1, _ = precision_recall_fscore_support(
-                    actual == index, called == index, average="binary", zero_division=0
-                )
-                add(stage, taxon, n[0], n[1], f1, precision, recall, n[2])
-        for name, chosen in (("macro", placed), ("macro_all", np.ones(len(actual), dtype=bool))):
-            scores = _macro(actual[chosen], called[chosen])
-            add(stage, name, int(chosen.sum()), int((chosen & placed).sum()), scores[2], *scores[:2])
-        right = accuracy_score(actual[placed], called[placed]) if placed.any() else np.nan
-        add(stage, "placed", len(actual), int(placed.sum()), share_of(placed.sum(), len(actual)))
-        add(stage, "accuracy_placed", int(placed.sum()), int((actual == called).sum()), right)
-        left = other == code[UNCLASSIFIED]
-        add(stage, "half_way_unplaced", len(left), int((~left).sum()), share_of(left.sum(), len(left)))
-        for kind in sorted(set(kinds) - {""}):
-            those = left[kinds == kind]
-            share = share_of(those.sum(), len(those))
-            add(stage, f"half_way_unplaced:{kind}", len(those), int((~those).sum()), share)
+        called = table["taxon"].to_numpy(dtype=object) if stage == "all" else taxa_after(table, stage, rounds)
+        placed = called != UNCLASSIFIED
+        right = admissible[np.arange(len(table)), [ROWS.index(taxon) for taxon in called]] & placed
+        means = []
+        for taxon in TAXA:
+            mine, clear = called == taxon, (actual == taxon) & ~boundary
+            if not mine.any() and not clear.any():
+                continue
+            # Of a taxon that nothing is called the precision counts as 0, as usual in F1.
+            precision = share_of(right[mine].sum(), mine.sum()) if mine.any() else 0.0
+            recall = share_of((mine & clear).sum(), clear.sum())
+            f1 = 2 * precision * recall / (precision + recall) if precision + recall > 0 else recall * 0
+            if clear.any():
+                means.append((precision, recall, f1))
+            add(stage, taxon, clear.sum(), mine.sum(), f1, precision, recall, f1, int((mine & boundary).sum()))
+        scores = np.mean(means, axis=0).tolist() if means else [np.nan] * 3
+        add(stage, "macro", (~boundary).sum(), (placed & ~boundary).sum(), scores[2], *scores)
+        add(stage, "placed", len(table), placed.sum(), share_of(placed.sum(), len(table)))
+        add(stage, "precision", placed.sum(), right.sum(), share_of(right.sum(), placed.sum()))
+        for kind in ("", *sorted(set(kinds) - {""})):
+            those = boundary & (kinds == kind) if kind else boundary
+            n = [int((those & chosen).sum()) for chosen in (those, placed, right)]
+            name = f"boundary:{kind}" if kind else "boundary"
+            add(stage, name, n[0], n[1], share_of(n[2], n[0]), share_of(n[2], n[1]), n_boundary=n[2])
     found = pd.DataFrame(rows, columns=list(AGREEMENT_COLUMNS))
-    return found.astype({"n_half_way": "Int64"})
-
-
-def _macro(actual, called) -> tuple[float, float, float]:
-    """Macro precision, recall and F1 over the taxa that are truly present; NaN without any CpG."""
-    if not len(actual):
-        return np.nan, np.nan, np.nan
-    present = np.unique(actual)
-    precision, recall, _, _ = precision_recall_fscore_support(
-        actual, called, labels=present, average="macro", zero_division=0
-    )
-    return precision, recall, f1_score(actual, called, labels=present, average="macro", zero_division=0)
+    return found.astype({"n_boundary": "Int64"})
 
 
 def share_of(part, whole) -> float:

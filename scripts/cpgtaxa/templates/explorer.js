@@ -127,7 +127,7 @@ function fromPlanes(bytes, Type, start = 0, n = undefined) {
   return new Type(found.buffer);
 }
 
-const TYPES = { taxon: Uint8Array, source: Uint8Array, second_taxon: Uint8Array, reason: Uint8Array, rank: Uint32Array, row: Uint32Array };
+const TYPES = { taxon: Uint8Array, source: Uint8Array, second_taxon: Uint8Array, reason: Uint8Array, boundary: Uint8Array, rank: Uint32Array, row: Uint32Array };
 const typeOf = (name) => TYPES[name] ?? (name.startsWith("p_") ? Uint16Array : Float32Array);
 
 /* A column by name, as a promise; the array itself, once it is there, is had from `columns`. */
@@ -192,81 +192,39 @@ async function cpgAt(row) {
   return {
     row, betas, id: ids[row], bands: part.bands[at], taxon: columns.get("taxon")[row],
     source: columns.get("source")[row], second: columns.get("second_taxon")[row], reason: columns.get("reason")[row],
+    boundary: columns.get("boundary")[row],
     confidence: columns.get("confidence")[row],
     shares: Array.from({ length: 10 }, (_, taxon) => shareOf(part.shares[taxon * part.k + at])),
     statistic: (name) => meant(name, part.statistics[PLACE[name] * part.k + at]),
   };
 }
 
-/* --- the fits: slopes, gaps and spreads are the tests' own; levels are those nearest to the samples ---------------- */
+/* --- the lines: what the tests fitted, from their columns ----------------------------------------------------------- */
 
 function fitOf(cpg, wanted = cpg.bands) {
-  const x = [], y = [], which = [];
-  for (let i = 0; i < M; i++) if (!Number.isNaN(cpg.betas[i])) { x.push(AGES[i]); y.push(cpg.betas[i]); which.push(i); }
-  const ordered = Float64Array.from(x).sort(), n = x.length, s = cpg.statistic;
-  const fit = { n, lines: [], outlying: new Set(), middle: x.reduce((sum, age) => sum + age, 0) / n };
-  if (n < 2 || !wanted || !Number.isFinite(s("slope"))) return fit;
-  const young = quantile(ordered, 0.05), old = quantile(ordered, 0.95), width = old - young;
-  const name = wanted === 3 ? "three" : "two";
+  const s = cpg.statistic, { middle, median, young, old } = about.samples, width = old - young;
+  const fit = { n: s("n"), lines: [], outlying: new Set(), middle };
+  if (!wanted || !Number.isFinite(s("slope"))) return fit;
   if (wanted > 1 && Number.isFinite(s(`bic${wanted}`)) && width > 0) {
-    const slopes = (wanted === 3 ? ["low", "mid", "high"] : ["low", "high"]).map((band) => s(`${name}_effect_${band}`) / width);
-    let offsets = [0, s("two_gap")];
-    if (wanted === 3) {
-      const middle = s("three_middle");
-      offsets = [0, middle, 1].map((place) => (place * s("three_gap")) / Math.min(middle, 1 - middle));
-    }
-    const level = levelOf(x, y, slopes, offsets, fit.middle);
-    fit.lines = slopes.map((slope, band) => ({ slope, level: level + offsets[band] }));
-    const squares = offsets.map(() => 0), sizes = offsets.map(() => 0);
-    for (let i = 0; i < n; i++) {
-      const apart = fit.lines.map((line) => Math.abs(y[i] - line.level - line.slope * (x[i] - fit.middle)));
-      const band = apart.indexOf(Math.min(...apart));
-      squares[band] += apart[band] ** 2;
-      sizes[band] += 1;
-    }
-    fit.lines.forEach((line, band) => { const sd = Math.sqrt(squares[band] / Math.max(sizes[band] - 2, 1)); line.n = sizes[band]; line.sd = () => sd; });
+    const name = wanted === 3 ? "three" : "two";
+    fit.lines = (wanted === 3 ? ["low", "mid", "high"] : ["low", "high"]).map((band) => {
+      const of = (what) => s(`${name}_${what}_${band}`), sd = of("band_sd");
+      return { slope: of("effect") / width, level: of("level"), share: of("share"), sd: () => sd };
+    });
     return fit;
   }
-  const left = y.map((beta, i) => beta - s("slope") * x[i]), sorted = Float64Array.from(left).sort();
-  const low = quantile(sorted, 0.25), high = quantile(sorted, 0.75), reach = 3 * (high - low) + 0.05; // Tukey's fences, as the tests'
-  const slope = Number.isFinite(s("core_slope")) ? s("core_slope") : s("slope");
-  let sum = 0, kept = 0;
-  for (let i = 0; i < n; i++) {
-    if (left[i] < low - reach || left[i] > high + reach) fit.outlying.add(which[i]);
-    else { sum += y[i] - slope * (x[i] - fit.middle); kept += 1; }
+  if (s("outlier_n") > 0) { // beyond Tukey's fences, as the tests'
+    const rows = Array.from(cpg.betas.keys()).filter((i) => !Number.isNaN(cpg.betas[i]));
+    const left = rows.map((i) => cpg.betas[i] - s("slope") * AGES[i]), sorted = Float64Array.from(left).sort();
+    const low = quantile(sorted, 0.25), high = quantile(sorted, 0.75), reach = 3 * (high - low) + 0.05;
+    rows.forEach((row, at) => { if (left[at] < low - reach || left[at] > high + reach) fit.outlying.add(row); });
   }
-  const ratio = Math.min(Math.max(s("core_sd_ratio") || 1, 0.05), 20), sd = s("core_sd") || 0;
-  const grows = width > 0 ? (ratio - 1) / width : 0;
-  const base = sd / Math.max(1 + grows * (fit.middle - young), 1e-6); // on average over the samples it is the tests' sd
-  fit.lines = [{ slope, level: sum / kept, n: kept, sd: (age) => Math.max(base * (1 + grows * (age - young)), 0) }];
+  const slope = Number.isFinite(s("core_slope")) ? s("core_slope") : s("slope");
+  const level = s("outlier_n") > 0 ? s("median") + slope * (middle - median) : s("mean"); // the mean is the outliers' too
+  const ratio = Math.min(Math.max(Math.exp(s("log_sd_ratio") || 0), 0.05), 20), sd = s("core_sd") || 0, grows = width > 0 ? (ratio - 1) / width : 0;
+  const base = sd / Math.max(1 + grows * (middle - young), 1e-6); // at the mean age it is the tests' sd
+  fit.lines = [{ slope, level, share: 1, sd: (age) => Math.max(base * (1 + grows * (age - young)), 0) }];
   return fit;
-}
-
-/* The level at which parallel offsets lie nearest to the samples: a coarse search, then a fine one around the best. */
-function levelOf(x, y, slopes, offsets, middle) {
-  const low = Math.min(...y) - 0.1, step = (Math.max(...y) - low) / 1100;
-  const misfit = (level) => {
-    let total = 0;
-    for (let i = 0; i < x.length; i++) {
-      let nearest = Infinity;
-      for (let band = 0; band < slopes.length; band++) {
-        const apart = Math.abs(y[i] - level - offsets[band] - slopes[band] * (x[i] - middle));
-        if (apart < nearest) nearest = apart;
-      }
-      total += nearest;
-    }
-    return total;
-  };
-  const best = (first, last, by) => {
-    let found = first, least = Infinity;
-    for (let at = first; at <= last; at += by) {
-      const now = misfit(low + at * step);
-      if (now < least) { least = now; found = at; }
-    }
-    return found;
-  };
-  const coarse = best(0, 1100, 10);
-  return low + best(Math.max(coarse - 10, 0), Math.min(coarse + 10, 1100), 1) * step;
 }
 
 function rangeOf(betas, own) {
@@ -343,8 +301,8 @@ async function drawTiles(tiles, own, still = () => true) {
 
 /* --- state, and the address that holds it -------------------------------------------------------------------------- */
 
-const START = { taxa: null, sources: null, low: "", high: "", second: "", reason: "", conditions: [], list: null, sort: "", view: "sheet", page: 0, cpg: "" };
-const SHOWN = ["taxon", "confidence", "source", "second_taxon", "core_effect", "core_sd", "core_sd_ratio"];
+const START = { taxa: null, sources: null, low: "", high: "", second: "", reason: "", boundary: "", conditions: [], list: null, sort: "", view: "sheet", page: 0, cpg: "" };
+const SHOWN = ["taxon", "confidence", "source", "second_taxon", "boundary", "core_effect", "core_sd"];
 const state = { ...structuredClone(START), row: -1, hits: new Uint32Array(0), shown: [...SHOWN], chosen: null, chosenCount: 0, last: -1 };
 let known = null; // id → row, made when first asked for
 let asked = 0, opened = 0; // the latest filtering and opening: what comes later than another is dropped
@@ -353,7 +311,7 @@ function address() {
   const found = new URLSearchParams();
   if (state.taxa) found.set("taxon", [...state.taxa].map((code) => TAXA[code].name).join(","));
   if (state.sources) found.set("source", [...state.sources].map((code) => about.sources[code].name).join(","));
-  for (const key of ["low", "high", "second", "reason", "sort", "cpg"]) if (state[key]) found.set(key, state[key]);
+  for (const key of ["low", "high", "second", "reason", "boundary", "sort", "cpg"]) if (state[key]) found.set(key, state[key]);
   for (const { name, low, high, missing } of state.conditions) found.append("s", [name, low, high, missing ? "missing" : ""].join("~"));
   if (state.list && state.list.length <= 100) found.set("list", state.list.join("\n"));
   if (state.view !== START.view) found.set("view", state.view);
@@ -373,9 +331,10 @@ function recall() {
   const found = new URLSearchParams(location.hash.slice(1));
   const codes = (text, names) => text === null ? null : new Set(text.split(",").map((name) => names.findIndex((one) => one.name === name)).filter((code) => code >= 0));
   Object.assign(state, structuredClone(START), { taxa: codes(found.get("taxon"), TAXA), sources: codes(found.get("source"), about.sources) });
-  for (const key of ["low", "high", "second", "reason", "sort", "cpg"]) state[key] = found.get(key) ?? "";
+  for (const key of ["low", "high", "second", "reason", "boundary", "sort", "cpg"]) state[key] = found.get(key) ?? "";
   if (!TAXA.some((taxon) => taxon.name === state.second)) state.second = "";
   if (!about.reasons.some((reason) => reason.name === state.reason)) state.reason = "";
+  if (state.boundary !== "clear" && !about.boundaries.some(({ name }) => name === state.boundary)) state.boundary = "";
   if (state.sort && !isColumn(state.sort.replace(/^-/, ""))) state.sort = "";
   state.conditions = found.getAll("s").map((text) => text.split("~")).filter(([name]) => FILTERED.some((one) => one.name === name))
     .map(([name, low = "", high = "", missing]) => ({ name, low, high, missing: missing === "missing" }));
@@ -384,7 +343,7 @@ function recall() {
   state.page = Math.max((parseInt(found.get("page"), 10) || 1) - 1, 0);
 }
 
-const CODED = ["taxon", "source", "second_taxon", "reason"];
+const CODED = ["taxon", "source", "second_taxon", "reason", "boundary"];
 const FILTERED = [...about.statistics, ...TAXA.slice(0, 10).map(({ name }) => ({ name: `p_${name}`, kind: "share", meaning: `the network's probability of ${name}` }))];
 const MEANS = { cpg: "the CpG's id", ...about.meanings, ...Object.fromEntries(FILTERED.map(({ name, meaning }) => [name, meaning])) };
 const isColumn = (name) => name === "cpg" || name in MEANS;
@@ -411,6 +370,7 @@ async function filter() {
   if (state.sources) among(columns.get("source"), table(state.sources));
   if (state.second) among(columns.get("second_taxon"), table([TAXA.findIndex(({ name }) => name === state.second)]));
   if (state.reason) among(columns.get("reason"), table([about.reasons.findIndex(({ name }) => name === state.reason)]));
+  if (state.boundary) among(columns.get("boundary"), table([state.boundary === "clear" ? NO_NAME : about.boundaries.findIndex(({ name }) => name === state.boundary)]));
   const within = (name, values, low, high) => {
     low = keptBound(name, low); high = keptBound(name, high);
     const share = name.startsWith("p_");
@@ -525,6 +485,7 @@ function cellOf(name, row) {
   if (name === "source") return el("td", { text: about.sources[value].name });
   if (name === "second_taxon") return el("td", { text: value === NO_NAME ? "–" : TAXA[value].name });
   if (name === "reason") return el("td", { text: value === NO_NAME ? "–" : about.reasons[value].name });
+  if (name === "boundary") return el("td", { text: value === NO_NAME ? "–" : about.boundaries[value].name });
   const share = name === "confidence" ? value : name.startsWith("p_") ? shareOf(value) : null;
   if (share !== null) return el("td", { className: "n", text: Number.isNaN(share) ? "–" : share.toFixed(3) });
   return el("td", { className: "n", text: KINDS[name] === "yes" ? (value ? "yes" : "no") : number(meant(name, value)) });
@@ -645,7 +606,7 @@ async function exportCsv() {
   $("export").disabled = true;
   $("work").textContent = "Reading the columns …";
   const values = await Promise.all(names.map(column));
-  const words = { taxon: TAXA, source: about.sources, second_taxon: TAXA, reason: about.reasons };
+  const words = { taxon: TAXA, source: about.sources, second_taxon: TAXA, reason: about.reasons, boundary: about.boundaries };
   const parts = [`cpg,${names.join(",")}\n`];
   let altered = 0;
   for (let start = 0; start < rows.length; start += 5000) {
@@ -760,7 +721,7 @@ function close(step = true) {
 }
 
 function verdict(cpg) {
-  const source = about.sources[cpg.source].name, sure = Number.isNaN(cpg.confidence) ? "" : ` (probability ${cpg.confidence.toFixed(3)})`;
+  const source = about.sources[cpg.source].name, sure = Number.isNaN(cpg.confidence) ? "" : ` (confidence ${cpg.confidence.toFixed(3)})`;
   const second = cpg.second === NO_NAME ? "" : ` Second: ${TAXA[cpg.second].name} (${cpg.shares[cpg.second].toFixed(3)}).`;
   const name = el("b", { text: ` ${TAXA[cpg.taxon].name}` });
   if (cpg.taxon === UNCLASSIFIED) {
@@ -768,8 +729,9 @@ function verdict(cpg) {
     const reason = cpg.reason === NO_NAME ? "" : `: ${about.reasons[cpg.reason].name}, ${about.reasons[cpg.reason].meaning}`;
     return [name, `${reason}. Highest probability ${cpg.confidence.toFixed(3)}.${second}`];
   }
+  const boundary = cpg.boundary === NO_NAME ? "" : ` Boundary CpG: ${about.boundaries[cpg.boundary].name.replaceAll("_", " ")}.`;
   const by = source === "statistical" ? "the statistical rules" : source.replace(/^round_(\d+)$/, "the network of round $1");
-  return [name, `, ${TAXA[cpg.taxon].meaning}. Given by ${by}${sure}.${second}`];
+  return [name, `, ${TAXA[cpg.taxon].meaning}. Given by ${by}${sure}.${second}${boundary}`];
 }
 
 function showShares(cpg) {
@@ -842,18 +804,18 @@ function pointTraces(cpg, fit) {
 }
 
 function inWords(cpg, fit, wanted) {
-  const s = cpg.statistic, drawn = M < about.samples.total ? ` drawn, of ${about.samples.total.toLocaleString("en")} in all` : "";
+  const s = cpg.statistic, drawn = M < about.samples.total ? `; ${M.toLocaleString("en")} are drawn` : "";
   let text = `${count(fit.n, "sample")} with a value${drawn}; ages ${number(YOUNGEST)} to ${number(OLDEST)}; beta ${number(s("q05"))} to ${number(s("q95"))} (5th to 95th percentile). `;
   if (!fit.lines.length) return text + "No line was fitted.";
   if (fit.lines.length === 1) {
-    text += `One line: ${signed(s("core_effect"))} over the central 90 % of ages (p ${number(s("core_slope_p"), 2)}), residual SD ${number(s("core_sd"))}, ${number(s("core_sd_ratio"), 2)} times as wide at old as at young age`;
+    text += `One line: ${signed(s("core_effect"))} over the central 90 % of ages (p ${number(s("core_slope_p"), 2)}), residual SD ${number(s("core_sd"))}, ${number(Math.exp(s("log_sd_ratio")), 2)} times as wide at old as at young age`;
     text += fit.outlying.size ? `; ${count(fit.outlying.size, "outlier")} (ringed) left out. ` : "; no outliers. ";
   } else {
-    const parts = fit.lines.map((line) => `beta ${number(line.level)} (${number((100 * line.n) / fit.n, 3)} % of samples, SD ${number(line.sd(0), 2)})`);
+    const parts = fit.lines.map((line) => `beta ${number(line.level)} (${number(100 * line.share, 3)} % of samples, SD ${number(line.sd(0), 2)})`);
     text += `${fit.lines.length} bands at the mean age: ${parts.join(", ")}. `;
   }
   if (wanted > 1 && fit.lines.length === 1) text += `${wanted} bands were not fitted here. `;
-  return text + (fit.lines.length > 1 ? "Slopes and gaps are the tests'; the level and the SDs are worked out here from the samples drawn. Shaded: ±1 and ±2 SD." : "Slope and SD are the tests'; the level is worked out here from the samples drawn. Shaded: ±1 and ±2 SD.");
+  return `${text}Lines and SDs are the tests'. Shaded: ±1 and ±2 SD.`;
 }
 
 /* --- neighbours ---------------------------------------------------------------------------------------------------- */
@@ -982,7 +944,7 @@ function suggest() {
     return item;
   }));
   if (text && !suggested.length) {
-    const nothing = el("li", { role: "option", text: `No CpG ${whole || about.n === about.total ? "of this run" : "in this page"} is called so` });
+    const nothing = el("li", { role: "option", text: `No CpG ${whole || about.n === about.total ? "of this run" : "in this page"} has this id` });
     nothing.setAttribute("aria-disabled", "true");
     nothing.setAttribute("aria-selected", "false");
     $("suggestions").append(nothing);
@@ -1074,6 +1036,7 @@ function showForm() {
   $("confidence-high").value = state.high;
   $("second").value = state.second;
   $("reason").value = state.reason;
+  $("boundary").value = state.boundary;
   $("list").value = state.list ? state.list.join("\n") : "";
   showConditions();
   showList();
@@ -1128,7 +1091,7 @@ function listen() {
   const setTaxa = (codes) => { state.taxa = codes; state.page = 0; showForm(); refresh(); };
   on("taxa-all", "click", () => setTaxa(null));
   on("taxa-none", "click", () => setTaxa(new Set()));
-  for (const [id, key] of [["confidence-low", "low"], ["confidence-high", "high"], ["second", "second"], ["reason", "reason"]]) {
+  for (const [id, key] of [["confidence-low", "low"], ["confidence-high", "high"], ["second", "second"], ["reason", "reason"], ["boundary", "boundary"]]) {
     on(id, "input", () => { state[key] = $(id).value; state.page = 0; refresh(); });
   }
   on("add-condition", "click", () => {
@@ -1208,7 +1171,7 @@ function sayWhat(folder) {
   };
   notice(texts[folder] ?? "");
   const samples = M < about.samples.total ? `${count(M, "sample")} of ${about.samples.total.toLocaleString("en")} are drawn, at random and spread over the ages; statistics are of all.` : `All ${count(M, "sample")} are drawn.`;
-  $("about-samples").textContent = `${samples} Lines and bands: slopes, gaps and spreads from the tests; levels are worked out in this page from the samples drawn.`;
+  $("about-samples").textContent = `${samples} Lines and bands are those of the tests.`;
   $("facts").textContent = `${count(about.total, "CpG")}, ${count(about.samples.total, "sample")} aged ${number(YOUNGEST)} to ${number(OLDEST)}${folder === "whole" || !folder ? "" : `; ${about.n.toLocaleString("en")} CpGs in this page`}`;
 }
 
@@ -1225,9 +1188,10 @@ async function start() {
   ticks("sources", about.sources, "sources", false);
   options($("second"), TAXA.slice(0, 10).map(({ name }) => [name, name]), "any");
   options($("reason"), about.reasons.map(({ name, meaning }) => [name, `${name}: ${meaning}`]), "any reason, or none");
+  options($("boundary"), [["clear", "none: clear"], ...about.boundaries.map(({ name }) => [name, name.replaceAll("_", " ")])], "any, or none");
   options($("sheet-sort"), ["cpg", "taxon", "confidence"].map((name) => [name, name === "cpg" ? "CpG" : name]), "order of the data");
   groupedColumns($("sheet-sort"));
-  options($("add-column"), [["reason", "reason"]], "…");
+  options($("add-column"), [["reason", "reason"], ["boundary", "boundary"]], "…");
   groupedColumns($("add-column"));
   about.samples.covariates.forEach(({ name }, at) => $("colour").append(el("option", { value: String(at), text: name })));
   if (!about.samples.covariates.length) $("colour").closest("label").hidden = true;

@@ -1,0 +1,398 @@
+"""Writes docs/benchmarks.md from the CSV files of tests/benchmarks, and the three figures that README.md quotes.
+
+    .venv/bin/python docs/make_benchmarks.py
+
+To be run whenever a CSV file there has changed. Of a file that is absent, or was measured with an earlier definition of
+the taxa (`OUTDATED`, by its digest), the command is named without figures until it is measured again.
+"""
+
+import dataclasses
+import hashlib
+import pathlib
+
+import pandas as pd
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "tests/benchmarks"
+PAGE = ROOT / "docs/benchmarks.md"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- figures: made by docs/make_benchmarks.py -->\n", "<!-- end of figures -->"
+
+HEAD = """# Benchmarks
+
+<!-- Made by docs/make_benchmarks.py from tests/benchmarks/*.csv: edit the script. -->
+
+Each table is made from a CSV file in `tests/benchmarks` that the named command writes. Where several seeds were run the
+table has their mean. Times were taken in November 2026 on two shared cores of an AMD EPYC without a GPU (24 GB of
+memory), where nothing else is said; repeats differ by up to a third. No GPU was measured: the script for it is
+[gpu.py](../tests/benchmarks/gpu.py). Two scripts have no table: [ingest_pace.py](../tests/benchmarks/ingest_pace.py),
+speed of reading text, and [realism.py](../tests/benchmarks/realism.py), how far simulated and real CpGs can be told
+apart. What was measured of a target with its own examples stands on that target's page.
+"""
+
+OUTDATED = {
+    "adjusting.csv": "1b19fd91552cc936",
+    "candidate_taxa.csv": "2345bdf0ef05f2a8",
+    "compare_meta.csv": "ec5e43f561cb4a08",
+    "error_rate.csv": "837cc047bdcb998e",
+    "label_quality.csv": "207e5d8a9f41ed18",
+    "recipes.csv": "6b9e7822381ff4de",
+    "sizes.csv": "0ef4f01539f99ebb",
+    "stability.csv": "c2d00ee5da7caac2",
+    "taxonomy_quality.csv": "3a7f15c6fca8aa28",
+    "taxonomy_quality_labels.csv": "e4459d54bb2fee29",
+    "transfers.csv": "783fed6a34ba2d86",
+    "unlike.csv": "2f73cd344c40f8ee",
+}
+"""Files measured before the criteria had zones, by the first digits of their SHA-256."""
+
+NAMES = {
+    "n_cpgs": "CpGs",
+    "cpgs": "CpGs",
+    "n_samples": "samples",
+    "seconds": "seconds",
+    "peak_mb": "peak MB",
+    "VmHWM": "peak MB",
+    "RssAnon": "MB of its own",
+    "auc": "area under the ROC curve",
+    "r2": "R²",
+    "p": "p",
+    "kappa": "κ",
+    "ari": "adjusted Rand index",
+    "lr": "learning rate",
+    "ciede2000": "CIEDE2000",
+    "macro_f1": "macro-F1",
+}
+
+
+@dataclasses.dataclass
+class Section:
+    """A section of the page. file: CSV in tests/benchmarks. text: what is measured, in Markdown.
+
+    by: columns whose combinations are the rows, the others being averaged; empty: the file as it is. over: a column
+    whose values become columns, filled with `value`. drop: columns left out. turned: rows become columns.
+    """
+
+    title: str
+    file: str
+    command: str
+    text: str
+    by: tuple = ()
+    over: str = ""
+    value: str = ""
+    drop: tuple = ("seed",)
+    turned: bool = False
+
+
+SECTIONS = (
+    Section(
+        "Real cohorts",
+        "real_cohorts.csv",
+        "real_cohorts.py --out tests/benchmarks/real_cohorts.csv",
+        "The taxa that the tests alone give in real cohorts. *Placed*: share of the CpGs that get a taxon; "
+        "*clear*: those not marked as boundary. *Halves*: the samples are halved five times, and taxa from both "
+        "halves compared. *Ages permuted*: share of CpGs with a trend or a changing spread where ages are dealt "
+        "out at random, ten times. *Lists* (CpGs over SNPs, of sex chromosomes, of low variance, of association "
+        "studies of age): share with a taxon of the expected kind. The cohorts are subsets of public ones "
+        "(`../shared/data`).",
+    ),
+    Section(
+        "Labels by the tests, simulated cohorts",
+        "label_quality.csv",
+        "label_quality.py --out tests/benchmarks/label_quality.csv",
+        "Precision and recall of the taxa that the tests give, by number of samples. A taxon is right if it is "
+        "admissible for the CpG's true parameters.",
+        by=("figure",),
+        over="samples",
+        value="value",
+    ),
+    Section(
+        "The whole job, simulated cohorts",
+        "taxonomy_quality.csv",
+        "taxonomy_quality.py --work FOLDER --out tests/benchmarks/taxonomy_quality.csv",
+        "The main job with the settings of the demo, held against the simulated truth.",
+        by=("samples",),
+    ),
+    Section(
+        "Control of the error rate",
+        "error_rate.csv",
+        "error_rate.py --out tests/benchmarks/error_rate.csv",
+        "Rounds on simulated cohorts whose truth is known, with the controlled error rate and with plain "
+        "thresholds on the network's probability.",
+        by=("way", "round"),
+        drop=("seed", "samples", "half_way"),
+    ),
+    Section(
+        "Published pictures",
+        "published_pictures.csv",
+        "published_pictures.py --out tests/benchmarks/published_pictures.csv",
+        "Pictures of the article whose taxon is published: the shipped network's taxon with its probability, and "
+        "that of the tests on points recovered from the picture (`draws`: of five recoveries). Nothing was tuned "
+        "on them.",
+        drop=("reason",),
+    ),
+    Section(
+        "Rules, network and halves through the workflow",
+        "stability.csv",
+        "stability.py --work FOLDER --out tests/benchmarks/stability.csv",
+        "Whole runs without training on real cohorts, their halves, and with permuted ages.",
+    ),
+    Section(
+        "Foreign patterns and bad data",
+        "unlike.csv",
+        "unlike.py --out tests/benchmarks/unlike.csv",
+        "What becomes of simulated CpGs of kinds that no taxon describes: shares labelled by the tests, placed by "
+        "the network, and left over, by reason.",
+    ),
+    Section(
+        "Candidate new taxa",
+        "candidate_taxa.csv",
+        "candidate_taxa.py --samples 300 656 1500 --out tests/benchmarks/candidate_taxa.csv",
+        "A pattern planted among the Unclassified of simulated cohorts: is it found as a cluster?",
+        by=("samples", "planted", "n"),
+        drop=("seed", "main_cluster", "nearest_known"),
+    ),
+    Section(
+        "Adjusting for cell types",
+        "adjusting.csv",
+        "adjusting.py --out tests/benchmarks/adjusting.csv",
+        "Taxa by the tests without and with adjusting, where cell fractions that drift with age were added to "
+        "half of the CpGs; truth is the taxon before. The whole contingency table is in the file.",
+    ),
+    Section(
+        "Several cohorts, one taxonomy",
+        "compare_meta.csv",
+        "compare_meta.py",
+        "Precision and recall of a taxonomy pooled from several simulated cohorts (target `compare`), with errors "
+        "of the networks that are shared to the degree `alike`.",
+        by=("labels", "alike", "what", "cohorts"),
+    ),
+    Section(
+        "A network on data of another kind",
+        "transfers.csv",
+        "transfers.py --out tests/benchmarks/transfers.csv",
+        "Share right of networks trained on one kind of simulation (rows), tested on others (columns).",
+    ),
+    Section(
+        "Recipes",
+        "recipes.csv",
+        "recipes.py --out tests/benchmarks/recipes.csv",
+        "The default recipe beside the published ones, and what each ingredient gives: three seeds, the same "
+        "images, 64 pixels; seconds of one thread.",
+        by=("variant",),
+    ),
+    Section(
+        "Image sizes",
+        "sizes.csv",
+        "sizes.py --out tests/benchmarks/sizes.csv",
+        "Networks continued from the shipped one at other image sizes.",
+        by=("size", "per_taxon", "start", "epochs"),
+    ),
+    Section(
+        "A whole array",
+        "full_array.csv",
+        "full_array.py --work FOLDER --out tests/benchmarks/full_array.csv",
+        "811,870 simulated CpGs × 3,500 samples as a CSV file of 22 GB, settings of "
+        "[two_cores.yaml](../config/two_cores.yaml), two cores: seconds summed over a rule's jobs, and peak "
+        "memory.",
+    ),
+    Section(
+        "Speed of each stage beside its peers",
+        "speed.csv",
+        "",
+        "`.venv/bin/snakemake benchmark --cores 2` with `benchmark: {network_images: 8000}`; 224 pixels. Peers "
+        "get fewer CpGs: compare per CpG.",
+    ),
+    Section(
+        "Explorer",
+        "explorer_scale.csv",
+        "explorer_scale.py FOLDER 10000x656 811870x100 811870x656",
+        "Seconds and memory to write the explorer of random betas, its size, and how quickly it answers in "
+        "headless Chromium.",
+        turned=True,
+    ),
+    Section(
+        "Colours",
+        "palette.csv",
+        "palette.py",
+        "Distance of the closest pair of taxa (CIEDE2000) and lowest contrast with the page, with normal sight "
+        "and each dichromacy (Machado et al. 2009), of the present colours and those before.",
+    ),
+    Section(
+        "Gene expression: speed",
+        "expression_speed.csv",
+        "expression_speed.py",
+        "Many genes' networks trained together against one gene after the other; seconds per gene on one core, "
+        "five folds, 240 samples. The peer is a plain loop with the published recipe (full batch, at most 700 "
+        "epochs, patience 90), without its leaks. R² is that of few simulated genes and differs by chance.",
+    ),
+    Section(
+        "Histone marks: full set",
+        "histone_scale.csv",
+        "histone_scale.py",
+        "56 cell types of 19,802 genes: memory (MB) and pace.",
+    ),
+    Section(
+        "Histone marks: warm-up",
+        "histone_warmup.csv",
+        "histone_warmup.py",
+        "GeneNet on one simulated cell type, by epochs of warm-up of the learning rate: area under the ROC curve.",
+        by=("warmup",),
+        over="seed",
+        value="auc",
+    ),
+    Section(
+        "Single cells: pace and memory",
+        "single_cell_windows.csv",
+        "single_cell_windows.py",
+        "20 cells on one chromosome: reading and joining profiles, cutting windows. Memory in MB.",
+    ),
+    Section(
+        "ECG: pace",
+        "ecg_throughput.csv",
+        "ecg_throughput.py --seconds 10",
+        "Records a second on one core with bfloat16.",
+    ),
+)
+
+
+def name(column) -> str:
+    """A column's heading."""
+    return NAMES.get(str(column), str(column).replace("_", " "))
+
+
+def number(value) -> str:
+    """A number with up to four digits, a text as it is."""
+    if isinstance(value, str):
+        return value.replace("|", "\\|")
+    if pd.isna(value):
+        return ""
+    if float(value) == round(float(value)) and abs(value) < 1e12:
+        return f"{round(float(value)):,}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) < 1 else f"{value:.4g}"
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A frame as a table of Markdown."""
+    lines = ["| " + " | ".join(map(name, table.columns)) + " |", "|" + "---|" * len(table.columns)]
+    lines += ["| " + " | ".join(map(number, row)) + " |" for row in table.itertuples(index=False)]
+    return "\n".join(lines)
+
+
+def gathered(section: Section) -> pd.DataFrame:
+    """The table of a section: the rows asked for, averaged over what is not named."""
+    table = pd.read_csv(FOLDER / section.file)
+    by = [column for column in section.by if column in table]
+    if section.over and {section.over, section.value} <= set(table):
+        wide = table.pivot_table(section.value, by, section.over, "mean", sort=False)
+        wide.columns = [f"{section.over} {column:,}" for column in wide.columns]
+        return wide.reset_index()
+    table = table.drop(columns=[column for column in section.drop if column in table])
+    if by:
+        texts = [column for column in table.select_dtypes(exclude="number") if column not in by]
+        table = table.drop(columns=texts).groupby(by, sort=False, dropna=False).mean().reset_index()
+    if {"wrong", "placed"} <= set(table):
+        table["share wrong"] = table["wrong"] / table["placed"]
+    table = table.dropna(axis=1, how="all")
+    if section.turned:
+        numbers = table.rename(columns=name).T.reset_index()
+        return numbers.rename(columns=lambda column: "" if column == "index" else f"run {column + 1}")
+    return table
+
+
+def adjusting(file: str) -> str:
+    """What adjusting does to the taxa of each cohort, from the contingency of taxa without and with it."""
+    rows = []
+    for cohort, table in pd.read_csv(FOLDER / file).groupby("cohort", sort=False):
+        weights, row = table["cpgs"], {"cohort": cohort, "CpGs": table["cpgs"].sum()}
+        for way in ("without", "with"):
+            placed = table[way] != "Unclassified"
+            row[f"share with a taxon, {way}"] = weights[placed].sum() / weights.sum()
+            known = placed & table["truth"].notna()
+            if known.any():
+                right = known & (table[way] == table["truth"])
+                row[f"of these right, {way}"] = weights[right].sum() / weights[known].sum()
+        row["same in both"] = weights[table["without"] == table["with"]].sum() / weights.sum()
+        rows.append(row)
+    return markdown(pd.DataFrame(rows))
+
+
+def real_cohorts(file: str) -> str:
+    """The two tables of the real cohorts: figures by cohort, and lists."""
+    table = pd.read_csv(FOLDER / file)
+    lists = table["figure"].str.contains("→", regex=False)
+    main = table[~lists].copy()
+    main["figure"] = main["figure"].str.replace("halves: ", "halves, ").str.replace("ages permuted: ", "permuted, ")
+    wide = main.pivot_table("value", ["cohort", "n_cpgs", "n_samples"], "figure", sort=False).reset_index()
+    listed = table.loc[lists].drop(columns="target").rename(columns={"figure": "list"})
+    return f"{markdown(wide)}\n\n{markdown(listed)}"
+
+
+def outdated(file: str) -> bool:
+    """Whether a file was measured with an earlier definition of the taxa."""
+    digest = hashlib.sha256((FOLDER / file).read_bytes()).hexdigest()
+    return file in OUTDATED and digest.startswith(OUTDATED[file])
+
+
+def page() -> str:
+    """The text of docs/benchmarks.md."""
+    parts = [HEAD]
+    for section in SECTIONS:
+        path = FOLDER / section.file
+        command = f"`.venv/bin/python tests/benchmarks/{section.command}`" if section.command else ""
+        parts.append(f"\n## {section.title}\n\n{section.text}\n\n{command}")
+        if not path.exists() or outdated(section.file):
+            parts.append("\n\nNot yet measured with the present definitions of the taxa.\n")
+            continue
+        special = {"real_cohorts.csv": real_cohorts, "adjusting.csv": adjusting}.get(section.file)
+        rows = special(section.file) if special else markdown(gathered(section))
+        comma = ", " if command else ""
+        parts.append(f"{comma}[{section.file}](../tests/benchmarks/{section.file})\n\n{rows}\n")
+        if section.file == "speed.csv":
+            parts.append("\n![Cost against CpGs, against samples, beside peers](../tests/benchmarks/speed.png)\n")
+    return "".join(parts)
+
+
+def figures() -> str:
+    """The list that README.md quotes: figures of the largest real cohort of random CpGs, or where figures are."""
+    path = FOLDER / "real_cohorts.csv"
+    if not path.exists():
+        return (
+            "- Real cohorts: CpGs placed, agreement of halves, taxa with permuted ages "
+            "([benchmarks](docs/benchmarks.md)).\n"
+            "- Simulated cohorts: precision and recall, and the controlled error rate "
+            "([benchmarks](docs/benchmarks.md)).\n"
+            "- Faults: killed runs, full disks, damaged files, bad input ([reliability](docs/reliability.md)).\n"
+        )
+    table = pd.read_csv(path)
+    mine = table[table["cohort"] == "random500"].set_index("figure")
+
+    def share(figure, column="value"):
+        value = 100 * mine.loc[figure, column]
+        return f"{value:.3g} %" if value >= 1 else f"{value:.2f} %"
+
+    size = mine.iloc[0]
+    return (
+        f"- **{share('placed')}** of {size['n_cpgs']:,} random CpGs of a real blood cohort ({size['n_samples']:,} "
+        f"samples) get a taxon from the tests, {share('placed and clear')} are clear, the others boundary CpGs "
+        "([real cohorts](docs/benchmarks.md#real-cohorts)).\n"
+        f"- **{share('halves: equal, of clear in both')}** of the CpGs that are clear in both halves of its samples "
+        f"get the same taxon in both; of all CpGs {share('halves: equal, of all')} "
+        "([real cohorts](docs/benchmarks.md#real-cohorts)).\n"
+        f"- **{share('ages permuted: trend')}** get a taxon with a trend, and "
+        f"{share('ages permuted: changing spread')} one with a changing spread, where ages are permuted "
+        "([limits](docs/limits.md)).\n"
+    )
+
+
+def readme(text: str) -> str:
+    """README.md with the present figures between the marks."""
+    before, rest = text.split(BEGIN)
+    return before + BEGIN + figures() + END + rest.split(END, 1)[1]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
+    README.write_text(readme(README.read_text(encoding="utf-8")), encoding="utf-8")
