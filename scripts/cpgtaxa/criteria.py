@@ -102,7 +102,7 @@ TABLE = (
         "constant spread",
         "ratio of the standard deviations at the 95th and 5th percentile of age, the larger over the smaller, each "
         "√(sd² + 0.010²)",
-        1.10,
+        1.08,
         1.86,
         True,
         "published NonAgeHet and LinAgeHet: 1.6 and 1.7; the published homoscedastic ones up to 1.1",
@@ -213,6 +213,8 @@ SEX_GAP, SEX_D = 0.05, 2.2
 """Women and men that differ by this much beta and this D (by medians) are two bands, valley or not."""
 TREND_SHARE, TREND_SAMPLES = 0.06, 12
 """Smallest band whose own trend counts."""
+BAND_ERROR = 1.1
+"""What errors of trends within bands are multiplied by: who is in which band is itself estimated."""
 LEAST_OUTLIERS = 3
 """Fewer samples than this are strays, whatever their share."""
 MIN_SAMPLES = 30
@@ -408,6 +410,7 @@ class Answers:
         apart = effects - common[:, None]
         own = np.clip(1 - 9 * errors**2 / np.maximum(apart**2, 1e-12), 0, 1)
         noise = np.sqrt(sds**2 + EFFECT_FLOOR**2)
+        errors = BAND_ERROR * errors
         chance, bands = self.errors["chance"] / 2, effects.shape[1]
         z = scipy.stats.norm.isf(chance)
         few = scipy.stats.t.isf(chance / bands, np.maximum(shares * self.n[:, None] - 2, 3)) / z

@@ -103,7 +103,9 @@ def cohort_rows(predictor, samples, seed, rules, arguments):
         if plant != "none":
             right = [number for number in candidates if holds[number] >= (cluster == number).sum() / 2]
             called, left = np.isin(cluster, right), given == UNCLASSIFIED
-            main = described[max(holds, key=holds.get) - 1]
+            # Below the samples that `clusters` asks for there is no cluster at all.
+            nothing = {"stability": np.nan, "isolation": np.nan, "name": "", "nearest_known": ""}
+            main = described[max(holds, key=holds.get) - 1] if holds else nothing
             row |= {"found": bool(right), "recall": (called & mine).sum() / mine.sum()}
             row["purity"] = (called & mine).sum() / called.sum() if right else np.nan
             row["ari"] = adjusted_rand_score(mine[left], called[left])

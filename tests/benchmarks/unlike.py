@@ -1,6 +1,6 @@
 """Foreign patterns and bad data: are they said to be unlike anything seen, and are they kept out of the taxa?
 
-    .venv/bin/python tests/benchmarks/unlike.py [--samples 200 400 800] [--seeds 1 2] [--cpgs 100] [--out FILE.csv]
+    .venv/bin/python tests/benchmarks/unlike.py [--samples 200 800] [--seeds 1 2] [--weights FOLDER] [--out FILE.csv]
 
 Simulated cohorts of 1,500 CpGs, in which CpGs of eleven foreign kinds are planted. The steps are those of the workflow
 without training (`training.weights: reference`): the tests, the shipped network on what they leave open, calibration
@@ -184,10 +184,13 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--cpgs", type=int, default=100)
     parser.add_argument("--calibration", type=int, default=10000)
+    parser.add_argument(
+        "--weights", type=pathlib.Path, default=ROOT / "resources/reference", help="the network's folder"
+    )
     parser.add_argument("--out", type=pathlib.Path)
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
-    rules, predictor = read_rules(), read_network(ROOT / "resources/reference")
+    rules, predictor = read_rules(), read_network(arguments.weights)
     found = []
     for samples in arguments.samples:
         for seed in arguments.seeds:

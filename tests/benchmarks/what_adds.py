@@ -122,11 +122,9 @@ class Ways:
         taken, _ = placed(calls, *known, seed)
         found[WORKFLOW] = found[TESTS].copy()
         found[WORKFLOW][taken["cpg"].astype(int)] = taken["taxon"]
-        by_trees = pd.DataFrame(
-            self.trees[0].predict_proba(self._numbers(statistics.iloc[rows])), columns=self.trees[0].classes_
-        )
-        for way, chances in ((ALL_BY_NETWORK, calls.p), (ALL_BY_TREES, by_trees[list(TAXA)].to_numpy())):
-            chosen = np.array(TAXA, dtype=object)[np.where(calls.ruled_out, -1, chances).argmax(axis=1)]
+        by_trees = pd.DataFrame(self.trees[0].predict_proba(self._numbers(statistics)), columns=self.trees[0].classes_)
+        for way, chances in ((ALL_BY_NETWORK, p), (ALL_BY_TREES, by_trees[list(TAXA)].to_numpy())):
+            chosen = np.array(TAXA, dtype=object)[np.where(calls.ruled_out, -1, chances[rows]).argmax(axis=1)]
             found[way] = found[TESTS].copy()
             found[way][rows] = np.where(calls.contradicted, UNCLASSIFIED, chosen)
         for way, other in ((NETWORK_AGREES, NETWORK), (TREES_AGREE, TREES)):

@@ -464,7 +464,8 @@ def test_real_cohorts_of_one_study_type_share_few_cpgs(shared, tmp_path):
     from cpgtaxa.statistics import compute
     from cpgtaxa.taxa import define_taxa
 
-    thresholds = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]["thresholds"]
+    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
+    rules = {key: config[key] for key in ("thresholds", "errors")}
     files = {}
     for name, column in (("gse40279", "sample"), ("gse42861", None)):
         beta = pd.read_csv(shared / f"methylation/{name}_beta.csv.gz", index_col=0)
@@ -472,7 +473,7 @@ def test_real_cohorts_of_one_study_type_share_few_cpgs(shared, tmp_path):
         sheet = sheet.set_index(column or sheet.columns[0]).loc[beta.columns]
         statistics = compute(beta.to_numpy(dtype=np.float32), sheet["age"].to_numpy(dtype=float))
         statistics.insert(0, "cpg", beta.index.to_numpy(dtype=object))
-        define_taxa(statistics, thresholds).to_csv(tmp_path / f"{name}.csv", index=False)
+        define_taxa(statistics, **rules).to_csv(tmp_path / f"{name}.csv", index=False)
         files[name] = {"taxonomy": str(tmp_path / f"{name}.csv")}
     one, other = (set(pd.read_csv(some["taxonomy"])["cpg"]) for some in files.values())
     both = one & other
