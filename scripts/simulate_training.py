@@ -10,7 +10,6 @@ with job(snakemake):
         read_samples(snakemake.input.samples)["age"],
         seed=snakemake.params.seed,
         size=snakemake.params.size,
-        rules=snakemake.params["rules"],
         out_images=snakemake.output.images,
         out_info=snakemake.output.info,
         png_folder=snakemake.output.get("png"),

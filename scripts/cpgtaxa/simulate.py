@@ -178,8 +178,8 @@ def draw_ages(rng, n: int) -> np.ndarray:
 
 
 def draw_broad_setting(rng) -> Setting:
-    """A cohort with ages from `draw_ages`, of 50 to 5,000 samples (log-uniform), half of the time of 1,500 and more."""
-    n = int(np.exp(rng.uniform(math.log(50 if rng.random() < 0.5 else 1500), math.log(5000))))
+    """A cohort with ages from `draw_ages`, of 50 to 5,000 samples (log-uniform)."""
+    n = int(np.exp(rng.uniform(math.log(50), math.log(5000))))
     return make_setting(draw_ages(rng, n), rng)
 
 
@@ -487,14 +487,13 @@ def _place(profile, level, sd, effect, log_ratio) -> None:
 
 SD_RANGES = {
     "UniStable": (0.002, 0.99 * ZONE["width"][0]),
-    "UniUnstable": (1.01 * ZONE["width"][1], 0.11),
+    "UniUnstable": (1.01 * ZONE["width"][1], 0.16),
     "Outlier": (0.003, 0.055),
-    "NonAgeHet": (0.009, 0.10),
-    "LinAgeHet": (0.008, 0.10),
-    "LinAgeHomo": (0.003, 0.10),
+    "NonAgeHet": (0.009, 0.15),
+    "LinAgeHet": (0.008, 0.13),
+    "LinAgeHomo": (0.003, 0.14),
 }
-"""Standard deviations (beta) of the taxa of one band. Of random CpGs of the array hardly one in a hundred is wider, and
-what is wider is mostly bands that overlap."""
+"""Standard deviations (beta) of the taxa of one band."""
 
 
 def _one_band(rng, setting, taxon, kind="", other="") -> Profile:

@@ -13,8 +13,6 @@ from cpgtaxa.images import pack
 from cpgtaxa.names import TAXA
 from cpgtaxa.progress import Progress, so_far
 from cpgtaxa.render import planes, render, render_smooth, write_png
-from cpgtaxa.statistics import compute
-from cpgtaxa.taxa import define_taxa
 
 GROUP = 64
 """CpGs simulated in one setting, with the same batches and hidden factors."""
@@ -62,35 +60,6 @@ def simulate_group(seed: int, group: int, members: list, ages: np.ndarray, broad
     return [profile for profile, _ in drawn], np.stack([values for _, values in drawn]), setting, renderer
 
 
-def simulated_planes(seed: int, members: list, ages: np.ndarray, broad_share: float, size: int):
-    """Training images in memory: planes (n, 2, size, size) uint8, labels and second taxa of boundary CpGs (n,)."""
-    found, drawn = [], []
-    for group, start in enumerate(range(0, len(members), GROUP)):
-        block = members[start : start + GROUP]
-        profiles, values, setting, renderer = simulate_group(seed, group, block, ages, broad_share)
-        found.append(planes(renderer(values, setting.ages), size))
-        drawn += profiles
-    labels, others = (np.array([getattr(one, key) for one in drawn], dtype=object) for key in ("taxon", "other"))
-    return np.concatenate(found), labels, others
-
-
-def taught(profiles: list, values: np.ndarray, setting: simulate.Setting, rules: dict) -> list[tuple[str, str, float]]:
-    """What a network is taught of simulated CpGs: label, other taxon (or empty) and the label's share.
-
-    The taxon that the tests give, where it is right: it lies on the side of the cut where a network is to put it. Of
-    what the tests leave open, or get wrong, both taxa that are right. values: (k, n). rules: `thresholds`, `errors`.
-    """
-    statistics = compute(values, setting.ages)
-    statistics.insert(0, "cpg", np.arange(len(profiles)))
-    found = []
-    for profile, taxon in zip(profiles, define_taxa(statistics, **rules)["taxon"], strict=True):
-        if taxon in profile.admissible(setting):
-            found.append((taxon, "", 1.0))
-        else:
-            found.append((profile.taxon, profile.other, share_of(profile, setting)))
-    return found
-
-
 def simulate_images(
     ages,
     *,
@@ -99,17 +68,16 @@ def simulate_images(
     half_way: int,
     broad_share: float,
     size: int,
-    rules: dict,
     out_images,
     out_info,
     png_folder=None,
 ) -> None:
     """Simulate, draw and pack training images.
 
-    ages: (n,) years of the cohort's samples. size: pixels of the packed images (drawn at 224 and area-averaged). rules:
-    the config's `thresholds` and `errors`. out_images: packed images, named by the path of their PNG. out_info: table
-    path, label, other and share (see `taught`), kind, and the profile's parameters. png_folder: also write 224×224
-    PNGs there.
+    ages: (n,) years of the cohort's samples. size: pixels of the packed images (drawn at 224 and area-averaged).
+    out_images: packed images, named by the path of their PNG. out_info: table path, label, other (second taxon of a
+    boundary CpG), share (of the label, see `share_of`), kind, and the profile's parameters. png_folder: also write
+    224×224 PNGs there.
     """
     ages = np.asarray(ages, dtype=float)
     members = plan(seed, per_taxon, half_way)
@@ -123,11 +91,10 @@ def simulate_images(
         for group, start in enumerate(range(0, len(members), GROUP)):
             block = members[start : start + GROUP]
             profiles, values, setting, renderer = simulate_group(seed, group, block, ages, broad_share)
-            codes, lessons = renderer(values, setting.ages), taught(profiles, values, setting, rules)
-            for profile, image, (label, other, share) in zip(profiles, codes, lessons, strict=True):
-                path = paths[len(rows)]
-                row = {"path": path, "n_samples": setting.n, "share": share} | profile.row()
-                rows.append(row | {"taxon": label, "other": other})
+            codes = renderer(values, setting.ages)
+            for profile, image in zip(profiles, codes, strict=True):
+                path, share = paths[len(rows)], share_of(profile, setting)
+                rows.append({"path": path, "n_samples": setting.n, "share": share} | profile.row())
                 if png_folder:
                     write_png(path, image)
             progress.step(len(codes))

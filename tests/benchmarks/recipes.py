@@ -40,7 +40,7 @@ from cpgtaxa.render import planes, render  # noqa: E402
 from cpgtaxa.statistics import compute  # noqa: E402
 from cpgtaxa.taxa import define_taxa  # noqa: E402
 from cpgtaxa.training import Images, Predictor, calibrate, load_weights, targets_of, train  # noqa: E402
-from cpgtaxa.training_images import draw_groups, plan, share_of  # noqa: E402
+from cpgtaxa.training_images import GROUP, plan, share_of, simulate_group  # noqa: E402
 from sklearn.metrics import f1_score  # noqa: E402
 
 PUBLISHED, RANDOM, SIZE, TESTS = RECIPES["published"], RECIPES["fast"]["ResNet18"], 64, 200
@@ -103,8 +103,10 @@ def simulated(seed, members, ages, broad_share, size):
     """Training images of these CpGs: planes (n, 2, size, size), taxa, second taxa of boundary CpGs, and shares of the
     first (n,)."""
     found, rows = [], []
-    for profiles, codes, setting in draw_groups(seed, members, ages, broad_share):
-        found.append(planes(codes, size))
+    for group, start in enumerate(range(0, len(members), GROUP)):
+        some = members[start : start + GROUP]
+        profiles, values, setting, renderer = simulate_group(seed, group, some, ages, broad_share)
+        found.append(planes(renderer(values, setting.ages), size))
         rows += [(profile.taxon, profile.other, share_of(profile, setting)) for profile in profiles]
     taxa, others, shares = (np.array(column, dtype=object) for column in zip(*rows, strict=True))
     return np.concatenate(found), taxa, others, shares.astype(float)

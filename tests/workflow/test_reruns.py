@@ -81,7 +81,7 @@ LATER = {"enlarge_1", "embedding"}
 SPLIT, COHORT, ADDED = {"split"}, {"cohort"}, {"enlarge_1"}
 PLACE = {"reassign_0", "reassign_1"}
 BETAS = {"compute_statistics", "render_0", "render_1", "predict_0", "predict_1", "embedding"}
-THRESHOLDS = {"define_taxa", "simulate_training", "simulate_calibration", *PLACE}
+THRESHOLDS = {"define_taxa", "simulate_calibration", *PLACE}
 
 # Section, key, new value, and the jobs that look at it. None: a list of jobs that is not one of the finished run's.
 KEYS = [

@@ -22,7 +22,6 @@ rule simulate_training:
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         settings=config["simulation"],
-        rules=PLAN.rules(),
         size=config["images"]["size"],
         seed=config["seed"],
     script:
