@@ -213,8 +213,8 @@ SEX_GAP, SEX_D = 0.05, 2.2
 """Women and men that differ by this much beta and this D (by medians) are two bands, valley or not."""
 TREND_SHARE, TREND_SAMPLES = 0.06, 12
 """Smallest band whose own trend counts."""
-BAND_ERROR = 1.1
-"""What errors of trends within bands are multiplied by: who is in which band is itself estimated."""
+BAND_ERROR = 3
+"""Samples of a band at which the error of its trend is doubled: who is in which band is fitted with the trend."""
 LEAST_OUTLIERS = 3
 """Fewer samples than this are strays, whatever their share."""
 MIN_SAMPLES = 30
@@ -404,13 +404,13 @@ class Answers:
         A band's own change counts as far as it differs from that common to all by more than twice its error. Errors of
         few samples are widened to the quantiles of Student's t, and those of one band among several for their number.
         """
+        errors = errors * (1 + BAND_ERROR / np.maximum(shares * self.n[:, None], 1))
         precision = np.where(np.isfinite(errors) & (errors > 0), 1 / np.maximum(errors, 1e-9) ** 2, 0)
         total = np.maximum(precision.sum(axis=1), 1e-12)
         common, common_error = (precision * effects).sum(axis=1) / total, 1 / np.sqrt(total)
         apart = effects - common[:, None]
         own = np.clip(1 - 9 * errors**2 / np.maximum(apart**2, 1e-12), 0, 1)
         noise = np.sqrt(sds**2 + EFFECT_FLOOR**2)
-        errors = BAND_ERROR * errors
         chance, bands = self.errors["chance"] / 2, effects.shape[1]
         z = scipy.stats.norm.isf(chance)
         few = scipy.stats.t.isf(chance / bands, np.maximum(shares * self.n[:, None] - 2, 3)) / z

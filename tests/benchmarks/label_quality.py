@@ -3,8 +3,8 @@
     .venv/bin/python tests/benchmarks/label_quality.py [--samples 300 656 1500 3500] [--seeds 1 2 3] [--out FILE.csv]
 
 A label is right if it is admissible for the CpG's true parameters: one taxon for a clear CpG, two for one in the zone
-of a criterion. Rows: by cohort size, seed and taxon (precision: of the CpGs given the taxon; recall: of the clear CpGs of
-it), by boundary criterion, and for all.
+of a criterion. Rows: by cohort size, seed and taxon (precision: of the CpGs given the taxon; recall: of the clear CpGs
+of it), by boundary criterion, and for all.
 """
 
 import argparse
