@@ -421,25 +421,22 @@ def probabilities_of(run, cpg):
     return run["calls"].p[np.flatnonzero(run["calls"].predictions["cpg"] == cpg)[0]]
 
 
-def draw_followed(album, setting, run):
-    """A CpG that the tests leave and the round places, rightly: values, image and what the network says."""
-    placed = run["placed"]
-    placed = placed[placed["cpg"].astype(int) < len(run["profiles"])]
-    truth = [run["profiles"][int(cpg)] for cpg in placed["cpg"]]
-    fits = [one.kind == "" and one.taxon == taxon for one, taxon in zip(truth, placed["taxon"], strict=True)]
-    fits = placed[np.array(fits, dtype=bool)]
-    own = fits[fits["taxon"] == "LinAgeHomo"]
-    row = (own if len(own) else fits).iloc[0]
+def draw_followed(album, setting, run, predictor):
+    """A CpG to which the tests give its taxon, clearly and rightly: values, image and what the network says."""
+    labels = run["labels"].iloc[: len(run["profiles"])]
+    clear = (labels["taxon"] == "LinAgeHomo") & (labels["boundary"] == "")
+    right = [one.kind == "" and one.taxon == "LinAgeHomo" for one in run["profiles"]]
+    row = labels[clear & np.array(right)].iloc[0]
     cpg = row["cpg"]
     values = run["values"][int(cpg)]
     statistics = statistics_of(values[None], setting.ages)
-    p = probabilities_of(run, cpg)
+    p = softmax(logits_of(values[None], setting.ages, predictor)[0], predictor.temperature)[0]
     figure, (left, middle, right) = plt.subplots(
         1, 3, figsize=(9.4, 2.7), width_ratios=(1.5, 0.95, 1.25), layout="constrained"
     )
     scatter(left, values, statistics, setting.ages, row["taxon"])
     left.set(xlabel="age (years)", ylabel="beta")
-    left.set_title("1  the tests: open", fontweight="bold")
+    left.set_title("1  the tests: LinAgeHomo", fontweight="bold")
     network_image(middle, values, setting.ages)
     middle.set_title("2  the image", fontweight="bold")
     order = np.argsort(-p, kind="stable")[:5]
@@ -458,9 +455,6 @@ def draw_followed(album, setting, run):
         "reason": run["labels"]["reason"][int(cpg)],
         "trend": f"{trend['estimate']:.2f} ± {trend['error']:.2f}",
         "network": f"{p[INDEX[row['taxon']]]:.1%}",
-        "confidence": f"{row['confidence']:.1%}",
-        "second": row["second_taxon"],
-        "threshold": f"{run['counts']['judge_at_least']:.1%}",
     }
 
 
@@ -470,10 +464,11 @@ def draw_reasons(album, setting, run):
     chosen = {}
     for reason in placement.REASONS:
         found = left.index[left["reason"] == reason]
-        assert len(found), f"no CpG is {reason}"
         planted = [cpg for cpg in found if int(cpg) >= len(run["profiles"])]
-        chosen[reason] = (planted or list(found))[0]
-    figure, panels = plt.subplots(2, 3, figsize=(9.4, 5.0), height_ratios=(1.1, 1), layout="constrained")
+        if len(found):
+            chosen[reason] = (planted or list(found))[0]
+    size = {"figsize": (3.2 * len(chosen), 5.0), "height_ratios": (1.1, 1), "squeeze": False}
+    figure, panels = plt.subplots(2, len(chosen), **size, layout="constrained")
     found = {}
     for column, (reason, cpg) in enumerate(chosen.items()):
         assert left["reason"][cpg] == reason, f"{cpg} should be {reason}, is {left['reason'][cpg]}"
@@ -488,7 +483,8 @@ def draw_reasons(album, setting, run):
         words = f"{TAXA[first]} {p[first]:.0%}, {TAXA[second]} {p[second]:.0%}"
         panels[1, column].set_xlabel(words, fontsize=8.5, color=MUTED)
         found[reason] = {"network": words, "detail": left["detail"][cpg]}
-    found["unlike"]["p"] = f"{left['unlike_p'][chosen['unlike']]:.2g}"
+    if "unlike" in chosen:
+        found["unlike"]["p"] = f"{left['unlike_p'][chosen['unlike']]:.2g}"
     album.save(figure, "unclassified")
     return found
 
@@ -587,7 +583,7 @@ def main():
         found = {"calibration": draw_reliability(album, predictor)}
         setting = simulate.cohort_setting(SEED + 2, COHORT_SAMPLES)
         run = small_run(setting, predictor)
-        found["followed"] = draw_followed(album, setting, run)
+        found["followed"] = draw_followed(album, setting, run, predictor)
         found["reasons"] = draw_reasons(album, setting, run)
         found["flow"] = draw_flow(album, run)
     text = json.dumps(found, indent=2, ensure_ascii=False) + "\n"

@@ -600,7 +600,7 @@ def test_a_cpg_called_like_a_formula_stays_as_it_is(tmp_path):
     names = ["=cmd|' /C calc'!A0", "+1", "-1", "@x", 'a"b,c', "\ttab"]
     labels = pd.DataFrame({"cpg": names, "taxon": "BiAge"})
     predictions = pd.DataFrame({"cpg": names} | {f"p_{taxon}": np.float32(0.1) for taxon in TAXA})
-    placed = pd.DataFrame({"cpg": pd.Series([], dtype=str), "taxon": pd.Series([], dtype=str)})
+    placed = pd.DataFrame({"cpg": pd.Series([], dtype=str), "taxon": pd.Series([], dtype=str), "confidence": []})
     folder = tmp_path / "round_0"
     (folder / "predictions").mkdir(parents=True)
     labels.to_parquet(tmp_path / "labels.parquet")

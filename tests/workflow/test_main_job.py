@@ -15,7 +15,7 @@ from processes import contents
 
 def test_taxonomy_has_the_promised_columns_and_every_cpg(tiny_run):
     table = pd.read_parquet(tiny_run / "results/taxonomy.parquet")
-    assert list(table) == ["cpg", "taxon", "source", "confidence", "second_taxon", *PROBABILITY_COLUMNS]
+    assert list(table) == ["cpg", "taxon", "source", "confidence", "second_taxon", *PROBABILITY_COLUMNS, "boundary"]
     assert len(table) == TINY["simulate_cohort"]["cpgs"]
     assert table["cpg"].is_unique
     assert set(table["taxon"]) <= {*TAXA, UNCLASSIFIED}

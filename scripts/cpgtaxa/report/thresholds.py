@@ -109,7 +109,7 @@ def left_details(details: pd.Series) -> list[dict]:
     questions = {one.name: one.question for one in TABLE}
     meanings = {one.name: one.meaning for one in PATTERNS}
     rows = []
-    for detail, number_ in details.str.partition(";")[0].value_counts().sort_index().items():
+    for detail, number_ in details.str.split(";", n=1).str[0].value_counts().sort_index().items():
         kind, _, names = detail.partition(": ")
         found = [name for name in names.split(", ") if name]
         row = {"detail": detail, "n": number_, "share": percent(share_of(number_, len(details))), "setting": "none"}
