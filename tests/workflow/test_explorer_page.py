@@ -150,7 +150,7 @@ def test_what_is_found_is_what_the_tables_say(results, browser):
         page.press("#query", "Enter")
         opened(page, expected[0])
         page.fill("#query", "nosuchcpg")
-        assert page.locator("#suggestions li").all_inner_texts() == ["No CpG of this run is called so"]
+        assert page.locator("#suggestions li").all_inner_texts() == ["No CpG of this run has this id"]
         page.press("#query", "Escape")
         # Conditions combine.
         page.click("#taxa-none")

@@ -57,7 +57,7 @@ plot_results <- function(cpgs, most = 50000) {
   par(mar = c(4.2, 4.5, 2.5, 1))
   shown <- if (nrow(cpgs) > most) cpgs[round(seq(1, nrow(cpgs), length.out = most)), ] else cpgs
   shown <- shown[order(shown$taxon != "Unclassified"), ]  # grey below the colours
-  plot(shown$mean, shown$effect, pch = 16, cex = if (nrow(shown) > 5000) 0.3 else 0.7,
+  plot(shown$mean, shown$core_effect, pch = 16, cex = if (nrow(shown) > 5000) 0.3 else 0.7,
        col = taxon_colours[as.character(shown$taxon)], xlim = c(0, 1), xlab = "mean beta",
        ylab = "", main = "Change of beta over the central 90 % of ages", cex.main = 0.95)
   abline(h = 0, col = "#00000055")
@@ -65,7 +65,7 @@ plot_results <- function(cpgs, most = 50000) {
 
 cpgs <- read_results()
 print(as.data.frame(table(taxon = cpgs$taxon, source = cpgs$source), responseName = "CpGs"))
-print(aggregate(cbind(mean, sd, effect) ~ taxon, data = cpgs, FUN = median), digits = 3)
+print(aggregate(cbind(mean, sd, core_effect) ~ taxon, data = cpgs, FUN = median), digits = 3)
 if (interactive()) {
   plot_results(cpgs)
 } else {
