@@ -117,6 +117,17 @@ def read_network(folder):
     return load_predictor(*(folder / f"ResNet18_{name}" for name in files), model_name="ResNet18", device="cpu")
 
 
+def network_arguments(parser):
+    """The arguments, with those of every benchmark in which the network places; quiet from here on."""
+    parser.add_argument("--calibration", type=int, default=10000)
+    parser.add_argument(
+        "--weights", type=pathlib.Path, default=ROOT / "resources/reference", help="the network's folder"
+    )
+    parser.add_argument("--out", type=pathlib.Path)
+    logging.disable(logging.WARNING)
+    return parser.parse_args()
+
+
 def predicted(values, ages, predictor):
     """Predictions of a network for (k, n) values: cpg ("0", "1", …), p_<taxon>, distance."""
     blocks = [values[start : start + BLOCK] for start in range(0, len(values), BLOCK)]
@@ -183,13 +194,7 @@ def main():
     parser.add_argument("--samples", type=int, nargs="+", default=[200, 400, 800])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--cpgs", type=int, default=100)
-    parser.add_argument("--calibration", type=int, default=10000)
-    parser.add_argument(
-        "--weights", type=pathlib.Path, default=ROOT / "resources/reference", help="the network's folder"
-    )
-    parser.add_argument("--out", type=pathlib.Path)
-    arguments = parser.parse_args()
-    logging.disable(logging.WARNING)
+    arguments = network_arguments(parser)
     rules, predictor = read_rules(), read_network(arguments.weights)
     found = []
     for samples in arguments.samples:

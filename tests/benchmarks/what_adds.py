@@ -18,7 +18,6 @@ with_age, the share that gets a taxon with a trend or with changing spread where
 """
 
 import argparse
-import logging
 import os
 import pathlib
 import sys
@@ -42,7 +41,7 @@ from cpgtaxa.training_images import share_of  # noqa: E402
 from label_quality import BOUNDARY  # noqa: E402
 from real_cohorts import DATA, TREND, halves, load  # noqa: E402
 from transfers import KINDS, drawn  # noqa: E402
-from unlike import calibration, calls_on, placed, predicted, read_network, read_rules  # noqa: E402
+from unlike import calibration, calls_on, network_arguments, placed, predicted, read_network, read_rules  # noqa: E402
 
 WAYS = TESTS, TREES, NETWORK, BOTH, WORKFLOW, ALL_BY_NETWORK, ALL_BY_TREES, NETWORK_AGREES, TREES_AGREE = (
     "tests",
@@ -198,13 +197,7 @@ def main():
     parser.add_argument("--per-taxon", type=int, default=100, help="clear CpGs of each foreign kind; 0: none")
     parser.add_argument("--splits", type=int, default=3)
     parser.add_argument("--skip-real", action="store_true")
-    parser.add_argument("--calibration", type=int, default=10000)
-    parser.add_argument(
-        "--weights", type=pathlib.Path, default=ROOT / "resources/reference", help="the network's folder"
-    )
-    parser.add_argument("--out", type=pathlib.Path)
-    arguments = parser.parse_args()
-    logging.disable(logging.WARNING)
+    arguments = network_arguments(parser)
     begun, rows = time.monotonic(), []
     ways = Ways(arguments.weights, arguments.calibration)
     parts = [simulated(ways, arguments.samples, arguments.seeds, arguments.cpgs)]
