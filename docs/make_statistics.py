@@ -2,7 +2,7 @@
 
     .venv/bin/python docs/make_statistics.py
 
-Their meanings are those of `cpgtaxa.statistics.DESCRIPTION`, which is read without importing the module.
+Their meanings are those of `cpgtaxa.statistics.kernel.DESCRIPTION`, which is read without importing the module.
 """
 
 import ast
@@ -10,11 +10,11 @@ import pathlib
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/statistics.md"
-SOURCE = ROOT / "scripts/cpgtaxa/statistics.py"
+SOURCE = ROOT / "scripts/cpgtaxa/statistics/kernel.py"
 
 HEAD = """# Columns of the statistics
 
-<!-- Made by docs/make_statistics.py from scripts/cpgtaxa/statistics.py: edit that. -->
+<!-- Made by docs/make_statistics.py from scripts/cpgtaxa/statistics/kernel.py: edit that. -->
 
 `results/statistics/statistics.parquet` has one row per CpG, in the cohort's order: `cpg` and these columns. Changes and
 spreads are in units of beta, ages in years. Columns that begin with `core_` leave the outliers out; `two_` and `three_`

@@ -3,7 +3,7 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.adjust import adjust_cohort
+    from cpgtaxa.statistics.adjust import adjust_cohort
 
     adjust_cohort(
         {

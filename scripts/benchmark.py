@@ -3,8 +3,8 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.benchmark import run
-    from cpgtaxa.terminal import write_summary
+    from cpgtaxa.plan.terminal import write_summary
+    from cpgtaxa.targets.benchmark.measure import run
 
     run(snakemake.params.settings, dict(snakemake.output.items()), snakemake.params.scratch)
     write_summary("benchmark", dict(snakemake.output.items()))

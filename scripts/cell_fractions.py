@@ -3,8 +3,8 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.cell_fractions import write_fractions
-    from cpgtaxa.terminal import write_summary
+    from cpgtaxa.plan.terminal import write_summary
+    from cpgtaxa.targets.cell_fractions.fractions import write_fractions
 
     write_fractions(
         snakemake.input.beta, snakemake.input.reference, snakemake.input.samples, dict(snakemake.output.items())

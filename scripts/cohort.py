@@ -3,7 +3,7 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.ingest import ingest
+    from cpgtaxa.input.ingest import ingest
 
     beta = snakemake.input.beta
     ingest(

@@ -5,8 +5,8 @@ from cpgtaxa.job import job
 with job(snakemake):
     from cpgtaxa.cohort import Cohort, read_samples, two_sexes
     from cpgtaxa.files import read_json, write_parquet
-    from cpgtaxa.plan import shard_bounds
-    from cpgtaxa.statistics import compute_cohort
+    from cpgtaxa.plan.paths import shard_bounds
+    from cpgtaxa.statistics.kernel import compute_cohort
 
     cohort = Cohort(snakemake.input.beta)
     samples = read_samples(snakemake.input.samples)

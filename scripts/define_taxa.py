@@ -3,6 +3,6 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.taxa import label_cohort
+    from cpgtaxa.taxa.labels import label_cohort
 
     label_cohort(snakemake.input.statistics, snakemake.output[0], **snakemake.params["rules"])

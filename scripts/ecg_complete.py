@@ -3,6 +3,6 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.ecg.complete import tell
+    from cpgtaxa.targets.ecg.complete import tell
 
     tell(list(snakemake.input.left_out), snakemake.output[0], accept=snakemake.params.left_out == "accept")

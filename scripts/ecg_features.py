@@ -3,7 +3,7 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.ecg.features import measure
+    from cpgtaxa.targets.ecg.features import measure
 
     measure(
         snakemake.input.leads,

@@ -3,7 +3,7 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.ecg.networks import fit_network
+    from cpgtaxa.targets.ecg.networks import fit_network
 
     fit_network(
         {"signals": snakemake.input.signals, "records": snakemake.input.records},

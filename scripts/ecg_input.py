@@ -3,7 +3,7 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.ecg.inputs import prepare
+    from cpgtaxa.targets.ecg.inputs import prepare
 
     prepare(
         {key: path for key, path in snakemake.input.items() if key != "library"},

@@ -3,6 +3,6 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.ecg.clock import read_clock
+    from cpgtaxa.targets.ecg.clock import read_clock
 
     read_clock(snakemake.input.methylation, snakemake.input.records, snakemake.output[0])

@@ -3,7 +3,7 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.ecg.peers import fit_peer
+    from cpgtaxa.targets.ecg.peers import fit_peer
 
     fit_peer(
         {"records": snakemake.input.records, "features": list(snakemake.input.features)},

@@ -3,7 +3,7 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.ecg.networks import predict_ages
+    from cpgtaxa.targets.ecg.networks import predict_ages
 
     predict_ages(
         {key: snakemake.input[key] for key in ("signals", "records")} | {"weights": list(snakemake.input.weights)},

@@ -3,7 +3,7 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.ecg.reading import read_network
+    from cpgtaxa.targets.ecg.reading import read_network
 
     read_network(
         {key: snakemake.input[key] for key in ("signals", "records", "weights")},

@@ -3,7 +3,7 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.embedding import embed
+    from cpgtaxa.embedding.embed import embed
 
     embed(
         {kind: snakemake.input[kind] for kind in ("weights", "stats", "card")},

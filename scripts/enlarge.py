@@ -4,7 +4,7 @@ from cpgtaxa.job import job
 
 with job(snakemake):
     from cpgtaxa.files import read_parquet
-    from cpgtaxa.rounds import PARTS, split_later_round
+    from cpgtaxa.placement.rounds import PARTS, split_later_round
 
     folder = f"results/round_{snakemake.wildcards.round}"
     previous = {part: snakemake.input[part] for part in PARTS}

@@ -3,8 +3,8 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.biology.enrichment import write
-    from cpgtaxa.terminal import write_summary
+    from cpgtaxa.plan.terminal import write_summary
+    from cpgtaxa.targets.biology.enrichment import write
 
     write(
         {key: list(files) if key == "lists" else files for key, files in snakemake.input.items() if key != "library"},

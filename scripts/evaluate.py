@@ -3,6 +3,6 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.evaluation import evaluate
+    from cpgtaxa.learning.evaluation import evaluate
 
     evaluate(snakemake.input.predictions, snakemake.input.log, snakemake.input.card, snakemake.output[0])

@@ -3,8 +3,8 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.explain import write_explanation
-    from cpgtaxa.terminal import write_summary
+    from cpgtaxa.explain.page import write_explanation
+    from cpgtaxa.plan.terminal import write_summary
 
     write_explanation(snakemake.input, dict(snakemake.output.items()), **snakemake.params.settings)
     write_summary("explain", dict(snakemake.output.items()))

@@ -3,8 +3,8 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.expression.page import write
-    from cpgtaxa.terminal import write_summary
+    from cpgtaxa.plan.terminal import write_summary
+    from cpgtaxa.targets.expression.page import write
 
     write(
         {key: list(files) if key in ("fits", "taxa") else files for key, files in snakemake.input.items()},

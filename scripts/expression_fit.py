@@ -3,7 +3,7 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.expression.fits import fit_shard
+    from cpgtaxa.targets.expression.fits import fit_shard
 
     fit_shard(
         {name: snakemake.input[name] for name in ("methylation", "expression", "genes", "samples")},

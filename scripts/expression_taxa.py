@@ -3,7 +3,7 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.expression.by_taxon import fit_taxa
+    from cpgtaxa.targets.expression.by_taxon import fit_taxa
 
     fit_taxa(
         {name: snakemake.input[name] for name in ("methylation", "expression", "genes", "samples")},

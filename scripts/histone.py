@@ -3,8 +3,8 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.histone.page import LISTS, write
-    from cpgtaxa.terminal import write_summary
+    from cpgtaxa.plan.terminal import write_summary
+    from cpgtaxa.targets.histone.page import LISTS, write
 
     write(
         {key: list(files) if key in LISTS else files for key, files in snakemake.input.items()},

@@ -3,7 +3,7 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.histone.networks import fit_network
+    from cpgtaxa.targets.histone.networks import fit_network
 
     fit_network(
         list(snakemake.input.cells),

@@ -3,7 +3,7 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.histone.occlusion import occlude
+    from cpgtaxa.targets.histone.occlusion import occlude
 
     occlude(
         list(snakemake.input.cells),

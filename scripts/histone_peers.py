@@ -3,7 +3,7 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.histone.peers import fit_peer
+    from cpgtaxa.targets.histone.peers import fit_peer
 
     fit_peer(
         list(snakemake.input.cells),

@@ -3,8 +3,8 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.methylation_age import tell_ages
-    from cpgtaxa.terminal import write_summary
+    from cpgtaxa.plan.terminal import write_summary
+    from cpgtaxa.targets.methylation_age.ages import tell_ages
 
     tell_ages(
         {"beta": snakemake.input.beta, "samples": snakemake.input.samples},

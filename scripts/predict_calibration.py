@@ -3,8 +3,8 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.classifier import predict_calibration
-    from cpgtaxa.plan import model_of
+    from cpgtaxa.learning.classifier import predict_calibration
+    from cpgtaxa.plan.paths import model_of
 
     predict_calibration(
         {kind: snakemake.input[kind] for kind in ("weights", "stats", "card", "features")},

@@ -3,6 +3,6 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.classifier import predict_images
+    from cpgtaxa.learning.classifier import predict_images
 
     predict_images(snakemake.params.settings, snakemake.output[0])

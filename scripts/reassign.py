@@ -3,7 +3,7 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.placement import place
+    from cpgtaxa.placement.selection import place
 
     calibration = snakemake.input.get("calibration")
     place(

@@ -3,10 +3,10 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.classifier import pack_reference, predict_test
-    from cpgtaxa.evaluation import evaluate
-    from cpgtaxa.image_sets import Packs
-    from cpgtaxa.rounds import read_parts
+    from cpgtaxa.images.image_sets import Packs
+    from cpgtaxa.learning.classifier import pack_reference, predict_test
+    from cpgtaxa.learning.evaluation import evaluate
+    from cpgtaxa.placement.rounds import read_parts
 
     kinds, out = ("weights", "stats", "card", "features"), snakemake.output
     packed = {kind: out[kind] for kind in kinds}

@@ -3,7 +3,7 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.image_sets import PARTS, render_round
+    from cpgtaxa.images.image_sets import PARTS, render_round
 
     render_round(
         {part: snakemake.input[part] for part in PARTS},

@@ -3,9 +3,9 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.calibration_cpgs import simulate_calibration
     from cpgtaxa.cohort import read_samples
     from cpgtaxa.files import read_json
+    from cpgtaxa.simulation.calibration_cpgs import simulate_calibration
 
     adjusted = snakemake.input.get("adjusted")
     samples = read_samples(snakemake.input.samples)

@@ -3,6 +3,6 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.simulated_cohort import write_cohort
+    from cpgtaxa.simulation.simulated_cohort import write_cohort
 
     write_cohort(snakemake.params.settings, snakemake.params.seed, **dict(snakemake.output.items()))

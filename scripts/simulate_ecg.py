@@ -3,6 +3,6 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.ecg.simulated import write_records
+    from cpgtaxa.targets.ecg.simulated import write_records
 
     write_records(snakemake.params.settings, snakemake.params.seed, dict(snakemake.output.items()))

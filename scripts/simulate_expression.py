@@ -3,6 +3,6 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.expression.simulated import write_cohort
+    from cpgtaxa.targets.expression.simulated import write_cohort
 
     write_cohort(snakemake.params.settings, snakemake.params.seed, dict(snakemake.output.items()))

@@ -3,7 +3,7 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.histone.simulated import write_cells
+    from cpgtaxa.targets.histone.simulated import write_cells
 
     write_cells(
         snakemake.params.settings,

@@ -3,7 +3,7 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.single_cell.simulated import write_cells
+    from cpgtaxa.targets.single_cell.simulated import write_cells
 
     write_cells(
         snakemake.params.settings,

@@ -4,7 +4,7 @@ from cpgtaxa.job import job
 
 with job(snakemake):
     from cpgtaxa.cohort import read_samples
-    from cpgtaxa.training_images import simulate_images
+    from cpgtaxa.simulation.training_images import simulate_images
 
     simulate_images(
         read_samples(snakemake.input.samples)["age"],

@@ -3,8 +3,8 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.single_cell.page import write
-    from cpgtaxa.terminal import write_summary
+    from cpgtaxa.plan.terminal import write_summary
+    from cpgtaxa.targets.single_cell.page import write
 
     write(
         {key: list(paths) if key == "networks" else paths for key, paths in snakemake.input.items()},

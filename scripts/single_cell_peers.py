@@ -3,7 +3,7 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.single_cell import peers
+    from cpgtaxa.targets.single_cell import peers
 
     if snakemake.wildcards.peer == "window_mean":
         peers.window_mean(snakemake.input.sites, snakemake.output[0], **snakemake.params.settings)

@@ -3,7 +3,7 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.single_cell.networks import predict
+    from cpgtaxa.targets.single_cell.networks import predict
 
     predict(
         list(snakemake.input.windows),

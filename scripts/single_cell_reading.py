@@ -3,7 +3,7 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.single_cell.reading import read_network
+    from cpgtaxa.targets.single_cell.reading import read_network
 
     read_network(
         {key: list(paths) if key == "windows" else paths for key, paths in snakemake.input.items()},

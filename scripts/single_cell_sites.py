@@ -3,7 +3,7 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.single_cell.sites import prepare
+    from cpgtaxa.targets.single_cell.sites import prepare
 
     names = snakemake.params.names
     prepare(

@@ -3,7 +3,7 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.single_cell.taxa import predict_taxa
+    from cpgtaxa.targets.single_cell.taxa import predict_taxa
 
     predict_taxa(
         {key: snakemake.input[key] for key in ("taxonomy", "positions", "genome")},

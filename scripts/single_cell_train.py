@@ -3,7 +3,7 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.single_cell.networks import train_part
+    from cpgtaxa.targets.single_cell.networks import train_part
 
     train_part(
         list(snakemake.input.windows),

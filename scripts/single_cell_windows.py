@@ -3,7 +3,7 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.single_cell.windows import write_windows
+    from cpgtaxa.targets.single_cell.windows import write_windows
 
     write_windows(
         snakemake.input.sites,

@@ -4,7 +4,7 @@ from cpgtaxa.job import job
 
 with job(snakemake):
     from cpgtaxa.files import read_parquet
-    from cpgtaxa.rounds import split_first_round
+    from cpgtaxa.placement.rounds import split_first_round
 
     labels = read_parquet(snakemake.input.labels)
     simulated = snakemake.input.get("simulated_info")

@@ -3,7 +3,7 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.rounds import write_taxonomy
+    from cpgtaxa.placement.rounds import write_taxonomy
 
     write_taxonomy(
         snakemake.input.labels,

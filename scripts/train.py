@@ -3,8 +3,8 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.classifier import train_round
-    from cpgtaxa.image_sets import PARTS
+    from cpgtaxa.images.image_sets import PARTS
+    from cpgtaxa.learning.classifier import train_round
 
     train_round(
         {part: snakemake.input[part] for part in PARTS},

@@ -3,7 +3,7 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.image_sets import PARTS, use_images
+    from cpgtaxa.images.image_sets import PARTS, use_images
 
     parts = {part: snakemake.input[part] for part in PARTS}
     outputs = {part: snakemake.output[part] for part in PARTS}

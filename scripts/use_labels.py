@@ -4,7 +4,7 @@ from cpgtaxa.job import job
 
 with job(snakemake):
     from cpgtaxa.files import read_parquet, write_parquet
-    from cpgtaxa.taxa import read_labels
+    from cpgtaxa.taxa.labels import read_labels
 
     cpgs = read_parquet(snakemake.input.statistics, columns=["cpg"])["cpg"]
     write_parquet(snakemake.output[0], read_labels(snakemake.input.labels, cpgs))

@@ -3,6 +3,6 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.classifier import use_weights
+    from cpgtaxa.learning.classifier import use_weights
 
     use_weights(snakemake.input.weights, snakemake.input.stats, dict(snakemake.output.items()), snakemake.params.size)

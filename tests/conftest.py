@@ -116,7 +116,7 @@ def pytest_xdist_make_scheduler(config, log):
 @pytest.fixture(scope="session", autouse=True)
 def quick_pdfs():
     """Figures drawn by a test itself, not by a workflow, hold Type 3 fonts in their PDFs: a fifth of the time."""
-    from cpgtaxa import drawing
+    from cpgtaxa.pages import drawing
 
     drawing.PDF_FONTS = 3
 

@@ -3,7 +3,7 @@
 Everything is simulated, computed and drawn by the workflow's own library, from one seed: the same bytes every time on
 one machine. Each example is checked by the tests: one that did not have the taxon it illustrates stops the script.
 `numbers.json` beside the pictures holds the numbers that the guide quotes from them, as they are quoted; the guide's
-tables of criteria and patterns are written from `cpgtaxa.criteria`.
+tables of criteria and patterns are written from `cpgtaxa.taxa.criteria`.
 """
 
 import argparse
@@ -33,11 +33,12 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from cpgtaxa import likeness, placement, simulate  # noqa: E402
-from cpgtaxa.calibration import expected_calibration_error, fit_temperature, softmax  # noqa: E402
-from cpgtaxa.calibration_cpgs import BOUNDARY, STREAM  # noqa: E402
-from cpgtaxa.criteria import BY_NAME, PATTERNS, RULES, TABLE, Answers  # noqa: E402
-from cpgtaxa.drawing import (  # noqa: E402
+from cpgtaxa.explain.page import lines, questions  # noqa: E402
+from cpgtaxa.images.render import planes, render  # noqa: E402
+from cpgtaxa.learning.temperature import expected_calibration_error, fit_temperature, softmax  # noqa: E402
+from cpgtaxa.learning.training import load_predictor  # noqa: E402
+from cpgtaxa.names import COLOURS, INDEX, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED  # noqa: E402
+from cpgtaxa.pages.drawing import (  # noqa: E402
     ACCENT,
     INK,
     LINE,
@@ -49,14 +50,14 @@ from cpgtaxa.drawing import (  # noqa: E402
     STYLE,
     counts_grid,
 )
-from cpgtaxa.explain import lines, questions  # noqa: E402
-from cpgtaxa.names import COLOURS, INDEX, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED  # noqa: E402
-from cpgtaxa.render import planes, render  # noqa: E402
+from cpgtaxa.placement import novelty, selection  # noqa: E402
 from cpgtaxa.report import reliability  # noqa: E402
-from cpgtaxa.simulate import Profile  # noqa: E402
-from cpgtaxa.statistics import compute  # noqa: E402
-from cpgtaxa.taxa import define_taxa, ruled_out  # noqa: E402
-from cpgtaxa.training import load_predictor  # noqa: E402
+from cpgtaxa.simulation import simulate  # noqa: E402
+from cpgtaxa.simulation.calibration_cpgs import BOUNDARY, STREAM  # noqa: E402
+from cpgtaxa.simulation.simulate import Profile  # noqa: E402
+from cpgtaxa.statistics.kernel import compute  # noqa: E402
+from cpgtaxa.taxa.criteria import BY_NAME, PATTERNS, RULES, TABLE, Answers  # noqa: E402
+from cpgtaxa.taxa.labels import define_taxa, ruled_out  # noqa: E402
 
 SEED, SAMPLES = 5, 400
 TESTED, HARD_SAMPLES = 6000, 100
@@ -380,11 +381,11 @@ def calls_of(values, ages, predictor):
     logits, features = logits_of(values[rows], ages, predictor)
     table = pd.DataFrame(softmax(logits, predictor.temperature), columns=list(PROBABILITY_COLUMNS))
     table.insert(0, "cpg", statistics["cpg"].to_numpy()[rows])
-    table["distance"] = likeness.distances(features, predictor.kept)
+    table["distance"] = novelty.distances(features, predictor.kept)
     left = statistics.iloc[rows].reset_index(drop=True)
     detail = labels["reason"].to_numpy(dtype=object)[rows]
     barred = ruled_out(left, **SETTINGS_OF_TAXA)
-    return labels, rows, placement.Calls(table, left.drop(columns="cpg"), barred, detail)
+    return labels, rows, selection.Calls(table, left.drop(columns="cpg"), barred, detail)
 
 
 def small_run(setting, predictor):
@@ -407,7 +408,7 @@ def small_run(setting, predictor):
     with tempfile.TemporaryDirectory() as folder:
         out = {key: pathlib.Path(folder) / key for key in ("reassigned", "left", "calibration", "counts")}
         settings = {"settings": SETTINGS, "round_number": 0, "n_cpgs": COHORT_CPGS, "seed": SEED, "out": out}
-        placement.reassign(calls, calibration, truth[kept], **settings)
+        selection.reassign(calls, calibration, truth[kept], **settings)
         placed, left = (pd.read_parquet(out[key]) for key in ("reassigned", "left"))
         counts = json.loads(out["counts"].read_text())
     profiles = [profile for profile, _ in drawn]
@@ -462,7 +463,7 @@ def draw_reasons(album, setting, run):
     """One CpG for each reason to stay Unclassified."""
     left = run["left"].set_index("cpg")
     chosen = {}
-    for reason in placement.REASONS:
+    for reason in selection.REASONS:
         found = left.index[left["reason"] == reason]
         planted = [cpg for cpg in found if int(cpg) >= len(run["profiles"])]
         if len(found):

@@ -9,7 +9,7 @@ import sys
 
 from cpgtaxa import files
 from cpgtaxa.errors import InputError
-from cpgtaxa.terminal import label_of
+from cpgtaxa.names import label_of
 
 
 @contextlib.contextmanager

@@ -77,3 +77,14 @@ SYMBOLS = {
     UNCLASSIFIED: "circle-open",
 }
 """A shape beside each colour, for print without colours: plotly's names."""
+
+
+def label_of(rule: str, wildcards) -> str:
+    """A job's name on the terminal: its rule, and what tells it from others, as in `predict round 1, 3 of 8`."""
+    values = dict(wildcards.items())
+    shard = []
+    if {"shard", "shards"} <= values.keys():  # in the names of files they count from 0
+        shard = [f"{int(values.pop('shard')) + 1} of {values.pop('shards')}"]
+    words = [f"{name} {value}" if str(value).isdigit() else str(value) for name, value in values.items()]
+    words += shard
+    return " ".join([rule, ", ".join(words)]).rstrip()

@@ -22,13 +22,14 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
 
 from conftest import SHARED, sorted_cells  # noqa: E402
-from cpgtaxa import adjust, simulate  # noqa: E402
-from cpgtaxa.cell_fractions import estimate, read_reference  # noqa: E402
 from cpgtaxa.cohort import Cohort, CohortWriter  # noqa: E402
 from cpgtaxa.files import write_parquet  # noqa: E402
 from cpgtaxa.names import UNCLASSIFIED  # noqa: E402
-from cpgtaxa.statistics import compute  # noqa: E402
-from cpgtaxa.taxa import define_taxa  # noqa: E402
+from cpgtaxa.simulation import simulate  # noqa: E402
+from cpgtaxa.statistics import adjust  # noqa: E402
+from cpgtaxa.statistics.kernel import compute  # noqa: E402
+from cpgtaxa.targets.cell_fractions.fractions import estimate, read_reference  # noqa: E402
+from cpgtaxa.taxa.labels import define_taxa  # noqa: E402
 
 CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
 RULES = {key: CONFIG[key] for key in ("thresholds", "errors")}

@@ -4,7 +4,7 @@
 
 The shipped network looks at cohorts labelled by the tests, and places what these leave open where it is at 0.95 or
 more. The planted CpGs are Unclassified whatever tests and network say (`left` is the share of them that would be). The
-thresholds of `cpgtaxa.clusters` were chosen on seeds 1 to 3.
+thresholds of `cpgtaxa.embedding.clusters` were chosen on seeds 1 to 3.
 """
 
 import argparse
@@ -19,13 +19,13 @@ from sklearn.metrics import adjusted_rand_score
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from cpgtaxa import simulate  # noqa: E402
-from cpgtaxa.calibration import softmax  # noqa: E402
-from cpgtaxa.embedding import half_way_sites, judge, outputs_of  # noqa: E402
+from cpgtaxa.embedding.embed import half_way_sites, judge, outputs_of  # noqa: E402
+from cpgtaxa.learning.temperature import softmax  # noqa: E402
+from cpgtaxa.learning.training import load_predictor  # noqa: E402
 from cpgtaxa.names import TAXA, UNCLASSIFIED  # noqa: E402
-from cpgtaxa.statistics import compute  # noqa: E402
-from cpgtaxa.taxa import define_taxa, ruled_out  # noqa: E402
-from cpgtaxa.training import load_predictor  # noqa: E402
+from cpgtaxa.simulation import simulate  # noqa: E402
+from cpgtaxa.statistics.kernel import compute  # noqa: E402
+from cpgtaxa.taxa.labels import define_taxa, ruled_out  # noqa: E402
 
 
 def late_bands(rng, setting):

@@ -18,9 +18,9 @@ import pandas as pd
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripts"))
 
-from cpgtaxa.compare.reading import STATISTICS
-from cpgtaxa.compare.study import compare
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.targets.compare.reading import STATISTICS
+from cpgtaxa.targets.compare.study import compare
 
 
 def write_run(folder: pathlib.Path, n: int, seed: int, text: bool) -> dict[str, str]:

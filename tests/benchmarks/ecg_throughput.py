@@ -23,10 +23,10 @@ import torch
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from cpgtaxa.devices import use_bfloat16  # noqa: E402
-from cpgtaxa.ecg.networks import Records, new_network  # noqa: E402
-from cpgtaxa.ecg.plan import SIZES  # noqa: E402
-from cpgtaxa.loop import batches  # noqa: E402
+from cpgtaxa.learning.devices import use_bfloat16  # noqa: E402
+from cpgtaxa.learning.loop import batches  # noqa: E402
+from cpgtaxa.targets.ecg.networks import Records, new_network  # noqa: E402
+from cpgtaxa.targets.ecg.plan import SIZES  # noqa: E402
 
 BATCH = 32
 NETWORKS = (("ResDenseNet", "adult"), ("ResUDenseNet", "child"))
@@ -72,10 +72,10 @@ def network_paces(name: str, group: str, size: str, device: str, seconds: float)
 
 def data_paces(seconds: float):
     """Records a second of reading, preprocessing, fetching and measuring."""
-    from cpgtaxa.ecg.features import features_of
-    from cpgtaxa.ecg.records import read_record
-    from cpgtaxa.ecg.signals import at_500_hertz, preprocess
-    from cpgtaxa.ecg.simulated import write_records
+    from cpgtaxa.targets.ecg.features import features_of
+    from cpgtaxa.targets.ecg.records import read_record
+    from cpgtaxa.targets.ecg.signals import at_500_hertz, preprocess
+    from cpgtaxa.targets.ecg.simulated import write_records
 
     with tempfile.TemporaryDirectory() as folder:
         out = {name: pathlib.Path(folder, name) for name in ("records", "sheet", "truth", "methylation")}

@@ -28,7 +28,7 @@ from browsing import Visit, chromium
 from cpgtaxa.cohort import CohortWriter
 from cpgtaxa.explorer.columns import BOUNDARIES, REASONS, kind_of
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
-from cpgtaxa.statistics import NAMES
+from cpgtaxa.statistics.kernel import NAMES
 
 HERE = pathlib.Path(__file__).resolve().parent
 

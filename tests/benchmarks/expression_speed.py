@@ -23,11 +23,11 @@ sys.path.insert(0, str(HERE.parent.parent / "scripts"))
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 import torch  # noqa: E402
-from cpgtaxa.expression.batched import RECIPES, new_network  # noqa: E402
-from cpgtaxa.expression.deepmethygene import DeepMethyGene  # noqa: E402
-from cpgtaxa.expression.folds import Gene, Scale, folds  # noqa: E402
-from cpgtaxa.expression.regressors import Gathered  # noqa: E402
-from cpgtaxa.expression.scores import determination  # noqa: E402
+from cpgtaxa.targets.expression.batched import RECIPES, new_network  # noqa: E402
+from cpgtaxa.targets.expression.deepmethygene import DeepMethyGene  # noqa: E402
+from cpgtaxa.targets.expression.folds import Gene, Scale, folds  # noqa: E402
+from cpgtaxa.targets.expression.regressors import Gathered  # noqa: E402
+from cpgtaxa.targets.expression.scores import determination  # noqa: E402
 
 SIZES = {24: 16, 60: 8, 110: 4, 200: 2, 640: 1}
 """Genes by their number of CpGs."""

@@ -20,8 +20,8 @@ from sklearn.cluster import KMeans
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from cpgtaxa.simulate import GRID, OUTLIER_DISTANCE, SHAPE_FILE, standardised  # noqa: E402
-from cpgtaxa.statistics import compute  # noqa: E402
+from cpgtaxa.simulation.simulate import GRID, OUTLIER_DISTANCE, SHAPE_FILE, standardised  # noqa: E402
+from cpgtaxa.statistics.kernel import compute  # noqa: E402
 
 DATA = ROOT.parent / "shared/data/methylation"
 COHORTS = {"gse40279": (140, 0.4), "gse42861": (50, 0.2), "gse42861_random500": (140, 0.4)}

@@ -26,7 +26,7 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from cpgtaxa.simulate import cohort_setting, draw_cpg, plan_cohort  # noqa: E402
+from cpgtaxa.simulation.simulate import cohort_setting, draw_cpg, plan_cohort  # noqa: E402
 
 BLOCK = 500
 SEED = 20

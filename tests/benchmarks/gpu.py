@@ -18,14 +18,13 @@ import pandas as pd
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from cpgtaxa import vision  # noqa: E402, F401  (before torch's other users)
-from cpgtaxa.benchmark import STATISTICS, _tiled  # noqa: E402
-from cpgtaxa.models import create_model  # noqa: E402
+from cpgtaxa.images.render import render as draw_on_cpu  # noqa: E402
+from cpgtaxa.images.render_torch import planes, render  # noqa: E402
+from cpgtaxa.learning.recipes import recipe  # noqa: E402
+from cpgtaxa.learning.training import Images, Predictor, choose_device, targets_of, train  # noqa: E402
+from cpgtaxa.models import create_model, vision  # noqa: E402, F401  (vision before torch's other users)
 from cpgtaxa.names import TAXA  # noqa: E402
-from cpgtaxa.recipes import recipe  # noqa: E402
-from cpgtaxa.render import render as draw_on_cpu  # noqa: E402
-from cpgtaxa.render_torch import planes, render  # noqa: E402
-from cpgtaxa.training import Images, Predictor, choose_device, targets_of, train  # noqa: E402
+from cpgtaxa.targets.benchmark.measure import STATISTICS, _tiled  # noqa: E402
 
 import torch  # noqa: E402  isort: skip
 

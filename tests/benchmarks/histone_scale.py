@@ -26,9 +26,9 @@ import numpy as np
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from cpgtaxa.histone import simulated  # noqa: E402
-from cpgtaxa.histone.cells import CellWriter  # noqa: E402
-from cpgtaxa.histone.plan import DEEPCHROME_MARKS, MIX, SPLITS  # noqa: E402
+from cpgtaxa.targets.histone import simulated  # noqa: E402
+from cpgtaxa.targets.histone.cells import CellWriter  # noqa: E402
+from cpgtaxa.targets.histone.plan import DEEPCHROME_MARKS, MIX, SPLITS  # noqa: E402
 
 AT_ONCE = 2000
 DRAWN = 4000
@@ -62,7 +62,7 @@ def write_text(folder, genes: int) -> dict:
 
 
 def read_text(given: dict, folder) -> dict:
-    from cpgtaxa.histone.inputs import prepare
+    from cpgtaxa.targets.histone.inputs import prepare
 
     begun = time.perf_counter()
     out = {"cell": folder / "text.arrow", "qc": folder / "text.json"}
@@ -89,9 +89,9 @@ def write_cells(folder, cells: int, genes: int) -> list[pathlib.Path]:
 def train(paths, network: str, n_batches: int) -> dict:
     """Some batches of an epoch of all cell types mixed, and as many of the validation genes as 20 batches hold."""
     import torch
-    from cpgtaxa.histone.networks import AT_ONCE, Genes, new_network
-    from cpgtaxa.histone.study import open_cells, parts_of
-    from cpgtaxa.loop import batches, use_threads
+    from cpgtaxa.learning.loop import batches, use_threads
+    from cpgtaxa.targets.histone.networks import AT_ONCE, Genes, new_network
+    from cpgtaxa.targets.histone.study import open_cells, parts_of
 
     use_threads(1)
     begun = time.perf_counter()

@@ -21,11 +21,11 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from cpgtaxa.files import read_parquet  # noqa: E402
-from cpgtaxa.histone import simulated  # noqa: E402
-from cpgtaxa.histone.areas import auc  # noqa: E402
-from cpgtaxa.histone.cells import CellWriter  # noqa: E402
-from cpgtaxa.histone.networks import fit_network  # noqa: E402
-from cpgtaxa.histone.plan import DEEPCHROME_MARKS  # noqa: E402
+from cpgtaxa.targets.histone import simulated  # noqa: E402
+from cpgtaxa.targets.histone.areas import auc  # noqa: E402
+from cpgtaxa.targets.histone.cells import CellWriter  # noqa: E402
+from cpgtaxa.targets.histone.networks import fit_network  # noqa: E402
+from cpgtaxa.targets.histone.plan import DEEPCHROME_MARKS  # noqa: E402
 
 AT_ONCE = 2000
 SETTINGS = {"batch_size": 100, "lr": 0.001, "lr_decay": 0.9, "patience": 0, "debug": False}

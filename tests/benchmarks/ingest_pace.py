@@ -14,7 +14,8 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from cpgtaxa import benchmark, ingest, plain_text  # noqa: E402
+from cpgtaxa.input import ingest, plain_text  # noqa: E402
+from cpgtaxa.targets.benchmark import measure as benchmark  # noqa: E402
 
 COLUMNS = {"sample_id": "sample_id", "age": "age", "sex": "sex"}
 

@@ -18,10 +18,10 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from cpgtaxa import simulate  # noqa: E402
 from cpgtaxa.names import TAXA, UNCLASSIFIED  # noqa: E402
-from cpgtaxa.statistics import compute  # noqa: E402
-from cpgtaxa.taxa import define_taxa  # noqa: E402
+from cpgtaxa.simulation import simulate  # noqa: E402
+from cpgtaxa.statistics.kernel import compute  # noqa: E402
+from cpgtaxa.taxa.labels import define_taxa  # noqa: E402
 
 BOUNDARY = 0.3
 

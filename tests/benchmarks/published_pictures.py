@@ -29,10 +29,7 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from cpgtaxa.calibration import softmax  # noqa: E402
-from cpgtaxa.classifier import MODELS, card_beside  # noqa: E402
-from cpgtaxa.names import TAXA  # noqa: E402
-from cpgtaxa.render import (  # noqa: E402
+from cpgtaxa.images.render import (  # noqa: E402
     DENSE,
     FAR,
     KERNEL_RADIUS,
@@ -48,9 +45,12 @@ from cpgtaxa.render import (  # noqa: E402
     to_codes,
     to_rgb,
 )
-from cpgtaxa.statistics import compute  # noqa: E402
-from cpgtaxa.taxa import define_taxa  # noqa: E402
-from cpgtaxa.training import load_predictor  # noqa: E402
+from cpgtaxa.learning.classifier import MODELS, card_beside  # noqa: E402
+from cpgtaxa.learning.temperature import softmax  # noqa: E402
+from cpgtaxa.learning.training import load_predictor  # noqa: E402
+from cpgtaxa.names import TAXA  # noqa: E402
+from cpgtaxa.statistics.kernel import compute  # noqa: E402
+from cpgtaxa.taxa.labels import define_taxa  # noqa: E402
 
 PICTURES = ROOT.parent / "shared/data/reference_images"
 WEIGHTS = ROOT / "resources/reference/ResNet18_best_model.pt.gz"

@@ -36,8 +36,8 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from cpgtaxa.names import TAXA, UNCLASSIFIED  # noqa: E402
 from cpgtaxa.report.tables import wilson  # noqa: E402
-from cpgtaxa.statistics import compute  # noqa: E402
-from cpgtaxa.taxa import define_taxa  # noqa: E402
+from cpgtaxa.statistics.kernel import compute  # noqa: E402
+from cpgtaxa.taxa.labels import define_taxa  # noqa: E402
 
 DATA = ROOT.parent / "shared/data/methylation"
 TAXA_CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]

@@ -31,10 +31,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests/benchmarks")]
 
 import fit_simulation  # noqa: E402
-from cpgtaxa import simulate  # noqa: E402
-from cpgtaxa.render import planes, render  # noqa: E402
-from cpgtaxa.statistics import compute  # noqa: E402
-from cpgtaxa.training_images import GROUP  # noqa: E402
+from cpgtaxa.images.render import planes, render  # noqa: E402
+from cpgtaxa.simulation import simulate  # noqa: E402
+from cpgtaxa.simulation.training_images import GROUP  # noqa: E402
+from cpgtaxa.statistics.kernel import compute  # noqa: E402
 
 COLUMNS = ["cohort", "pool", "measure", "value", "median_real", "median_simulated", "importance"]
 COHORTS = ("gse40279", "gse42861", "gse42861_random500")

@@ -31,16 +31,16 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from cpgtaxa import simulate  # noqa: E402
-from cpgtaxa.calibration import expected_calibration_error, softmax  # noqa: E402
-from cpgtaxa.images import normalisation  # noqa: E402
+from cpgtaxa.images.packed import normalisation  # noqa: E402
+from cpgtaxa.images.render import planes, render  # noqa: E402
+from cpgtaxa.learning.recipes import RECIPES, TUNED_RESNET18  # noqa: E402
+from cpgtaxa.learning.temperature import expected_calibration_error, softmax  # noqa: E402
+from cpgtaxa.learning.training import Images, Predictor, calibrate, load_weights, targets_of, train  # noqa: E402
 from cpgtaxa.names import TAXA  # noqa: E402
-from cpgtaxa.recipes import RECIPES, TUNED_RESNET18  # noqa: E402
-from cpgtaxa.render import planes, render  # noqa: E402
-from cpgtaxa.statistics import compute  # noqa: E402
-from cpgtaxa.taxa import define_taxa  # noqa: E402
-from cpgtaxa.training import Images, Predictor, calibrate, load_weights, targets_of, train  # noqa: E402
-from cpgtaxa.training_images import GROUP, plan, share_of, simulate_group  # noqa: E402
+from cpgtaxa.simulation import simulate  # noqa: E402
+from cpgtaxa.simulation.training_images import GROUP, plan, share_of, simulate_group  # noqa: E402
+from cpgtaxa.statistics.kernel import compute  # noqa: E402
+from cpgtaxa.taxa.labels import define_taxa  # noqa: E402
 from sklearn.metrics import f1_score  # noqa: E402
 
 PUBLISHED, RANDOM, SIZE, TESTS = RECIPES["published"], RECIPES["fast"]["ResNet18"], 64, 200

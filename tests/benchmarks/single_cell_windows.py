@@ -72,7 +72,7 @@ def measured(step, answer) -> None:
 
 
 def sites(folder: pathlib.Path, answer) -> None:
-    from cpgtaxa.single_cell.sites import prepare
+    from cpgtaxa.targets.single_cell.sites import prepare
 
     names = {"sites": "sites.arrow", "statistics": "s.parquet", "cells": "c.csv", "annotations": "a.parquet"}
     given = {"profiles": {f"c{cell}": str(folder / f"cell{cell}.tsv.gz") for cell in range(CELLS)}}
@@ -82,7 +82,7 @@ def sites(folder: pathlib.Path, answer) -> None:
 
 
 def windows(folder: pathlib.Path, shards: int, answer) -> None:
-    from cpgtaxa.single_cell.windows import neighbours, write_windows
+    from cpgtaxa.targets.single_cell.windows import neighbours, write_windows
 
     neighbours(np.arange(3), np.zeros((3, 2), np.int8), 0, 3, 2)  # compiled before the clock starts
     paths = [str(folder / name) for name in ("sites.arrow", "genome.fa", "windows.arrow")]

@@ -26,14 +26,14 @@ import pandas as pd
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from cpgtaxa import simulate  # noqa: E402
-from cpgtaxa.calibration import softmax  # noqa: E402
-from cpgtaxa.images import normalisation  # noqa: E402
+from cpgtaxa.images.packed import normalisation  # noqa: E402
+from cpgtaxa.images.render import planes_of_rgb, read_png  # noqa: E402
+from cpgtaxa.learning.recipes import RECIPES, TUNED_RESNET18  # noqa: E402
+from cpgtaxa.learning.temperature import softmax  # noqa: E402
+from cpgtaxa.learning.training import Images, Predictor, calibrate, load_weights, targets_of, train  # noqa: E402
 from cpgtaxa.names import TAXA  # noqa: E402
-from cpgtaxa.recipes import RECIPES, TUNED_RESNET18  # noqa: E402
-from cpgtaxa.render import planes_of_rgb, read_png  # noqa: E402
-from cpgtaxa.training import Images, Predictor, calibrate, load_weights, targets_of, train  # noqa: E402
-from cpgtaxa.training_images import plan  # noqa: E402
+from cpgtaxa.simulation import simulate  # noqa: E402
+from cpgtaxa.simulation.training_images import plan  # noqa: E402
 from recipes import simulated  # noqa: E402
 
 PUBLISHED = ROOT.parent / "shared/data/reference_images"

@@ -23,12 +23,12 @@ import pandas as pd
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from cpgtaxa import simulate  # noqa: E402
-from cpgtaxa.images import normalisation  # noqa: E402
+from cpgtaxa.images.packed import normalisation  # noqa: E402
+from cpgtaxa.images.render import planes, render  # noqa: E402
+from cpgtaxa.learning.recipes import RECIPES  # noqa: E402
+from cpgtaxa.learning.training import Images, Predictor, load_predictor, targets_of, train  # noqa: E402
 from cpgtaxa.names import TAXA  # noqa: E402
-from cpgtaxa.recipes import RECIPES  # noqa: E402
-from cpgtaxa.render import planes, render  # noqa: E402
-from cpgtaxa.training import Images, Predictor, load_predictor, targets_of, train  # noqa: E402
+from cpgtaxa.simulation import simulate  # noqa: E402
 
 SIZE = 64
 # Kind: samples, youngest and oldest age, and the noise: family, its shape, share of hidden factors and batch shifts.

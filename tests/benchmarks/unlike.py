@@ -26,15 +26,16 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from cpgtaxa import likeness, placement, simulate  # noqa: E402
-from cpgtaxa.calibration import softmax  # noqa: E402
-from cpgtaxa.calibration_cpgs import simulate_calibration  # noqa: E402
 from cpgtaxa.cohort import Cohort  # noqa: E402
+from cpgtaxa.images.render import planes, render  # noqa: E402
+from cpgtaxa.learning.temperature import softmax  # noqa: E402
+from cpgtaxa.learning.training import load_predictor  # noqa: E402
 from cpgtaxa.names import PROBABILITY_COLUMNS, UNCLASSIFIED  # noqa: E402
-from cpgtaxa.render import planes, render  # noqa: E402
-from cpgtaxa.statistics import compute  # noqa: E402
-from cpgtaxa.taxa import define_taxa, ruled_out  # noqa: E402
-from cpgtaxa.training import load_predictor  # noqa: E402
+from cpgtaxa.placement import novelty, selection  # noqa: E402
+from cpgtaxa.simulation import simulate  # noqa: E402
+from cpgtaxa.simulation.calibration_cpgs import simulate_calibration  # noqa: E402
+from cpgtaxa.statistics.kernel import compute  # noqa: E402
+from cpgtaxa.taxa.labels import define_taxa, ruled_out  # noqa: E402
 
 
 def noise(rng, x):
@@ -135,7 +136,7 @@ def predicted(values, ages, predictor):
     logits, features = (np.concatenate(kind) for kind in zip(*parts, strict=True))
     table = pd.DataFrame(softmax(logits, predictor.temperature), columns=list(PROBABILITY_COLUMNS))
     table.insert(0, "cpg", [str(index) for index in range(len(values))])
-    table["distance"] = likeness.distances(features, predictor.kept)
+    table["distance"] = novelty.distances(features, predictor.kept)
     return table
 
 
@@ -143,7 +144,7 @@ def calls_on(predictions, statistics, rules):
     """The network's calls on CpGs, given the rows of predictions and statistics."""
     predictions, statistics = (table.reset_index(drop=True) for table in (predictions, statistics))
     numbers = statistics.drop(columns=["cpg", "admissible"], errors="ignore").astype(float)
-    return placement.Calls(predictions, numbers, ruled_out(statistics, **rules))
+    return selection.Calls(predictions, numbers, ruled_out(statistics, **rules))
 
 
 def calibration(ages, cpgs, predictor, rules, seed):
@@ -161,7 +162,7 @@ def placed(calls, known, truth, seed):
     """Tables of the CpGs that the network places, and of those left, with the reason."""
     with tempfile.TemporaryDirectory() as folder:
         out = {key: pathlib.Path(folder) / key for key in ("reassigned", "left", "calibration", "counts")}
-        placement.reassign(calls, known, truth, settings=SETTINGS, round_number=0, seed=seed, out=out)
+        selection.reassign(calls, known, truth, settings=SETTINGS, round_number=0, seed=seed, out=out)
         return pd.read_parquet(out["reassigned"]), pd.read_parquet(out["left"])
 
 
@@ -203,7 +204,7 @@ def main():
             table = pd.concat(found)
             shares = pd.crosstab(table["kind"], table["fate"], normalize="index")
             shares = shares.reindex(index=[*KINDS, BOUNDARY, CLEAR])
-            shares = shares.reindex(columns=["by tests", "placed", *placement.REASONS], fill_value=0.0).fillna(0)
+            shares = shares.reindex(columns=["by tests", "placed", *selection.REASONS], fill_value=0.0).fillna(0)
             shares.insert(0, "cpgs", table["kind"].value_counts().reindex(shares.index))
             print(f"{samples} samples, seed {seed}", shares.round(3).to_string(), sep="\n", flush=True)
             if arguments.out:

@@ -33,11 +33,11 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from cpgtaxa import simulate  # noqa: E402
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED  # noqa: E402
-from cpgtaxa.statistics import compute  # noqa: E402
-from cpgtaxa.taxa import define_taxa  # noqa: E402
-from cpgtaxa.training_images import share_of  # noqa: E402
+from cpgtaxa.simulation import simulate  # noqa: E402
+from cpgtaxa.simulation.training_images import share_of  # noqa: E402
+from cpgtaxa.statistics.kernel import compute  # noqa: E402
+from cpgtaxa.taxa.labels import define_taxa  # noqa: E402
 from label_quality import BOUNDARY  # noqa: E402
 from real_cohorts import DATA, TREND, halves, load  # noqa: E402
 from transfers import KINDS, drawn  # noqa: E402

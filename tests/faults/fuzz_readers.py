@@ -42,10 +42,11 @@ def make_files(folder: pathlib.Path, seed: int) -> dict[str, pathlib.Path]:
     import numpy as np
     import pandas as pd
     import torch
-    from cpgtaxa import files, images
+    from cpgtaxa import files
     from cpgtaxa.cohort import CohortWriter
+    from cpgtaxa.images import packed as images
+    from cpgtaxa.learning.training import _rounded, save_model
     from cpgtaxa.names import TAXA
-    from cpgtaxa.training import _rounded, save_model
     from PIL import Image
 
     rng = np.random.default_rng(seed)
@@ -145,11 +146,13 @@ def _others(folder: pathlib.Path, frame, found: dict) -> None:
 
 def readers(folder: pathlib.Path, valid: dict[str, pathlib.Path]) -> dict:
     """What reads each format: a function of the damaged file's path."""
-    from cpgtaxa import files, images, loop, training
+    from cpgtaxa import files
     from cpgtaxa.cohort import Cohort, read_samples
-    from cpgtaxa.image_sets import read_images
-    from cpgtaxa.ingest import ingest
-    from cpgtaxa.taxa import read_labels
+    from cpgtaxa.images import packed as images
+    from cpgtaxa.images.image_sets import read_images
+    from cpgtaxa.input.ingest import ingest
+    from cpgtaxa.learning import loop, training
+    from cpgtaxa.taxa.labels import read_labels
 
     cpgs = [f"cg{number:04}" for number in range(60)]
     columns = {"sample_id": "sample_id", "age": "age", "sex": "sex"}

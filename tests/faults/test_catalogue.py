@@ -20,14 +20,14 @@ import pyarrow.feather
 import pytest
 import yaml
 from conftest import ROOT, TINY, copy_run, merged, snakemake
-from cpgtaxa.classifier import predict_images, use_weights
-from cpgtaxa.config import check_config
 from cpgtaxa.errors import InputError
-from cpgtaxa.image_sets import use_images
-from cpgtaxa.ingest import ingest
-from cpgtaxa.plan import Plan
+from cpgtaxa.images.image_sets import use_images
+from cpgtaxa.input.ingest import ingest
+from cpgtaxa.learning.classifier import predict_images, use_weights
+from cpgtaxa.plan.config import check_config
+from cpgtaxa.plan.main import Plan
 from cpgtaxa.report import read_truth
-from cpgtaxa.taxa import read_labels
+from cpgtaxa.taxa.labels import read_labels
 from PIL import Image
 
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -377,7 +377,7 @@ def saved(content):
 
 
 def network(name="resnet18", classes=10):
-    from cpgtaxa.vision import torchvision
+    from cpgtaxa.models.vision import torchvision
 
     return getattr(torchvision.models, name)(weights=None, num_classes=classes)
 

@@ -112,7 +112,7 @@ def test_an_input_exchanged_in_the_middle_is_noticed_by_the_next_run(tiny_run, o
 
 
 def test_a_matrix_changed_while_it_is_read_is_refused(tmp_path, monkeypatch):
-    from cpgtaxa import ingest
+    from cpgtaxa.input import ingest
 
     rng = np.random.default_rng(0)
     ids = [f"S{index}" for index in range(20)]

@@ -19,11 +19,11 @@ import pytest
 import torch
 import yaml
 from conftest import ROOT, TINY, copy_run, merged, snakemake
-from cpgtaxa import training
 from cpgtaxa.errors import InputError
-from cpgtaxa.images import read_image_csv
+from cpgtaxa.images.packed import read_image_csv
+from cpgtaxa.learning import training
 from cpgtaxa.names import TAXA
-from cpgtaxa.rounds import image_path, write_taxonomy
+from cpgtaxa.placement.rounds import image_path, write_taxonomy
 from PIL import Image
 from processes import Started, wait_until
 
@@ -110,7 +110,7 @@ CHECKPOINTS = [
 
 @pytest.mark.parametrize(("name", "content"), slow_but(CHECKPOINTS, ("last.ckpt", "code"), ("best.ckpt", "bit")))
 def test_a_foreign_checkpoint_is_not_run_and_not_resumed(tmp_path, caplog, name, content):
-    from cpgtaxa.recipes import recipe
+    from cpgtaxa.learning.recipes import recipe
 
     chosen = recipe("fast", "ResNet18", {"epochs": 1, "batch": 16, "lr": None}, False)
     settings = {"model_name": "ResNet18", "recipe": chosen, "seed": 3, "device": "cpu", "precision": "float32"}
@@ -345,7 +345,7 @@ KEYS = (
 
 
 def test_names_with_line_breaks_are_refused_under_every_key(tmp_path):
-    from cpgtaxa.config import check_config
+    from cpgtaxa.plan.config import check_config
 
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     config["images"]["info"] = {"training": "t.csv", "val": "v.csv", "test": "x.csv"}
@@ -430,7 +430,7 @@ def test_other_image_formats_are_not_even_tried(tmp_path):
     (fake / "gs").write_text(f"#!/bin/sh\ntouch '{marker}'\n")
     (fake / "gs").chmod(0o755)
     code = (
-        "import sys; from PIL import Image; from cpgtaxa.render import read_png\n"
+        "import sys; from PIL import Image; from cpgtaxa.images.render import read_png\n"
         "try:\n    read_png(sys.argv[1])\nexcept Exception as error:\n    print(type(error).__name__)\n"
     )
     environment = os.environ | {"PATH": f"{fake}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT / "scripts")}
@@ -450,7 +450,15 @@ BOMB = """
 import resource, sys, pathlib
 sys.path.insert(0, {scripts!r})
 from cpgtaxa.errors import InputError
-from cpgtaxa import ingest, matrices, sheets, streams, texts, training, render, images, taxa
+from cpgtaxa.input import ingest
+from cpgtaxa.input import matrices
+from cpgtaxa.input import sheets
+from cpgtaxa.input import streams
+from cpgtaxa.input import texts
+from cpgtaxa.learning import training
+from cpgtaxa.images import render
+from cpgtaxa.images import packed as images
+from cpgtaxa.taxa import labels as taxa
 most = {most} << 20
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 try:

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from cpgtaxa.adjust import Model, adjust_cohort, clear_bands, code_covariates
 from cpgtaxa.cohort import Cohort, CohortWriter
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import read_parquet, write_parquet
-from cpgtaxa.statistics import compute
+from cpgtaxa.statistics.adjust import Model, adjust_cohort, clear_bands, code_covariates
+from cpgtaxa.statistics.kernel import compute
 
 
 def people(n=90, seed=0, together=0.0) -> pd.DataFrame:

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from browsing import assert_fine
 from conftest import sorted_cells
-from cpgtaxa.cell_fractions import estimate, project, read_reference, write_fractions
-from cpgtaxa.cell_fractions_page import correlation, page
 from cpgtaxa.cohort import Cohort, CohortWriter
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import write_parquet
+from cpgtaxa.targets.cell_fractions.fractions import estimate, project, read_reference, write_fractions
+from cpgtaxa.targets.cell_fractions.page import correlation, page
 from scipy.optimize import minimize, nnls
 from scipy.stats import pearsonr
 

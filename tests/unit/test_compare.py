@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 from browsing import assert_fine
 from conftest import ROOT
-from cpgtaxa.compare import agreement as agreeing
-from cpgtaxa.compare import pooling, reading, study
-from cpgtaxa.compare.plan import ComparePlan
 from cpgtaxa.errors import InputError
+from cpgtaxa.input.texts import read_taxa
 from cpgtaxa.names import INDEX, PROBABILITY_COLUMNS, UNCLASSIFIED
-from cpgtaxa.plan import network_of_run
-from cpgtaxa.texts import read_taxa
+from cpgtaxa.plan.main import network_of_run
+from cpgtaxa.targets.compare import agreement as agreeing
+from cpgtaxa.targets.compare import pooling, reading, study
+from cpgtaxa.targets.compare.plan import ComparePlan
 from sklearn.metrics import cohen_kappa_score
 from statsmodels.stats.inter_rater import fleiss_kappa
 from statsmodels.stats.meta_analysis import combine_effects
@@ -461,8 +461,8 @@ def test_all_tables_and_the_page(three, tmp_path, browser):
 def test_real_cohorts_of_one_study_type_share_few_cpgs(shared, tmp_path):
     """Of the two blood cohorts' published excerpts (clock CpGs; variable CpGs) the rules' labels are compared."""
     import yaml
-    from cpgtaxa.statistics import compute
-    from cpgtaxa.taxa import define_taxa
+    from cpgtaxa.statistics.kernel import compute
+    from cpgtaxa.taxa.labels import define_taxa
 
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
     rules = {key: config[key] for key in ("thresholds", "errors")}
@@ -528,8 +528,8 @@ def test_the_last_rounds_network_of_another_run_is_taken(tmp_path, monkeypatch):
 
 
 def test_a_runs_folder_needs_no_statistics_and_takes_no_others(tmp_path, monkeypatch):
-    from cpgtaxa.config import check_config
-    from cpgtaxa.plan import Plan
+    from cpgtaxa.plan.config import check_config
+    from cpgtaxa.plan.main import Plan
 
     monkeypatch.chdir(tmp_path)
     run_folder(tmp_path / "other")

@@ -5,9 +5,11 @@ import subprocess
 import sys
 
 import pytest
-from cpgtaxa import config as module
-from cpgtaxa.config import check_config, library_files
 from cpgtaxa.errors import InputError
+from cpgtaxa.plan import config as module
+from cpgtaxa.plan import sources
+from cpgtaxa.plan.config import check_config
+from cpgtaxa.plan.sources import library_files
 
 SCHEMA = """
 $schema: https://json-schema.org/draft/2020-12/schema
@@ -217,10 +219,10 @@ def test_all_problems_at_once(schema):
 
 def test_needs_nothing_but_yaml_and_jsonschema():
     code = (
-        "import sys, cpgtaxa.config; "
+        "import sys, cpgtaxa.plan.config; "
         "bad = {'numpy', 'pandas', 'pyarrow', 'torch', 'scipy', 'numba'} & set(sys.modules); sys.exit(bool(bad))"
     )
-    scripts = pathlib.Path(module.__file__).parents[1]
+    scripts = pathlib.Path(module.__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=scripts, check=False).returncode == 0
 
 
@@ -294,12 +296,12 @@ def test_imports_are_found_however_they_are_written(scripts, text, expected):
 
 
 def test_imports_are_those_of_the_whole_parse():
-    for path in (pathlib.Path(module.__file__).parent).rglob("*.py"):
+    for path in pathlib.Path(sources.__file__).parents[1].rglob("*.py"):
         text = path.read_text(encoding="utf-8")
-        whole = module._imported("0; import json\n" + text, ("cpgtaxa", "some"))  # parsed in full
-        assert module._imported(text, ("cpgtaxa", "some")) == whole, path
+        whole = sources._imported("0; import json\n" + text, ("cpgtaxa", "some"))  # parsed in full
+        assert sources._imported(text, ("cpgtaxa", "some")) == whole, path
 
 
 def test_library_files_of_the_library_itself():
-    here = pathlib.Path(module.__file__)
-    assert library_files(here) == [str(here.parent / "__init__.py"), str(here.parent / "errors.py")]
+    here, library = pathlib.Path(module.__file__), pathlib.Path(sources.__file__).parents[1]
+    assert library_files(here) == [str(library / "__init__.py"), str(library / "errors.py")]

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 import torch
 from conftest import ROOT
-from cpgtaxa import loop
-from cpgtaxa.config import check_config
-from cpgtaxa.ecg import networks, signals
-from cpgtaxa.ecg.plan import AGES, EcgPlan
+from cpgtaxa.learning import loop
 from cpgtaxa.models import create_model
+from cpgtaxa.plan.config import check_config
+from cpgtaxa.targets.ecg import networks, signals
+from cpgtaxa.targets.ecg.plan import AGES, EcgPlan
 from scipy import signal
 
 NARROW = {"width": 16, "narrow": 8, "layers": 2, "growth": 4, "heads": 4}

@@ -14,13 +14,13 @@ import pandas as pd
 import pytest
 import wfdb
 from conftest import ROOT, SHARED
-from cpgtaxa.config import check_config
-from cpgtaxa.ecg import complete, inputs, records, study
-from cpgtaxa.ecg.inputs import MISSING, group_of, prepare
-from cpgtaxa.ecg.plan import ASKED, KNOWN, LEADS, EcgPlan
-from cpgtaxa.ecg.records import read_record, years
-from cpgtaxa.ecg.signals import SAMPLES, preprocess
 from cpgtaxa.errors import InputError
+from cpgtaxa.plan.config import check_config
+from cpgtaxa.targets.ecg import complete, inputs, records, study
+from cpgtaxa.targets.ecg.inputs import MISSING, group_of, prepare
+from cpgtaxa.targets.ecg.plan import ASKED, KNOWN, LEADS, EcgPlan
+from cpgtaxa.targets.ecg.records import read_record, years
+from cpgtaxa.targets.ecg.signals import SAMPLES, preprocess
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st

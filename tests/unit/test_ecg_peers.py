@@ -5,9 +5,9 @@ import logging
 import numpy as np
 import pandas as pd
 import pytest
-from cpgtaxa.ecg import features, peers
-from cpgtaxa.ecg.signals import HERTZ, LEADS
 from cpgtaxa.errors import InputError
+from cpgtaxa.targets.ecg import features, peers
+from cpgtaxa.targets.ecg.signals import HERTZ, LEADS
 
 GAINS = {
     "I": 0.7, "II": 1.0, "III": 0.3, "aVR": -0.85, "aVL": 0.2, "aVF": 0.65,

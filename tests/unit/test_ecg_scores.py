@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from cpgtaxa.ecg import clock, networks, page, reading, scores
-from cpgtaxa.ecg.plan import SIZES
 from cpgtaxa.errors import InputError
-from cpgtaxa.loop import Learner
+from cpgtaxa.learning.loop import Learner
+from cpgtaxa.targets.ecg import clock, networks, page, reading, scores
+from cpgtaxa.targets.ecg.plan import SIZES
 from scipy import stats
 
 

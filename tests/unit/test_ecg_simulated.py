@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import wfdb
-from cpgtaxa.ecg.signals import HERTZ, LEADS
-from cpgtaxa.ecg.simulated import (
+from cpgtaxa.targets.ecg.signals import HERTZ, LEADS
+from cpgtaxa.targets.ecg.simulated import (
     ADULT_AGES,
     DRIFTS,
     LENGTH,

@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from cpgtaxa import clusters, embedding, simulate
 from cpgtaxa.cohort import CohortWriter
+from cpgtaxa.embedding import clusters
+from cpgtaxa.embedding import embed as embedding
+from cpgtaxa.learning.training import save_model
 from cpgtaxa.models import create_model
 from cpgtaxa.names import COLOURS, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
-from cpgtaxa.training import save_model
+from cpgtaxa.simulation import simulate
 
 CORNERS = 10 * np.eye(10, 40)
 

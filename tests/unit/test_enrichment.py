@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
-from cpgtaxa.biology import enrichment, lists
-from cpgtaxa.biology.plan import BiologyPlan
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import write_parquet
 from cpgtaxa.names import TAXA
+from cpgtaxa.targets.biology import enrichment, lists
+from cpgtaxa.targets.biology.plan import BiologyPlan
 from scipy import stats
 from statsmodels.stats.contingency_tables import Table2x2
 

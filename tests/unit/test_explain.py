@@ -11,18 +11,18 @@ import torch
 import yaml
 from browsing import assert_fine
 from conftest import ROOT
-from cpgtaxa import explain
-from cpgtaxa.classifier import draw
 from cpgtaxa.cohort import Cohort, CohortWriter
-from cpgtaxa.config import check_config
-from cpgtaxa.criteria import RULES, TABLE, Answers
-from cpgtaxa.drawing import Figures
 from cpgtaxa.errors import InputError
+from cpgtaxa.explain import page as explain
+from cpgtaxa.learning.classifier import draw
+from cpgtaxa.learning.training import load_predictor
 from cpgtaxa.names import INDEX, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
-from cpgtaxa.plan import Plan
-from cpgtaxa.statistics import compute
-from cpgtaxa.taxa import define_taxa
-from cpgtaxa.training import load_predictor
+from cpgtaxa.pages.drawing import Figures
+from cpgtaxa.plan.config import check_config
+from cpgtaxa.plan.main import Plan
+from cpgtaxa.statistics.kernel import compute
+from cpgtaxa.taxa.criteria import RULES, TABLE, Answers
+from cpgtaxa.taxa.labels import define_taxa
 
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 SETTINGS = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]

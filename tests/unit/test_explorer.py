@@ -17,7 +17,7 @@ from cpgtaxa.explorer.choosing import choose_cpgs, choose_samples, shares
 from cpgtaxa.explorer.columns import BOUNDARIES, Index, kept, scale_of
 from cpgtaxa.explorer.writing import described_samples, in_json, in_steps, write_explorer
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
-from cpgtaxa.statistics import NAMES, compute
+from cpgtaxa.statistics.kernel import NAMES, compute
 
 SETTINGS = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
 RULES = {key: SETTINGS[key] for key in ("thresholds", "errors")}

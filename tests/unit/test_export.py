@@ -14,15 +14,15 @@ import openpyxl
 import pandas as pd
 import pytest
 from conftest import ROOT, SHARED
-from cpgtaxa import export as e
 from cpgtaxa.cohort import CohortWriter
-from cpgtaxa.config import check_config
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import write_parquet
+from cpgtaxa.input.positions import chromosomes, read_positions
 from cpgtaxa.names import COLOURS, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
-from cpgtaxa.plan import Plan
-from cpgtaxa.positions import chromosomes, read_positions
-from cpgtaxa.statistics import compute
+from cpgtaxa.plan.config import check_config
+from cpgtaxa.plan.main import Plan
+from cpgtaxa.statistics.kernel import compute
+from cpgtaxa.targets.export import write as e
 
 CPGS = [*(f"cg{at:03d}" for at in range(57)), "ch.1.5R", "rs77", "NA"]
 COLUMNS = {"cpg": "cpg", "chrom": "chrom", "position": "position"}

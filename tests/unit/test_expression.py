@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from cpgtaxa.expression import batched, by_taxon, fits, scores, simulated
-from cpgtaxa.expression.batched import RECIPES, Fit, new_network, train
-from cpgtaxa.expression.folds import Gene, Scale, folds, m_values
-from cpgtaxa.expression.regressors import Gathered, create_regressor, regressors
-from cpgtaxa.expression.study import TAXA_COLUMNS
 from cpgtaxa.models import create_model
 from cpgtaxa.models.deepmethygene import widths
+from cpgtaxa.targets.expression import batched, by_taxon, fits, scores, simulated
+from cpgtaxa.targets.expression.batched import RECIPES, Fit, new_network, train
+from cpgtaxa.targets.expression.folds import Gene, Scale, folds, m_values
+from cpgtaxa.targets.expression.registry import create_regressor, regressors
+from cpgtaxa.targets.expression.regressors import Gathered
+from cpgtaxa.targets.expression.study import TAXA_COLUMNS
 from sklearn.metrics import r2_score
 from sklearn.model_selection import KFold
 

@@ -8,13 +8,13 @@ import pytest
 import yaml
 from conftest import ROOT, SHARED
 from cpgtaxa.cohort import Cohort
-from cpgtaxa.config import check_config
 from cpgtaxa.errors import InputError
-from cpgtaxa.expression import inputs
-from cpgtaxa.expression.fits import fit_shard
-from cpgtaxa.expression.folds import m_values
-from cpgtaxa.expression.plan import ExpressionPlan, window_name
-from cpgtaxa.expression.study import Study
+from cpgtaxa.plan.config import check_config
+from cpgtaxa.targets.expression import inputs
+from cpgtaxa.targets.expression.fits import fit_shard
+from cpgtaxa.targets.expression.folds import m_values
+from cpgtaxa.targets.expression.plan import ExpressionPlan, window_name
+from cpgtaxa.targets.expression.study import Study
 
 OUT = ("methylation", "cpgs", "expression", "genes", "samples", "skipped", "qc")
 N = 24

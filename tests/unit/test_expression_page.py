@@ -14,8 +14,8 @@ import pytest
 from browsing import assert_fine
 from cpgtaxa.cohort import CohortWriter
 from cpgtaxa.errors import InputError
-from cpgtaxa.expression import page
 from cpgtaxa.names import TAXA
+from cpgtaxa.targets.expression import page
 
 HOSTILE = "<script>alert('g')</script> & \"$x_{$"
 STATE = "<b>normal</b>"

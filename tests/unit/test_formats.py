@@ -17,14 +17,14 @@ import pytest
 import scipy.sparse
 import yaml
 from conftest import ROOT, SHARED
-from cpgtaxa import matrices_array, matrices_h5ad, r_files, transposed
 from cpgtaxa.cohort import Cohort, read_samples
-from cpgtaxa.config import check_config
 from cpgtaxa.errors import InputError
-from cpgtaxa.ingest import ingest
-from cpgtaxa.matrices import open_matrix
-from cpgtaxa.plan import Plan
-from cpgtaxa.tables import read_sheet_frame
+from cpgtaxa.input import matrices_array, matrices_h5ad, r_files, transposed
+from cpgtaxa.input.ingest import ingest
+from cpgtaxa.input.opening import open_matrix
+from cpgtaxa.input.tables import read_sheet_frame
+from cpgtaxa.plan.config import check_config
+from cpgtaxa.plan.main import Plan
 
 CPGS, SAMPLES = [f"cg{number:02}" for number in range(30)], [f"s{number}" for number in range(12)]
 VALUES = np.random.default_rng(5).beta(2, 3, (30, 12)).round(4)

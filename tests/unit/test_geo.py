@@ -6,11 +6,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from cpgtaxa import matrices, sheets
 from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.errors import InputError
-from cpgtaxa.ingest import ingest
-from cpgtaxa.matrices import open_matrix
+from cpgtaxa.input import matrices, sheets
+from cpgtaxa.input.ingest import ingest
+from cpgtaxa.input.opening import open_matrix
 
 NONE = {"sample_id": None, "age": None, "sex": None}
 N = 12

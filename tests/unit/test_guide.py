@@ -7,10 +7,10 @@ import re
 
 import pytest
 import yaml
-from cpgtaxa import simulate
-from cpgtaxa.criteria import default_zones
 from cpgtaxa.names import TAXA, UNCLASSIFIED
-from cpgtaxa.placement import REASONS
+from cpgtaxa.placement.selection import REASONS
+from cpgtaxa.simulation import simulate
+from cpgtaxa.taxa.criteria import default_zones
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "resources/guide"

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 import torch
 from cpgtaxa.errors import InputError
-from cpgtaxa.histone import areas, inputs, networks, scores, simulated, study
-from cpgtaxa.histone.cells import ROWS, Cell, CellWriter, gather, preprocess
-from cpgtaxa.histone.occlusion import occluded
-from cpgtaxa.histone.page import distance_of, planted_bins
-from cpgtaxa.histone.plan import DEEPCHROME_MARKS, MIX, SPLITS, HistonePlan
 from cpgtaxa.models import create_model
+from cpgtaxa.targets.histone import areas, inputs, networks, scores, simulated, study
+from cpgtaxa.targets.histone.cells import ROWS, Cell, CellWriter, gather, preprocess
+from cpgtaxa.targets.histone.occlusion import occluded
+from cpgtaxa.targets.histone.page import distance_of, planted_bins
+from cpgtaxa.targets.histone.plan import DEEPCHROME_MARKS, MIX, SPLITS, HistonePlan
 from scipy.stats import norm
 
 # --- what networks are given -----------------------------------------------------------------------------------------

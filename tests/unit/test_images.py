@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from cpgtaxa import images
 from cpgtaxa.errors import InputError
+from cpgtaxa.images import packed as images
 from PIL import Image
 
 

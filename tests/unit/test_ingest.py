@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet
 import pytest
-from cpgtaxa import ingest as module
-from cpgtaxa import matrices, streams
 from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.errors import InputError
-from cpgtaxa.ingest import ingest
+from cpgtaxa.input import ingest as module
+from cpgtaxa.input import matrices, streams
+from cpgtaxa.input.ingest import ingest
 
 DATA = pathlib.Path(__file__).parents[3] / "shared" / "data" / "methylation"
 N_CPGS, N_SAMPLES = 30, 12
@@ -801,7 +801,8 @@ def test_memory_does_not_grow_with_the_number_of_cpgs(tmp_path):
     """Peak memory on 8 times the CpGs stays within 40 MB (the larger matrix alone is 77 MB of float32, 150 of text)."""
     code = """
 import resource, sys
-from cpgtaxa import ingest as module, matrices
+from cpgtaxa.input import ingest as module
+from cpgtaxa.input import matrices
 matrices.BLOCK_BYTES = 1 << 20  # so that a small file has many blocks
 folder = sys.argv[1]
 module.ingest(*(f"{folder}/{n}" for n in ("b.csv", "s.csv", "o.arrow", "o.parquet", "c.parquet", "q.json")), columns={})
@@ -819,7 +820,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
             handle.writelines(f"cg{row},{rows[row % 50]}\n" for row in range(number))
         ages = [f"{name},{20 + place % 60}\n" for place, name in enumerate(samples)]
         (folder / "s.csv").write_text("sample_id,age\n" + "".join(ages))
-        scripts = pathlib.Path(module.__file__).parents[1]
+        scripts = pathlib.Path(module.__file__).parents[2]
         command = [sys.executable, "-c", code, str(folder)]
         done = subprocess.run(command, cwd=scripts, check=True, capture_output=True, text=True)
         peaks.append(int(done.stdout) / 1024)

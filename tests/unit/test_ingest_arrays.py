@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from cpgtaxa import people, probes, scales
 from cpgtaxa.errors import InputError
+from cpgtaxa.input import probes, scales, strata
 from test_ingest import CPGS, N_CPGS, N_SAMPLES, SAMPLES, Bench, check
 
 
@@ -22,7 +22,7 @@ def run(bench, **options):
     bench.options = options
     names = ("beta.arrow", "samples.parquet", "cpgs.parquet", "qc.json", "qc.csv")
     bench.write()
-    from cpgtaxa.ingest import ingest
+    from cpgtaxa.input.ingest import ingest
 
     ingest(bench.beta, bench.samples, *map(bench.out, names), columns=bench.columns, **options)
 
@@ -101,7 +101,7 @@ def test_text_among_m_values_is_named(bench):
 
 
 def test_a_scale_beyond_doubt_is_acted_upon_early(bench, monkeypatch):
-    from cpgtaxa import ingest, matrices
+    from cpgtaxa.input import ingest, matrices
 
     monkeypatch.setattr(matrices, "BLOCK_BYTES", 1)
     monkeypatch.setattr(ingest, "ENOUGH_TO_TELL", scales.FEWEST_CPGS)
@@ -312,7 +312,7 @@ def test_repeated_measures_are_told_and_one_of_each_can_be_used(bench):
 
 def test_a_column_of_yes_and_no_names_no_people():
     sheet = pd.DataFrame({"patient": ["yes", "no"] * 15, "family": [str(n // 3) for n in range(30)]})
-    assert people.kin_columns(sheet) == {"family": 30}
+    assert strata.kin_columns(sheet) == {"family": 30}
 
 
 def test_ages_outside_the_stratum_do_not_matter(bench):

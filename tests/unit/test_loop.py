@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from cpgtaxa import loop
+from cpgtaxa.learning import loop
 
 
 class Line:

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from browsing import assert_fine
-from cpgtaxa import methylation_age as clock
 from cpgtaxa.cohort import Cohort, CohortWriter
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import write_parquet
+from cpgtaxa.targets.methylation_age import ages as clock
 
 
 def cohort_of(folder, values: np.ndarray) -> Cohort:

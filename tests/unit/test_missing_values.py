@@ -6,18 +6,22 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from cpgtaxa import likeness, methylation_age, placement, render, vision  # noqa: F401  (vision before torch)
 from cpgtaxa.cohort import Cohort, CohortWriter
-from cpgtaxa.criteria import Answers
+from cpgtaxa.images import render
+from cpgtaxa.models import vision  # noqa: F401  (vision before torch)
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
-from cpgtaxa.simulate import cohort_setting, draw_cpg, plan_cohort
-from cpgtaxa.statistics import MIN_SAMPLES, compute
-from cpgtaxa.taxa import define_taxa, ruled_out
+from cpgtaxa.placement import novelty, selection
+from cpgtaxa.simulation.simulate import cohort_setting, draw_cpg, plan_cohort
+from cpgtaxa.statistics.kernel import MIN_SAMPLES, compute
+from cpgtaxa.targets.methylation_age import ages as methylation_age
+from cpgtaxa.taxa.criteria import Answers
+from cpgtaxa.taxa.labels import define_taxa, ruled_out
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
-from cpgtaxa import explain, render_torch  # noqa: E402
+from cpgtaxa.explain import page as explain  # noqa: E402
+from cpgtaxa.images import render_torch  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
@@ -171,10 +175,10 @@ def test_smallest_band_is_counted_in_samples_of_the_cpg():
 def test_what_judges_look_at_is_that_of_the_samples_with_a_value():
     gone = np.random.default_rng(4).random(N) < 0.4
     holed, dropped = compute(np.where(gone, np.float32(np.nan), BETA), AGES), compute(BETA[:, ~gone], AGES[~gone])
-    np.testing.assert_array_equal(likeness.profile(holed), likeness.profile(dropped))
+    np.testing.assert_array_equal(novelty.profile(holed), novelty.profile(dropped))
     network = pd.DataFrame(np.full((len(BETA), 10), 0.1), columns=list(PROBABILITY_COLUMNS)).assign(distance=1.0)
     open_ = np.zeros((len(BETA), 10), dtype=bool)
-    found, wanted = (placement.evidence(placement.Calls(network, numbers, open_)) for numbers in (holed, dropped))
+    found, wanted = (selection.evidence(selection.Calls(network, numbers, open_)) for numbers in (holed, dropped))
     np.testing.assert_array_equal(found, wanted)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from colour_vision import VISIONS, ciede2000, contrast, distances, lab, rgb
 from cpgtaxa.names import COLOURS, ON_DARK, SYMBOLS, TAXA, UNCLASSIFIED
-from cpgtaxa.pages import PALETTE, environment
+from cpgtaxa.pages.page import PALETTE, environment
 
 PAGES = {"light": ("#fcfcfa", COLOURS), "dark": ("#15181c", ON_DARK)}
 RELATIVES = (("UniStable", "UniUnstable"), ("LinAgeHet", "LinAgeHomo"), ("TriAge", "TriNonAge"), ("BiAge", "BiNonAge"))

@@ -15,15 +15,16 @@ import pyarrow as pa
 import pytest
 import yaml
 from conftest import ROOT
-from cpgtaxa import ingest, plain_text, sheets, streams, texts, training
-from cpgtaxa.config import check_config
 from cpgtaxa.errors import InputError
-from cpgtaxa.images import read_image_csv
-from cpgtaxa.matrices import open_matrix
+from cpgtaxa.images.packed import read_image_csv
+from cpgtaxa.input import ingest, plain_text, sheets, streams, texts
+from cpgtaxa.input.opening import open_matrix
+from cpgtaxa.learning import training
 from cpgtaxa.names import INDEX, TAXA, UNCLASSIFIED
-from cpgtaxa.plan import Plan
+from cpgtaxa.plan.config import check_config
+from cpgtaxa.plan.main import Plan
 from cpgtaxa.report import read_truth
-from cpgtaxa.taxa import read_labels
+from cpgtaxa.taxa.labels import read_labels
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image

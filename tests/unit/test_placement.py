@@ -4,21 +4,22 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
-from cpgtaxa import calibration_cpgs, likeness, placement, simulate
 from cpgtaxa.cohort import Cohort
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
-from cpgtaxa.statistics import compute
-from cpgtaxa.taxa import define_taxa
+from cpgtaxa.placement import novelty, selection
+from cpgtaxa.simulation import calibration_cpgs, simulate
+from cpgtaxa.statistics.kernel import compute
+from cpgtaxa.taxa.labels import define_taxa
 
 
 def test_the_bar_is_the_lowest_that_keeps_the_promise():
     rng = np.random.default_rng(1)
     score = rng.random(4000)
     right = rng.random(4000) < score  # of those above a bar b, (1 - b) / 2 are wrong
-    bar = placement.lowest_bar(score, right, np.ones(4000), rng.random(5000), 0.05)
+    bar = selection.lowest_bar(score, right, np.ones(4000), rng.random(5000), 0.05)
     assert 0.86 < bar.height < 0.97
     assert bar.expected < bar.bound <= 0.05
-    looser = placement.lowest_bar(score, right, np.ones(4000), rng.random(5000), 0.2)
+    looser = selection.lowest_bar(score, right, np.ones(4000), rng.random(5000), 0.2)
     assert looser.height < bar.height - 0.1
 
 
@@ -27,33 +28,33 @@ def test_few_calibration_cpgs_need_a_higher_bar():
     score = rng.random(4000)
     right = rng.random(4000) < score
     candidates = rng.random(20000)
-    many = placement.lowest_bar(score, right, np.ones(4000), candidates, 0.05)
-    unsure = placement.lowest_bar(score[:400], right[:400], np.ones(400), candidates, 0.05)
+    many = selection.lowest_bar(score, right, np.ones(4000), candidates, 0.05)
+    unsure = selection.lowest_bar(score[:400], right[:400], np.ones(400), candidates, 0.05)
     assert many.height < unsure.height
 
 
 @pytest.mark.parametrize("weights", [np.zeros(100), np.ones(100)])
 def test_no_bar_is_said_to_be_none(weights):
     score = np.linspace(0, 1, 100)
-    assert placement.lowest_bar(score, np.zeros(100, bool), weights, score, 0.05) == placement.NO_BAR
-    assert placement.lowest_bar(score, np.ones(100, bool), weights, np.empty(0), 0.05) == placement.NO_BAR
+    assert selection.lowest_bar(score, np.zeros(100, bool), weights, score, 0.05) == selection.NO_BAR
+    assert selection.lowest_bar(score, np.ones(100, bool), weights, np.empty(0), 0.05) == selection.NO_BAR
 
 
 def test_the_judge_is_judged_on_what_it_did_not_learn_from():
     rng = np.random.default_rng(3)
     x = rng.normal(size=(600, 8))
     right = rng.random(600) < 0.5  # nothing to learn
-    judge = placement.Judge(x, right, np.ones(600), 1)
+    judge = selection.Judge(x, right, np.ones(600), 1)
     assert abs(scipy.stats.spearmanr(judge.held_out, right).statistic) < 0.15
     x[:, 3] += 3 * right
-    again = placement.Judge(x, right, np.ones(600), 1)
+    again = selection.Judge(x, right, np.ones(600), 1)
     assert scipy.stats.spearmanr(again.held_out, right).statistic > 0.6
     assert np.corrcoef(again(x), right)[0, 1] > 0.8
-    np.testing.assert_array_equal(again(x), placement.Judge(x, right, np.ones(600), 1)(x))
+    np.testing.assert_array_equal(again(x), selection.Judge(x, right, np.ones(600), 1)(x))
 
 
 def test_a_judge_of_one_opinion_places_nothing():
-    assert placement.Judge(np.zeros((30, 2)), np.ones(30, bool), np.ones(30), 1)(np.zeros((3, 2))).tolist() == [0] * 3
+    assert selection.Judge(np.zeros((30, 2)), np.ones(30, bool), np.ones(30), 1)(np.zeros((3, 2))).tolist() == [0] * 3
 
 
 def calls(rng, n, half_way):
@@ -69,17 +70,17 @@ def calls(rng, n, half_way):
 def test_weights_find_the_share_of_half_way_sites(share):
     rng = np.random.default_rng(4)
     p, groups = calls(rng, 5000, 0.6)
-    weights = placement.composition_weights(p, groups, calls(rng, 2000, share)[0])
+    weights = selection.composition_weights(p, groups, calls(rng, 2000, share)[0])
     assert weights.mean() == pytest.approx(1)
     assert weights[groups == "A/B"].sum() / weights.sum() == pytest.approx(share, abs=0.05)
 
 
 def test_unlikeness_is_the_share_of_known_cpgs_as_far():
     known = np.arange(99, dtype=float)
-    found = placement.unlikeness(np.array([-1.0, 49.0, 98.0, 200.0, np.nan]), known)
+    found = selection.unlikeness(np.array([-1.0, 49.0, 98.0, 200.0, np.nan]), known)
     assert found[:4].tolist() == pytest.approx([1.0, 0.51, 0.02, 0.01])
     assert np.isnan(found[4])
-    assert np.isnan(placement.unlikeness(np.ones(2), np.array([np.nan]))).all()
+    assert np.isnan(selection.unlikeness(np.ones(2), np.array([np.nan]))).all()
 
 
 @pytest.fixture(scope="module")
@@ -100,26 +101,26 @@ def described(statistics, rng, distance=1.0):
     """Calls on CpGs of which the network thinks nothing in particular."""
     table = pd.DataFrame(rng.dirichlet(np.ones(10), len(statistics)), columns=list(PROBABILITY_COLUMNS))
     table = table.assign(cpg=np.arange(len(table)).astype(str), distance=distance * rng.random(len(table)))
-    return placement.Calls(table, statistics.reset_index(drop=True), np.zeros((len(table), 10), bool))
+    return selection.Calls(table, statistics.reset_index(drop=True), np.zeros((len(table), 10), bool))
 
 
 def test_strange_statistics_and_strange_images_are_unlike_anything(numbers):
     rng = np.random.default_rng(5)
     known, late = numbers
     calibration = described(known[:450], rng)
-    p, own = placement.unlike_anything(described(known[450:], rng), calibration, 1)
+    p, own = selection.unlike_anything(described(known[450:], rng), calibration, 1)
     assert np.mean(p <= 0.05) < 0.12
     assert 0.01 < np.mean(own <= 0.05) < 0.12
-    strange, _ = placement.unlike_anything(described(late, rng), calibration, 1)
+    strange, _ = selection.unlike_anything(described(late, rng), calibration, 1)
     assert np.mean(strange <= 0.05) > 0.6
-    far, _ = placement.unlike_anything(described(known[450:], rng, distance=9.0), calibration, 1)
+    far, _ = selection.unlike_anything(described(known[450:], rng, distance=9.0), calibration, 1)
     assert np.mean(far <= 0.05) > 0.8
 
 
 def test_blocks_of_statistics_do_not_matter(numbers, monkeypatch):
-    strange = likeness.Strangeness(numbers[0], 1)
+    strange = novelty.Strangeness(numbers[0], 1)
     whole = strange(numbers[1])
-    monkeypatch.setattr(likeness, "BLOCK", 7)
+    monkeypatch.setattr(novelty, "BLOCK", 7)
     np.testing.assert_array_equal(strange(numbers[1]), whole)
     assert len(strange(numbers[1].iloc[:0])) == 0
 
@@ -128,7 +129,7 @@ def test_with_hardly_any_calibration_cpgs_nothing_is_called_unlike(numbers):
     rng = np.random.default_rng(7)
     known, late = numbers
     for count in (0, 1, 12):
-        p, own = placement.unlike_anything(described(late, rng), described(known[:count], rng), 1)
+        p, own = selection.unlike_anything(described(late, rng), described(known[:count], rng), 1)
         assert len(own) == count
         assert not np.any(p <= 0.01)
 
@@ -138,13 +139,13 @@ def test_likely_taxa_are_two_or_more():
     p[0, 0] = 1.0
     p[1, [2, 3, 4]] = 0.5, 0.3, 0.2
     p[2] = 0.1
-    assert placement.likely_taxa(p, 0.95) == ["UniStable|UniUnstable", "LinAgeHomo|LinAgeHet|NonAgeHet", "|".join(TAXA)]
+    assert selection.likely_taxa(p, 0.95) == ["UniStable|UniUnstable", "LinAgeHomo|LinAgeHet|NonAgeHet", "|".join(TAXA)]
 
 
 def test_evidence_has_no_infinities():
     p = pd.DataFrame(np.eye(10)[:2], columns=list(PROBABILITY_COLUMNS)).assign(distance=[np.nan, 1.0])
     numbers = pd.DataFrame({"cpg": ["a", "b"], "bic2": [np.inf, 1.0], "ran": [True, False]})
-    found = placement.evidence(placement.Calls(p, numbers, np.zeros((2, 10), dtype=bool)))
+    found = selection.evidence(selection.Calls(p, numbers, np.zeros((2, 10), dtype=bool)))
     assert not np.isinf(found).any()
     assert np.isnan(found[0, -2])
     assert found[0, 0] == 0

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cpgtaxa import plain_text
+from cpgtaxa.input import plain_text
 
 
 def read(text, n_fields, separator=","):

@@ -7,8 +7,8 @@ import subprocess
 import numba
 import numpy as np
 import pytest
-from cpgtaxa import render as r
 from cpgtaxa.errors import InputError
+from cpgtaxa.images import render as r
 from PIL import Image
 from scipy.signal import convolve2d
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from cpgtaxa import render as kernel
-from cpgtaxa import vision  # noqa: F401  (torch with the operators that torchvision asks for)
-from cpgtaxa.simulate import cohort_setting, draw_cpg, plan_cohort
+from cpgtaxa.images import render as kernel
+from cpgtaxa.models import vision  # noqa: F401  (torch with the operators that torchvision asks for)
+from cpgtaxa.simulation.simulate import cohort_setting, draw_cpg, plan_cohort
 
 torch = pytest.importorskip("torch")
-from cpgtaxa import render_torch  # noqa: E402
+from cpgtaxa.images import render_torch  # noqa: E402
 
 
 def awkward(n, seed=0):

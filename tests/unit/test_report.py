@@ -14,11 +14,11 @@ import pytest
 import yaml
 from conftest import ROOT
 from cpgtaxa import report
-from cpgtaxa.clusters import PAIR_COLUMNS
 from cpgtaxa.cohort import CohortWriter
+from cpgtaxa.embedding.clusters import PAIR_COLUMNS
 from cpgtaxa.errors import InputError
 from cpgtaxa.names import COLOURS, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
-from cpgtaxa.statistics import compute
+from cpgtaxa.statistics.kernel import compute
 
 HOSTILE = "<script>alert(1)</script>"
 HOSTILE_SEX = "</text></svg><b>$x_{$"
@@ -85,7 +85,7 @@ def _embedding(folder, cpgs) -> dict:
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """A made-up run of its own, for a page whose PDF files are left empty: they take half of the time."""
-    from cpgtaxa import drawing
+    from cpgtaxa.pages import drawing
 
     monkeypatch.setattr(drawing, "save_pdf", lambda figure, path: pathlib.Path(path).write_bytes(b""))
     return make_run(tmp_path)
@@ -101,7 +101,7 @@ def written(tmp_path_factory):
 
 def make_run(tmp_path):
     """Two rounds on 60 CpGs and 40 samples; round 1 had its weights given, so that its log is empty."""
-    from cpgtaxa.evaluation import evaluate
+    from cpgtaxa.learning.evaluation import evaluate
 
     folder, rng = tmp_path / "results", np.random.default_rng(1)
     folder.mkdir()
@@ -496,7 +496,7 @@ def test_gallery_images_are_the_rendered_ones(written):
     import io
 
     from cpgtaxa.cohort import Cohort, read_samples
-    from cpgtaxa.render import render, to_rgb
+    from cpgtaxa.images.render import render, to_rgb
     from PIL import Image
 
     run, page = written.run, _text(written.outputs["html"])

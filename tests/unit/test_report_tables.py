@@ -6,10 +6,10 @@ import pytest
 import yaml
 from conftest import ROOT
 from cpgtaxa.cohort import Cohort, CohortWriter
-from cpgtaxa.criteria import BY_NAME, TABLE, Answers
 from cpgtaxa.names import UNCLASSIFIED
 from cpgtaxa.report import quality, runtime, tables, thresholds
-from cpgtaxa.statistics import compute
+from cpgtaxa.statistics.kernel import compute
+from cpgtaxa.taxa.criteria import BY_NAME, TABLE, Answers
 from statsmodels.stats.proportion import proportion_confint
 
 RULES = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from cpgtaxa import placement, rounds
 from cpgtaxa.errors import InputError
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.placement import rounds, selection
 
 SETTINGS = {
     "source": "both",
@@ -105,7 +105,7 @@ def predictions(values):
 def calls(p, contradicted=None, signal=None):
     contradicted = np.zeros(p.shape, dtype=bool) if contradicted is None else contradicted
     signal = np.zeros(len(p)) if signal is None else signal
-    return placement.Calls(predictions(p), pd.DataFrame({"signal": signal}), contradicted)
+    return selection.Calls(predictions(p), pd.DataFrame({"signal": signal}), contradicted)
 
 
 PLACING = {"error_rate": 0.05, "confidence": None, "unlike": 0.01}
@@ -126,7 +126,7 @@ def test_with_a_threshold_the_certain_and_uncontradicted_are_placed(tmp_path):
     contradicted[2] = True
     contradicted[3, 8] = True  # the tests leave the network its second choice, of which it is not sure
     out, settings = outputs(tmp_path), PLACING | {"confidence": 0.95}
-    placement.reassign(calls(p, contradicted), settings=settings, round_number=1, seed=1, out=out)
+    selection.reassign(calls(p, contradicted), settings=settings, round_number=1, seed=1, out=out)
     placed = pd.read_parquet(out["reassigned"])
     assert placed["cpg"].tolist() == ["c0"]
     assert placed["taxon"].tolist() == ["LinAgeHomo"]
@@ -162,7 +162,7 @@ def test_the_error_rate_is_controlled_and_not_by_placing_nothing(tmp_path):
         known_p, known_signal, truth = world(rng, 1500, 0.5)
         p, signal, actual = world(rng, 600, 0.5)
         out = outputs(tmp_path)
-        placement.reassign(
+        selection.reassign(
             *(calls(p, signal=signal), calls(known_p, signal=known_signal), truth),
             settings=PLACING,
             round_number=0,
@@ -186,7 +186,7 @@ def test_nothing_is_placed_where_all_calls_are_wrong(tmp_path, caplog):
     p, signal, _ = world(rng, 100, 1.0)
     out = outputs(tmp_path)
     arguments = calls(p, signal=signal), calls(known_p, signal=known_signal), truth
-    placement.reassign(*arguments, settings=PLACING, round_number=0, seed=1, out=out)
+    selection.reassign(*arguments, settings=PLACING, round_number=0, seed=1, out=out)
     assert len(pd.read_parquet(out["reassigned"])) == 0
     assert "at no threshold is the error rate surely below 0.05" in caplog.text
     counts = json.loads(out["counts"].read_text())
@@ -201,7 +201,7 @@ def test_what_is_unlike_anything_seen_is_not_placed_and_named(tmp_path):
     known.predictions["distance"] = rng.normal(5, 1, 1000)
     mine.predictions["distance"] = np.where(np.arange(300) < 10, 50.0, 5.0)
     out = outputs(tmp_path)
-    placement.reassign(mine, known, truth, settings=PLACING, round_number=0, seed=1, out=out)
+    selection.reassign(mine, known, truth, settings=PLACING, round_number=0, seed=1, out=out)
     left = pd.read_parquet(out["left"]).set_index("cpg")
     far = [f"c{index}" for index in range(10)]
     assert left.loc[far, "reason"].eq("unlike").all()
@@ -215,13 +215,13 @@ def test_a_network_that_parts_from_the_labels_is_doubted(caplog):
     p = p.assign(cpg=[f"c{index}" for index in range(40)])
     labels = pd.DataFrame({"cpg": [f"c{index}" for index in range(60)], "taxon": TAXA[0]})
     labels.loc[50:, "taxon"] = UNCLASSIFIED
-    found = placement.agreement_with_labels(p, labels)
+    found = selection.agreement_with_labels(p, labels)
     assert found == {"labelled_cpgs": 40, "network_as_labels": 0.75, "doubtful": True}
     assert "the label on only 75 % of the 40 labelled CpGs" in caplog.text
     caplog.clear()
-    assert not placement.agreement_with_labels(p[:30], labels)["doubtful"]
-    assert placement.agreement_with_labels(p[:0], labels)["network_as_labels"] is None
-    assert not placement.agreement_with_labels(p[30:], labels)["doubtful"]  # ten are too few to say
+    assert not selection.agreement_with_labels(p[:30], labels)["doubtful"]
+    assert selection.agreement_with_labels(p[:0], labels)["network_as_labels"] is None
+    assert not selection.agreement_with_labels(p[30:], labels)["doubtful"]  # ten are too few to say
     assert not caplog.text
 
 

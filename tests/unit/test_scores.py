@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
-from cpgtaxa.biology import scores
 from cpgtaxa.cohort import Cohort, CohortWriter
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import write_parquet
+from cpgtaxa.targets.biology import scores
 
 R_PROGRAM = """
 a <- commandArgs(TRUE)

@@ -6,12 +6,12 @@ import pathlib
 import numpy as np
 import pandas as pd
 import pytest
-from cpgtaxa import matrices, sheets
 from cpgtaxa.errors import InputError
-from cpgtaxa.ingest import ingest
-from cpgtaxa.matrices import open_matrix
-from cpgtaxa.plan import Plan
-from cpgtaxa.standard_layout import parts_of
+from cpgtaxa.input import matrices, sheets
+from cpgtaxa.input.ingest import ingest
+from cpgtaxa.input.opening import open_matrix
+from cpgtaxa.input.standard_layout import parts_of
+from cpgtaxa.plan.main import Plan
 
 NONE = {"sample_id": None, "age": None, "sex": None}
 IDS = [f"s{number}" for number in range(12)]

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import scipy.stats
-from cpgtaxa import criteria, simulate
 from cpgtaxa.names import INDEX, TAXA
+from cpgtaxa.simulation import simulate
+from cpgtaxa.taxa import criteria
 
 
 @pytest.fixture(scope="module", params=[300, 1500])

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 from conftest import SHARED
 from cpgtaxa.errors import InputError
-from cpgtaxa.single_cell import simulated, sites, windows
-from cpgtaxa.single_cell.genome import cpg_positions, open_genome
-from cpgtaxa.single_cell.statistics import site_statistics
-from cpgtaxa.single_cell.tables import Sites, window_blocks
+from cpgtaxa.targets.single_cell import simulated, sites, windows
+from cpgtaxa.targets.single_cell.genome import cpg_positions, open_genome
+from cpgtaxa.targets.single_cell.statistics import site_statistics
+from cpgtaxa.targets.single_cell.tables import Sites, window_blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 import torch
 from cpgtaxa.errors import InputError
-from cpgtaxa.loop import tensors
+from cpgtaxa.learning.loop import tensors
 from cpgtaxa.models import CPG_MODELS, DNA_MODELS, JOINT_MODELS, create_model
 from cpgtaxa.models.deepcpg import Cells
-from cpgtaxa.single_cell import networks
+from cpgtaxa.targets.single_cell import networks
 from sklearn.metrics import roc_auc_score
 from torch.nn import functional
 

@@ -16,9 +16,9 @@ from browsing import assert_fine
 from conftest import ROOT
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import write_parquet
-from cpgtaxa.single_cell import from_sequence, page, tables
-from cpgtaxa.single_cell.statistics import site_statistics
-from cpgtaxa.single_cell.tables import Sites, predictions_writer
+from cpgtaxa.targets.single_cell import from_sequence, page, tables
+from cpgtaxa.targets.single_cell.statistics import site_statistics
+from cpgtaxa.targets.single_cell.tables import Sites, predictions_writer
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 TEMPLATE = ROOT / "scripts/cpgtaxa/templates/single_cell.html.j2"
@@ -474,7 +474,7 @@ def test_the_same_bytes_twice(made, out):
     ids=["one_cell", "many_cells", "no_genome", "one_model", "jointly", "few_blocks", "tiny", "one_state"],
 )
 def test_runs_of_other_shapes_have_a_page(tmp_path, shape, monkeypatch):
-    monkeypatch.setattr("cpgtaxa.single_cell.motifs.SHUFFLES", 200)
+    monkeypatch.setattr("cpgtaxa.targets.single_cell.motifs.SHUFFLES", 200)
     made = Made(tmp_path, **shape)
     out = made.write()
     html = out["html"].read_text()

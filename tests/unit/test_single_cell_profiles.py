@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from conftest import SHARED
 from cpgtaxa.errors import InputError
-from cpgtaxa.single_cell import genome as genome_module
-from cpgtaxa.single_cell import streams
-from cpgtaxa.single_cell.annotations import overlap, read_bed
-from cpgtaxa.single_cell.genome import cpg_positions, match_names, open_genome
-from cpgtaxa.single_cell.profiles import merge_strands, read_observations, read_profile
+from cpgtaxa.targets.single_cell import genome as genome_module
+from cpgtaxa.targets.single_cell import streams
+from cpgtaxa.targets.single_cell.annotations import overlap, read_bed
+from cpgtaxa.targets.single_cell.genome import cpg_positions, match_names, open_genome
+from cpgtaxa.targets.single_cell.profiles import merge_strands, read_observations, read_profile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -10,12 +10,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
-from cpgtaxa.drawing import svg_text
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import read_parquet, write_parquet
 from cpgtaxa.models import create_model
-from cpgtaxa.single_cell import effects, imputation, kmers, metrics, motifs, peers
-from cpgtaxa.single_cell.tables import Sites, predictions_writer, window_blocks
+from cpgtaxa.pages.drawing import svg_text
+from cpgtaxa.targets.single_cell import effects, imputation, kmers, metrics, motifs, peers
+from cpgtaxa.targets.single_cell.tables import Sites, predictions_writer, window_blocks
 
 FAR = 25_000
 

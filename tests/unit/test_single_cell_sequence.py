@@ -7,8 +7,8 @@ import torch
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import write_parquet
 from cpgtaxa.names import TAXA
-from cpgtaxa.single_cell import from_sequence
-from cpgtaxa.single_cell.kmers import frequencies
+from cpgtaxa.targets.single_cell import from_sequence
+from cpgtaxa.targets.single_cell.kmers import frequencies
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 COLUMNS = {"cpg": "cpg", "chrom": "chrom", "position": "position"}

@@ -15,9 +15,10 @@ import pandas as pd
 import pytest
 import scipy.stats
 import statsmodels.api as sm
-from cpgtaxa import criteria, statistics
 from cpgtaxa.cohort import Cohort, CohortWriter
-from cpgtaxa.statistics import DESCRIPTION, NAMES, compute, compute_cohort
+from cpgtaxa.statistics import kernel as statistics
+from cpgtaxa.statistics.kernel import DESCRIPTION, NAMES, compute, compute_cohort
+from cpgtaxa.taxa import criteria
 from diptest.consts import Consts
 from sklearn.mixture import GaussianMixture
 from statsmodels.stats.diagnostic import het_breuschpagan

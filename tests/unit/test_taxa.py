@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT
-from cpgtaxa import simulate
-from cpgtaxa.criteria import BY_NAME, RULES, TABLE, Answers, admissible, default_zones, judge
 from cpgtaxa.errors import InputError
 from cpgtaxa.names import INDEX, TAXA, UNCLASSIFIED
-from cpgtaxa.statistics import compute
-from cpgtaxa.taxa import define_taxa, read_labels, ruled_out
+from cpgtaxa.simulation import simulate
+from cpgtaxa.statistics.kernel import compute
+from cpgtaxa.taxa.criteria import BY_NAME, RULES, TABLE, Answers, admissible, default_zones, judge
+from cpgtaxa.taxa.labels import define_taxa, read_labels, ruled_out
 
 CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
 RULES_OF_CONFIG = {key: CONFIG[key] for key in ("thresholds", "errors")}
@@ -105,7 +105,7 @@ def test_every_combination_of_answers_leads_to_at_most_one_taxon():
     keys = list(BY_NAME)
     grid = np.array(np.meshgrid(*[[False, True]] * len(keys))).reshape(len(keys), -1)
     yes = dict(zip(keys, grid, strict=True))
-    from cpgtaxa.criteria import reached
+    from cpgtaxa.taxa.criteria import reached
 
     found = reached(yes, {key: ~answer for key, answer in yes.items()})
     assert (found.sum(axis=1) == 1).all()

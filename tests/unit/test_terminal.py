@@ -4,8 +4,8 @@ import io
 import types
 
 import pytest
-from cpgtaxa import terminal
-from cpgtaxa.terminal import Calm, cut, label_of, number, summary_text, table, with_interval, write_summary
+from cpgtaxa.plan import terminal
+from cpgtaxa.plan.terminal import Calm, cut, label_of, number, summary_text, table, with_interval, write_summary
 
 MODELS = "model,metric,value,ci_low,ci_high,n\n"
 FILES = {

@@ -1,20 +1,19 @@
 """The training loop: repeats, resumes, learns; and what its files refuse."""
 
 import json
-import pathlib
 import pickle
-import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from cpgtaxa import likeness, loop, training
-from cpgtaxa.calibration import expected_calibration_error, fit_temperature, softmax
 from cpgtaxa.errors import InputError
+from cpgtaxa.learning import loop, training
+from cpgtaxa.learning.recipes import RECIPES, recipe
+from cpgtaxa.learning.temperature import expected_calibration_error, fit_temperature, softmax
 from cpgtaxa.models import MODEL_NAMES, create_model
 from cpgtaxa.names import TAXA
-from cpgtaxa.recipes import RECIPES, recipe
+from cpgtaxa.placement import novelty
 
 STATISTICS = {"mean": [0.5] * 3, "std": [0.3] * 3}
 
@@ -277,8 +276,8 @@ def test_distances_are_those_to_the_tenth_nearest():
     rng = np.random.default_rng(1)
     kept, features = rng.normal(size=(40, 6)).astype(np.float16), rng.normal(size=(9, 6)).astype(np.float32)
     every = np.sqrt(((features[:, None] - kept[None].astype(np.float32)) ** 2).sum(axis=2))
-    np.testing.assert_allclose(likeness.distances(features, kept), np.sort(every, axis=1)[:, 9], rtol=1e-5)
-    assert np.isnan(likeness.distances(features, kept[:9])).all()
+    np.testing.assert_allclose(novelty.distances(features, kept), np.sort(every, axis=1)[:, 9], rtol=1e-5)
+    assert np.isnan(novelty.distances(features, kept[:9])).all()
 
 
 def test_temperature_is_fitted_on_images_of_one_taxon():
@@ -293,8 +292,8 @@ def test_temperature_is_fitted_on_images_of_one_taxon():
 def test_what_round_0_starts_from(tmp_path):
     import yaml
     from conftest import ROOT
-    from cpgtaxa.config import check_config
-    from cpgtaxa.plan import Plan
+    from cpgtaxa.plan.config import check_config
+    from cpgtaxa.plan.main import Plan
 
     def plan(text):
         folder = tmp_path / "reference"
@@ -317,7 +316,7 @@ def test_what_round_0_starts_from(tmp_path):
 
 
 def test_packed_weights_answer_as_the_network_they_were_made_from(tmp_path):
-    from cpgtaxa.classifier import pack_reference
+    from cpgtaxa.learning.classifier import pack_reference
 
     torch.manual_seed(0)  # untrained networks answer nearly the same to all images: in some, rounding shows too much
     network = create_model("ResNet18").train()
@@ -383,24 +382,35 @@ def _killed(tmp_path, monkeypatch):
     mend()
 
 
-def _other_code(tmp_path, monkeypatch):
-    library = tmp_path / "library"
-    shutil.copytree(pathlib.Path(training.__file__).parent, library, ignore=shutil.ignore_patterns("__pycache__"))
-    with open(library / "vision.py", "a") as handle:
-        handle.write("# changed\n")
-    monkeypatch.setattr(loop, "__file__", str(library / "loop.py"))
-    return {}
+def _edited(part):
+    """A library in which the files of a room, or one file, have been edited."""
+
+    def edit(tmp_path, monkeypatch):
+        original = loop.sha256
+        monkeypatch.setattr(loop, "sha256", lambda path: "edited" if f"cpgtaxa/{part}" in str(path) else original(path))
+        return {}
+
+    return edit
 
 
 OTHER = {
     "config": lambda *_: {"recipe": recipe("fast", "ResNet18", {"epochs": 4, "lr": 0.003})},
     "data": lambda *_: {"train_set": easy_images(200, 7)},
-    "code": _other_code,
+    "code": _edited("models/vision.py"),
+    "network": _edited("models/resnet.py"),
+    "page": _edited("pages/"),
+    "target": _edited("targets/"),
 }
 
 
 @pytest.mark.parametrize(
-    "what", [None, "code", *(pytest.param(what, marks=pytest.mark.slow) for what in ("config", "data"))]
+    "what",
+    [
+        None,
+        "code",
+        "page",
+        *(pytest.param(what, marks=pytest.mark.slow) for what in OTHER if what not in ("code", "page")),
+    ],
 )
 def test_only_a_checkpoint_of_the_same_config_data_and_code_is_continued(tmp_path, monkeypatch, caplog, what):
     caplog.set_level("INFO")
@@ -411,7 +421,7 @@ def test_only_a_checkpoint_of_the_same_config_data_and_code_is_continued(tmp_pat
     run(tmp_path, "killed", **(OTHER[what](tmp_path, monkeypatch) if what else {}))
     told = [record.getMessage() for record in caplog.records]
     resumed = any("continuing from the checkpoint" in text for text in told)
-    assert resumed == (what is None)
+    assert resumed == (what in (None, "page", "target"))
     assert any(text.startswith("epoch 1 of") for text in told) != resumed
     assert ({path.name for path in (tmp_path / "killed").iterdir()} == before) == resumed
 

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from conftest import ROOT, merged, snakemake
 from cpgtaxa.cohort import Cohort
-from cpgtaxa.config import check_config
 from cpgtaxa.errors import InputError
-from cpgtaxa.plan import Plan
+from cpgtaxa.plan.config import check_config
+from cpgtaxa.plan.main import Plan
 
 TAXA = "results/taxa/statistical.parquet"
 REST = {"compute_statistics": 1, "gather_statistics": 1, "define_taxa": 1}

@@ -4,8 +4,9 @@ import pandas as pd
 import pytest
 from browsing import assert_fine
 from conftest import ROOT, merged, snakemake
-from cpgtaxa import benchmark
-from cpgtaxa.benchmark_page import page
+from cpgtaxa.targets.benchmark import measure as benchmark
+from cpgtaxa.targets.benchmark.page import page
+from cpgtaxa.targets.benchmark.stages import ratios
 from PIL import Image
 
 SMALL = {"cpgs": [30, 60], "samples": [40], "peer_samples": 60, "images": 24, "network_images": 24, "size": 32}
@@ -35,7 +36,7 @@ def test_ratios_compare_cost_per_cpg():
         ("prediction", "cpgtaxa", 512, 3500, 1.0, 1.0),
         ("prediction", "published loop", 512, 3500, 4.0, 1.0),
     ]
-    found = benchmark.ratios(pd.DataFrame(rows, columns=benchmark.COLUMNS))
+    found = ratios(pd.DataFrame(rows, columns=benchmark.COLUMNS))
     assert found == [
         ("images", "matplotlib", pytest.approx(5e-5), pytest.approx(2000.0)),
         ("prediction", "published loop", pytest.approx(1 / 512), pytest.approx(4.0)),

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import TINY, copy_run, merged, snakemake
-from cpgtaxa.classifier import use_weights
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import sha256
-from cpgtaxa.plan import network_of_run
+from cpgtaxa.learning.classifier import use_weights
+from cpgtaxa.plan.main import network_of_run
 
 
 def second_config(first, **changes):

@@ -11,8 +11,8 @@ import wfdb
 import yaml
 from browsing import assert_fine
 from conftest import ROOT, TINY, copy_run, merged, snakemake
-from cpgtaxa.ecg.signals import preprocess
 from cpgtaxa.files import sha256
+from cpgtaxa.targets.ecg.signals import preprocess
 from processes import killed_when
 
 SMALL = {

@@ -8,8 +8,9 @@ import sys
 import pytest
 import yaml
 from conftest import ROOT
-from cpgtaxa.config import check_config, library_files
 from cpgtaxa.files import sha256
+from cpgtaxa.plan.config import check_config
+from cpgtaxa.plan.sources import library_files
 
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -115,3 +116,77 @@ def test_nothing_names_a_machine_or_copies_real_data():
     assert {"Dockerfile", "Makefile", "run", "full_array.csv"} <= {path.name for path in tracked}
     for path in tracked:
         assert not re.search(r"(?<![\w.])/(?:root|home|work|opt|tmp)/[a-z]", path.read_text()), path
+
+
+GROUND = {"cohort", "errors", "files", "job", "names", "progress", "seeds", "small_sort", "threads", "wording"}
+"""Modules that all rooms stand on."""
+LIBRARY = ROOT / "scripts/cpgtaxa"
+
+
+def library_imports() -> dict[str, set[str]]:
+    """By module of the library, the other modules that it imports anywhere."""
+    places = {}
+    for path in LIBRARY.rglob("*.py"):
+        parts = path.relative_to(LIBRARY.parent).with_suffix("").parts
+        places[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    found = {name: set() for name in places}
+    for name, path in places.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "cpgtaxa":
+                wanted = [f"{node.module}.{alias.name}" for alias in node.names]
+                found[name] |= {full if full in places else node.module for full in wanted} - {name}
+    return found
+
+
+def room_of(name: str) -> str:
+    """The folder of a module in the library; ground for a module without one."""
+    part = name.split(".")[1] if "." in name else ""
+    return part if part and (LIBRARY / part).is_dir() else "ground"
+
+
+def circles(graph: dict[str, set[str]]) -> list[str]:
+    """Nodes of a graph from which a way leads back to them."""
+
+    def reached(start):
+        seen, waiting = set(), [start]
+        while waiting:
+            for node in graph.get(waiting.pop(), ()):
+                if node not in seen:
+                    seen.add(node)
+                    waiting.append(node)
+        return seen
+
+    return sorted(node for node in graph if node in reached(node))
+
+
+def test_only_the_ground_floor_lies_flat_and_it_imports_nothing_above():
+    assert {path.stem for path in LIBRARY.glob("*.py")} - {"__init__"} == GROUND
+    above = {name: {room_of(one) for one in found} - {"ground"} for name, found in library_imports().items()}
+    assert not {name: rooms for name, rooms in above.items() if rooms and room_of(name) == "ground"}
+
+
+def test_no_imports_run_in_circles_neither_of_modules_nor_of_rooms():
+    graph = library_imports()
+    assert len(graph) > 100
+    assert circles(graph) == []
+    rooms: dict[str, set[str]] = {}
+    for name, found in graph.items():
+        rooms.setdefault(room_of(name), set()).update({room_of(one) for one in found} - {room_of(name)})
+    assert circles(rooms) == []
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c"]
+
+
+PAGES = ("pages/", "report/", "explorer/", "explain/", "targets/", "plan/terminal.py", "plan/main.py")
+MAIN_JOB = (
+    *("cohort", "adjust", "compute_statistics", "gather_statistics", "define_taxa", "use_labels", "simulate_training"),
+    *("split", "enlarge", "render", "use_images", "train", "use_weights", "predict", "predict_test", "evaluate"),
+    *("simulate_calibration", "predict_calibration", "reassign", "taxonomy", "predict_images"),
+)
+
+
+@pytest.mark.parametrize("stem", MAIN_JOB)
+def test_no_page_and_no_companion_lies_behind_the_main_job(stem):
+    """Library files are inputs of the rules that import them: an edit of a page or a companion reruns none of these."""
+    files = [str(pathlib.Path(path).relative_to(LIBRARY)) for path in library_files(ROOT / f"scripts/{stem}.py")]
+    assert "names.py" in files
+    assert not [path for path in files if path.startswith(PAGES)]

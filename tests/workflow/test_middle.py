@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import TINY, copy_run, merged, snakemake
-from cpgtaxa.calibration import softmax
+from cpgtaxa.learning.temperature import softmax
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 
 

@@ -252,7 +252,7 @@ def found_by_python(stem: str) -> set[str]:
 
 
 def test_library_files_agree_with_pythons_own_modulefinder():
-    from cpgtaxa.config import library_files
+    from cpgtaxa.plan.sources import library_files
 
     for script in sorted((ROOT / "scripts").glob("*.py")):
         mine = {str(pathlib.Path(path).relative_to(ROOT / "scripts")) for path in library_files(script)}

@@ -2,19 +2,20 @@
 
 from pathlib import Path
 
-from cpgtaxa.biology.plan import BiologyPlan
-from cpgtaxa.compare.plan import ComparePlan
-from cpgtaxa.config import check_config, library_files
-from cpgtaxa.ecg.plan import NETWORKS as ECG_NETWORKS
-from cpgtaxa.ecg.plan import PEERS as ECG_PEERS
-from cpgtaxa.ecg.plan import EcgPlan
+from cpgtaxa.targets.biology.plan import BiologyPlan
+from cpgtaxa.targets.compare.plan import ComparePlan
+from cpgtaxa.plan.config import check_config
+from cpgtaxa.targets.ecg.plan import NETWORKS as ECG_NETWORKS
+from cpgtaxa.targets.ecg.plan import PEERS as ECG_PEERS
+from cpgtaxa.targets.ecg.plan import EcgPlan
 from cpgtaxa.errors import InputError
-from cpgtaxa.expression.plan import SIMULATED as SIMULATED_EXPRESSION
-from cpgtaxa.expression.plan import ExpressionPlan
-from cpgtaxa.histone.plan import CELL_NAME, NETWORKS, PEERS, HistonePlan
-from cpgtaxa.plan import Plan
-from cpgtaxa.single_cell.plan import SIMULATED as SIMULATED_CELLS
-from cpgtaxa.single_cell.plan import SingleCellPlan
+from cpgtaxa.targets.expression.plan import SIMULATED as SIMULATED_EXPRESSION
+from cpgtaxa.targets.expression.plan import ExpressionPlan
+from cpgtaxa.targets.histone.plan import CELL_NAME, NETWORKS, PEERS, HistonePlan
+from cpgtaxa.plan.main import Plan
+from cpgtaxa.plan.sources import library_files
+from cpgtaxa.targets.single_cell.plan import SIMULATED as SIMULATED_CELLS
+from cpgtaxa.targets.single_cell.plan import SingleCellPlan
 from snakemake.exceptions import IncompleteCheckpointException
 from snakemake.io import checkpoint_target
 

@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from cpgtaxa.criteria import TABLE, Answers
 from cpgtaxa.errors import InputError
 from cpgtaxa.explorer.packing import logarithms, name_codes, share_codes
 from cpgtaxa.files import naming_damage, parquet_blocks, read_parquet
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
-from cpgtaxa.statistics import DESCRIPTION
+from cpgtaxa.statistics.kernel import DESCRIPTION
+from cpgtaxa.taxa.criteria import TABLE, Answers
 
 ORDER = (*TAXA, UNCLASSIFIED)
 REASONS = {

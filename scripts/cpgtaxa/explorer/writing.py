@@ -22,9 +22,9 @@ from cpgtaxa.explorer.columns import BOUNDARIES, MAIN, MEANING, ORDER, REASONS, 
 from cpgtaxa.files import atomic_folder, naming_damage, need_space, parquet_blocks
 from cpgtaxa.names import MEANING as TAXON_MEANING
 from cpgtaxa.names import PROBABILITY_COLUMNS, SYMBOLS, UNCLASSIFIED
-from cpgtaxa.pages import PALETTE, write_page
+from cpgtaxa.pages.page import PALETTE, write_page
 from cpgtaxa.progress import Progress, so_far
-from cpgtaxa.statistics import NAMES
+from cpgtaxa.statistics.kernel import NAMES
 
 TEMPLATES = pathlib.Path(__file__).parents[1] / "templates"
 SHARD_VALUES = 200_000

@@ -2,8 +2,8 @@
 
 import torch
 
+from cpgtaxa.models.vision import torchvision
 from cpgtaxa.names import TAXA
-from cpgtaxa.vision import torchvision
 
 
 def ResNet18(classes: int = len(TAXA)) -> torch.nn.Module:

@@ -5,9 +5,9 @@ import shutil
 
 import pandas as pd
 
-from cpgtaxa.clusters import CANDIDATE, ISOLATED, MEANINGS, STABLE, nearest
+from cpgtaxa.embedding.clusters import CANDIDATE, ISOLATED, MEANINGS, STABLE, nearest
 from cpgtaxa.files import read_json
-from cpgtaxa.render import render
+from cpgtaxa.images.render import render
 from cpgtaxa.report.gallery import png
 from cpgtaxa.report.words import count, decimal, percent
 

@@ -7,8 +7,8 @@ from matplotlib.patches import Patch, PathPatch, Rectangle
 from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
-from cpgtaxa.drawing import ACCENT, LINE, MUTED, SECOND, counts_grid
 from cpgtaxa.names import COLOURS, TAXA, UNCLASSIFIED
+from cpgtaxa.pages.drawing import ACCENT, LINE, MUTED, SECOND, counts_grid
 from cpgtaxa.report.tables import BINS, ROWS
 from cpgtaxa.report.words import count, stage_name
 

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from cpgtaxa.criteria import Answers
 from cpgtaxa.files import parquet_blocks
+from cpgtaxa.images.render import render
 from cpgtaxa.names import MEANING, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
-from cpgtaxa.render import render
 from cpgtaxa.report.thresholds import nearest_criterion, number
 from cpgtaxa.report.words import decimal, percent, signed, stage_name
+from cpgtaxa.taxa.criteria import Answers
 
 TYPICAL, BORDERLINE, REASSIGNED, RANDOM, ALMOST = "typical", "borderline", "reassigned", "random", "almost"
 COLUMNS = (

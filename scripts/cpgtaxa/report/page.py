@@ -20,10 +20,10 @@ import yaml
 
 import cpgtaxa
 from cpgtaxa.cohort import Cohort, read_samples
-from cpgtaxa.drawing import STYLE, Figures
 from cpgtaxa.files import atomic, atomic_folder, read_parquet
 from cpgtaxa.names import MEANING, TAXA, UNCLASSIFIED
-from cpgtaxa.pages import write_csv, write_page
+from cpgtaxa.pages.drawing import STYLE, Figures
+from cpgtaxa.pages.page import write_csv, write_page
 from cpgtaxa.report import figures as draw
 from cpgtaxa.report.enough import embedding_page
 from cpgtaxa.report.gallery import gallery

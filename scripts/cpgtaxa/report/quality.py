@@ -9,11 +9,11 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 from scipy.stats import beta as beta_distribution
 
-from cpgtaxa.adjust import FEW
 from cpgtaxa.cohort import Cohort
-from cpgtaxa.drawing import ACCENT, LINE, MUTED, SECOND
 from cpgtaxa.files import read_parquet
+from cpgtaxa.pages.drawing import ACCENT, LINE, MUTED, SECOND
 from cpgtaxa.report.words import count, percent
+from cpgtaxa.statistics.adjust import FEW
 
 MOST_VARIABLE = 2000
 """CpGs that the principal components are of: those of the largest standard deviation."""

@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from cpgtaxa.drawing import ACCENT, MUTED, SECOND
+from cpgtaxa.pages.drawing import ACCENT, MUTED, SECOND
 from cpgtaxa.report.words import count
 
 COLUMNS = ("rule", "jobs", "wall_s", "longest_s", "cpu_s", "max_rss_mb")

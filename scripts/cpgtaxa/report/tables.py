@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from cpgtaxa.calibration import softmax
 from cpgtaxa.errors import InputError, some
+from cpgtaxa.input.texts import read_taxa
+from cpgtaxa.learning.temperature import softmax
 from cpgtaxa.names import TAXA, UNCLASSIFIED
-from cpgtaxa.texts import read_taxa
 
 AGREEMENT_COLUMNS = ("stage", "taxon", "n_true", "n_called", "n_boundary", "precision", "recall", "f1", "value")
 ROWS = (*TAXA, UNCLASSIFIED)

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from cpgtaxa.criteria import MIN_SAMPLES, PATTERNS, TABLE, Answers
-from cpgtaxa.drawing import ACCENT, LINE, MUTED, SECOND
 from cpgtaxa.files import parquet_blocks
 from cpgtaxa.names import UNCLASSIFIED
+from cpgtaxa.pages.drawing import ACCENT, LINE, MUTED, SECOND
 from cpgtaxa.report.tables import share_of
 from cpgtaxa.report.words import count, percent
+from cpgtaxa.taxa.criteria import MIN_SAMPLES, PATTERNS, TABLE, Answers
 
 HISTOGRAM = 40
 """Bins of a criterion's histogram."""

@@ -1,0 +1,816 @@
+"""From what people have (a beta matrix and a sample sheet) to a checked cohort; every problem is reported at once.
+
+The matrix is streamed: memory holds one block of CpGs, their names and a few numbers per CpG, whatever their number.
+"""
+
+import dataclasses
+import logging
+import pathlib
+import re
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from cpgtaxa import files
+from cpgtaxa.cohort import CohortWriter
+from cpgtaxa.errors import InputError, gathered, reason_of, some
+from cpgtaxa.input import probes, scales, strata
+from cpgtaxa.input.opening import open_matrix
+from cpgtaxa.input.sheets import check_ages, check_ids, numbered, read_sheet, typed
+from cpgtaxa.input.standard_layout import parts_of
+from cpgtaxa.input.streams import DAMAGE, EXAMPLES, MISSING, many
+from cpgtaxa.input.transposed import oriented
+from cpgtaxa.progress import Progress
+
+STATISTICS_BYTES = 1 << 20
+"""Values looked at together: what stays in the processor's cache."""
+TOLERANCE = 1e-6
+"""A beta value this far outside 0..1 is rounding, and is clipped."""
+TEXT = np.float32(-3e38)
+"""Stands for text in a block of values, so that it counts neither as missing nor as a number."""
+FEWEST_SAMPLES = 10
+ENOUGH_TO_TELL = 2000
+"""CpGs after which a scale that is beyond doubt is acted upon: the rest need not be read wrongly first."""
+PER_CPG = 2000
+"""Bytes on disk for each CpG beside its values: statistics, predictions, taxonomy."""
+
+
+# --- the matrix ------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Scan:
+    """What one pass over the matrix found; the arrays have one entry per probe, `sample_missing` one per column."""
+
+    samples: list[str]
+    probes: list[str] = dataclasses.field(default_factory=list)
+    cpgs: list[str] = dataclasses.field(default_factory=list)
+    pieces: list[tuple] = dataclasses.field(default_factory=list)
+    aside: list[np.ndarray] = dataclasses.field(default_factory=list)
+    sample_missing: np.ndarray = None
+    n_judged: int = 0
+    n_written: int = 0
+    n_kept_missing: int = 0
+    n_values: int = 0
+    n_below: int = 0
+    n_above: int = 0
+    n_infinite: int = 0
+    n_text: int = 0
+    outside: list[str] = dataclasses.field(default_factory=list)
+    infinite: list[str] = dataclasses.field(default_factory=list)
+    text: list[str] = dataclasses.field(default_factory=list)
+    comma: bool = True
+    damage: str | None = None
+
+    def bad_values(self) -> int:
+        return self.n_below + self.n_above + self.n_infinite + self.n_text
+
+    def numbers(self) -> dict[str, np.ndarray]:
+        names = ("n_missing", "mean", "sd", "min", "max")
+        columns = zip(*self.pieces, strict=True) if self.pieces else [[np.empty(0)]] * len(names)
+        return {name: np.concatenate(column) for name, column in zip(names, columns, strict=True)}
+
+    def set_aside(self) -> np.ndarray:
+        """Why each probe was not looked at ("" where it was), objects."""
+        return np.concatenate(self.aside) if self.aside else np.empty(0, dtype=object)
+
+
+@dataclasses.dataclass
+class Reading:
+    """How the rows of a matrix become CpGs: their scale, their names, and which of them count."""
+
+    scale: str = "beta"
+    """`beta`, `percent`, `m`; or `auto`: given up as soon as the values are beyond doubt on another scale than beta."""
+    suffixes: bool = True
+    """Whether ids keep what EPICv2 and MSA append to them."""
+    lists: probes.Lists | None = None
+    first: bool = False
+    """Of several probes of a CpG, whether the first alone counts."""
+    merge: dict[str, int] = dataclasses.field(default_factory=dict)
+    """CpGs whose probes are averaged, sample by sample, with the number of probes."""
+
+    def __post_init__(self):
+        self._seen: set[str] = set()
+        self._left = dict(self.merge)
+        self._sums: dict[str, tuple] = {}
+
+    def start(self) -> None:
+        """Forget what a former pass met."""
+        self.__post_init__()
+        if self.lists:
+            self.lists.hits.clear()
+
+    def names(self, ids: list[str]) -> list[str]:
+        """The CpGs of probes."""
+        return ids if self.suffixes else [probes.cpg_of(name) for name in ids]
+
+    def aside(self, ids: list[str], cpgs: list[str]) -> np.ndarray | None:
+        """Why probes do not count, "" where they do, (k,) objects; None if all do."""
+        if not (self.lists or self.first or self._left):
+            return None
+        reason = np.full(len(ids), "", dtype=object)
+        for row, (probe, cpg) in enumerate(zip(ids, cpgs, strict=True)):
+            reason[row] = self.lists.reason(probe, cpg) if self.lists else ""
+            if reason[row]:
+                continue
+            if self.first:
+                if cpg in self._seen:
+                    reason[row] = probes.REPLICATE
+                self._seen.add(cpg)
+        return reason
+
+    def average(self, cpgs: list[str], values: np.ndarray, aside: np.ndarray) -> None:
+        """Put the mean of a CpG's probes in place of the last one's values, and set the others aside."""
+        for row, cpg in enumerate(cpgs):
+            if cpg not in self.merge or aside[row]:
+                continue
+            known = ~np.isnan(values[row])
+            total, number = self._sums.setdefault(cpg, (np.zeros(len(known)), np.zeros(len(known), dtype=np.int16)))
+            total[known] += values[row][known]
+            number += known
+            self._left[cpg] -= 1
+            aside[row] = probes.REPLICATE if self._left[cpg] else ""
+            if not self._left[cpg]:
+                with np.errstate(invalid="ignore"):
+                    values[row] = total / number
+                del self._sums[cpg]
+
+
+def block_values(scan: Scan, cpgs: list[str], arrays: list[pa.Array], aside: np.ndarray | None = None) -> np.ndarray:
+    """The (k, n) float32 values of a block; text that is no number is noted, but for rows with a reason in `aside`."""
+    numbers = []
+    for column, array in enumerate(arrays):
+        if pa.types.is_floating(array.type):
+            numbers.append(array)
+            continue
+        given = array.to_pandas().astype(object)
+        given = given.where(given.notna(), "").str.strip()
+        number = np.array(pd.to_numeric(given, errors="coerce"), dtype=np.float32)
+        odd = np.isnan(number) & ~given.isin(MISSING).to_numpy()
+        odd = np.flatnonzero(odd if aside is None else odd & (aside == ""))
+        scan.n_text += len(odd)
+        for row in odd[: EXAMPLES - len(scan.text)]:
+            scan.text.append(f"CpG {cpgs[row]!r}, sample {scan.samples[column]!r}: {given.iloc[row][:40]!r}")
+        scan.comma &= all(re.fullmatch(r"-?\d+,\d+", given.iloc[row]) for row in odd)
+        number[odd] = TEXT
+        numbers.append(pa.array(number))
+    batch = pa.RecordBatch.from_arrays(numbers, names=[str(column) for column in range(len(numbers))])
+    return batch.to_tensor(null_to_nan=True, row_major=True).to_numpy().astype(np.float32, copy=False)
+
+
+def _look(scan: Scan, cpgs: list[str], values: np.ndarray) -> tuple[np.ndarray, ...]:
+    """n_missing, mean, sd, min and max of a few CpGs, and everything suspicious in them noted.
+
+    Values just outside 0..1 are clipped in place.
+    """
+    n_samples = values.shape[1]
+    missing = np.isnan(values)
+    n_missing = missing.sum(axis=1, dtype=np.int32)
+    low, high = np.fmin.reduce(values, axis=1), np.fmax.reduce(values, axis=1)
+    for row in np.flatnonzero((low < 0) | (high > 1)):
+        _look_outside(scan, cpgs[row], values[row])
+        low[row], high[row] = np.fmin.reduce(values[row]), np.fmax.reduce(values[row])
+    gaps = bool(n_missing.any())
+    present = n_samples - n_missing
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # Pairwise float32 sums of at most a few thousand values in 0..1 are good to 1e-6.
+        mean = np.where(missing, 0, values).sum(axis=1) / present if gaps else values.mean(axis=1)
+        deviation = values - mean[:, None]
+        if gaps:
+            deviation[missing] = 0
+        sd = np.sqrt(np.einsum("ij,ij->i", deviation, deviation) / np.where(present > 1, present - 1, np.nan))
+    # A probe that failed everywhere says nothing about a sample.
+    judged = n_missing <= n_samples / 2
+    scan.n_judged += int(judged.sum())
+    if gaps:
+        scan.sample_missing += missing[judged].sum(axis=0)
+    scan.n_values += int(present.sum())
+    return n_missing, mean, sd, low, high
+
+
+def _look_outside(scan: Scan, cpg: str, row: np.ndarray) -> None:
+    row[row == TEXT] = np.nan
+    infinite = np.flatnonzero(np.isinf(row))
+    scan.n_infinite += len(infinite)
+    for column in infinite[: EXAMPLES - len(scan.infinite)]:
+        scan.infinite.append(f"CpG {cpg!r}, sample {scan.samples[column]!r}: {row[column]}")
+    row[infinite] = np.nan
+    row[(row < 0) & (row >= -TOLERANCE)] = 0
+    row[(row > 1) & (row <= 1 + TOLERANCE)] = 1
+    odd = np.flatnonzero((row < 0) | (row > 1))
+    scan.n_below += int((row[odd] < 0).sum())
+    scan.n_above += int((row[odd] > 1).sum())
+    for column in odd[: EXAMPLES - len(scan.outside)]:
+        scan.outside.append(f"CpG {cpg!r}, sample {scan.samples[column]!r}: {row[column]:.6g}")
+
+
+def cpg_reasons(n_missing, low, high, n_samples: int, max_missing: float) -> np.ndarray:
+    """Reason why a CpG is bad ("missing", "constant") or "" where it is good, as objects."""
+    reason = np.full(len(n_missing), "", dtype=object)
+    reason[(low == high) & (n_samples - n_missing > 1)] = "constant"
+    reason[(n_missing > max_missing * n_samples) | (n_missing == n_samples)] = "missing"
+    return reason
+
+
+def scan_matrix(
+    matrix, columns: list[int], path: pathlib.Path, max_missing_cpg: float, reading: Reading | None = None
+) -> Scan:
+    """Go through the matrix once: look at every value, and write the good CpGs to `path`."""
+    scan = Scan([matrix.samples[column] for column in columns])
+    scan.sample_missing = np.zeros(len(columns), dtype=np.int64)
+    reading = reading or Reading()
+    reading.start()
+    rows = max(1, STATISTICS_BYTES // (4 * len(columns)))
+    progress = Progress(1.0, "")
+    with CohortWriter(path, scan.samples, in_place=True) as writer:
+        try:
+            for ids, arrays in matrix.batches(columns):
+                ids = [(name or "").strip() for name in ids]
+                cpgs = reading.names(ids)
+                aside = reading.aside(ids, cpgs)
+                values = arrays if isinstance(arrays, np.ndarray) else block_values(scan, ids, arrays, aside)
+                if not values.flags.writeable:
+                    values = values.copy()
+                if reading.scale in ("percent", "m"):
+                    values[values == TEXT] = np.nan  # noted already
+                    values = scales.to_beta(values, reading.scale)
+                if reading.merge:
+                    reading.average(cpgs, values, aside)
+                for start in range(0, len(cpgs), rows):
+                    piece = slice(start, start + rows)
+                    _take(
+                        scan,
+                        writer,
+                        cpgs[piece],
+                        values[piece],
+                        None if aside is None else aside[piece],
+                        max_missing_cpg,
+                    )
+                scan.cpgs += cpgs
+                scan.probes += ids
+                if reading.scale == "auto" and len(scan.cpgs) >= ENOUGH_TO_TELL and scan.bad_values():
+                    scale, certain = scale_of(scan)
+                    if certain and scale != "beta":
+                        break
+                progress.at_share(min(matrix.share(), 1.0), f"{len(scan.cpgs):,} CpGs read")
+        except DAMAGE as error:
+            scan.damage = reason_of(error)
+    return scan
+
+
+def _take(scan: Scan, writer: CohortWriter, cpgs: list[str], values: np.ndarray, aside, max_missing_cpg: float) -> None:
+    """Look at a few CpGs, but for those set aside, and write the good ones while no value is bad."""
+    use = None if aside is None or not np.any(aside != "") else aside == ""
+    scan.aside.append(np.full(len(cpgs), "", dtype=object) if aside is None else aside)
+    if use is None:
+        numbers = _look(scan, cpgs, values)
+    else:
+        cpgs = [cpg for cpg, wanted in zip(cpgs, use, strict=True) if wanted]
+        n_missing = np.isnan(values).sum(axis=1, dtype=np.int32)
+        values = np.ascontiguousarray(values[use])
+        numbers = _look(scan, cpgs, values)
+        full = (n_missing, *(np.full(len(use), np.nan) for _ in numbers[1:]))
+        for all_rows, used in zip(full[1:], numbers[1:], strict=True):
+            all_rows[use] = used
+        full[0][use] = numbers[0]
+    scan.pieces.append(numbers if use is None else full)
+    n_missing, _, _, low, high = numbers
+    good = cpg_reasons(n_missing, low, high, values.shape[1], max_missing_cpg) == ""
+    if not scan.bad_values():
+        kept = cpgs if good.all() else [cpgs[row] for row in np.flatnonzero(good)]
+        writer.append(kept, values if good.all() else values[good])
+        scan.n_written += len(kept)
+        scan.n_kept_missing += int(n_missing[good].sum())
+
+
+def scale_of(scan: Scan) -> tuple[str, bool]:
+    """The scale that a scan's values seem to be on, and whether that is beyond doubt."""
+    numbers = scan.numbers()
+    infinite_or_text = scan.n_infinite + scan.n_text
+    if infinite_or_text > 0.5 * max(scan.n_values, 1):
+        return "beta", False
+    return scales.guess(scan.n_values, scan.n_below, scan.n_above, *(numbers[name] for name in ("min", "max", "mean")))
+
+
+# --- matching, judging, writing --------------------------------------------------------------------------------------
+
+
+def _mangled(name: str) -> str:
+    """The name R's make.names would make of it."""
+    name = re.sub(r"[^A-Za-z0-9._]", ".", name)
+    return name if re.match(r"[A-Za-z]|\.(?!\d)", name) else "X" + name
+
+
+def _check_match(matrix, beta, samples, wanted: list[str], unmatched: str, warn) -> tuple[list[int], list[str], bool]:
+    """Columns of the matrix to read, the problems of matching, and whether reading makes sense."""
+    known = set(wanted)
+    columns = [column for column, name in enumerate(matrix.samples) if name in known]
+    if columns:
+        have = set(matrix.samples)
+        lacking = list(dict.fromkeys(name for name in wanted if name not in have))
+        extra = list(dict.fromkeys(name for name in matrix.samples if name and name not in known))
+        found = []
+        if lacking:
+            hint = ""
+            mangled = {_mangled(name) for name in lacking}
+            if len(mangled.intersection(extra)) > len(mangled) / 2:
+                hint = " (R changed the names: use `check.names = FALSE` when reading the matrix in R)"
+            found.append(
+                f"{many(len(lacking), 'sample')} of the sheet {samples} not in the matrix {beta}: {some(lacking)}{hint}"
+            )
+        if extra:
+            found.append(f"{many(len(extra), 'sample')} of the matrix {beta} not in the sheet {samples}: {some(extra)}")
+        if unmatched == "drop":
+            for text in found:
+                warn(f"left out: {text}")
+            return columns, [], True
+        remedy = ". Correct the ids, or set `cohort.unmatched: drop` to use only samples found in both"
+        return columns, [text + remedy for text in found], True
+
+    if all(re.fullmatch(r"NA|[01]?\.\d+(e-?\d+)?", name) for name in matrix.samples):
+        problem = f"The matrix {beta} has no header: its first line holds values. Add a line with the sample ids"
+        return [], [problem], False
+    hint = ""
+    mangled = {_mangled(name) for name in known}
+    if len(mangled.intersection(matrix.samples)) > len(mangled) / 2:
+        hint = " R changed the names: use `check.names = FALSE` when reading the matrix in R."
+    return (
+        list(range(len(matrix.samples))),
+        [
+            f"No sample of the sheet {samples} ({some(wanted, 3)}) is in the header of the matrix {beta} "
+            f"({some(matrix.samples, 3)}).{hint} Correct the ids, or set `cohort.columns.sample_id` to the column that "
+            "holds them"
+        ],
+        True,
+    )
+
+
+REMEDIES = {
+    "replicate": "Average the rows of a CpG, or keep one",
+    "m": "Give beta values: beta = 2^M/(1+2^M)",
+    "percent": "Divide them by 100",
+}
+_REMEDIES = {
+    "replicate": "Set `cohort.collapse` to `mean` or `first` (or to `keep`, where only their suffixes are alike)",
+    "m": "If they are, set `cohort.values: m` to have them made betas; if not, give beta values",
+    "percent": "If they are, set `cohort.values: percent` to have them divided by 100; if not, give beta values",
+}
+"""What the key `cohort` offers to those same ends."""
+_TOLD = {"m": "M-values, and were made betas: beta = 2^M/(1+2^M)", "percent": "percent, and were divided by 100"}
+
+
+def check_header(beta, matrix, turned: bool = False) -> list[str]:
+    """What is wrong with the samples' ids. turned: the file has them in rows."""
+    problems = []
+    axis, where = ("row", "in the first column") if turned else ("column", "in the header")
+    empty = [number for number, name in enumerate(matrix.samples, 1 if turned else 2) if name in MISSING]
+    if empty:
+        problems.append(
+            f"{beta}: {many(len(empty), axis)} without a sample id {where}: {axis} {numbered(empty)}"
+            f"{' below the header' if turned else ''}. Name or remove them"
+        )
+    names = pd.Index(matrix.samples)
+    twice = names[names.duplicated()].unique()
+    twice = [name for name in twice if name not in MISSING]
+    if twice:
+        problems.append(
+            f"{beta}: {many(len(twice), 'sample')} more than once {where}: {some(twice)}. Keep one {axis} each"
+        )
+    return problems
+
+
+def check_values(beta, matrix, scan: Scan, remedies: dict[str, str] = REMEDIES, turned: bool = False) -> list[str]:
+    """What makes the matrix wrong as a whole: its shape, its ids, its values.
+
+    remedies: what to do, as REMEDIES; CpGs may be there more than once where there is none. turned: the file has
+    CpGs in columns.
+    """
+    problems = []
+    axis, shift = ("column", 1) if turned else ("row", 0)
+    if scan.damage:
+        after = f"after {many(len(scan.cpgs), 'CpG')} ({scan.damage})"
+        if "invalid UTF8" in scan.damage:
+            problems.append(f"{beta} is not text in UTF-8 {after}: save it as CSV (UTF-8)")
+        else:
+            problems.append(f"{beta} is damaged or cut off {after}: copy it again")
+    if matrix.n_odd_rows:
+        problems.append(
+            f"{beta} is not a matrix: {many(matrix.n_odd_rows, 'row')} with another number of fields than the "
+            f"{matrix.n_fields} expected: {', '.join(matrix.odd_rows)}. Write missing values as NA and rows in full"
+        )
+    if not scan.cpgs and not problems:
+        problems.append(f"{beta} has a header but no rows: there is not a single CpG in it")
+    if scan.n_text:
+        comma = " These are decimal commas: write decimal points." if scan.comma else ""
+        more = f" and {scan.n_text - len(scan.text):,} more" if scan.n_text > len(scan.text) else ""
+        problems.append(
+            f"{beta}: {many(scan.n_text, 'cell')} with text instead of a number: {'; '.join(scan.text)}{more}.{comma} "
+            "Missing values are written NA or left empty"
+        )
+    first = scan.cpgs[:10]
+    if len(first) > 1 and first in ([str(n + start) for n in range(len(first))] for start in (0, 1)):
+        problems.append(
+            f"{beta}: the first column holds row numbers ({', '.join(first[:3])} …), not CpG ids. "
+            "Write the matrix without row numbers, the CpG ids first"
+        )
+    empty = [number for number, name in enumerate(scan.cpgs, 1 + shift) if name in MISSING]
+    if empty:
+        problems.append(
+            f"{beta}: {many(len(empty), axis)} without a CpG id: {axis} {numbered(empty)}"
+            f"{'' if turned else ' below the header'}. Name or remove them"
+        )
+    names = pd.Series(scan.cpgs, dtype=object)
+    names = names[scan.set_aside() == ""] if scan.aside else names
+    again = names.duplicated(keep=False) & ~names.isin(MISSING)
+    if again.any() and remedies["replicate"]:
+        rows = names[again].groupby(names[again], sort=False).groups
+
+        def places(name) -> str:
+            several = dict.fromkeys(scan.probes[row] for row in rows[name])
+            return f"probes {some(several, 4)}" if len(several) > 1 else f"{axis}s {numbered(rows[name] + 1 + shift)}"
+
+        where = [f"{name!r} ({places(name)})" for name in list(rows)[:EXAMPLES]]
+        more = f" and {len(rows) - EXAMPLES:,} more" if len(rows) > EXAMPLES else ""
+        problems.append(
+            f"{beta}: {many(len(rows), 'CpG')} more than once: {', '.join(where)}{more}. {remedies['replicate']}"
+        )
+    if scan.n_infinite:
+        more = f" and {scan.n_infinite - len(scan.infinite):,} more" if scan.n_infinite > len(scan.infinite) else ""
+        problems.append(
+            f"{beta}: {many(scan.n_infinite, 'infinite value')}: {'; '.join(scan.infinite)}{more}. "
+            "Beta values lie in 0-1; write NA where there is none"
+        )
+    outside = scan.n_below + scan.n_above
+    if outside:
+        numbers = scan.numbers()
+        lowest, highest = float(np.nanmin(numbers["min"])), float(np.nanmax(numbers["max"]))
+        found = f"{outside:,} of {scan.n_values:,} values lie outside 0-1 (from {lowest:.4g} to {highest:.4g})"
+        scale, _ = scale_of(scan)
+        if scale == "m":
+            text = f"{found}: these look like M-values. {remedies['m']}"
+        elif scale == "percent":
+            text = f"{found}: these look like percent. {remedies['percent']}"
+        else:
+            more = f" and {outside - len(scan.outside):,} more" if outside > len(scan.outside) else ""
+            text = f"{found}: {'; '.join(scan.outside)}{more}. Beta values lie in 0-1: correct them, or write NA"
+        problems.append(f"{beta}: {text}")
+    return problems
+
+
+def _check_cpgs(beta, scan: Scan, reason: np.ndarray, max_missing: float, policy: str, warn) -> list[str]:
+    """Bad CpGs: problems, or warnings where they are dropped."""
+    n_samples, numbers = len(scan.samples), scan.numbers()
+    found = []
+    rows = np.flatnonzero(reason == "missing")
+    if len(rows):
+        first = [f"{scan.cpgs[row]!r} ({numbers['n_missing'][row] / n_samples:.0%})" for row in rows[:EXAMPLES]]
+        more = f" and {len(rows) - EXAMPLES:,} more" if len(rows) > EXAMPLES else ""
+        found.append(
+            f"{beta}: {many(len(rows), 'CpG')} missing in more than {max_missing:.3g} of the samples "
+            f"(`cohort.max_missing_cpg`): {', '.join(first)}{more}"
+        )
+    rows = np.flatnonzero(reason == "constant")
+    if len(rows):
+        first = [f"{scan.cpgs[row]!r} (always {numbers['min'][row]:.4g})" for row in rows[:EXAMPLES]]
+        more = f" and {len(rows) - EXAMPLES:,} more" if len(rows) > EXAMPLES else ""
+        found.append(
+            f"{beta}: {many(len(rows), 'constant CpG')}, a sign of masked or imputed probes: {', '.join(first)}{more}"
+        )
+    if found and policy == "drop":
+        for text in found:
+            warn(f"left out: {text}")
+        if np.all(reason != ""):
+            return [f"{beta}: all {many(len(reason), 'CpG')} would be left out: {'; '.join(found)}"]
+        return []
+    return [f"{text}. Set `cohort.bad_cpgs: drop` to leave them out" for text in found]
+
+
+def ingest(
+    beta,
+    samples,
+    out_beta,
+    out_samples,
+    out_cpgs,
+    out_qc,
+    out_qc_table=None,
+    *,
+    columns: dict,
+    age_unit: str = "auto",
+    values: str = "auto",
+    collapse: str = "error",
+    filters: dict | None = None,
+    only_cpgs: str | None = None,
+    only: dict | None = None,
+    one_per: str | None = None,
+    max_missing_cpg: float = 0.2,
+    max_missing_sample: float = 0.2,
+    bad_cpgs: str = "error",
+    bad_samples: str = "error",
+    unmatched: str = "error",
+    object: str | None = None,
+    index: dict | None = None,
+) -> None:
+    """Check a beta matrix and its sample sheet, and write them as a cohort.
+
+    Parameters
+    ----------
+    beta
+        A matrix in any format that `matrices.open_matrix` takes. CpGs in rows, their ids in the first column, one
+        further column per sample; values 0..1. Where the first column holds the sheet's ids, it is turned round, with
+        a warning.
+    samples
+        Delimited text with one row per sample, a GEO series matrix, or what `tables.read_sheet_frame` takes. `columns`
+        maps `sample_id`, `age` and `sex` to its columns, None being found by common names (`sheets.read_sheet`); a
+        column called `sex` may be absent. All others pass through as covariates.
+    age_unit
+        Unit of the ages: years, months, weeks, days, or auto (`sheets.years_of`).
+    out_beta, out_samples, out_cpgs, out_qc
+        The cohort (`cpgtaxa.cohort`); sample_id, age (float64), sex (text), covariates in the order of the matrix's
+        columns (Parquet); cpg, n_missing, mean, sd (n-1), min, max, kept, reason, probe (the id as given) for every
+        probe read (Parquet; no mean to max for those that lists or replicates leave out); counts, checksums and
+        warnings (JSON).
+    out_qc_table
+        What was kept and what was left out, and why: what, reason, n, share, explanation, examples (CSV).
+    values
+        "beta", "percent", "m" (M-values), or "auto": beta, or what is beyond doubt.
+    collapse
+        CpGs that several probes measure (of EPICv2 and MSA, whose suffixes are taken off): "error", the "mean" of the
+        probes sample by sample, the "first" one; "keep" keeps suffixes, so that probes stay apart.
+    filters, only_cpgs
+        Lists of probes or CpGs to leave out, by name; a list of the CpGs that alone are used.
+    only, one_per
+        Values of the sheet's columns that samples must have; a column of which each value is used once (its first row).
+    max_missing_cpg, max_missing_sample
+        Largest share of missing values in a CpG (over the samples kept), and in a sample (over the CpGs measured in at
+        least half of the samples).
+    bad_cpgs, bad_samples, unmatched
+        What to do with CpGs mostly missing or constant, samples mostly missing, and samples found only in the matrix or
+        only in the sheet: "error", or "drop" with a warning.
+    object, index
+        Which object, layer or array of the file is the matrix; files with the ids of an .npy, `{cpgs, samples}`.
+
+    Raises InputError with every problem found; then no output exists under its final name.
+    """
+    either = ("error", "drop")
+    for name, policy, known in (
+        *(("bad_cpgs", bad_cpgs, either), ("bad_samples", bad_samples, either), ("unmatched", unmatched, either)),
+        *(("values", values, ("auto", *scales.SCALES)), ("collapse", collapse, ("error", "mean", "first", "keep"))),
+    ):
+        if policy not in known:
+            raise ValueError(f"{name} is one of {', '.join(known)}, not {policy!r}")
+    beta, samples = pathlib.Path(beta), pathlib.Path(samples)
+    problems: list[str] = []
+    parts = gathered(problems, parts_of, beta) or [beta]
+    if problems:
+        raise InputError(problems)
+    begun = {path: _state(path) for path in (*parts, samples)}
+    warnings: list[str] = []
+
+    def warn(text: str) -> None:
+        logging.warning(text)
+        warnings.append(text)
+
+    sheet, matrix, lists, turned = None, None, None, False
+    folder = pathlib.Path(out_beta).parent
+    try:
+        lists = probes.Lists(filters, only_cpgs)
+    except InputError as error:
+        problems += error.problems
+    given = gathered(problems, lambda: open_matrix(beta, name=object, index=index, folder=folder))
+    try:
+        sheet, found = read_sheet(samples, columns, set(given.samples) if given else None)
+        problems += found
+        for note in sheet.attrs["notes"]:
+            warn(note)
+    except InputError as error:
+        problems += error.problems
+    has_ids = sheet is not None and "sample_id" in sheet
+    if given:
+        ids = set(sheet["sample_id"]).difference(MISSING) if has_ids else set()
+        matrix, turned = gathered(problems, oriented, given, ids, folder, warn) or (None, False)
+        problems += check_header(beta, matrix, turned) if matrix else []
+    if has_ids:
+        problems += check_ids(samples, sheet)
+
+    wanted_columns, readable = list(range(len(matrix.samples))) if matrix else [], matrix is not None
+    in_sheet = [name for name in sheet["sample_id"] if name not in MISSING] if has_ids else []
+    if has_ids and matrix:
+        wanted_columns, found, readable = _check_match(matrix, beta, samples, in_sheet, unmatched, warn)
+        problems += found
+
+    aside: dict[str, list[str]] = {"not_only": [], "not_first": []}
+    if sheet is not None:
+        if has_ids and matrix:
+            matched = sheet["sample_id"].isin(matrix.samples).to_numpy()
+            if matched.any():
+                sheet = sheet[matched].reset_index(drop=True)
+        keep, found = strata.in_stratum(sheet, samples, only)
+        problems += found
+        if one_per:
+            first, found = strata.first_of_each(sheet[keep], samples, one_per)
+            problems += found
+        else:
+            first = keep[keep]
+            for name, shared in strata.kin_columns(sheet[keep]).items():
+                warn(
+                    f"{samples}: {shared:,} of {int(keep.sum()):,} samples share their `{name}` with another. Repeated "
+                    f"measures and relatives make p-values too small; `cohort.one_per: {name}` uses one sample of each"
+                )
+        if has_ids:
+            aside = {
+                "not_only": sheet["sample_id"][~keep].tolist(),
+                "not_first": sheet["sample_id"][keep][~first].tolist(),
+            }
+            left_out = {*aside["not_only"], *aside["not_first"]}
+            if matrix and readable:
+                wanted_columns = [column for column in wanted_columns if matrix.samples[column] not in left_out]
+        sheet = sheet[keep][first].reset_index(drop=True)
+        n_used = sheet["sample_id"].nunique() if has_ids else len(sheet)
+        if n_used < FEWEST_SAMPLES:
+            problems.append(f"Only {many(n_used, 'sample')} in {samples}" + _found(matrix) + _TOO_FEW)
+        if "age" in sheet and len(sheet):
+            ages, found = check_ages(samples, sheet, age_unit)
+            problems += found
+
+    if not readable or not wanted_columns:
+        raise InputError(problems)
+    size = matrix.n_rows() * (4 * len(wanted_columns) + PER_CPG)
+    files.need_space(out_beta, size, f"{len(wanted_columns):,} samples of about {matrix.n_rows():,.0f} CpGs take")
+    with files.atomic(out_beta) as temporary:
+        reading = Reading(values, collapse == "keep", lists or None, collapse == "first")
+        scan = scan_matrix(matrix, wanted_columns, temporary, max_missing_cpg, reading)
+        scale, certain = scale_of(scan) if scan.bad_values() else ("beta", True)
+        if values == "auto" and certain and scale != "beta":
+            warn(f"{beta}: the values are {_TOLD[scale]}. `cohort.values: {scale}` says so; `beta` would refuse them")
+            reading = dataclasses.replace(reading, scale=scale)
+            scan = scan_matrix(matrix, wanted_columns, temporary, max_missing_cpg, reading)
+        elif values in _TOLD and not scan.bad_values() and (doubt := _not_on(values, scan)):
+            problems.append(f"{beta}: {doubt}")
+        if collapse == "mean" and not scan.damage:
+            several = probes.replicated(np.array(scan.cpgs, dtype=object)[scan.set_aside() == ""])
+            if several and not check_values(beta, matrix, scan, _REMEDIES | {"replicate": None}, turned):
+                logging.info(f"{len(several):,} CpGs are measured by several probes: read again, to average them")
+                reading = dataclasses.replace(reading, merge=several)
+                scan = scan_matrix(matrix, wanted_columns, temporary, max_missing_cpg, reading)
+        problems += check_values(beta, matrix, scan, _REMEDIES, turned)
+        if lists and not scan.damage:
+            problems += lists.problems()
+        n_replicates = int((scan.set_aside() == probes.REPLICATE).sum())
+        if n_replicates:
+            warn(
+                f"{beta}: {many(n_replicates, 'probe')} of CpGs that have several: the "
+                + ("mean of each CpG's probes was taken" if collapse == "mean" else "first of each CpG's was taken")
+            )
+
+        dropped: list[str] = []
+        gaps = scan.sample_missing / max(scan.n_judged, 1)
+        gappy = np.flatnonzero(gaps > max_missing_sample) if scan.n_judged else np.empty(0, dtype=int)
+        if len(gappy):
+            first = [f"{scan.samples[column]!r} ({gaps[column]:.0%})" for column in gappy[:EXAMPLES]]
+            more = f" and {len(gappy) - EXAMPLES:,} more" if len(gappy) > EXAMPLES else ""
+            text = (
+                f"{beta}: {many(len(gappy), 'sample')} missing in more than {max_missing_sample:.3g} of the CpGs "
+                f"(`cohort.max_missing_sample`): {', '.join(first)}{more}"
+            )
+            n_left = len(scan.samples) - len(gappy)
+            if bad_samples == "error":
+                problems.append(f"{text}. Set `cohort.bad_samples: drop` to leave them out")
+            elif n_left < FEWEST_SAMPLES:
+                problems.append(f"{text}. Without them only {many(n_left, 'sample')} would be left{_TOO_FEW}")
+            else:
+                warn(f"left out: {text}")
+                dropped = [scan.samples[column] for column in gappy]
+                wanted_columns = np.delete(wanted_columns, gappy).tolist()
+                if not problems:
+                    scan = scan_matrix(matrix, wanted_columns, temporary, max_missing_cpg, reading)
+                    left = ~sheet["sample_id"].isin(dropped).to_numpy()
+                    sheet, ages = sheet[left].reset_index(drop=True), ages[left]
+                    if ages.min() == ages.max():
+                        problems.append(f"{samples}: without the samples left out, all ages are equal ({ages[0]:g})")
+
+        numbers = scan.numbers()
+        reason = cpg_reasons(numbers["n_missing"], numbers["min"], numbers["max"], len(scan.samples), max_missing_cpg)
+        by_lists = scan.set_aside()
+        reason[by_lists != ""] = by_lists[by_lists != ""]
+        problems += _check_cpgs(beta, scan, reason, max_missing_cpg, bad_cpgs, warn)
+        if problems:
+            raise InputError(problems)
+
+        order = sheet.set_index("sample_id").index.get_indexer(scan.samples)
+        table = sheet.iloc[order].reset_index(drop=True).drop(columns="row")
+        for name in table.columns.drop(["sample_id", "age"]):
+            table[name] = table[name].where(~table[name].isin(MISSING), None) if name == "sex" else typed(table[name])
+        table["sample_id"], table["age"] = table["sample_id"].astype("str"), ages[order]
+        table.attrs = {}
+        kept = reason == ""
+        cpgs = pd.DataFrame({"cpg": pd.Series(scan.cpgs, dtype="str"), **numbers, "kept": kept})
+        cpgs["reason"] = pd.Series(np.where(kept, None, reason), dtype="str")
+        cpgs["probe"] = pd.Series(scan.probes, dtype="str")
+        qc = {
+            "n_cpgs": {
+                "in": len(reason),
+                "kept": int(kept.sum()),
+                "dropped_missing": int((reason == "missing").sum()),
+                "dropped_constant": int((reason == "constant").sum()),
+                **{f"dropped_{name}": int((reason == name).sum()) for name in _by_lists(lists)},
+                **({"dropped_replicate": n_replicates} if n_replicates else {}),
+            },
+            "array": probes.describe(scan.probes),
+            "values": reading.scale if reading.scale != "auto" else "beta",
+            "n_samples": {"in_matrix": len(matrix.samples), "in_sheet": len(in_sheet), "kept": len(scan.samples)},
+            "samples_dropped": {
+                "only_in_matrix": sorted(set(matrix.samples) - set(in_sheet)),
+                "only_in_sheet": sorted(set(in_sheet) - set(matrix.samples)),
+                "missing": dropped,
+                **{key: names for key, names in aside.items() if names},
+            },
+            "age": {"min": float(ages.min()), "median": float(np.median(ages)), "max": float(ages.max())},
+            "missing_fraction": scan.n_kept_missing / (scan.n_written * len(scan.samples)),
+            "sha256": {
+                "cohort": files.sha256(temporary),
+                "matrix": files.sha256(*parts),
+                "samples": files.sha256(samples),
+            },
+            "columns": sheet.attrs["chosen"],
+            "warnings": warnings,
+        }
+        changed = [path for path, state in begun.items() if _state(path) != state]
+        if changed:
+            raise InputError(
+                [f"{path} was changed while it was being read: let the copy finish and start again" for path in changed]
+            )
+        files.write_parquet(out_samples, table)
+        files.write_parquet(out_cpgs, cpgs)
+        if out_qc_table:
+            thresholds = {"missing": max_missing_cpg, "sample": max_missing_sample, "only": only, "one_per": one_per}
+            with files.atomic(out_qc_table) as partial:
+                _qc_table(scan, reason, qc, thresholds).to_csv(partial, index=False, float_format="%.6g")
+        files.write_json(out_qc, qc)
+    chosen = ", ".join(f"{what} = {name}" for what, name in sheet.attrs["chosen"].items())
+    logging.info(f"columns of {samples}: {chosen}")
+    logging.info(f"{int(kept.sum()):,} CpGs x {len(scan.samples):,} samples, ages {ages.min():g} to {ages.max():g}")
+
+
+def _by_lists(lists: probes.Lists | None) -> list[str]:
+    """Reasons that the user's lists give."""
+    return [*lists.filters, *([probes.NOT_LISTED] if lists.only is not None else [])] if lists else []
+
+
+def _not_on(scale: str, scan: Scan) -> str | None:
+    """Why values, already made betas, cannot have been on the scale that the config says."""
+    numbers = scan.numbers()
+    low, high = np.nanmin(numbers["min"]), np.nanmax(numbers["max"])
+    if scale == "percent" and high <= 0.01:
+        return (
+            f"`cohort.values` says percent, but no value is above {100 * high:.3g}: these are betas. Set it to `beta`"
+        )
+    if scale == "m" and low >= 0.4999 and high <= 0.6667:  # M from 0 to 1
+        return "`cohort.values` says m, but all values lie in 0-1: these are betas. Set it to `beta`"
+    return None
+
+
+def _qc_table(scan: Scan, reason: np.ndarray, qc: dict, told: dict) -> pd.DataFrame:
+    """What was kept and left out, and why: what, reason, n, share, explanation, examples."""
+    why = {
+        "": "used",
+        "missing": f"missing in more than {told['missing']:.3g} of the samples (cohort.max_missing_cpg)",
+        "constant": "the same value in all samples",
+        probes.REPLICATE: "another probe of a CpG that is used (cohort.collapse)",
+        probes.NOT_LISTED: "not among the CpGs wanted (cohort.only_cpgs)",
+    }
+    rows = []
+    for name in ["", *dict.fromkeys(reason[reason != ""])]:
+        at = np.flatnonzero(reason == name)
+        examples = "; ".join(scan.probes[row] for row in at[:EXAMPLES]) if name else ""
+        text = why.get(name, f"in the list {name} (cohort.filters)")
+        rows.append(("probe", name or "kept", len(at), len(at) / len(reason), text, examples))
+    why = {
+        "only_in_matrix": "no row in the sheet (cohort.unmatched)",
+        "only_in_sheet": "no column in the matrix (cohort.unmatched)",
+        "not_only": f"not of the stratum {told['only']} (cohort.only)",
+        "not_first": f"another sample of the same {told['one_per']} is used (cohort.one_per)",
+        "missing": f"missing in more than {told['sample']:.3g} of the CpGs (cohort.max_missing_sample)",
+    }
+    dropped = {name: names for name, names in qc["samples_dropped"].items() if names}
+    total = qc["n_samples"]["kept"] + sum(map(len, dropped.values()))
+    rows.append(("sample", "kept", qc["n_samples"]["kept"], qc["n_samples"]["kept"] / total, "used", ""))
+    for name, names in dropped.items():
+        rows.append(("sample", name, len(names), len(names) / total, why[name], "; ".join(names[:EXAMPLES])))
+    return pd.DataFrame(rows, columns=["what", "reason", "n", "share", "explanation", "examples"])
+
+
+def _state(path: pathlib.Path):
+    """What tells a file from the one that was there before: None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+_TOO_FEW = f": at least {FEWEST_SAMPLES} are needed (hundreds to say anything about most CpGs)"
+
+
+def _found(matrix) -> str:
+    return " found in the matrix" if matrix else ""

@@ -1,0 +1,276 @@
+"""Matrices of values as people have them, read block by block: CpGs in rows, samples in columns."""
+
+import concurrent.futures
+import pathlib
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from cpgtaxa.errors import reason_of
+from cpgtaxa.input import plain_text
+from cpgtaxa.input.streams import (
+    DAMAGE,
+    EXAMPLES,
+    MISSING,
+    Unreadable,
+    fields_of,
+    many,
+    refuse_foreign,
+    stream_of,
+)
+from cpgtaxa.input.texts import lines_of, separator_of
+
+BLOCK_BYTES = 48 << 20
+"""Text parsed at a time: with thousands of columns, smaller blocks cost more per column than per value."""
+LONGEST_LINE = 1 << 28
+"""Bytes in a row of the matrix. Where a file holds no line ends, memory must not grow with its unpacked size."""
+PACKED = {"gzip": 2.2, "bz2": 2.5, "zstd": 2.2}
+"""Bytes of text in a byte of compressed betas: their digits are nearly random."""
+
+
+class TextMatrix:
+    """A delimited text file, possibly compressed: CpGs in rows."""
+
+    def __init__(self, path: pathlib.Path, codec: str | None):
+        self.path, self.codec = path, codec
+        self.odd_rows: list[str] = []
+        self.n_odd_rows = 0
+        self._raw = None
+        header, first_row, self._skip = self._head()
+        self.separator = separator_of(header)
+        names = fields_of(header, self.separator)
+        if header.startswith("#") and len(fields_of(first_row, separator_of(first_row))) > len(names) + 1:
+            raise Unreadable(f"{path} begins with a comment, {header[:60]!r}: remove the lines before the header")
+        self._row_bytes = len(first_row) + 1
+        self.n_fields = len(names)
+        if len(fields_of(first_row, self.separator)) == len(names) + 1:
+            self.n_fields += 1  # R's write.table: row names without a heading
+        else:
+            names = names[1:]
+        if not names or self.separator is None:
+            raise Unreadable(
+                f"{path} is not a matrix: its first line is a single column. Expected: CpGs in rows, their ids in the "
+                "first column, one further column per sample, separated by commas or tabs"
+            )
+        self.samples = names
+        self._block = max(BLOCK_BYTES, 4 * max(len(header), len(first_row)))
+        if not first_row:
+            raise Unreadable(f"{path} has a header but no rows: there is not a single CpG in it")
+
+    def _head(self) -> tuple[str, str, int]:
+        """Header line, first row after it (or nothing), and how many lines to skip to reach the rows."""
+        _, stream = stream_of(self.path, self.codec)
+        data = b""
+        try:
+            while len(data.lstrip(b"\xef\xbb\xbf\r\n ").splitlines()) < 3 and len(data) < LONGEST_LINE:
+                piece = stream.read(max(len(data), 1 << 20))  # doubled, so that long lines are not looked at anew
+                if not piece:
+                    break
+                data += piece
+            if not data.strip():
+                raise Unreadable(f"{self.path} is empty: check how the file was made")
+            refuse_foreign(self.path, data[:16])
+            if b"\0" in data[:4096]:
+                raise Unreadable(f"{self.path} is neither text (UTF-8), Parquet nor Feather: export it as CSV")
+            text = data.decode("utf-8-sig", errors="replace")
+        except DAMAGE as error:
+            raise Unreadable(f"{self.path} is damaged or cut off ({reason_of(error)}): copy it again") from error
+        lines = lines_of(text)
+        if not text.strip():  # such as nothing but a byte order mark
+            raise Unreadable(f"{self.path} is empty: check how the file was made")
+        where = next(number for number, line in enumerate(lines) if line.strip())
+        rest = [line for line in lines[where + 1 :] if line.strip()]
+        return lines[where], rest[0] if rest else "", where + 1
+
+    def _odd_row(self, row) -> str:
+        self.n_odd_rows += 1
+        if len(self.odd_rows) < EXAMPLES:
+            cpg = row.text.split(self.separator)[0].strip('" ')[:40] if row.text else ""
+            self.odd_rows.append(f"{cpg!r} ({many(row.actual_columns, 'field')})")
+        return "skip"
+
+    def _chunks(self):
+        """The file in pieces of whole lines, the next one being read meanwhile.
+
+        pyarrow's own streaming reader would queue up to 32 blocks ahead, half a gigabyte.
+        """
+        self._raw, stream = stream_of(self.path, self.codec)
+        rest = b""
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            reading = pool.submit(stream.read, self._block)
+            while data := reading.result():
+                reading = pool.submit(stream.read, self._block)
+                end = data.rfind(b"\n") + 1
+                if end:
+                    yield b"".join((rest, memoryview(data)[:end]))
+                    rest = data[end:]
+                else:
+                    rest += data
+                if len(rest) > max(LONGEST_LINE, 2 * self._block):
+                    raise OSError(f"a line of more than {len(rest) >> 20} MB")
+        yield rest
+
+    def batches(self, columns: list[int]):
+        """Blocks of rows: ids, and values (k, n) float32 or one Arrow array for each wanted column.
+
+        The arrays are float64, or text where some of it is no number.
+        """
+        self.odd_rows, self.n_odd_rows = [], 0
+        shift = self.n_fields - len(self.samples)
+        wanted = [str(column + shift) for column in columns]
+        skip = self._skip
+        for chunk in self._chunks():
+            if not skip and (not chunk or chunk.isspace()):
+                continue
+            if plain := self._plain(chunk, skip, [column + shift for column in columns]):
+                skip = 0
+                yield plain
+                continue
+            n_odd_rows, odd_rows = self.n_odd_rows, list(self.odd_rows)
+            try:
+                table = self._parse(chunk, skip, wanted, pa.float64())  # read faster than float32
+            except pa.ArrowInvalid as error:
+                if "conversion error to double" not in str(error):
+                    raise
+                self.n_odd_rows, self.odd_rows = n_odd_rows, odd_rows
+                table = self._parse(chunk, skip, wanted, pa.string())
+            skip = 0
+            for batch in table.to_batches():
+                yield batch.column(0).to_pylist(), batch.columns[1:]
+
+    def _plain(self, chunk: bytes, skip: int, columns: list[int]) -> tuple[list[str], np.ndarray] | None:
+        """Ids and values of a piece that is plain throughout, else None."""
+        start = 0
+        for _ in range(skip):
+            start = chunk.find(b"\n", start) + 1
+            if not start:
+                return None
+        # Lines may end in other ways; what is skipped must be what `_head` counted.
+        if len(chunk[:start].splitlines()) != skip:
+            return None
+        return plain_text.parse(chunk[start:] if start else chunk, self.separator, self.n_fields, columns)
+
+    def _parse(self, chunk: bytes, skip: int, wanted: list[str], kind: pa.DataType) -> pa.Table:
+        return pa.csv.read_csv(
+            pa.BufferReader(chunk),
+            read_options=pa.csv.ReadOptions(
+                block_size=len(chunk) + 1,  # one block
+                skip_rows=skip,
+                column_names=[str(number) for number in range(self.n_fields)],
+            ),
+            parse_options=pa.csv.ParseOptions(delimiter=self.separator, invalid_row_handler=self._odd_row),
+            convert_options=pa.csv.ConvertOptions(
+                column_types={"0": pa.string(), **dict.fromkeys(wanted, kind)},
+                null_values=MISSING,
+                include_columns=["0", *wanted],
+            ),
+        )
+
+    def share_block(self, files: int) -> None:
+        """Hold only as much at a time that so many files, read side by side, take as much as one."""
+        self._block = max(self._block // files, 4 * self._row_bytes)
+
+    def begun(self) -> bool:
+        """Whether any of the file's rows were read."""
+        return self._raw is not None
+
+    def share(self) -> float:
+        """How much of the file has been read, 0..1."""
+        return self._raw.tell() / max(self.path.stat().st_size, 1)
+
+    def n_rows(self) -> float:
+        """About how many CpGs there are, from the sizes of the file and of a row."""
+        return self.path.stat().st_size * PACKED.get(self.codec, 1.0) / self._row_bytes
+
+
+class ArrowMatrix:
+    """A Parquet or Feather file: CpGs in rows.
+
+    Parquet is read column by column, so that memory holds a page (up to 1 or 2 MB) per sample, unless the row groups
+    are smaller; Feather holds one of the file's record batches.
+    """
+
+    def __init__(self, path: pathlib.Path, parquet: bool):
+        self.path, self.parquet = path, parquet
+        self.odd_rows, self.n_odd_rows = [], 0
+        mapped = pa.memory_map(str(path))
+        self._file = pa.parquet.ParquetFile(mapped) if parquet else pa.ipc.open_file(mapped)
+        schema = self._file.schema_arrow if parquet else self._file.schema
+        texts = [number for number, field in enumerate(schema) if _is_text(field.type)]
+        self._ids = texts[0] if len(texts) == 1 else 0  # pandas stores its index last
+        self._columns = [number for number in range(len(schema)) if number != self._ids]
+        self._names = schema.names
+        self.samples = [self._names[number].strip() for number in self._columns]
+        self.n_fields = len(self.samples) + 1
+        if not self.samples:
+            raise Unreadable(
+                f"{path} is not a matrix: it has a single column. Expected: CpGs in rows, their ids in the first "
+                "column, one further column per sample"
+            )
+        if not _is_text(schema.types[self._ids]):
+            raise Unreadable(
+                f"{path} has no CpG ids: its first column, {self._names[self._ids]!r}, holds "
+                f"{schema.types[self._ids]}. Write the row names as the first column"
+            )
+        self._rows = max(1, BLOCK_BYTES // (4 * len(self.samples)))
+        self._n_batches = 0 if parquet else self._file.num_record_batches
+        self._n_rows = self._file.metadata.num_rows if parquet else 0
+        self._done = 0.0
+
+    def _raw_batches(self, names: list[str] | None):
+        if self.parquet:
+            n_read = 0
+            for batch in self._file.iter_batches(self._rows, columns=names):
+                n_read += batch.num_rows
+                self._done = n_read / self._n_rows
+                yield batch
+        else:
+            waiting = []  # many small batches are put together: with thousands of columns, each one costs
+            for number in range(self._n_batches):
+                batch = self._file.get_batch(number)
+                batch.validate(full=True)  # a damaged file's offsets would lead out of memory
+                waiting.append(batch)
+                self._done = (number + 1) / self._n_batches
+                if sum(batch.num_rows for batch in waiting) >= self._rows or number + 1 == self._n_batches:
+                    batch = pa.concat_batches(waiting)
+                    waiting = []
+                    yield from (batch.slice(start, self._rows) for start in range(0, batch.num_rows, self._rows))
+
+    def batches(self, columns: list[int]):
+        """Blocks of rows: (ids, one Arrow array per wanted column), float32, or text where some of it is no number."""
+        numbers = [self._ids, *(self._columns[column] for column in columns)]
+        names = [self._names[number] for number in numbers]
+        unique = len(set(self._names)) == len(self._names)
+        for batch in self._raw_batches(names if unique else None):
+            arrays = [batch.column(batch.schema.get_field_index(name)) for name in names] if unique else None
+            arrays = arrays or [batch.column(number) for number in numbers]
+            ids = arrays[0].cast(pa.string()).to_pylist()
+            values = []
+            for array in arrays[1:]:
+                kind = array.type
+                if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind):
+                    values.append(array.cast(pa.float32(), safe=False))
+                elif pa.types.is_null(kind):
+                    values.append(pa.nulls(len(array), pa.float32()))
+                else:
+                    values.append(array.cast(pa.string()))
+            yield ids, values
+
+    def share(self) -> float:
+        """How much of the file has been read, 0..1."""
+        return self._done
+
+    def n_rows(self) -> float:
+        """How many CpGs there are; of Feather about how many, from the size of the file."""
+        return self._n_rows or self.path.stat().st_size / (4 * len(self.samples))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+        or (pa.types.is_dictionary(kind) and _is_text(kind.value_type))
+    )

@@ -1,0 +1,56 @@
+"""Open a matrix in any of the formats: which reader it is, by content."""
+
+import pathlib
+
+from cpgtaxa.errors import reason_of
+from cpgtaxa.input.geo import SeriesMatrix
+from cpgtaxa.input.matrices import ArrowMatrix, TextMatrix, refuse_foreign
+from cpgtaxa.input.matrices_numpy import is_npz, open_npy, open_npz
+from cpgtaxa.input.matrices_r import open_r
+from cpgtaxa.input.parts_matrix import PartsMatrix
+from cpgtaxa.input.r_files import is_r
+from cpgtaxa.input.series import is_series
+from cpgtaxa.input.standard_layout import parts_of
+from cpgtaxa.input.streams import DAMAGE, Unreadable, codec_of, magic
+
+
+def open_matrix(path: pathlib.Path, key: str = "cohort.beta", *, name=None, index=None, folder=None):
+    """A reader of a matrix in any of the formats, told by content.
+
+    key: the config key that names it. name: which object of an R file, layer of an .h5ad or array of an .npz. index:
+    files with the ids of an .npy, `{cpgs, samples}`. folder: where a matrix that is stored the other way round may be
+    turned (else where temporary files go).
+
+    What is returned has `path`; `samples`, the ids of the columns; `batches(columns)`, which yields blocks of rows:
+    ids, and values (k, n) float32 or one Arrow array per wanted column; `share()`, how much has been read; `n_rows()`,
+    about how many there are; `odd_rows`, `n_odd_rows` and `n_fields`, which tell of rows with another number of fields.
+    Raises Unreadable.
+    """
+    path, *further = parts_of(path, key)
+    if further:
+        paths = [path, *further]
+        return PartsMatrix(paths, [TextMatrix(part, codec_of(magic(part, key))) for part in paths])
+    first = magic(path, key)
+    if first.startswith(b"\x93NUMPY"):
+        return open_npy(path, index)
+    if index:
+        raise Unreadable(f"{path} is no .npy, and brings its own ids: leave `cohort.index` out")
+    if first.startswith(b"PK\x03\x04") and is_npz(path):
+        return open_npz(path, name, folder)
+    if first.startswith(b"\x89HDF"):
+        from cpgtaxa.input.matrices_h5ad import open_h5ad  # takes a second to import
+
+        return open_h5ad(path, name, folder)
+    if is_r(path, first):
+        return open_r(path, first, name)
+    if is_series(path, codec_of(first)):
+        return SeriesMatrix(path, codec_of(first))
+    refuse_foreign(path, first)
+    if name is not None:
+        raise Unreadable(f"{path} holds one matrix, and `cohort.object` asks for {name!r}: leave that key out")
+    if first.startswith((b"PAR1", b"ARROW1")):
+        try:
+            return ArrowMatrix(path, parquet=first.startswith(b"PAR1"))
+        except DAMAGE as error:
+            raise Unreadable(f"{path} is damaged or cut off ({reason_of(error)}): copy it again") from error
+    return TextMatrix(path, codec_of(first))

@@ -1,0 +1,118 @@
+"""Probes and the CpGs they measure: ids of the arrays, replicate probes, lists of probes to leave out."""
+
+import collections
+import re
+
+import pandas as pd
+
+from cpgtaxa.errors import InputError, some
+from cpgtaxa.input.texts import csv_rows, lines_of, read_text, separator_of
+
+SUFFIX = re.compile(r"_[TB][CO][12]\d{1,2}$")
+"""What EPICv2 and MSA append to an id: strand, conversion, design type, number of the replicate (Illumina 2023)."""
+KIND = re.compile(r"(cg|ch|rs|nv|ctl)(?=[\d.\-_])")
+REPLICATE, NOT_LISTED = "replicate", "not_listed"
+RESERVED = ("missing", "constant", REPLICATE, NOT_LISTED)
+"""Reasons of ours, which no list of the user's may be called."""
+
+
+def cpg_of(probe: str) -> str:
+    """The CpG that a probe measures: its id without the suffix of EPICv2 and MSA."""
+    return SUFFIX.sub("", probe) if "_" in probe else probe
+
+
+def describe(probes) -> dict:
+    """What array ids come from, as far as they tell: `array`, `with_suffix`, and numbers by kind of probe.
+
+    Only EPICv2 and MSA have suffixes; which of the two, and 450K or EPICv1, only their number can tell.
+    """
+    kinds, with_suffix = collections.Counter(), 0
+    for probe in probes:
+        found = KIND.match(probe)
+        kinds[found.group(1) if found else "other"] += 1
+        with_suffix += "_" in probe and SUFFIX.search(probe) is not None
+    n = sum(kinds.values())
+    if not n or kinds["cg"] < n / 2:
+        array = "unknown"
+    elif with_suffix > n / 2:
+        array = "EPICv2" if n > 300_000 else "EPICv2 or MSA"
+        array = "MSA" if 250_000 < n <= 300_000 else array
+    else:
+        array = "EPICv1" if n > 490_000 else "450K or EPICv1"
+        array = "27K, 450K or EPICv1" if n <= 27_578 else array
+    return {"array": array, "with_suffix": int(with_suffix), "kinds": dict(sorted(kinds.items()))}
+
+
+def read_list(path, key: str) -> set[str]:
+    """Ids in the first column of a text file (may be gzipped), or in the column `cpg`, `probe` …; # begins comments.
+
+    A header does no harm. Raises InputError naming `key` for a file that cannot be read or holds no ids.
+    """
+    text = read_text(path, key)
+    lines = [line for line in lines_of(text) if line.strip() and not line.lstrip().startswith("#")]
+    if not lines:
+        raise InputError(f"{key}: {path} holds nothing but comments: list one CpG per line")
+    separator = separator_of(lines[0]) or "\t"
+    rows = [row for _, row in csv_rows("\n".join(lines), separator, f"{key}: {path}")]
+    heads = [re.sub(r"\W|_", "", name).lower() for name in rows[0]]
+    place = next((heads.index(name) for name in ("cpg", "probe", "probeid", "ilmnid", "cgid") if name in heads), 0)
+    return {row[place] for row in rows if len(row) > place and row[place]}
+
+
+class Lists:
+    """Which probes the user's lists leave out, and why."""
+
+    def __init__(self, filters: dict | None, only: str | None):
+        """filters: file by name; only: file with the CpGs that alone are wanted. Raises InputError, all problems."""
+        problems, self.filters, self.only = [], {}, None
+        for name, path in (filters or {}).items():
+            if name in RESERVED:
+                problems.append(
+                    f"cohort.filters.{name}: this name is taken (as are {', '.join(RESERVED)}): choose another"
+                )
+            try:
+                self.filters[name] = read_list(path, f"cohort.filters.{name}")
+            except InputError as error:
+                problems += error.problems
+        if only:
+            try:
+                self.only = read_list(only, "cohort.only_cpgs")
+            except InputError as error:
+                problems += error.problems
+        if problems:
+            raise InputError(problems)
+        self.paths = {**{f"filters.{name}": path for name, path in (filters or {}).items()}, "only_cpgs": only}
+        self.hits = collections.Counter()
+
+    def __bool__(self) -> bool:
+        return bool(self.filters) or self.only is not None
+
+    def reason(self, probe: str, cpg: str) -> str:
+        """Why a probe is left out ("" if it is not): the first list that names it or its CpG."""
+        for name, ids in self.filters.items():
+            if cpg in ids or probe in ids:
+                self.hits[f"filters.{name}"] += 1
+                return name
+        if self.only is not None:
+            if cpg not in self.only and probe not in self.only:
+                return NOT_LISTED
+            self.hits["only_cpgs"] += 1
+        return ""
+
+    def problems(self) -> list[str]:
+        """Lists of which nothing was found, after the matrix was gone through: files of another array, say."""
+        lists = {f"filters.{name}": ids for name, ids in self.filters.items()}
+        if self.only is not None:
+            lists["only_cpgs"] = self.only
+        return [
+            f"cohort.{key}: none of the {len(ids):,} ids in {self.paths[key]} ({some(sorted(ids), 3)}) is in the "
+            "matrix: is it the list of another array, or are the ids not in its first column?"
+            for key, ids in lists.items()
+            if not self.hits[key]
+        ]
+
+
+def replicated(cpgs) -> dict[str, int]:
+    """How many probes there are of each CpG that has several, in order of their first."""
+    counts = pd.Series(cpgs, dtype=object).value_counts(sort=False)
+    return {name: int(number) for name, number in counts[counts > 1].items()}

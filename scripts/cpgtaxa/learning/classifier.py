@@ -1,0 +1,321 @@
+"""What the rules do with networks: train one on a round's images, classify test images, CpGs and foreign images."""
+
+import logging
+import pathlib
+import shutil
+
+import numpy as np
+import pandas as pd
+import torch
+
+from cpgtaxa.cohort import Cohort, read_samples
+from cpgtaxa.errors import InputError
+from cpgtaxa.files import CHECKSUMS, atomic, check_other_run, gzipped, read_parquet, write_parquet
+from cpgtaxa.images import render_torch
+from cpgtaxa.images.image_sets import Packs, read_images
+from cpgtaxa.images.packed import normalisation, read_image_csv
+from cpgtaxa.images.render import planes, render
+from cpgtaxa.learning.loop import use_threads
+from cpgtaxa.learning.recipes import recipe
+from cpgtaxa.learning.temperature import softmax
+from cpgtaxa.learning.training import (
+    LOG_COLUMNS,
+    SETTLING,
+    Images,
+    Predictor,
+    calibrate,
+    load_card,
+    load_features,
+    load_predictor,
+    load_statistics,
+    load_weights,
+    rounded,
+    save_features,
+    save_model,
+    spread_over_gpus,
+    targets_of,
+    train,
+)
+from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.placement import novelty
+from cpgtaxa.placement.rounds import read_parts
+from cpgtaxa.plan.paths import MODELS, shard_bounds
+from cpgtaxa.progress import Progress, so_far
+
+BLOCK = {"cpu": 256, "cuda": 4096}
+"""CpGs drawn and classified at a time."""
+
+
+def train_round(
+    parts, packs, simulated_images, simulated_info, previous, out, *, model_name, settings, seed, size, work
+) -> None:
+    """Train a round's network and write weights, normalisation statistics, card and log.
+
+    parts: the round's CSVs. packs: packed images of this and earlier rounds. simulated_*: simulated images and their
+    table (None without). previous: weights of the round before, or the shipped ones, for recipes that continue from
+    them.
+    """
+    chosen = recipe(settings["recipe"], model_name, settings["overrides"], settings["tuned"])
+    images = Packs(packs + ([simulated_images] if simulated_images else []))
+    listed = read_parts(parts)
+    sets = {}
+    boundary = _boundary_parts(simulated_info) if simulated_info and chosen["half_way"] else {}
+    for part in ("training", "val"):
+        paths, labels, others, shares = listed[part]["path"].tolist(), listed[part]["label"].tolist(), None, None
+        if part in boundary:
+            more = boundary[part]
+            others = [""] * len(paths) + more["other"].tolist()
+            shares = [1.0] * len(paths) + more["share"].tolist()
+            paths, labels = paths + more["path"].tolist(), labels + more["label"].tolist()
+        sets[part] = (images.planes(paths), targets_of(labels, others, shares))
+    statistics = normalisation(sets["training"][0])
+    initial = None
+    if previous and chosen["warm_start"]:
+        initial = load_weights(previous, model_name).state_dict()
+        logging.info("starting from the weights %s", previous)
+    train_set, val_set = Images(*sets["training"]), Images(*sets["val"])
+    use_threads(settings["threads"])
+    network = train(
+        train_set,
+        val_set,
+        model_name=model_name,
+        recipe=chosen,
+        statistics=statistics,
+        seed=seed,
+        device=settings["device"],
+        precision=settings["precision"],
+        work=pathlib.Path(work),
+        log_path=out["log"],
+        initial=initial,
+    )
+    temperature = calibrate(network, statistics, size, val_set, settings["device"], settings["precision"])
+    predictor = Predictor(network, statistics, size, 1.0, settings["device"], settings["precision"])
+    features = sample_features(predictor, train_set.planes, seed)
+    logging.info("temperature %.3f", temperature)
+    counts = {"training_images": len(train_set), "validation_images": len(val_set)}
+    save_model(
+        *(network, out),
+        model_name=model_name,
+        statistics=statistics,
+        size=size,
+        temperature=temperature,
+        recipe=chosen,
+        seed=seed,
+        features=features,
+        extra=counts,
+    )
+    shutil.rmtree(work, ignore_errors=True)  # nothing is left to continue
+
+
+def sample_features(predictor, planes, seed: int) -> np.ndarray:
+    """Features (k, d) float16 of at most `novelty.KEPT` training images (n, 2, size, size), drawn at random."""
+    rows = np.sort(np.random.default_rng([seed, 29]).permutation(len(planes))[: novelty.KEPT])
+    return predictor.outputs(planes[rows])[1].astype(np.float16)
+
+
+def _boundary_parts(simulated_info) -> dict:
+    """Simulated boundary CpGs, four fifths for training, the rest for validation."""
+    info = read_parquet(simulated_info, columns=["path", "label", "other", "share"])
+    info = info[info["other"] != ""].reset_index(drop=True)
+    held = np.arange(len(info)) % 5 == 4
+    return {"training": info[~held], "val": info[held]}
+
+
+def use_weights(weights, stats, out, size: int) -> None:
+    """Adopt given weights and statistics of a ResNet18 (or MixResNet18, the same network) as round 0's.
+
+    Files in a run's results are held against the checksums that the run noted. A card beside them gives size and
+    temperature; features beside them what the network learnt from. Without the latter nothing can be called unlike it.
+    """
+    problems = []
+    card, beside = card_beside(weights), card_beside(weights, "features.npy")
+    if (results := pathlib.Path(weights).parent.parent).joinpath(pathlib.Path(CHECKSUMS).name).is_dir():
+        check_other_run(results, [path for path in map(pathlib.Path, (weights, stats, card, beside)) if path.is_file()])
+    checks = [(lambda p: load_weights(p, MODELS[0]), weights), (load_statistics, stats)]
+    for check, path in [*checks, *([(load_card, card)] if card.is_file() else [])]:
+        try:
+            check(path)
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    predictor = load_predictor(weights, stats, card, model_name=MODELS[0], size=size)
+    if predictor.size != size:
+        raise InputError(
+            f"training.weights: {weights} was trained on images of {predictor.size} pixels, but images.size is {size}; "
+            f"set images.size to {predictor.size}"
+        )
+    width = predictor.network.fc.in_features
+    features = load_features(beside, width) if beside.is_file() else np.empty((0, width), dtype=np.float16)
+    save_model(
+        *(predictor.network.cpu(), out),
+        model_name=MODELS[0],
+        statistics=load_statistics(stats),
+        size=size,
+        temperature=predictor.temperature,
+        recipe={"weights": pathlib.Path(weights).name},
+        seed=None,
+        features=features,
+    )
+    with atomic(out["log"]) as temporary:
+        pd.DataFrame(columns=list(LOG_COLUMNS)).to_csv(temporary, index=False)
+
+
+def pack_reference(network: dict, planes, out: dict, *, seed: int, device, precision) -> None:
+    """Copy a network's files to ship them, the weights rounded and compressed to a tenth (see `training.rounded`).
+
+    planes: (n, 2, size, size) uint8 of the training images: they settle the rounded network, and features are kept.
+    """
+    statistics = load_statistics(network["stats"])
+    order = np.random.default_rng([seed, 31]).permutation(len(planes))[:SETTLING]
+    state = rounded(load_weights(network["weights"], MODELS[0]), planes[order], statistics)
+    with gzipped(out["weights"]) as packed:
+        torch.save(state, packed)
+    for kind in ("stats", "card"):
+        with atomic(out[kind]) as temporary:
+            shutil.copyfile(network[kind], temporary)
+    files = {kind: out[kind] for kind in ("weights", "stats", "card")}
+    predictor = load_predictor(**files, model_name=MODELS[0], device=device, precision=precision)
+    save_features(out["features"], sample_features(predictor, planes, seed))
+
+
+def card_beside(weights, ending: str = "model.json") -> pathlib.Path:
+    """Where a model's card (or its file with another ending) lies: beside the weights, in place of `best_model.pt`."""
+    weights = pathlib.Path(weights)
+    stem = weights.name.removesuffix(".gz").removesuffix(".pt").removesuffix("_best_model")
+    return weights.with_name(f"{stem}_{ending}")
+
+
+def _prediction_table(paths, labels, logits, temperature: float | None = None) -> pd.DataFrame:
+    """The published table: raw softmax probabilities, a column per taxon; with a temperature, p_<taxon> after them."""
+    probabilities = softmax(logits)
+    first = probabilities.argmax(axis=1)
+    table = pd.DataFrame({"ImagePath": paths, "ActualLabel": labels})
+    table["PredictedLabelName"] = [TAXA[index] for index in first]
+    table["PredictedLabelIndex"] = first
+    for index, taxon in enumerate(TAXA):
+        table[taxon] = probabilities[:, index]
+    if temperature is not None:
+        table[list(PROBABILITY_COLUMNS)] = softmax(logits, temperature)
+    return table
+
+
+def predict_test(network, test, packs, out, model_name, *, device, precision) -> None:
+    """Classify a round's packed test images and write the published prediction table."""
+    predictor = load_predictor(**network, model_name=model_name, device=device, precision=precision)
+    listed = read_parts({"test": test})["test"]
+    logits = predictor.logits(Packs(packs).planes(listed["path"]))
+    with atomic(out) as temporary:
+        _prediction_table(listed["path"], listed["label"], logits).to_csv(temporary, index=False, float_format="%.6g")
+
+
+def predict_images(settings: dict, out) -> None:
+    """Classify the image files of a published CSV with given weights; write the published prediction table.
+
+    settings: the config's `predict`, and `device`, `precision`. Raises InputError listing what is missing or wrong.
+    """
+    problems = [
+        f"predict.{key} is not set: give {what}"
+        for key, what in (
+            ("images", "a CSV without header: image path, label"),
+            ("weights", "a {modelName}_best_model.pt"),
+            ("stats", "its {modelName}_normalization_stat.json"),
+        )
+        if not settings[key]
+    ]
+    if problems:
+        raise InputError(problems)
+    model_name = settings["model"]
+    card = card_beside(settings["weights"])
+    for check in (
+        *([lambda: load_card(card)] if card.is_file() else []),
+        lambda: load_weights(settings["weights"], model_name),
+        lambda: load_statistics(settings["stats"]),
+        lambda: read_image_csv(settings["images"], settings["root"], labels_required=False),
+    ):
+        try:
+            check()
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    predictor = load_predictor(
+        settings["weights"],
+        settings["stats"],
+        card,
+        model_name=model_name,
+        size=settings["size"],
+        device=settings["device"],
+        precision=settings["precision"],
+    )
+    listed = read_image_csv(settings["images"], settings["root"], labels_required=False)
+    logits = [predictor.logits(block) for block in read_images(listed, settings["root"], predictor.size)]
+    with atomic(out) as temporary:
+        table = _prediction_table(listed["path"], listed["label"], np.concatenate(logits), predictor.temperature)
+        table.to_csv(temporary, index=False, float_format="%.6g")
+
+
+def draw(beta, ages, predictor):
+    """Planes of CpGs for a predictor's network, drawn where it runs: beta (k, n) float32, ages (n,) years."""
+    if predictor.device == "cpu":
+        return planes(render(beta, ages), predictor.size)
+    there = torch.from_numpy(beta).to(predictor.device, non_blocking=True)
+    return render_torch.planes(render_torch.render(there, ages), predictor.size)
+
+
+def predict_shard(
+    network, beta, samples, labels, placed, out, *, round_number, shard, shards, predict_labelled, device, precision
+) -> None:
+    """Calibrated probabilities (cpg, p_<taxon>) of a shard's CpGs that are not placed, and their `distance`.
+
+    With `predict_labelled` round 0 predicts those placed by the rules too.
+
+    Images are drawn on the fly, a block at a time, and never written.
+    """
+    spread_over_gpus(shard)
+    model_name = MODELS[min(round_number, 1)]
+    predictor = load_predictor(**network, model_name=model_name, device=device, precision=precision)
+    cohort = Cohort(beta)
+    ages = read_samples(samples)["age"].to_numpy()
+    start, stop = shard_bounds(shard, shards, cohort.n_cpgs)
+    wanted = np.arange(start, stop)
+    names = cohort.names(start, stop)
+    if round_number > 0 or not predict_labelled:
+        taxa = read_parquet(labels, columns=["taxon"])["taxon"].to_numpy()[start:stop]
+        left = taxa == UNCLASSIFIED
+        done = {cpg for path in placed for cpg in read_parquet(path, columns=["cpg"])["cpg"]}
+        left &= np.array([cpg not in done for cpg in names], dtype=bool)
+        wanted = wanted[left]
+    table = _classify(cohort, wanted, ages, predictor)
+    table.insert(0, "cpg", names[wanted - start])
+    write_parquet(out, table)
+
+
+def predict_calibration(network, beta, samples, placed, out, *, model_name, device, precision) -> None:
+    """Classify the calibration CpGs that no earlier round placed, as `predict_shard` does those of the cohort."""
+    predictor = load_predictor(**network, model_name=model_name, device=device, precision=precision)
+    cohort = Cohort(beta)
+    done = {cpg for path in placed for cpg in read_parquet(path, columns=["cpg"])["cpg"]}
+    wanted = np.flatnonzero([cpg not in done for cpg in cohort.cpgs])
+    table = _classify(cohort, wanted, read_samples(samples)["age"].to_numpy(), predictor)
+    table.insert(0, "cpg", cohort.cpgs[wanted])
+    write_parquet(out, table)
+
+
+def _classify(cohort, wanted, ages, predictor) -> pd.DataFrame:
+    """Calibrated p_<taxon> and `distance` (see novelty.py) of the CpGs at `wanted`, drawn a block at a time."""
+    probabilities = np.empty((len(wanted), len(TAXA)), dtype=np.float32)
+    distance = np.full(len(wanted), np.nan, dtype=np.float32)
+    progress = Progress(len(wanted), "CpGs classified", rate=True)
+    block = BLOCK[predictor.device]
+    for first in range(0, len(wanted), block):
+        rows = wanted[first : first + block]
+        images = draw(cohort.take(rows), ages, predictor)
+        cohort.release()
+        logits, features = predictor.outputs(images)
+        probabilities[first : first + len(rows)] = softmax(logits, predictor.temperature)
+        if predictor.kept is not None:
+            distance[first : first + len(rows)] = novelty.distances(features, predictor.kept)
+        progress.step(len(rows))
+    logging.info(f"{len(wanted):,} CpGs classified in {so_far(progress.spent())}")
+    return pd.DataFrame(probabilities, columns=list(PROBABILITY_COLUMNS)).assign(distance=distance)

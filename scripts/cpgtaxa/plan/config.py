@@ -1,0 +1,240 @@
+"""Checking the configuration.
+
+Runs inside the workflow manager's own environment: nothing but the standard library, yaml and jsonschema.
+"""
+
+import copy
+import difflib
+import math
+import pathlib
+
+import jsonschema
+import yaml
+
+from cpgtaxa.errors import InputError
+
+TYPES = {
+    "string": "text",
+    "number": "a number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "object": "a section (indented keys)",
+    "array": "a list",
+    "null": "empty",
+}
+BOUNDS = {
+    "minimum": "at least {}",
+    "exclusiveMinimum": "above {}",
+    "maximum": "at most {}",
+    "exclusiveMaximum": "below {}",
+    "multipleOf": "a multiple of {}",
+    "minItems": "{} or more items",
+    "maxItems": "{} or fewer items",
+    "minLength": "{} or more characters",
+    "pattern": "of the form {}",
+}
+
+
+def check_config(config: dict, schema: pathlib.Path) -> dict:
+    """A copy of `config` with the schema's defaults filled in at every level.
+
+    `schema` is a JSON Schema (draft 2020-12) written in YAML; `default:` gives what stands for an absent key,
+    `description:` explains a key in messages. A section left empty is a section with all its defaults. Every problem
+    is listed in one InputError: its path, what was found, what to write instead.
+    """
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where it is there, is ten times as fast
+    rules = loader(pathlib.Path(schema).read_text(encoding="utf-8")).get_single_data()
+    filled = _fill(copy.deepcopy(config), rules, rules)
+    problems = []
+    for error in sorted(_errors(rules).iter_errors(filled), key=lambda error: [str(part) for part in error.path]):
+        problems += _explain(error, rules)
+    problems += _unusable(filled)
+    if problems:
+        raise InputError(list(dict.fromkeys(problems)))
+    return filled
+
+
+def _unusable(value, path: tuple = ()) -> list[str]:
+    """What no key takes, and no schema can say: numbers that are none, and text with control characters.
+
+    A line break in a file's name would end up in logs, tables and the workflow's records.
+    """
+    if isinstance(value, dict):
+        return [text for key, item in value.items() for text in _unusable(item, (*path, key))]
+    if isinstance(value, list):
+        return [text for number, item in enumerate(value) for text in _unusable(item, (*path, number))]
+    if isinstance(value, float) and not math.isfinite(value):
+        return [f"`{_path(path)}` is {value}: write a finite number"]
+    if isinstance(value, str) and any(
+        ord(sign) < 32 or 127 <= ord(sign) < 160 or "\ud800" <= sign <= "\udfff" for sign in value
+    ):
+        return [
+            f"`{_path(path)}` is the text {value!r}: it holds a line break or another control character; "
+            "remove it, and rename a file called so"
+        ]
+    return []
+
+
+def _errors(rules: dict):
+    return jsonschema.Draft202012Validator(rules)
+
+
+# --- defaults --------------------------------------------------------------------------------------------------------
+
+
+def _resolved(rule, root: dict) -> dict:
+    """A rule with its local `$ref` followed; what stands beside the reference wins."""
+    while isinstance(rule, dict) and rule.get("$ref", "").startswith("#"):
+        target = root
+        for part in rule["$ref"].lstrip("#/").split("/"):
+            target = target[part] if part else target
+        rule = target | {key: value for key, value in rule.items() if key != "$ref"}
+    return rule if isinstance(rule, dict) else {}
+
+
+def _types(rule: dict) -> list[str]:
+    kinds = rule.get("type", [])
+    return [kinds] if isinstance(kinds, str) else list(kinds)
+
+
+def _fill(value, rule: dict, root: dict):
+    """`value` with defaults, following `rule`; what does not fit the rule is left for the validation to name."""
+    rule = _resolved(rule, root)
+    kinds = _types(rule)
+    if value is None and "object" in kinds and "null" not in kinds:
+        value = {}
+    if isinstance(value, float) and value.is_integer() and "integer" in kinds and "number" not in kinds:
+        return int(value)  # 40.0 and 4e1 are whole numbers to JSON Schema, but not to Python's range
+    if isinstance(value, list) and isinstance(rule.get("items"), dict):
+        return [_fill(item, rule["items"], root) for item in value]
+    if not isinstance(value, dict):
+        return value
+    known = rule.get("properties", {})
+    others = rule.get("additionalProperties")
+    if "no" in known:
+        # YAML reads a bare no and yes as false and true: what the user wrote wins over the default's quoted keys.
+        value = value | {word: value[key] for key, word in ((False, "no"), (True, "yes")) if key in value}
+        value = {key: item for key, item in value.items() if not isinstance(key, bool)}
+    filled = {}
+    for key, item in value.items():
+        inner = known.get(key, others if isinstance(others, dict) else None)
+        filled[key] = item if inner is None else _fill(item, inner, root)
+    for key, inner in known.items():
+        inner = _resolved(inner, root)
+        blank = key not in filled or (filled[key] is None and "null" not in _types(inner))
+        if blank and "default" in inner:
+            filled[key] = _fill(inner["default"], inner, root)
+        elif key not in filled and "object" in _types(inner) and "properties" in inner:
+            # An absent optional section with keys that have no default stays absent.
+            section = _fill({}, inner, root)
+            if key in rule.get("required", []) or all(name in section for name in inner.get("required", [])):
+                filled[key] = section
+    return filled
+
+
+# --- messages --------------------------------------------------------------------------------------------------------
+
+
+def _path(parts) -> str:
+    text = ""
+    for part in parts:
+        text += f"[{part}]" if type(part) is int else f".{part}" if text else str(part)
+    return text
+
+
+def _found(value) -> str:
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return "a section (indented keys)"
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, str):
+        return f"the text {value!r}"
+    return repr(value)
+
+
+def _about(rule) -> str:
+    """First sentence of a rule's description, in brackets."""
+    text = " ".join(str(rule.get("description", "")).split()) if isinstance(rule, dict) else ""
+    sentence = text.split(". ")[0].rstrip(".")
+    return f" ({sentence})" if sentence else ""
+
+
+def _expected(rule: dict) -> str:
+    """What a rule allows, in words."""
+    if "enum" in rule:
+        return "one of " + ", ".join(str(value) if value is not None else "empty" for value in rule["enum"])
+    if "const" in rule:
+        return str(rule["const"])
+    text = " or ".join(TYPES[kind] for kind in _types(rule)) or "something else"
+    for key, words in BOUNDS.items():
+        text += f", {words.format(rule[key])}" if key in rule else ""
+    return text
+
+
+def _sections(rule: dict, root: dict, path: tuple = ()):
+    """Every key of the schema with the path of its section."""
+    for key, inner in _resolved(rule, root).get("properties", {}).items():
+        yield path, key
+        yield from _sections(inner, root, (*path, key))
+
+
+def _unknown(key, section: tuple, known, root: dict) -> str:
+    where = _path([*section, key])
+    names = [str(name) for name in known]
+    close = difflib.get_close_matches(str(key), names, 1, 0.6)
+    if close:
+        return f"unknown key `{where}`: did you mean `{_path([*section, close[0]])}`?"
+    elsewhere = [_path([*path, name]) for path, name in _sections(root, root) if name == key]
+    if elsewhere:
+        return f"unknown key `{where}`: did you mean `{elsewhere[0]}`?"
+    return f"unknown key `{where}`: " + (
+        f"the keys of {f'`{_path(section)}`' if section else 'the configuration'} are {', '.join(names)}"
+        if names
+        else "remove it"
+    )
+
+
+def _explain(error, root: dict) -> list[str]:
+    path, rule, value = tuple(error.absolute_path), _resolved(error.schema, root), error.instance
+    where = _path(path) or "the configuration"
+    kind = error.validator
+    if kind == "additionalProperties":
+        known = rule.get("properties", {})
+        return [_unknown(key, path, known, root) for key in value if key not in known]
+    if kind == "required":
+        lacking = [key for key in error.validator_value if key not in value]
+        return [
+            f"`{_path([*path, key])}` is missing: write {_expected(_resolved(inner, root))}"
+            f"{_about(_resolved(inner, root))}"
+            for key in lacking
+            for inner in [rule.get("properties", {}).get(key, {})]
+        ]
+    if kind in ("anyOf", "oneOf"):
+        choices = [_resolved(choice, root) for choice in error.validator_value]
+        inside = [inner for inner in error.context if inner.path and inner.validator != "type"]
+        if inside:  # one of the choices has the right shape: say what is wrong in there
+            return [text for inner in inside for text in _explain(inner, root)]
+        return [f"`{where}` is {_found(value)}: write {' or '.join(map(_expected, choices))}{_about(rule)}"]
+    if kind == "enum":
+        texts = [str(choice) for choice in rule["enum"]]
+        close = difflib.get_close_matches(str(value), texts, 1, 0.6)
+        remedy = f"did you mean {close[0]}? It is" if close else "write"
+        if isinstance(value, bool) and {"yes", "no", "on", "off"} & set(texts):
+            remedy = 'in quotes ("no", "off"), write'  # YAML reads a bare no as false
+        return [f"`{where}` is {_found(value)}: {remedy} {_expected(rule)}{_about(rule)}"]
+    if kind == "type" and isinstance(value, str) and {"number", "integer"} & set(_types(rule)):
+        try:
+            number = float(value)
+        except ValueError:
+            pass
+        else:
+            # YAML takes 1e-6 for text; it wants a point: 1.0e-6.
+            written = value if "e" not in value.lower() else f"{number:.1e}" if number else "0.0"
+            return [f"`{where}` is {_found(value)}: write {written} without quotes{_about(rule)}"]
+    if kind in ("type", "const") or kind in BOUNDS:
+        return [f"`{where}` is {_found(value)}: write {_expected(rule)}{_about(rule)}"]
+    return [f"`{where}`: {error.message}{_about(rule)}"]

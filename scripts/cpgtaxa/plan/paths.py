@@ -1,0 +1,47 @@
+"""Names of files and shards that rules and jobs agree on. Standard library only; it changes rarely."""
+
+MODELS = ("ResNet18", "MixResNet18")
+MODEL_FILES = {
+    "weights": "best_model.pt",
+    "stats": "normalization_stat.json",
+    "card": "model.json",
+    "log": "training_log.csv",
+    "features": "features.npy",
+}
+
+
+NETWORK = ("weights", "stats", "card", "features")
+"""What a network is made of, for those who ask it."""
+
+CELL_FRACTIONS = "cell_fractions"
+"""Among the covariates: the cell fractions told from the user's reference."""
+
+
+def model_of(round_number) -> str:
+    """ResNet18 in round 0, MixResNet18 afterwards."""
+    return MODELS[0] if int(round_number) == 0 else MODELS[1]
+
+
+def round_file(round_number, name: str) -> str:
+    """Path of a file of a round."""
+    return f"results/round_{round_number}/{name}"
+
+
+def model_file(round_number, kind: str) -> str:
+    """Path of the round's model file: weights, stats, card or log."""
+    return round_file(round_number, f"{model_of(round_number)}_{MODEL_FILES[kind]}")
+
+
+def parts(round_number) -> dict[str, str]:
+    """Paths of the round's training, validation and test CSV."""
+    return {part: round_file(round_number, f"{part}_info.csv") for part in ("training", "val", "test")}
+
+
+def shard_files(folder: str, shards: int, ending: str = ".parquet") -> list[str]:
+    """All shard files of a folder, in order."""
+    return [f"{folder}/{shard}-of-{shards}{ending}" for shard in range(shards)]
+
+
+def shard_bounds(shard: int, shards: int, n: int) -> tuple[int, int]:
+    """First and one-past-last CpG of a shard."""
+    return shard * n // shards, (shard + 1) * n // shards

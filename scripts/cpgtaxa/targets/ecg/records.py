@@ -1,0 +1,245 @@
+"""One ECG record as it comes: WFDB (by the library `wfdb`) or a .npy file, to leads in mV with their names and rate.
+
+What is wrong with a record is an InputError of one sentence or two, without the record's name, which the caller knows.
+"""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import re
+import tempfile
+
+import numpy as np
+import wfdb
+
+from cpgtaxa.errors import InputError, reason_of, some
+from cpgtaxa.targets.ecg.plan import LEADS
+
+MILLIVOLTS = {"mv": 1.0, "millivolt": 1.0, "uv": 1e-3, "µv": 1e-3, "microvolt": 1e-3, "v": 1e3, "nv": 1e-6}
+"""A unit in mV."""
+SEXES = {"f": "F", "female": "F", "w": "F", "woman": "F", "m": "M", "male": "M", "man": "M"}
+OLDEST = 122.0
+"""Years; no one is known to have grown older."""
+MOST_MILLIVOLTS = 32.0
+LONG = 1_000_000
+"""Samples beyond which a record is not read on: half an hour at 500 Hz, of which 8.2 s are wanted."""
+RATES = (50.0, 20_000.0)
+"""Hz between which a sampling rate is believed."""
+
+
+@dataclasses.dataclass
+class Recording:
+    """values: (leads, time) mV, NaN where missing; names: of the leads; rate: samples a second; age: as told, or None;
+    sex: F, M or empty; notes: what was mended."""
+
+    values: np.ndarray
+    names: list[str]
+    rate: float
+    age: str | None = None
+    sex: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def sex_of(text: str | None) -> str:
+    """F, M, or empty where it is not told in words."""
+    return SEXES.get((text or "").strip().lower(), "")
+
+
+def years(text: str | None) -> float:
+    """An age in years. Raises InputError where it is missing, no number, or absurd."""
+    told = (text or "").strip()
+    if told.lower() in ("", "nan", "na", "n/a", "unknown", "none", "null", "?", "-"):
+        raise InputError("its age is missing: write it in the header (#Age: 63) or in the sheet (column AGE)")
+    try:
+        age = float(told)
+    except ValueError:
+        raise InputError(f"its age is {told[:40]!r}, which is no number: write years") from None
+    if age == 300:
+        raise InputError("its age is 300, as PTB-XL writes ages above 89: the true age is not known, leave it out")
+    if not 0 <= age <= OLDEST:  # also NaN
+        raise InputError(f"its age is {told[:40]}, which nobody has: write years between 0 and {OLDEST:.0f}")
+    return age
+
+
+def read_record(path: pathlib.Path, npy: dict) -> Recording:
+    """The record of a header (.hea) or a .npy file; npy: `rate`, `leads`, `unit` of the latter.
+
+    Raises InputError where it cannot be read or is not what it says.
+    """
+    try:
+        found = _npy(path, npy) if path.suffix == ".npy" else _wfdb(path)
+    except OSError as error:
+        name = pathlib.Path(error.filename).name if error.filename else path.name
+        missing = isinstance(error, FileNotFoundError)
+        what = "is not there" if missing else f"cannot be read ({error.strerror or reason_of(error)})"
+        raise InputError(f"{name} {what}: copy the record again, all its files") from error
+    twice = sorted({name for name in found.names if found.names.count(name) > 1})
+    if twice:
+        raise InputError(f"several of its leads are called {some(twice)}: name each once")
+    if not RATES[0] <= found.rate <= RATES[1]:
+        raise InputError(f"its sampling rate is {found.rate:g} Hz: check the header (or `ecg_age.npy.rate`)")
+    with np.errstate(invalid="ignore"):
+        high = np.abs(found.values[np.isfinite(found.values)]).max(initial=0.0)
+    if high > MOST_MILLIVOLTS:
+        raise InputError(
+            f"its values reach {high:,.0f} mV, and a heart gives a few: check gain and unit in the header"
+            + (" (`ecg_age.npy.unit` is mV; are these µV?)" if path.suffix == ".npy" and npy["unit"] == "mV" else "")
+        )
+    return found
+
+
+def _npy(path: pathlib.Path, npy: dict) -> Recording:
+    try:
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError:
+        raise
+    except Exception as error:
+        # numpy raises what a spoilt header leads to, of many kinds.
+        raise InputError(f"{path.name} is damaged or no .npy file ({reason_of(error)}): copy it again") from error
+    names = list(npy["leads"])
+    shape = " × ".join(map(str, getattr(values, "shape", ()))) or "nothing"
+    if not isinstance(values, np.ndarray) or values.ndim != 2 or len(names) not in values.shape:
+        raise InputError(
+            f"{path.name} holds {shape}, and {len(names)} leads × samples are wanted: write one record a file, or name "
+            "its leads in `ecg_age.npy.leads`"
+        )
+    if values.dtype.kind not in "fiu":
+        raise InputError(f"{path.name} holds {values.dtype}, and numbers are wanted: write float32 or int16")
+    notes = ()
+    if values.shape[0] != len(names):
+        values, notes = values.T, ("samples × leads, turned round",)
+    values = values[:, :LONG].astype(np.float64) * MILLIVOLTS[npy["unit"].lower()]
+    return Recording(values, names, float(npy["rate"]), notes=notes)
+
+
+def _wfdb(path: pathlib.Path) -> Recording:
+    text = path.read_text(encoding="utf-8", errors="replace")
+    with _header_that_wfdb_reads(path, text) as (place, notes):
+        try:
+            most = LONG if _samples(text) > LONG else None
+            record = wfdb.rdrecord(str(place), physical=False, sampto=most)
+            values = record.dac()
+        except OSError:
+            raise
+        except Exception as error:
+            # wfdb raises what a wrong header leads to, of many kinds.
+            raise InputError(
+                f"header and signal do not fit, or one is damaged ({reason_of(error)}): copy the record again"
+            ) from error
+    if values is None or record.n_sig == 0 or values.shape[0] == 0:
+        raise InputError("it holds no signal: copy the record again")
+    # Checksums and sizes are of the whole record.
+    problems = [] if most else _disagreements(record, path)
+    if problems:
+        raise InputError("; ".join(problems) + ": copy the record again, or correct its header")
+    units = [(unit or "mV").strip() for unit in record.units]
+    odd = sorted({unit for unit in units if unit.lower() not in MILLIVOLTS})
+    names = [(name or "").strip() for name in record.sig_name]
+    kept = [at for at, unit in enumerate(units) if unit.lower() in MILLIVOLTS]
+    if not kept:
+        raise InputError(f"its leads are in {some(odd)}: mV, uV or V are wanted")
+    values = values.T.astype(np.float64)[kept] * np.array([MILLIVOLTS[units[at].lower()] for at in kept])[:, None]
+    told = _comments(record.comments)
+    return Recording(
+        values,
+        [names[at] for at in kept],
+        float(record.fs),
+        told.get("age"),
+        sex_of(told.get("sex") or told.get("gender")),
+        notes,
+    )
+
+
+def _samples(text: str) -> int:
+    """Samples of each lead that a header tells, 0 where it does not."""
+    line = next((line for line in text.splitlines() if line.strip() and not line.startswith("#")), "")
+    told = line.split()[3:4]
+    return int(told[0]) if told and told[0].isdecimal() else 0
+
+
+def _comments(comments: list[str]) -> dict[str, str]:
+    """`Age: 63` and the like, by their name in small letters, the first of each."""
+    found: dict[str, str] = {}
+    for line in comments or []:
+        for name, value in re.findall(r"([A-Za-z]+)\s*[:=]\s*([^\s,;]+)", line):
+            found.setdefault(name.lower(), value)
+    return found
+
+
+@contextlib.contextmanager
+def _header_that_wfdb_reads(path: pathlib.Path, text: str):
+    """The record's path without ending for `wfdb`, and what had to be mended for it.
+
+    Headers in public sets name the record as its signal file, with an ending, which `wfdb` refuses; of µV it reads V.
+    """
+    lines = text.splitlines()
+    first = next((at for at, line in enumerate(lines) if line.strip() and not line.startswith("#")), None)
+    if first is None:
+        raise InputError(f"{path.name} is empty: copy the record again")
+    if "\0" in text:
+        raise InputError(f"{path.name} is not text, it holds NUL bytes: copy the record again")
+    signals = [line.split(" ")[0].strip() for line in lines[first + 1 :] if line.strip() and not line.startswith("#")]
+    outside = sorted({signal for signal in signals if re.search(r"[/\\]|^\.\.", signal)})
+    if outside:
+        raise InputError(f"its header names the signal file {some(outside, 3)}: only files beside the header are read")
+    name, _, rest = lines[first].strip().partition(" ")
+    leads, rate = rest.split()[:1], rest.split()[1:2]
+    if leads and leads[0].isdecimal() and "/" not in name and int(leads[0]) != len(signals):
+        raise InputError(
+            f"its header tells {int(leads[0])} leads and describes {len(signals)}: copy the record again, or "
+            "correct its header"
+        )
+    if rate and not re.match(r"[\d.]", rate[0]):  # wfdb would take 250 Hz
+        raise InputError(f"its sampling rate is {rate[0][:40]!r}, which is no number: correct its header")
+    as_wanted = re.fullmatch(r"[-\w]+(/\d+)?", name) and re.fullmatch(r"[-\w]+", path.stem)
+    if as_wanted and not re.search("[µμ]V", text):
+        yield path.with_suffix(""), ()
+        return
+    notes = () if as_wanted else (f"its header calls it {name}",)
+    lines = [re.sub("[µμ](?=V)", "u", line) for line in lines]
+    lines[first] = f"record {rest}"
+    with tempfile.TemporaryDirectory() as folder:
+        # Before the links: a signal file called the same must not be written through.
+        pathlib.Path(folder, "record.hea").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        for signal in dict.fromkeys(signals):
+            if not os.path.lexists(pathlib.Path(folder, signal)):
+                os.symlink((path.parent / signal).resolve(), pathlib.Path(folder, signal))
+        yield pathlib.Path(folder, "record"), notes
+
+
+def _disagreements(record, path: pathlib.Path) -> list[str]:
+    """Where a header and its signal disagree: samples, first values, checksums (those that the header tells)."""
+    problems = []
+    digital = record.d_signal
+    if record.sig_len and digital.shape[0] != record.sig_len:
+        problems.append(f"its header tells {record.sig_len:,} samples and its signal has {digital.shape[0]:,}")
+    if not record.file_name or set(record.samps_per_frame) != {1}:
+        return problems  # segments, or means of several samples: what follows would compare other things
+    if len(set(record.fmt)) == 1 and record.fmt[0] == "16" and record.sig_len:
+        # One signal file of 16-bit numbers: its size is known. wfdb reads what the header tells, and no further.
+        names = sorted(set(record.file_name))
+        size = (path.parent / names[0]).stat().st_size - (record.byte_offset[0] or 0)
+        wanted = 2 * record.n_sig * record.sig_len
+        if len(names) == 1 and size != wanted:
+            problems.append(
+                f"its header tells {record.n_sig} leads × {record.sig_len:,} samples ({wanted:,} bytes) and its signal "
+                f"file has {size:,} bytes"
+            )
+    sums = record.checksum or [None] * record.n_sig
+    wrong = [
+        name
+        for name, told, found in zip(record.sig_name, sums, record.calc_checksum(), strict=True)
+        if told is not None and (told - found) % 65536
+    ]
+    if wrong:
+        problems.append(f"the checksums of its leads {some(wrong, 3)} are not those in its header")
+    return problems
+
+
+def known_leads(names: list[str], aliases: dict[str, str]) -> tuple[list[str], list[str]]:
+    """The names of leads by the config's `lead_names`, and those that are none of the twelve (as in the record)."""
+    own = {name.lower() for name in LEADS}
+    turned = {alias.strip().lower(): name for alias, name in aliases.items()}
+    named = [turned.get(name.lower(), re.sub(r"^lead\s*", "", name, flags=re.I)) for name in names]
+    return named, [given for given, name in zip(names, named, strict=True) if name.lower() not in own]

@@ -1,0 +1,165 @@
+"""How well each gene is predicted, by which model, from how far away; and which model is better than which."""
+
+import numpy as np
+import pandas as pd
+from scipy.stats import wilcoxon
+from statsmodels.stats.multitest import multipletests
+
+from cpgtaxa.names import TAXA
+from cpgtaxa.targets.expression.study import Study
+
+BOOTSTRAPS = 2000
+FEWEST = 5
+"""Samples from which a correlation is worth a number."""
+METRICS = {
+    "r2_pearson": "squared Pearson correlation, mean over folds (as published)",
+    "r2": "coefficient of determination over all held-out samples",
+}
+
+
+def squared_pearson(y: np.ndarray, predicted: np.ndarray) -> float:
+    """Squared Pearson correlation; 0 for a constant prediction, which explains nothing; NaN where y is constant."""
+    y, predicted = (values.astype(np.float64) - values.mean(dtype=np.float64) for values in (y, predicted))
+    if not y @ y > 1e-12:
+        return np.nan
+    below = (y @ y) * (predicted @ predicted)
+    return float((y @ predicted) ** 2 / below) if not below <= 1e-18 else 0.0
+
+
+def determination(y: np.ndarray, predicted: np.ndarray) -> float:
+    """1 - residual sum of squares / total sum of squares; NaN where y is constant."""
+    y, predicted = y.astype(np.float64), predicted.astype(np.float64)
+    total = ((y - y.mean()) ** 2).sum()
+    return float(1 - ((y - predicted) ** 2).sum() / total) if total > 0 else np.nan
+
+
+def score(study: Study, fitted: pd.DataFrame) -> pd.DataFrame:
+    """Scores of fits (rows of `fits.fit_shard`, with model and window): one row per gene, model, window and set.
+
+    Columns gene, model, window, set, n_cpgs, n (samples), r2_pearson, r2, epochs, seconds. In the set trained on, every
+    sample was held out; in others, samples whose person no fold left out have no prediction and do not count.
+    """
+    expression = study.expression.set_index("gene")
+    sets = study.samples["set"].to_numpy(dtype=object)
+    rows = []
+    for one in fitted.itertuples(index=False):
+        y, predicted = expression.loc[one.gene].to_numpy(dtype=np.float32), np.asarray(one.prediction)
+        there = ~np.isnan(y) & ~np.isnan(predicted)
+        for name in pd.unique(sets):
+            members = there & (sets == name)
+            if members.sum() < FEWEST:
+                continue
+            if name == "train":
+                each = np.array([squared_pearson(y[fold.test], predicted[fold.test]) for fold in study.folds])
+                pearson = float(np.nanmean(each)) if not np.isnan(each).all() else np.nan
+            else:
+                pearson = squared_pearson(y[members], predicted[members])
+            rows.append(
+                {
+                    **{key: getattr(one, key) for key in ("gene", "model", "window")},
+                    "set": name,
+                    "n_cpgs": one.n_cpgs,
+                    "n": int(members.sum()),
+                    "r2_pearson": pearson,
+                    "r2": determination(y[members], predicted[members]),
+                    "epochs": one.epochs,
+                    "seconds": one.seconds,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def interval(values: np.ndarray, seed: int) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean over genes."""
+    if len(values) < 2:
+        return np.nan, np.nan
+    rng = np.random.default_rng(seed)
+    means = [values[rng.integers(0, len(values), len(values))].mean() for _ in range(BOOTSTRAPS)]
+    return tuple(float(value) for value in np.quantile(means, [0.025, 0.975]))
+
+
+def summarise(scores: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """model, metric, value, ci_low, ci_high, n (genes): means over the genes.
+
+    A metric is `r2` or `r2_pearson`, then `_in_SET` for samples not trained on and `_within_WINDOW` for narrower
+    windows.
+    """
+    widest = scores["window"].iloc[0]
+    rows = []
+    for (model, window, name), some in scores.groupby(["model", "window", "set"], sort=False):
+        for metric in METRICS:
+            values = some[metric].dropna().to_numpy()
+            label = (
+                metric + (f"_in_{name}" if name != "train" else "") + (f"_within_{window}" if window != widest else "")
+            )
+            low, high = interval(values, seed)
+            mean = float(values.mean()) if len(values) else np.nan
+            row = {"model": model, "metric": label, "value": mean, "ci_low": low, "ci_high": high, "n": len(values)}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def compare(scores: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Every pair of models on the same genes (widest window, samples held out), for both metrics.
+
+    Columns model, other, metric, difference (mean), ci_low, ci_high, better (share of genes), p (Wilcoxon's signed
+    ranks), n, p_holm (within the metric).
+    """
+    first = scores[(scores["window"] == scores["window"].iloc[0]) & (scores["set"] == "train")]
+    models = list(pd.unique(first["model"]))
+    parts = []
+    for metric in METRICS:
+        wide = first.pivot(index="gene", columns="model", values=metric)
+        rows = []
+        for at, model in enumerate(models):
+            for other in models[at + 1 :]:
+                difference = (wide[model] - wide[other]).dropna().to_numpy()
+                low, high = interval(difference, seed)
+                p = float(wilcoxon(difference).pvalue) if len(difference) >= 6 and difference.any() else np.nan
+                rows.append(
+                    {
+                        **{"model": model, "other": other, "metric": metric},
+                        "difference": float(difference.mean()) if len(difference) else np.nan,
+                        **{"ci_low": low, "ci_high": high},
+                        "better": float((difference > 0).mean()) if len(difference) else np.nan,
+                        **{"p": p, "n": len(difference)},
+                    }
+                )
+        part = pd.DataFrame(
+            rows, columns=["model", "other", "metric", "difference", "ci_low", "ci_high", "better", "p", "n"]
+        )
+        part["p_holm"] = np.nan
+        tested = part["p"].notna()
+        if tested.any():
+            part.loc[tested, "p_holm"] = multipletests(part.loc[tested, "p"], method="holm")[1]
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def summarise_taxa(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Per taxon: genes, mean R² of its CpGs and of random sets, mean difference, Wilcoxon's p, and that after Holm."""
+    rows = []
+    for name in TAXA:
+        some = pairs[pairs["taxon"] == name]
+        if len(some) == 0:
+            continue
+        difference = some["r2"] - some["r2_random"]
+        p = float(wilcoxon(difference).pvalue) if len(some) >= 6 and (difference != 0).any() else np.nan
+        rows.append(
+            {
+                "taxon": name,
+                "genes": len(some),
+                "cpgs": float(some["n_cpgs"].median()),
+                "r2": float(some["r2"].mean()),
+                "r2_random": float(some["r2_random"].mean()),
+                "difference": float(difference.mean()),
+                "p": p,
+            }
+        )
+    columns = ["taxon", "genes", "cpgs", "r2", "r2_random", "difference", "p"]
+    frame = pd.DataFrame(rows, columns=columns)
+    frame["p_holm"] = np.nan
+    tested = frame["p"].notna()
+    if tested.any():
+        frame.loc[tested, "p_holm"] = multipletests(frame.loc[tested, "p"], method="holm")[1]
+    return frame
