@@ -174,3 +174,10 @@ def test_read_samples(tmp_path):
         read_samples(tmp_path / "bad.parquet")
     with pytest.raises(InputError, match=r"none\.parquet is damaged"):
         read_samples(tmp_path / "none.parquet")
+
+
+def test_two_sexes_are_the_two_commonest_values():
+    sheet = pd.DataFrame({"sex": ["F", "f ", "M", "M", None, "M", "unknown"]})
+    assert cohort.two_sexes(sheet).tolist() == [0, 0, 1, 1, -1, 1, -1]
+    assert cohort.two_sexes(pd.DataFrame({"sex": ["F", "F"]})).tolist() == [-1, -1]
+    assert cohort.two_sexes(pd.DataFrame({"age": [1.0]})).tolist() == [-1]

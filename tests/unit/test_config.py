@@ -5,6 +5,8 @@ import subprocess
 import sys
 
 import pytest
+import yaml
+from conftest import ROOT
 from cpgtaxa.errors import InputError
 from cpgtaxa.plan import config as module
 from cpgtaxa.plan import sources
@@ -305,3 +307,16 @@ def test_imports_are_those_of_the_whole_parse():
 def test_library_files_of_the_library_itself():
     here, library = pathlib.Path(module.__file__), pathlib.Path(sources.__file__).parents[1]
     assert library_files(here) == [str(library / "__init__.py"), str(library / "errors.py")]
+
+
+def test_a_bare_no_and_yes_are_the_ends_of_a_zone():
+    """YAML reads them as false and true; what the user wrote wins over the default's quoted keys."""
+    rules = ROOT / "workflow/schemas/config.schema.yaml"
+    given = yaml.safe_load("taxa: {thresholds: {trend: {no: 0.2}, width: {'yes': 0.03}}}")
+    merged = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    merged["taxa"]["thresholds"]["trend"] |= given["taxa"]["thresholds"]["trend"]
+    assert merged["taxa"]["thresholds"]["trend"] == {"no": 0.3, "yes": 1, False: 0.2}
+    for config in (given, merged):
+        config |= {"cohort": {"beta": "b", "samples": "s"}}
+        assert check_config(config, rules)["taxa"]["thresholds"]["trend"] == {"no": 0.2, "yes": 1.0}
+    assert check_config(given, rules)["taxa"]["thresholds"]["width"] == {"no": 0.008, "yes": 0.03}

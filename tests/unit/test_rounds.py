@@ -5,9 +5,13 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 from cpgtaxa.errors import InputError
+from cpgtaxa.files import write_json
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.placement import rounds, selection
+from cpgtaxa.plan.config import check_config
+from cpgtaxa.plan.main import Plan
 
 SETTINGS = {
     "source": "both",
@@ -257,3 +261,22 @@ def test_a_labelled_cpg_no_network_looked_at_has_no_confidence():
     assert table["confidence"].isna().tolist() == [True, False]
     assert table["second_taxon"].isna().tolist() == [True, False]
     assert table.loc[0, list(PROBABILITY_COLUMNS)].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("counts", "settings", "rounds_made"),
+    [
+        ({"placed": 50, "candidates": 100, "undecided": 50, "cpgs": 1000}, {}, 3),
+        ({"placed": 0, "candidates": 100, "undecided": 100, "cpgs": 1000}, {}, 1),  # nothing new to learn from
+        ({"placed": 50, "candidates": 60, "undecided": 10, "cpgs": 1000}, {}, 1),  # hardly anything to place
+        ({"placed": 50, "candidates": 100, "undecided": 50, "cpgs": 100_000}, {}, 1),  # a twentieth of a per cent
+        ({"placed": 0, "candidates": 0, "undecided": 0, "cpgs": 1000}, {"min": 2}, 2),  # as the published work did
+        ({"placed": 50, "candidates": 100, "undecided": 50, "cpgs": 1000}, {"max": 2}, 2),
+    ],
+)
+def test_a_round_is_trained_only_if_it_could_place_something(tmp_path, counts, settings, rounds_made):
+    path = tmp_path / "reassigned.json"
+    write_json(path, counts)
+    config = {"cohort": {"beta": "b.csv", "samples": "s.csv"}, "rounds": settings}
+    plan = Plan(check_config(config, ROOT / "workflow/schemas/config.schema.yaml"), ROOT / "resources")
+    assert len(plan.rounds(lambda number: path)) == rounds_made

@@ -243,3 +243,22 @@ def test_a_cohort_is_the_same_whatever_part_of_it_is_drawn(setting):
         _, values = simulate.draw_cpg(9, index, plan[index], setting)
         if index == 37:
             np.testing.assert_array_equal(values, alone)
+
+
+def test_targets_of_boundary_cpgs_follow_their_place_in_the_zone(setting):
+    from cpgtaxa.simulation.training_images import TWO_BANDS_SHARE, share_of
+
+    def share(kind, taxon, other, **values):
+        profile = simulate.Profile(taxon, other=other, kind=kind, **values)
+        return share_of(profile, setting)
+
+    assert share_of(simulate.Profile("BiAge"), setting) == 1
+    # A trend in the middle of its zone, 0.65 noise widths, and near its upper end.
+    noise = np.hypot(0.03, criteria.EFFECT_FLOOR)
+    for size, expected in ((0.65, 0.5), (0.93, 0.9), (0.30, 0.05)):
+        values = {"sds": (0.03,), "effects": (size * noise,)}
+        assert share("trend", "LinAgeHomo", "UniUnstable", **values) == pytest.approx(expected, abs=0.01)
+        assert share("trend", "UniUnstable", "LinAgeHomo", **values) == pytest.approx(1 - expected, abs=0.01)
+    bands = {"levels": (0.4, 0.5), "weights": (0.5, 0.5), "effects": (0.0, 0.0), "sds": (0.05, 0.05)}
+    assert share("two_bands", "BiNonAge", "UniUnstable", **bands) == TWO_BANDS_SHARE
+    assert share("two_bands", "UniUnstable", "BiNonAge", **bands) == 1 - TWO_BANDS_SHARE
