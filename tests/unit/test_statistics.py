@@ -607,6 +607,12 @@ def test_what_line_and_cone_leave_is_seen():
     assert found.bend[0] == pytest.approx(0.1 * np.sqrt(4 / 45), rel=0.1)
     assert found.bend[1] < 0.01
     assert found.spread_bend[1] > 0.5
+    # Noise of few samples is not taken for a bend, nor bands that are there at all ages for bands of some.
+    ages = rng.uniform(20, 90, 80)
+    noise = 0.03 * rng.standard_normal((200, 80))
+    assert compute((0.5 + noise).astype(np.float32), ages).bend.mean() < 0.2 * 0.03
+    banded = np.where(rng.random((200, 80)) < 0.4, 0.3, 0.7) + noise
+    assert compute(banded.astype(np.float32), ages).two_by_age.mean() < 0.12
 
 
 def test_bands_are_described_and_valleys_are_counted():
@@ -642,6 +648,11 @@ def test_women_and_men_are_compared():
     assert found.sex_d[0] == pytest.approx(0.2 / 0.03, rel=0.2)
     assert np.isnan(found.sex_d[1])
     assert compute(values, ages).sex_gap.isna().all()
+    own = np.where(sex == 1, 0.004, 0.001)  # change of beta a year
+    changes = compute((y + own * (ages - 55))[None].astype(np.float32), ages, sex).iloc[0]
+    central = np.quantile(ages, 0.95) - np.quantile(ages, 0.05)
+    assert changes.sex_effect_0 == pytest.approx(0.001 * central, abs=0.015)
+    assert changes.sex_effect_1 == pytest.approx(0.004 * central, abs=0.015)
     unknown = np.where(np.arange(300) % 2, sex, -1)
     assert compute(values, ages, unknown).sex_gap[0] == pytest.approx(0.2, abs=0.02)
 

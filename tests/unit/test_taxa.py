@@ -115,6 +115,8 @@ def test_every_combination_of_answers_leads_to_at_most_one_taxon():
 @pytest.mark.parametrize(("estimate", "error", "answer"), [
     (0.9, 0.05, "yes"), (0.5, 0.05, "no"), (0.66, 0.01, "yes"), (0.64, 0.01, "no"),
     (1.2, 0.3, "yes"), (0.2, 0.3, "no"), (0.85, 0.3, "open"), (3.0, 1.5, "open"), (np.nan, 0.1, "open"),
+    (0.45, 0.4, "no"),  # a no of the estimate that is shrunk by the prior
+    (1.0, 0.35, "open"),  # beyond the zone's lower end, but as large by chance
 ])  # fmt: skip
 def test_an_answer_needs_samples_beyond_the_zone_and_the_cut_within(estimate, error, answer):
     zone = {"no": 0.3, "yes": 1.0}
@@ -152,6 +154,47 @@ def test_a_few_strays_take_no_cpg_from_its_taxon():
     taxon = labels_of(values, ages)["taxon"]
     assert (taxon[:20] == "UniStable").all()
     assert (taxon[20:] == "Outlier").all()
+
+
+def test_one_stray_of_a_hundred_is_no_outlier():
+    rng = np.random.default_rng(6)
+    values = 0.95 + 0.005 * rng.standard_normal((40, 100))
+    values[:20, 0] = 0.5
+    values[20:, :3] = 0.5
+    taxon = labels_of(values, rng.uniform(20, 90, 100))["taxon"]
+    assert (taxon[:20] == "UniStable").mean() > 0.9
+    assert (taxon[20:] == "Outlier").mean() > 0.9
+
+
+def test_a_diffuse_tail_is_no_band():
+    rng = np.random.default_rng(7)
+    tail = np.where(rng.random((100, 500)) < 0.15, rng.uniform(0, 0.3, (100, 500)), 0)
+    values = 0.9 - tail + 0.008 * rng.standard_normal((100, 500))
+    statistics = compute(values.clip(0, 1).astype(np.float32), rng.uniform(20, 90, 500))
+    answers = Answers(statistics, CONFIG["thresholds"], ERRORS)
+    assert (statistics["two_depth"] > statistics["two_depth_seen"]).mean() > 0.2
+    assert (answers.bands > 1).mean() <= 0.02
+
+
+def test_trends_of_small_bands_are_not_believed_too_soon():
+    rng = np.random.default_rng(8)
+    values = np.where(rng.random((400, 60)) < 0.2, 0.6, 0.3) + 0.03 * rng.standard_normal((400, 60))
+    statistics = compute(values.astype(np.float32), rng.uniform(20, 90, 60))
+    answers = Answers(statistics, CONFIG["thresholds"], ERRORS)
+    effects, errors, shares = (answers._each(what, "two") for what in ("effect", "effect_se", "share"))
+    _, error = answers._band_trend(effects, errors, np.full(effects.shape, 0.03), shares)
+    least = errors.min(axis=1) / np.hypot(0.03, 0.015)
+    assert (error > 1.05 * least / np.sqrt(2)).all()
+    assert answers.judged["trend"].yes.mean() <= 0.004
+
+
+def test_cpgs_near_a_border_say_which():
+    rng = np.random.default_rng(10)
+    ages = rng.uniform(20, 90, 2000)
+    effects = np.repeat([0.65, 3.0], 20)[:, None] * np.hypot(0.03, 0.015)
+    boundary = labels_of(0.5 + effects * (ages - 55) / 63 + 0.03 * rng.standard_normal((40, 2000)), ages)["boundary"]
+    assert (boundary[:20] == "trend").all()
+    assert (boundary[20:] == "").mean() > 0.9
 
 
 def test_women_and_men_are_two_bands_where_the_sheet_says_so():
