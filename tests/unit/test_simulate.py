@@ -117,6 +117,11 @@ def test_quantities_of_profiles_worked_out_by_hand(setting):
     ]
     assert depths[0] == -1
     assert depths[1] == pytest.approx(0, abs=1e-9)
+    # Three bands, the upper two nearer to each other: the deeper valley says that there are bands.
+    more = {"weights": (0.3, 0.4, 0.3), "effects": (0, 0, 0), "sds": (0.05, 0.05, 0.05)}
+    three = simulate.Profile("BiNonAge", levels=(0.2, 0.6, 0.7), **more).quantities(setting)
+    assert three["two_bands"] > 0.9
+    assert three["three_bands"] <= criteria.BY_NAME["three_bands"].high
 
 
 def test_the_trend_of_a_small_band_does_not_count(setting):

@@ -146,6 +146,8 @@ def test_half_way_targets_are_shared():
     targets = training.targets_of(["UniStable", "BiAge"], ["", "TriAge"])
     assert targets[0].tolist() == [1.0] + [0.0] * 9
     assert targets[1, TAXA.index("BiAge")] == targets[1, TAXA.index("TriAge")] == 0.5
+    placed = training.targets_of(["UniStable", "BiAge"], ["", "TriAge"], [1.0, 0.8])
+    assert placed[1, [TAXA.index("BiAge"), TAXA.index("TriAge")]].tolist() == pytest.approx([0.8, 0.2])
 
 
 def test_no_gpu_is_said_loudly():
