@@ -7,6 +7,7 @@ A packed file is an Arrow IPC file with the columns `name` (string), `label` (st
 
 import contextlib
 import csv
+import dataclasses
 import difflib
 import functools
 import io
@@ -232,6 +233,67 @@ def _no_plot(path) -> str | None:
     return ""
 
 
+def _rows_of(path: pathlib.Path) -> list[tuple[int, list[str]]]:
+    """Line numbers and fields of an image list, without empty lines."""
+    try:
+        reader = csv.reader(io.StringIO(read_text(path, "image list"), newline=""))
+        rows = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
+    except InputError as error:
+        raise InputError(
+            [f"{problem}. It must be a CSV of image path and label." for problem in error.problems]
+        ) from None
+    except csv.Error as error:
+        raise InputError(
+            f"The image list {path}, line {reader.line_num}: {error}; a quotation mark may lack its partner."
+        ) from error
+    if not rows:
+        raise InputError(f"The image list {path} is empty; it must hold one line per image: image path,label.")
+    return rows
+
+
+@dataclasses.dataclass
+class _Found:
+    """What an image list holds: images and labels, and by kind what is wrong with its lines."""
+
+    images: list[tuple[str, str | None]] = dataclasses.field(default_factory=list)
+    header: list[str] = dataclasses.field(default_factory=list)
+    unknown: list[str] = dataclasses.field(default_factory=list)
+    unlabelled: list[str] = dataclasses.field(default_factory=list)
+    twice: list[str] = dataclasses.field(default_factory=list)
+    outside: list[str] = dataclasses.field(default_factory=list)
+    absent: list[str] = dataclasses.field(default_factory=list)
+    unreadable: list[str] = dataclasses.field(default_factory=list)
+    strange: list[str] = dataclasses.field(default_factory=list)
+
+    def problems(self, path, folder: pathlib.Path, n_rows: int) -> list[str]:
+        """Messages for what is wrong, of a list of `n_rows` images relative to `folder`."""
+        found = [f"{path}: line 1 looks like a header ({row!r}); the published form has none." for row in self.header]
+        found += [f"{path}: {text}" for text in self.unknown[:EXAMPLES]]
+        if len(self.unknown) > EXAMPLES:
+            found.append(f"{path}: {len(self.unknown) - EXAMPLES} more lines have an unknown label.")
+        lines = ", ".join(self.unlabelled[:5]) + (" …" if len(self.unlabelled) > 5 else "")
+        told = (
+            (self.unlabelled, f"images have no label (lines {lines}); give each a taxon or leave it out."),
+            (self.twice, f"images are listed more than once: {some(self.twice)}; keep one line of each."),
+            (self.outside, f"images lie outside the folder {folder}: {some(self.outside)}."),
+            (
+                self.absent,
+                f"of {n_rows} images are not there: {some(self.absent)}; paths are relative to {folder.resolve()}.",
+            ),
+            (
+                self.unreadable,
+                f"files are no images: {some(self.unreadable)}. PNG files are needed, whole ones: copy or draw them "
+                "again.",
+            ),
+            (
+                self.strange,
+                f"images are not in the published form: {some(self.strange)}. Needed are square PNG files of a "
+                "scatterplot without axes, 224×224 pixels: draw them so.",
+            ),
+        )
+        return found + [f"{path}: {len(lines)} {text}" for lines, text in told if lines]
+
+
 def read_image_csv(path, root=None, labels_required: bool = True) -> pd.DataFrame:
     """Read a list of images in the published form: no header, two columns, image path and label.
 
@@ -243,24 +305,15 @@ def read_image_csv(path, root=None, labels_required: bool = True) -> pd.DataFram
     """
     path = pathlib.Path(path)
     folder = pathlib.Path(root) if root is not None else pathlib.Path()
-    problems: list[str] = []
-    rows: list[tuple[int, list[str]]] = []
+    problems, rows = [], []
     try:
-        reader = csv.reader(io.StringIO(read_text(path, "image list"), newline=""))
-        rows = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
-        if not rows:
-            problems.append(f"The image list {path} is empty; it must hold one line per image: image path,label.")
+        rows = _rows_of(path)
     except InputError as error:
-        problems += [f"{problem}. It must be a CSV of image path and label." for problem in error.problems]
-    except csv.Error as error:
-        problems.append(
-            f"The image list {path}, line {reader.line_num}: {error}; a quotation mark may lack its partner."
-        )
+        problems += error.problems
     if root is not None and not folder.is_dir():
         problems.append(f"The folder of images {folder} does not exist; the paths in {path} are relative to it.")
     if problems:
         raise InputError(problems)
-    inside = folder.resolve()
     allowed = {2} if labels_required else {1, 2}
     widths = [(number, len(row)) for number, row in rows if len(row) not in allowed]
     if widths:
@@ -271,11 +324,18 @@ def read_image_csv(path, root=None, labels_required: bool = True) -> pd.DataFram
             f"{path}: {len(widths)} of {len(rows)} lines do not have two columns, image path and label; "
             f"line {number} has {width}{hint}."
         )
-    found, seen, twice, absent, outside, unreadable, strange, unknown = [], {}, [], [], [], [], [], []
-    unlabelled: list[int] = []
+    found = _looked_at([(number, row) for number, row in rows if len(row) in allowed], folder, root, labels_required)
+    problems += found.problems(path, folder, len(rows))
+    if problems:
+        raise InputError(problems)
+    labels = pd.Series([label for _, label in found.images], dtype=object)
+    return pd.DataFrame({"path": [image for image, _ in found.images], "label": labels})
+
+
+def _looked_at(rows, folder: pathlib.Path, root, labels_required: bool) -> _Found:
+    """What the lines of an image list hold, each image looked at."""
+    found, seen, inside = _Found(), {}, folder.resolve()
     for position, (number, row) in enumerate(rows):
-        if len(row) not in allowed:
-            continue
         image = row[0].strip()
         label = _label_of(row[1] if len(row) == 2 else "")
         try:
@@ -283,51 +343,20 @@ def read_image_csv(path, root=None, labels_required: bool = True) -> pd.DataFram
         except (OSError, RuntimeError):  # links in a circle
             resolved = inside / image
         if position == 0 and label is None and resolved.suffix == "" and not is_file(resolved):
-            problems.append(f"{path}: line 1 looks like a header ({','.join(row)!r}); the published form has none.")
+            found.header.append(",".join(row))
             continue
         if label is None:
-            unknown.append(f"{path}: line {number} has the label {row[1].strip()[:40]!r}, unknown; {_nearest(row[1])}")
+            found.unknown.append(f"line {number} has the label {row[1].strip()[:40]!r}, unknown; {_nearest(row[1])}")
         elif label == "" and labels_required:
-            unlabelled.append(number)
+            found.unlabelled.append(str(number))
         if resolved in seen:
-            twice.append(f"{image} (lines {seen[resolved]} and {number})")
+            found.twice.append(f"{image} (lines {seen[resolved]} and {number})")
         seen.setdefault(resolved, number)
         if root is not None and not resolved.is_relative_to(inside):
-            outside.append(f"{image} (line {number})")
+            found.outside.append(f"{image} (line {number})")
         elif not image or not is_file(resolved):
-            absent.append(f"{image} (line {number})")
+            found.absent.append(f"{image} (line {number})")
         elif (wrong := _no_plot(resolved)) is not None:
-            (strange if wrong else unreadable).append(f"{image} (line {number}{wrong and ': ' + wrong})")
-        found.append((image, label or None))
-    problems += unknown[:EXAMPLES]
-    if len(unknown) > EXAMPLES:
-        problems.append(f"{path}: {len(unknown) - EXAMPLES} more lines have an unknown label.")
-    if unlabelled:
-        lines = ", ".join(map(str, unlabelled[:5])) + (" …" if len(unlabelled) > 5 else "")
-        problems.append(
-            f"{path}: {len(unlabelled)} images have no label (lines {lines}); give each a taxon or leave it out."
-        )
-    if twice:
-        problems.append(f"{path}: {len(twice)} images are listed more than once: {some(twice)}; keep one line of each.")
-    if outside:
-        problems.append(f"{path}: {len(outside)} images lie outside the folder {folder}: {some(outside)}.")
-    if absent:
-        problems.append(
-            f"{path}: {len(absent)} of {len(rows)} images are not there: {some(absent)}; "
-            f"paths are relative to {folder.resolve()}."
-        )
-    if unreadable:
-        problems.append(
-            f"{path}: {len(unreadable)} files are no images: {some(unreadable)}. PNG files are needed, whole ones: "
-            "copy or draw them again."
-        )
-    if strange:
-        problems.append(
-            f"{path}: {len(strange)} images are not in the published form: {some(strange)}. Needed are square PNG "
-            "files of a scatterplot without axes, 224×224 pixels: draw them so."
-        )
-    if problems:
-        raise InputError(problems)
-    return pd.DataFrame(
-        {"path": [image for image, _ in found], "label": pd.Series([label for _, label in found], dtype=object)}
-    )
+            (found.strange if wrong else found.unreadable).append(f"{image} (line {number}{wrong and ': ' + wrong})")
+        found.images.append((image, label or None))
+    return found
