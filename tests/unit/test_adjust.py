@@ -243,7 +243,7 @@ def test_age_must_be_told_from_the_covariates_and_samples_must_be_enough():
     samples = people(40)
     samples["years"] = samples["age"].round(0)
     samples["nearly"] = samples["age"] + 8 * np.random.default_rng(8).normal(size=40)
-    with pytest.raises(InputError, match="age cannot be told from 'years'"):
+    with pytest.raises(InputError, match="age cannot be separated from 'years'"):
         model_of(samples, ["years", "sex"])
     samples["plate"] = [f"P{at // 2}" for at in range(40)]
     with pytest.raises(InputError, match="18 terms beside age, for which at least 31 samples are needed; there are 30"):

@@ -193,7 +193,7 @@ def test_the_page_shows_the_numbers_of_the_tables(out, html):
     summary = pd.read_csv(out["summary"]).set_index(["model", "metric"])
     scores = pd.read_csv(out["scores"]).query("set == 'train' and window == '1Mb'")
     rows = table_after(html, '<section id="models"')
-    assert rows[-1][0] == "DeepMethyGene_published (not honest)"
+    assert rows[-1][0] == "DeepMethyGene_published (leaky)"
     means = [summary["value"][row[0], "r2"] for row in rows[:-1]]
     assert means == sorted(means, reverse=True)
     for row in rows:
@@ -240,7 +240,7 @@ def test_the_leak_is_told_and_never_the_best(out, html):
     comparisons = pd.read_csv(out["comparisons"]).set_index(["model", "other", "metric"])
     worth = -comparisons["difference"]["DeepMethyGene", "DeepMethyGene_published", "r2_pearson"]
     assert worth > 0
-    note = text_of(re.search(r"DeepMethyGene_published is not an honest.*?</div>", html, re.S).group())
+    note = text_of(re.search(r"score of DeepMethyGene_published is inflated.*?</div>", html, re.S).group())
     assert f"the difference, {printed(worth, '+')} (95&nbsp;% interval" in note
     assert "recipe here was fast" in note
     summary = pd.read_csv(out["summary"]).set_index(["model", "metric"])["value"]
@@ -528,7 +528,7 @@ def test_thousands_of_genes_stay_a_small_page(tmp_path):
     out = made.write()
     assert out["html"].stat().st_size < 1.5e6
     assert max(path.stat().st_size for path in out["figures"].glob("*.svg")) < 3e5
-    assert "The area tells how many genes" in out["html"].read_text()
+    assert "The area shows how many genes" in out["html"].read_text()
 
 
 def test_sample_ids_that_are_taken_get_their_set():

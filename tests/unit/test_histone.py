@@ -424,6 +424,10 @@ def test_two_models_are_compared_on_the_same_genes(told):
     assert row.p == pytest.approx(2 * norm.sf(abs(first - second) / error))
     assert row.p_holm == row.p
     assert row.ci_low == pytest.approx(first - second - 1.959964 * error)
+    third = scores.score("third", frame(one + other, positive))
+    pairs = scores.compare([scores.score("one", frame(one, positive)), scores.score("other", shuffled), third])
+    steps = np.sort(pairs["p"]) * [3, 2, 1]
+    np.testing.assert_allclose(np.sort(pairs["p_holm"]), np.minimum(np.maximum.accumulate(steps), 1))
 
 
 def test_a_gene_counts_once_in_however_many_cell_types(told):

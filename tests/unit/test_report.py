@@ -375,12 +375,12 @@ def test_the_cohorts_page_says_what_was_adjusted(run, tmp_path, written):
     ]
     found = {"covariates": covariates, "share_taken": 0.234, "share_by_chance": 0.08, "clipped": {"values": 1234}}
     run.adjusted = str(tmp_path / "adjusted.json")
-    pathlib.Path(run.adjusted).write_text(json.dumps(found | {"warnings": ["told far less surely"]}))
+    pathlib.Path(run.adjusted).write_text(json.dumps(found | {"warnings": ["far less certain"]}))
     outputs = _write(run, tmp_path)
     page = _text(outputs["html"])
     assert "ward &lt;b&gt; (3 categories), bmi (a number), cell_fractions (6 cell types)" in page
     assert "23.4\u00a0% of the variance beside age (8.0\u00a0% by chance); 1,234 values clipped" in page
-    assert "told far less surely" in page
+    assert "far less certain" in page
     assert "2 warnings about the cohort" in _text(outputs["summary"])
 
 

@@ -406,8 +406,9 @@ def test_taxa_on_the_page_and_in_the_summary(made, html, summary):
     rows = table_after(html, "<h3>What is taken for what")
     shares = [np.array(row) / sum(row) for row in best["confusion"]]
     assert [row[1:] for row in rows] == [[f"{100 * share:.0f}" for share in row] for row in shares]
-    assert f"told better than by chance: balanced accuracy is {printed(best['balanced_accuracy'])} (k-mers)" in text_of(
-        html
+    assert (
+        f"predicted better than by chance: balanced accuracy is {printed(best['balanced_accuracy'])} (k-mers)"
+        in text_of(html)
     )
 
 

@@ -175,7 +175,7 @@ def test_a_job_is_one_line_when_it_begins_and_one_when_it_ends():
 def test_a_failure_names_the_log_and_that_the_run_goes_on(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     calm = Calm(None, None)
-    assert calm.failure().startswith("What went wrong is told above. Call the same command again")
+    assert calm.failure().startswith("The error is reported above. Call the same command again")
     (tmp_path / "train.log").write_text("x")
     calm.watch(types.SimpleNamespace(event="job_error", log=["train.log"]))
     assert calm.failure().startswith("What went wrong is in train.log. Call the same command again once it is mended")

@@ -152,13 +152,13 @@ def notes_on(pairs: pd.DataFrame, n_unclassified: int, n_samples: int, settings:
     few = [row.taxon for row in clusters.nearest(pairs).itertuples() if row.n < clusters.FEWEST]
     if few:
         found.append(
-            f"Fewer than {clusters.FEWEST} CpGs are placed in {', '.join(few)}: too few to be told from other taxa."
+            f"Fewer than {clusters.FEWEST} CpGs are placed in {', '.join(few)}: too few to separate from other taxa."
         )
     if settings["unclassified"] == 0:
         found.append("No clusters were looked for: embedding.unclassified is 0.")
     elif n_samples < FEWEST_SAMPLES:
         found.append(
-            f"No clusters were looked for: with {n_samples} samples, a new pattern cannot be told from what lies "
+            f"No clusters were looked for: with {n_samples} samples, a new pattern cannot be separated from what lies "
             f"between two taxa. {FEWEST_SAMPLES} are needed."
         )
     elif n_unclassified < clusters.FEWEST_UNCLASSIFIED:
@@ -264,7 +264,7 @@ def embed(network: dict, beta, samples, taxonomy, statistics, out: dict, *, sett
     half_way = outputs_of(predictor, values, ages)[1]
     logging.info(
         f"{len(rows):,} CpGs and {len(names):,} half-way sites looked at in {so_far(time.monotonic() - begun)}; next, "
-        "pairs of taxa, clusters and the map (t-SNE), which cannot tell how far they are"
+        "pairs of taxa, clusters and the map (t-SNE), which show no progress"
     )
 
     pairs, described, cluster, x = judge(np.concatenate(features), half_way, names, taxon, probabilities, seed)

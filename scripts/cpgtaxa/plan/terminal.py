@@ -147,7 +147,7 @@ def _n(rows: list[dict], metric: str) -> str:
 def _expression(out: dict):
     rows = rows_of(out["summary"])
     metrics = {"r2_pearson": ("r² with interval", 3), "r2": ("R² with interval", 3)}
-    yield f"Expression told from methylation, means over {_n(rows, 'r2')} genes", *_by_model(rows, metrics)
+    yield f"Expression predicted from methylation, means over {_n(rows, 'r2')} genes", *_by_model(rows, metrics)
 
 
 def _histone(out: dict):
@@ -246,7 +246,7 @@ def _benchmark(out: dict):
 def _methylation_age(out: dict):
     gaps = [abs(float(row["gap"])) for row in rows_of(out["ages"])]
     lines = [["people", number(len(gaps), 0)], ["mean absolute error, years", number(sum(gaps) / len(gaps), 2)]]
-    yield "Methylation ages, told by a clock that has not seen the person", ["what", "value"], lines
+    yield "Methylation ages, predicted by a clock trained without the person", ["what", "value"], lines
 
 
 def _cell_fractions(out: dict):
@@ -367,7 +367,7 @@ class Calm:
     def failure(self) -> str:
         """Where to read on, in one line."""
         logs = list(dict.fromkeys(path for path in self.failed if os.path.isfile(path)))
-        where = f"What went wrong is in {', '.join(logs[:3])}" if logs else "What went wrong is told above"
+        where = f"What went wrong is in {', '.join(logs[:3])}" if logs else "The error is reported above"
         where += f" and {len(logs) - 3:,} more in results/logs" if len(logs) > 3 else ""
         return f"{where}. Call the same command again once it is mended: the run goes on from there."
 

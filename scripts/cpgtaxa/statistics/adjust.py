@@ -164,7 +164,7 @@ class Model:
     """
 
     def __init__(self, ages: np.ndarray, covariates: list[Covariate]):
-        """ages: (n,) years. Raises InputError where samples are too few or age cannot be told from the covariates."""
+        """ages: (n,) years. InputError: samples are too few, or age cannot be separated from the covariates."""
         self.covariates, n = covariates, len(ages)
         a = (ages - ages.mean()) / ages.std()
         left, size, _ = np.linalg.svd(np.column_stack([np.ones(n), a, a**2]), full_matrices=False)
@@ -216,9 +216,9 @@ class Model:
             )
         if self.vif > HOPELESS:
             problems.append(
-                f"adjust.covariates: age cannot be told from {self._blamed()}: they explain {1 - 1 / self.vif:.1%} of "
-                "its variance, and adjusting would leave nothing of ageing. Leave them out, or compare people of like "
-                "age"
+                f"adjust.covariates: age cannot be separated from {self._blamed()}: they explain "
+                f"{1 - 1 / self.vif:.1%} of its variance, and adjusting would leave nothing of ageing. Leave them "
+                "out, or compare people of like age"
             )
         if problems:
             raise InputError(problems)
@@ -235,7 +235,7 @@ class Model:
         if self.vif > DOUBTFUL:
             found.append(
                 f"adjusted betas: {1 - 1 / self.vif:.0%} of the variance of age is explained by {self._blamed()} "
-                f"(variance inflation {self.vif:.1f}): trends with age are told far less surely"
+                f"(variance inflation {self.vif:.1f}): trends with age are far less certain"
             )
         if self.terms > n / 10:
             found.append(

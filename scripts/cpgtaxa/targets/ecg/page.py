@@ -187,7 +187,7 @@ def _models_figure(figures, summary: pd.DataFrame, found: dict):
 
 
 def _true_figure(figures, gaps: dict[str, pd.DataFrame], coverage: float):
-    """Told against true age, with the band in which a person's age is expected."""
+    """Predicted against chronological age, with the band in which a person's age is expected."""
     figure, panels = plt.subplots(1, len(gaps), figsize=(3.5 * len(gaps) + 0.4, 3.6), squeeze=False)
     for axes, (group, table) in zip(panels[0], gaps.items(), strict=True):
         ends = np.array(
@@ -201,7 +201,7 @@ def _true_figure(figures, gaps: dict[str, pd.DataFrame], coverage: float):
         axes.plot(ends, ends, color=MUTED, lw=0.9, ls="--")
         for sex, colour, name in (("F", SECOND, "women" if group == "adult" else "girls"),
                                   ("M", ACCENT, "men" if group == "adult" else "boys"),
-                                  ("", INK, "sex not told")):  # fmt: skip
+                                  ("", INK, "sex unknown")):  # fmt: skip
             some = table[table["sex"] == sex]
             if len(some):
                 axes.plot(
@@ -215,13 +215,13 @@ def _true_figure(figures, gaps: dict[str, pd.DataFrame], coverage: float):
                     label=name,
                     rasterized=len(table) > MANY,
                 )
-        axes.set(xlim=ends, ylim=ends, xlabel="true age, years", ylabel="told age, years", title=TITLES[group])
+        axes.set(xlim=ends, ylim=ends, xlabel="true age, years", ylabel="predicted age, years", title=TITLES[group])
         axes.set_aspect("equal")
         axes.grid()
         axes.legend(loc="upper left", fontsize=8, handletextpad=0.1)
     figure.tight_layout()
     data = pd.concat(gaps.values(), ignore_index=True)[["group", "record", "sex", "age", "predicted"]]
-    return figures.save("told_and_true", figure, data, "Told against true age")
+    return figures.save("predicted_age", figure, data, "Predicted against chronological age")
 
 
 def _agreement_figure(figures, gaps: dict[str, pd.DataFrame]):
@@ -239,7 +239,7 @@ def _agreement_figure(figures, gaps: dict[str, pd.DataFrame]):
                 textcoords="offset points", va="center", fontsize=8, color=SECOND,
             )  # fmt: skip
         axes.axhline(0, color=MUTED, lw=0.8)
-        axes.set(xlabel="mean of both ages, years", ylabel="told less true age, years", title=TITLES[group])
+        axes.set(xlabel="mean of both ages, years", ylabel="age gap, years", title=TITLES[group])
         axes.grid(axis="y")
         rows.append(pd.DataFrame({"group": group, "record": table["record"], "mean": mean, "difference": difference}))
     figure.tight_layout()
@@ -332,7 +332,7 @@ def _beat_figure(figures, group: str, table: pd.DataFrame, beat: np.ndarray):
     corner.set_visible(False)
     time = np.arange(beat.shape[1]) * 1000 / HERTZ + AROUND[0]
     upper.plot(time, beat[LEADS.index("II")], color=INK, lw=1.1)
-    upper.set(ylabel="mV", title=f"{TITLES[group]}: the mean beat (II), and what the age hangs on")
+    upper.set(ylabel="mV", title=f"{TITLES[group]}: the mean beat (II), and what the predicted age depends on")
     edges = np.append(offsets - STEP / 2, offsets[-1] + STEP / 2)
     drawn = axes.pcolormesh(edges, np.arange(len(LEADS) + 1), grid, cmap=SHADES, vmin=0, vmax=grid.max() or 1)
     axes.set_yticks(np.arange(len(LEADS)) + 0.5, LEADS)
@@ -350,7 +350,7 @@ def _beat_figure(figures, group: str, table: pd.DataFrame, beat: np.ndarray):
     side.spines["left"].set_visible(False)
     figure.tight_layout()
     return figures.save(
-        f"attribution_{group}", figure, table[table["group"] == group], f"What {TITLES[group]}' age hangs on"
+        f"attribution_{group}", figure, table[table["group"] == group], f"What {TITLES[group]}' age depends on"
     )
 
 
@@ -581,7 +581,7 @@ def _group_reading(figures, group, reading, told, gaps, volts, wanted: int) -> d
     ages = gaps.set_index("record")
     for at in _drawn_records(reading, gaps, wanted):
         record = str(reading["record"][at])
-        title = f"{record}: {ages.loc[record, 'age']:.3g} years, told {ages.loc[record, 'predicted']:.1f}"
+        title = f"{record}: {ages.loc[record, 'age']:.3g} years, predicted {ages.loc[record, 'predicted']:.1f}"
         drawing = _ecg_figure(
             figures, f"ecg_{record}", title, volts[record], reading["attribution"][at], reading["attention"][at]
         )

@@ -320,7 +320,7 @@ def _expression(readers, table, given, settings, problems, notes) -> tuple[pd.Da
     if float(np.nanmin(values)) >= 0 and float(np.nanmax(values)) > 1000:
         notes.append(
             f"{given['expression']} reaches {float(np.nanmax(values)):,.0f}: expression is expected on a log scale "
-            "(log2(x + 1)); squared errors of raw counts hang on a few samples"
+            "(log2(x + 1)); squared errors of raw counts depend on a few samples"
         )
     missing, low, high = values[train].isna().sum(axis=1), values[train].min(axis=1), values[train].max(axis=1)
     for gene in values.index[missing > 0]:

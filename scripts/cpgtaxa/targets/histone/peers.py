@@ -37,7 +37,7 @@ def _logistic(x, y, valid_x, valid_y, seed: int):
 
 def _forest(x, y, valid_x, valid_y, seed: int):
     """TREES trees on the counts, else scikit-learn's defaults."""
-    logging.info(f"{TREES} trees are grown, which cannot tell how far they are")
+    logging.info(f"{TREES} trees are grown, which show no progress")
     model = RandomForestClassifier(TREES, random_state=seed).fit(x.reshape(len(x), -1), y)
     return lambda counts: model.predict_proba(counts.reshape(len(counts), -1))[:, 1]
 

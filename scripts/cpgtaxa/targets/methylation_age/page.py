@@ -41,7 +41,7 @@ def parts_of(found: pd.DataFrame, sex) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["part", "n", "mae", "ci_low", "ci_high", "mean_gap"])
 
 
-def _told_and_true(figures: Figures, found: pd.DataFrame):
+def _predicted_age(figures: Figures, found: pd.DataFrame):
     figure, axes = plt.subplots(figsize=(4.4, 4.1))
     axes.axline((found["age"].mean(),) * 2, slope=1, color=MUTED, lw=1, ls="--")
     style = {"s": 9, "color": ACCENT, "alpha": 0.5, "linewidths": 0, "rasterized": len(found) > POINTS}
@@ -49,7 +49,8 @@ def _told_and_true(figures: Figures, found: pd.DataFrame):
     axes.set(xlabel="age (years)", ylabel="methylation age (years)")
     axes.set_aspect("equal", adjustable="datalim")
     axes.grid()
-    return figures.save("told_and_true", figure, found[["person", "age", "methylation_age"]], "Told against true age")
+    columns = found[["person", "age", "methylation_age"]]
+    return figures.save("predicted_age", figure, columns, "Predicted against chronological age")
 
 
 def _gap(figures: Figures, found: pd.DataFrame, slope: float, level: float):
@@ -82,7 +83,7 @@ def page(outputs: dict, found: pd.DataFrame, sex, weights: pd.DataFrame, n_cpgs:
     with atomic_folder(outputs["figures"]) as partial, matplotlib.rc_context(STYLE):
         figures = Figures(partial)
         drawn = {
-            "true": _told_and_true(figures, found),
+            "true": _predicted_age(figures, found),
             "gap": _gap(figures, found, slope, level),
             "parts": _parts(figures, parts),
         }

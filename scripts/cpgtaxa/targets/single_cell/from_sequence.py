@@ -113,7 +113,7 @@ def read_labels(taxonomy, positions, columns: dict[str, str], names) -> tuple[pd
     if labels["taxon"].nunique() < 2:
         raise InputError(
             f"single_cell: {labels['taxon'].nunique()} taxa have {FEWEST} CpGs with positions or more, and two are "
-            "needed to tell taxa from sequence: bring more CpGs, or leave out single_cell.taxa.taxonomy"
+            "needed to predict taxa from sequence: bring more CpGs, or leave out single_cell.taxa.taxonomy"
         )
     order = {name: at for at, name in enumerate(names)}
     labels = labels.assign(order=labels["chrom"].map(order)).sort_values(["order", "position"], kind="stable")

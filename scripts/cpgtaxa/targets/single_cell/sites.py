@@ -385,7 +385,7 @@ def _named_splits(given: dict, chroms: dict, genome: Genome | None, problems: li
         named |= dict.fromkeys((chrom for chrom in chroms if chrom not in named), "train")
     left = [chrom for chrom in chroms if chrom not in named]
     if left:
-        notes.append(f"Chromosomes in no split: {some(left, 8)}. Their sites are predicted, and judge nothing.")
+        notes.append(f"Chromosomes in no split: {some(left, 8)}. Their sites are predicted, and not used for scores.")
     if not problems:
         for name in SPLITS:
             if not any(named.get(chrom) == name for chrom in chroms):
