@@ -3,6 +3,7 @@
 The same inputs give the same bytes: no dates, fixed ids inside the figures, and cell types in their order.
 """
 
+import dataclasses
 import logging
 import pathlib
 import re
@@ -371,6 +372,155 @@ def _best_epochs(logs: pd.DataFrame) -> list[dict]:
     return rows
 
 
+@dataclasses.dataclass
+class Study:
+    """What the page is about, read and scored.
+
+    cells: inputs, a cell type each. predictions: by model (cell, gene, label, probability). scored: of each model.
+    comparisons, maps, logs, planted: tables. truth: the true probabilities' score, of simulated cell types. summary:
+    SUMMARY_COLUMNS. settings: those of `write`.
+    """
+
+    cells: list
+    predictions: dict[str, pd.DataFrame]
+    scored: list
+    comparisons: pd.DataFrame
+    maps: pd.DataFrame
+    logs: pd.DataFrame
+    truth: object
+    planted: pd.DataFrame | None
+    summary: pd.DataFrame
+    settings: dict
+
+    @property
+    def ranked(self) -> list:
+        """Scores, the best first."""
+        return sorted(self.scored, key=lambda one: -one.mean)
+
+    @property
+    def first(self):
+        """The score the others are compared with: of the first network, else of the best."""
+        networks = (one for one in self.scored if one.model.split("_")[0] in NETWORKS)
+        return next(networks, self.ranked[0])
+
+    @property
+    def names(self) -> list[str]:
+        """Of the cell types."""
+        return [cell.name for cell in self.cells]
+
+
+def read_study(inputs: dict, settings: dict) -> Study:
+    """Read and score what `write` is given."""
+    cells, models = open_cells(inputs["input"]), settings["models"]
+    predictions = {
+        model: pd.concat([read_parquet(path) for _, path in files], ignore_index=True)
+        for model, files in by_model(inputs["predictions"], models).items()
+    }
+    scored = [score(model, table) for model, table in predictions.items()]
+    maps = occlusion_table(inputs.get("occlusion", ()), models, cells[0].bins, settings["bin_size"])
+    truth = planted = None
+    if inputs.get("truth"):
+        table = pd.read_csv(inputs["truth"], dtype={"gene": str})
+        table = table[(table["split"] == "test") & table["cell"].isin(settings["cells"])]
+        truth = score(TRUTH, table.rename(columns={"shown": "probability"}))
+        planted = pd.read_csv(inputs["planted"])
+    summary = summarise(scored)
+    ranks = summary["model"].isin([label(unit, "OneMark") for unit in ("", MIX)])
+    summary = summary[~(ranks & (summary["metric"] == "accuracy"))]  # its order has no threshold
+    summary = pd.concat([summary, truth_rows(truth, maps, planted)], ignore_index=True)
+    logs = read_logs(inputs.get("logs", ()), models)
+    return Study(cells, predictions, scored, compare(scored), maps, logs, truth, planted, summary, settings)
+
+
+def _write_tables(study: Study, outputs: dict) -> None:
+    write_csv(outputs["summary"], study.summary)
+    write_csv(outputs["comparisons"], study.comparisons)
+    write_csv(outputs["occlusion"], study.maps)
+    every = pd.concat([one.cells.assign(model=one.model) for one in study.scored], ignore_index=True)
+    write_csv(outputs["cells"], every[["model", *(name for name in every if name != "model")]])
+    areas = {one.model: one.cells for one in study.scored}
+    for key, model in (("published", FIRST), ("published_mix", label(MIX, FIRST))):
+        if outputs.get(key):
+            write_csv(outputs[key], areas[model][["cell", "auc"]], header=False, float_format=None)
+
+
+def _draw(study: Study, folder) -> tuple[dict, list]:
+    """Draw all figures into a folder: those of the page by name, and the maps."""
+    colours = dict(zip(dict.fromkeys(one.model.split("_")[0] for one in study.scored), MODEL_COLOURS, strict=False))
+    colours = {one.model: colours[one.model.split("_")[0]] for one in study.scored}
+    mixed = study.first.model.endswith(f"_{MIX}")
+    shown = [one for one in study.scored if one.model.endswith(f"_{MIX}") == mixed]
+    curves = {one.model: study.predictions[one.model] for one in shown}
+    names, bins = study.names, study.cells[0].bins
+    with atomic_folder(folder) as partial, matplotlib.rc_context(STYLE):
+        figures = Figures(partial)
+        drawn = {
+            "models": _models_figure(figures, study.ranked),
+            "cells": _cells_figure(figures, shown, colours) if len(names) > 1 else None,
+            "roc": _roc_figure(figures, curves, names[:PANELS], colours),
+            "training": _training_figure(figures, study.logs, colours) if len(study.logs) else None,
+        }
+        return drawn, _maps(figures, study.maps, names, bins, study.settings["bin_size"], study.planted)
+
+
+def _mixed(study: Study, seed: int) -> dict | None:
+    """Genes of each split of all cell types mixed, and how many are lost; None where they are not mixed."""
+    if MIX not in study.settings["units"]:
+        return None
+    parts = parts_of(study.cells, MIX, seed)
+    pool = sum(int((cell.split != SPLITS.index("test")).sum()) for cell in study.cells)
+    lost = pool - len(parts["train"]) - len(parts["valid"])
+    return {split: f"{len(part):,}" for split, part in parts.items()} | {"lost": lost}
+
+
+def _model_rows(study: Study) -> list[dict]:
+    """Rows of the table of models, the best first."""
+    accuracy = study.summary[study.summary["metric"] == "accuracy"].set_index("model")
+    accuracy = accuracy.reindex([one.model for one in study.scored])
+    return [
+        {
+            "model": words(one.model),
+            "own": one is study.first,
+            "auc": decimal(one.mean),
+            "range": span(*one.interval()),
+            "n": f"{int(one.cells['n'].sum()):,}",
+            "accuracy": decimal(accuracy.loc[one.model, "value"]),
+            "accuracy_range": span(*accuracy.loc[one.model, ["ci_low", "ci_high"]]),
+        }
+        for one in study.ranked
+    ]
+
+
+def _truth_page(study: Study) -> dict | None:
+    """What the page says of the truth of simulated cell types."""
+    if study.truth is None:
+        return None
+    found = study.summary[study.summary["metric"] == "planted_bins_auc"]
+    bins = [(words(row.model), decimal(row.value), span(row.ci_low, row.ci_high)) for row in found.itertuples()]
+    return {"auc": decimal(study.truth.mean), "range": span(*study.truth.interval()), "bins": bins}
+
+
+def _input_row(one: dict) -> dict:
+    """What was read of a cell type, from its QC."""
+    return {
+        "cell": one["cell"],
+        "genes": [f"{one['genes'][split]:,}" for split in SPLITS],
+        "high": [f"{100 * one['high'][split] / one['genes'][split]:.0f} %" for split in SPLITS],
+        "given": one["bins_given"],
+        "silent": f"{one['silent']:,}",
+    }
+
+
+def _area_row(study: Study, at: int, cell: str) -> dict:
+    """Areas of all models in a cell type, with the interval of the first's."""
+    first = study.first.cells
+    return {
+        "cell": cell,
+        "areas": [decimal(one.cells["auc"].iloc[at]) for one in study.scored],
+        "range": span(first["ci_low"].iloc[at], first["ci_high"].iloc[at]),
+    }
+
+
 def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
     """Score all models, compare them, and write tables, figures and page.
 
@@ -383,120 +533,37 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
     folder of SVG and CSV; `published` and `published_mix`, where wanted: GeneNet's areas as the published code writes
     them, a line `cell,area` for each cell type and no header.
     """
-    cells = open_cells(inputs["input"])
-    bins, size = cells[0].bins, settings["bin_size"]
+    study = read_study(inputs, settings)
     qc = [read_json(path) for path in inputs["qc"]]
-    predictions = {
-        model: pd.concat([read_parquet(path) for _, path in files], ignore_index=True)
-        for model, files in by_model(inputs["predictions"], settings["models"]).items()
-    }
-    scored = [score(model, table) for model, table in predictions.items()]
-    comparisons = compare(scored)
-    maps = occlusion_table(inputs.get("occlusion", ()), settings["models"], bins, size)
-    truth = planted = None
-    if inputs.get("truth"):
-        table = pd.read_csv(inputs["truth"], dtype={"gene": str})
-        table = table[(table["split"] == "test") & table["cell"].isin(settings["cells"])]
-        truth = score(TRUTH, table.rename(columns={"shown": "probability"}))
-        planted = pd.read_csv(inputs["planted"])
-    told = summarise(scored)
-    ranks = told["model"].isin([label(unit, "OneMark") for unit in ("", MIX)])
-    told = told[~(ranks & (told["metric"] == "accuracy"))]  # its order has no threshold
-    summary = pd.concat([told, truth_rows(truth, maps, planted)], ignore_index=True)
-    write_csv(outputs["summary"], summary)
-    write_csv(outputs["comparisons"], comparisons)
-    write_csv(outputs["occlusion"], maps)
-    every = pd.concat([one.cells.assign(model=one.model) for one in scored], ignore_index=True)
-    write_csv(outputs["cells"], every[["model", *(name for name in every if name != "model")]])
-    areas = {one.model: one.cells for one in scored}
-    for key, model in (("published", FIRST), ("published_mix", label(MIX, FIRST))):
-        if outputs.get(key):
-            write_csv(outputs[key], areas[model][["cell", "auc"]], header=False, float_format=None)
-
-    ranked = sorted(scored, key=lambda one: -one.mean)
-    networks = [one.model for one in scored if one.model.split("_")[0] in NETWORKS]
-    first = next((one for one in scored if one.model in networks), ranked[0])
-    colours = dict(zip(dict.fromkeys(one.model.split("_")[0] for one in scored), MODEL_COLOURS, strict=False))
-    colours = {one.model: colours[one.model.split("_")[0]] for one in scored}
-    shown = [one for one in scored if one.model.endswith(f"_{MIX}") == first.model.endswith(f"_{MIX}")]
-    logs = read_logs(inputs.get("logs", ()), settings["models"])
-    names = [cell.name for cell in cells]
-    with atomic_folder(outputs["figures"]) as partial, matplotlib.rc_context(STYLE):
-        figures = Figures(partial)
-        drawn = {
-            "models": _models_figure(figures, ranked),
-            "cells": _cells_figure(figures, shown, colours) if len(names) > 1 else None,
-            "roc": _roc_figure(
-                *(figures, {one.model: predictions[one.model] for one in shown}, names[:PANELS], colours)
-            ),
-            "training": _training_figure(figures, logs, colours) if len(logs) else None,
-        }
-        maps_drawn = _maps(figures, maps, names, bins, size, planted)
-
-    accuracy = summary[summary["metric"] == "accuracy"].set_index("model").reindex([one.model for one in scored])
-    against = comparisons[(comparisons["model"] == first.model) | (comparisons["other"] == first.model)]
-    mixed = None
-    if MIX in settings["units"]:
-        parts = parts_of(cells, MIX, seed)
-        pool = sum(int((cell.split != SPLITS.index("test")).sum()) for cell in cells)
-        mixed = {split: f"{len(part):,}" for split, part in parts.items()}
-        mixed["lost"] = pool - len(parts["train"]) - len(parts["valid"])
+    _write_tables(study, outputs)
+    drawn, maps = _draw(study, outputs["figures"])
+    cells, first, best = study.cells, study.first, study.ranked[0]
+    bins, size = cells[0].bins, settings["bin_size"]
+    against = study.comparisons
+    against = against[(against["model"] == first.model) | (against["other"] == first.model)]
     page = {
         "first": words(first.model),
-        "best": words(ranked[0].model),
-        "simulated": truth is not None,
-        "rows": [
-            {
-                **{"model": words(one.model), "own": one is first, "auc": decimal(one.mean)},
-                **{"range": span(*one.interval()), "n": f"{int(one.cells['n'].sum()):,}"},
-                "accuracy": decimal(accuracy.loc[one.model, "value"]),
-                "accuracy_range": span(*accuracy.loc[one.model, ["ci_low", "ci_high"]]),
-            }
-            for one in ranked
-        ],
+        "best": words(best.model),
+        "simulated": study.truth is not None,
+        "rows": _model_rows(study),
         "compared": [_compared(row, first.model) for row in against.itertuples()],
-        "n_cells": len(names),
-        "names": names,
+        "n_cells": len(cells),
+        "names": study.names,
         "n_genes": f"{np.median([len(cell) for cell in cells]):,.0f}",
-        "tested": f"{int(ranked[0].cells['n'].sum()):,}",
+        "tested": f"{int(best.cells['n'].sum()):,}",
         "marks": cells[0].marks,
         "bins": bins,
         "reach": f"{bins * size / 2000:g}",
         "bin_size": f"{size:,}",
-        "mixed": mixed,
+        "mixed": _mixed(study, seed),
         "drawn": drawn,
         "panels": PANELS,
-        "table": [
-            {
-                "cell": cell,
-                "areas": [decimal(one.cells["auc"].iloc[at]) for one in scored],
-                "range": span(first.cells["ci_low"].iloc[at], first.cells["ci_high"].iloc[at]),
-            }
-            for at, cell in enumerate(names)
-        ],
-        "columns": [words(one.model) for one in scored],
-        "maps": maps_drawn,
-        "epochs": _best_epochs(logs),
-        "truth": None
-        if truth is None
-        else {
-            "auc": decimal(truth.mean),
-            "range": span(*truth.interval()),
-            "bins": [
-                (words(row.model), decimal(row.value), span(row.ci_low, row.ci_high))
-                for row in summary[summary["metric"] == "planted_bins_auc"].itertuples()
-            ],
-        },
-        "input": [
-            {
-                "cell": one["cell"],
-                "genes": [f"{one['genes'][split]:,}" for split in SPLITS],
-                "high": [f"{100 * one['high'][split] / one['genes'][split]:.0f} %" for split in SPLITS],
-                "given": one["bins_given"],
-                "silent": f"{one['silent']:,}",
-            }
-            for one in qc
-        ],
+        "table": [_area_row(study, at, cell) for at, cell in enumerate(study.names)],
+        "columns": [words(one.model) for one in study.scored],
+        "maps": maps,
+        "epochs": _best_epochs(study.logs),
+        "truth": _truth_page(study),
+        "input": [_input_row(one) for one in qc],
         "cut": sorted({one["bins_given"] for one in qc} - {bins}),
         "warnings": [warning for one in qc for warning in one["warnings"]],
         "settings": settings,
@@ -506,7 +573,7 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
         "width": settings["occlusion"]["bins"],
     }
     write_page(outputs["html"], "histone.html.j2", page, filters={"wrapped": wrapped})
-    logging.info(f"{ranked[0].model}: mean AUC {ranked[0].mean:.3f}")
+    logging.info(f"{best.model}: mean AUC {best.mean:.3f}")
 
 
 def _compared(row, model: str) -> dict:
