@@ -337,7 +337,7 @@ def test_a_simulated_cohort_is_held_against_its_truth(made, out, html):
     rows = {row[0]: row[1:] for row in table_after(html, '<section id="truth"')}
     assert rows["Ridge"][0] == printed(summary["value"]["Ridge", "r2_of_truth"])
     assert rows["SVM"][4:] == ["–", "–"]
-    by_kind = {row[0]: row[1:] for row in table_after(html, "By what the genes hang on")}
+    by_kind = {row[0]: row[1:] for row in table_after(html, "By kind of effect")}
     assert by_kind["possible"] == ["0.000", "0.500", "0.500", "0.500"]
     assert by_kind["Ridge"][0] == printed(r2[~hangs].mean())
 

@@ -5,6 +5,7 @@ genes, however many shards they were fitted in.
 """
 
 import dataclasses
+import functools
 import io
 import logging
 import pathlib
@@ -845,6 +846,131 @@ def _write_packed(path, frame: pd.DataFrame) -> None:
         frame.to_csv(text, index=False, float_format="%.6g")
 
 
+@dataclasses.dataclass
+class Results:
+    """What the page is about, scored. models: of the widest window. told: see `write_attributions`."""
+
+    study: Study
+    pairs: list
+    models: list[str]
+    widest: object
+    scores: pd.DataFrame
+    comparisons: pd.DataFrame
+    summary: pd.DataFrame
+    taxa: pd.DataFrame
+    truth: pd.DataFrame | None
+    cpgs: pd.DataFrame
+    examples: list[str]
+    predictions: object
+    attributions: object
+
+    @property
+    def first(self) -> str:
+        """The model the others are compared with."""
+        return self.models[0]
+
+    @functools.cached_property
+    def wide(self) -> pd.DataFrame:
+        """R² by gene and model, in the widest window."""
+        return _wide(self.scores)
+
+    @functools.cached_property
+    def rows(self) -> list[dict]:
+        """Rows of the table of models, the best first."""
+        return _model_rows(self.summary, self.wide)
+
+    @property
+    def unleaky(self) -> list[str]:
+        """Models scored without leaks, the best first."""
+        return [row["model"] for row in self.rows if not row["leaky"]]
+
+    @property
+    def rival(self) -> str | None:
+        """The best of the others, where the first is scored without leaks."""
+        return (
+            next((model for model in self.unleaky if model != self.first), None) if self.first in self.unleaky else None
+        )
+
+
+def score_and_write(inputs: dict, outputs: dict, *, pairs, settings: dict, seed: int) -> Results:
+    """Score all fits and compare the models; write the tables among `outputs`. As `write`."""
+    paths = {key: inputs[key] for key in ("methylation", "expression", "genes", "samples")}
+    study = Study(**paths, k=settings["folds"], seed=seed)
+    pairs, fits = in_order(pairs), by_pair(inputs["fits"])
+    widest = pairs[0][1]
+    models = [model for model, window in pairs if window == widest]
+    truth = read_truth(inputs.get("truth"), study.genes["gene"])
+    cpgs = read_parquet(inputs["cpgs"])
+
+    scores = score_all(study, fits, pairs)
+    comparisons = compare(scores, seed)
+    tables = [read_parquet(path) for path in inputs.get("taxa", ())]
+    tables = [table for table in tables if len(table)] or [pd.DataFrame(columns=TAXA_COLUMNS)]
+    taxa = summarise_taxa(pd.concat(tables, ignore_index=True))
+    examples = choose_examples(scores, models[0], settings["examples"])
+    predictions = write_predictions(outputs["predictions"], study, fits, models, widest, set(examples))
+    attributions = write_attributions(outputs["attributions"], study, fits, models, scores, cpgs, truth, examples)
+    summary = summarise(scores, seed)
+    if truth is not None:
+        summary = pd.concat([summary, truth_rows(scores, truth, attributions.found, seed)], ignore_index=True)
+    write_csv(outputs["summary"], summary)
+    write_csv(outputs["comparisons"], comparisons)
+    write_csv(outputs["taxa"], taxa)
+    _write_packed(outputs["scores"], scores)
+    found = (study, pairs, models, widest, scores, comparisons, summary, taxa, truth, cpgs, examples, predictions)
+    return Results(*found, attributions)
+
+
+def _draw(results: Results, folder, windows: pd.DataFrame, others: list[dict]) -> tuple[dict, dict | None, list]:
+    """Draw all figures into a folder: those of the page by name, what it says of the truth, and the genes shown."""
+    first, rival, scores, study = results.first, results.rival, results.scores, results.study
+    found, truth, taxa = results.attributions, results.truth, results.taxa
+    shades = zip(results.models, [*MODEL_COLOURS, *[MUTED] * len(results.models)], strict=False)
+    colours = {model: MUTED if model == "Mean" else colour for model, colour in shades}
+    sets = [row["set"] for row in others if row["model"] == first]
+    with atomic_folder(folder) as partial, matplotlib.rc_context(STYLE):
+        figures = Figures(partial)
+        compared = [first, *([rival] if rival else [])]
+        drawn = {
+            "models": _models_figure(figures, results.wide[[row["model"] for row in results.rows]]),
+            "pair": _pair_figure(figures, results.wide, first, rival) if rival else None,
+            "cpgs": _cpgs_figure(figures, scores, compared) if results.widest != "all" else None,
+            "windows": _windows_figure(figures, windows, colours) if len(windows) else None,
+            "others": _others_figure(figures, scores, first, sets) if others else None,
+            "taxa": _taxa_figure(figures, taxa) if len(taxa) else None,
+            "distance": _distance_figure(figures, found.profile, colours) if len(found.profile) else None,
+        }
+        page = None if truth is None else _truth_page(figures, scores, truth, results.summary, found.found, first)
+        shown = (results.examples, first, results.predictions, found, truth)
+        return drawn, page, _example_cards(figures, study, scores, *shown)
+
+
+def _window_row(row) -> dict:
+    """A row of the table of windows."""
+    return {
+        "model": row.model,
+        "window": _window_words(row.window),
+        "n": f"{row.n:,}",
+        "r2": decimal(row.r2),
+        "shared": f"{row.shared:,}",
+        "r2_shared": decimal(row.r2_shared),
+        "range": span(row.ci_low, row.ci_high),
+    }
+
+
+def _taxon_row(row) -> dict:
+    """A row of the table of taxa."""
+    return {
+        "taxon": row.taxon,
+        "genes": f"{row.genes:,}",
+        "cpgs": f"{row.cpgs:g}",
+        "r2": decimal(row.r2),
+        "random": decimal(row.r2_random),
+        "difference": signed(row.difference),
+        "p": p_value(row.p_holm),
+    }
+
+
 def write(inputs: dict, outputs: dict, *, pairs, settings: dict, seed: int) -> None:
     """Score all fits, compare the models, and write tables, figures and page.
 
@@ -857,98 +983,53 @@ def write(inputs: dict, outputs: dict, *, pairs, settings: dict, seed: int) -> N
     (`scores.compare`), `predictions` (see `write_predictions`), `attributions` (see `write_attributions`), `taxa`
     (`scores.summarise_taxa`), `html`, and `figures`, a folder of SVG and CSV.
     """
-    paths = {key: inputs[key] for key in ("methylation", "expression", "genes", "samples")}
-    study = Study(**paths, k=settings["folds"], seed=seed)
-    pairs, fits = in_order(pairs), by_pair(inputs["fits"])
-    widest = pairs[0][1]
-    models = [model for model, window in pairs if window == widest]
-    truth = read_truth(inputs.get("truth"), study.genes["gene"])
-    cpgs, qc = read_parquet(inputs["cpgs"]), read_json(inputs["qc"])
-
-    scores = score_all(study, fits, pairs)
-    comparisons = compare(scores, seed)
-    tables = [read_parquet(path) for path in inputs.get("taxa", ())]
-    tables = [table for table in tables if len(table)] or [pd.DataFrame(columns=TAXA_COLUMNS)]
-    taxa = summarise_taxa(pd.concat(tables, ignore_index=True))
-    first = models[0]
-    examples = choose_examples(scores, first, settings["examples"])
-    predictions = write_predictions(outputs["predictions"], study, fits, models, widest, set(examples))
-    told = write_attributions(outputs["attributions"], study, fits, models, scores, cpgs, truth, examples)
-    summary = summarise(scores, seed)
-    if truth is not None:
-        summary = pd.concat([summary, truth_rows(scores, truth, told.found, seed)], ignore_index=True)
-    write_csv(outputs["summary"], summary)
-    write_csv(outputs["comparisons"], comparisons)
-    write_csv(outputs["taxa"], taxa)
-    _write_packed(outputs["scores"], scores)
-
-    wide = _wide(scores)
-    rows = _model_rows(summary, wide)
-    honest = [row["model"] for row in rows if not row["leaky"]]
-    best = next(iter(honest), first)
-    rival = next((model for model in honest if model != first), None) if first in honest else None
-    colours = {
-        model: MUTED if model == "Mean" else colour
-        for model, colour in zip(models, [*MODEL_COLOURS, *[MUTED] * len(models)], strict=False)
-    }
+    results = score_and_write(inputs, outputs, pairs=pairs, settings=settings, seed=seed)
+    study, scores, first, found = results.study, results.scores, results.first, results.attributions
     windows = window_table(scores, seed)
-    others, lacking = _others(scores, summary, study)
-    with atomic_folder(outputs["figures"]) as partial, matplotlib.rc_context(STYLE):
-        figures = Figures(partial)
-        drawn = {
-            "models": _models_figure(figures, wide[[row["model"] for row in rows]]),
-            "pair": _pair_figure(figures, wide, first, rival) if rival else None,
-            "cpgs": _cpgs_figure(figures, scores, [first, *([rival] if rival else [])]) if widest != "all" else None,
-            "windows": _windows_figure(figures, windows, colours) if len(windows) else None,
-            "others": _others_figure(figures, scores, first, [row["set"] for row in others if row["model"] == first])
-            if others
-            else None,
-            "taxa": _taxa_figure(figures, taxa) if len(taxa) else None,
-            "distance": _distance_figure(figures, told.profile, colours) if len(told.profile) else None,
-        }
-        truth_page = None if truth is None else _truth_page(figures, scores, truth, summary, told.found, first)
-        cards = _example_cards(figures, study, scores, examples, first, predictions, told, truth)
-
-    n = int(study.trained.sum())
+    others, lacking = _others(scores, results.summary, study)
+    drawn, truth_page, cards = _draw(results, outputs["figures"], windows, others)
+    best, n = next(iter(results.unleaky), first), int(study.trained.sum())
+    people = len(np.unique(study.person[study.trained]))
     sizes = [len(fold.test) for fold in study.folds if len(fold.test) > 1]
+    by_gene = scores[_held_out(scores)].drop_duplicates("gene")
     page = {
-        **{"first": first, "best": best, "rival": rival, "rows": rows, "row_of": {row["model"]: row for row in rows}},
-        **{"above": ABOVE, "leaky": LEAKY, "leak": _leak(comparisons, summary), "simulated": truth is not None},
-        "n_genes": f"{len(wide):,}",
+        "first": first,
+        "best": best,
+        "rival": results.rival,
+        "rows": results.rows,
+        "row_of": {row["model"]: row for row in results.rows},
+        "above": ABOVE,
+        "leaky": LEAKY,
+        "leak": _leak(results.comparisons, results.summary),
+        "simulated": results.truth is not None,
+        "n_genes": f"{len(results.wide):,}",
         "n_samples": f"{n:,}",
-        "n_people": f"{len(np.unique(study.person[study.trained])):,}",
-        "several": len(np.unique(study.person[study.trained])) < n,
-        "n_cpgs": f"{len(cpgs):,}",
-        "per_gene": f"{scores[_held_out(scores)].drop_duplicates('gene')['n_cpgs'].median():,.0f}",
-        "window": None if widest == "all" else _window_words(widest),
+        "n_people": f"{people:,}",
+        "several": people < n,
+        "n_cpgs": f"{len(results.cpgs):,}",
+        "per_gene": f"{by_gene['n_cpgs'].median():,.0f}",
+        "window": None if results.widest == "all" else _window_words(results.widest),
         "folds": settings["folds"],
-        "recipe": settings["recipe"] if FIRST in models else None,
+        "recipe": settings["recipe"] if FIRST in results.models else None,
         "chance": decimal(float(np.mean([1 / (size - 1) for size in sizes]))),
-        "comparisons": _comparison_rows(comparisons, first),
+        "comparisons": _comparison_rows(results.comparisons, first),
         "drawn": drawn,
-        "windows": [
-            {
-                **{"model": row.model, "window": _window_words(row.window), "n": f"{row.n:,}", "r2": decimal(row.r2)},
-                **{"shared": f"{row.shared:,}", "r2_shared": decimal(row.r2_shared)},
-                "range": span(row.ci_low, row.ci_high),
-            }
-            for row in windows.itertuples()
-        ],
-        **{"others": others, "lacking": [_set_words(name) for name in lacking]},
-        "taxa": [
-            {
-                **{"taxon": row.taxon, "genes": f"{row.genes:,}", "cpgs": f"{row.cpgs:g}", "r2": decimal(row.r2)},
-                **{"random": decimal(row.r2_random), "difference": signed(row.difference), "p": p_value(row.p_holm)},
-            }
-            for row in taxa.itertuples()
-        ],
+        "windows": [_window_row(row) for row in windows.itertuples()],
+        "others": others,
+        "lacking": [_set_words(name) for name in lacking],
+        "taxa": [_taxon_row(row) for row in results.taxa.itertuples()],
         "truth": truth_page,
-        "profile_genes": [(model, f"{number:,}") for model, number in told.genes.items()],
-        **{"examples": cards, "explainer": told.explainer, "most_cpgs": MOST_CPGS, "few": FEW},
-        **{"skipped": _skipped(inputs["skipped"]), "warnings": qc.get("warnings", [])},
+        "profile_genes": [(model, f"{number:,}") for model, number in found.genes.items()],
+        "examples": cards,
+        "explainer": found.explainer,
+        "most_cpgs": MOST_CPGS,
+        "few": FEW,
+        "skipped": _skipped(inputs["skipped"]),
+        "warnings": read_json(inputs["qc"]).get("warnings", []),
         "files": {key: pathlib.Path(path).name for key, path in outputs.items()}
         | {key: pathlib.Path(inputs[key]).name for key in ("skipped", "qc")},
-        **{"strip": len(wide) <= STRIP, "dense": len(wide) > POINTS},
+        "strip": len(results.wide) <= STRIP,
+        "dense": len(results.wide) > POINTS,
     }
     write_page(outputs["html"], "expression.html.j2", page)
     logging.info(f"{best}: mean R² {page['row_of'][best]['r2']}")
