@@ -503,7 +503,7 @@ def test_runs_of_other_shapes_have_a_page(tmp_path, shape, monkeypatch):
         assert "95&nbsp;% interval" not in words
     if shape.get("alike"):
         assert np.isnan(summary["value"]["joint", "auc"])
-        assert "so that no AUC can be told" in words
+        assert "so that there is no AUC" in words
         assert '<section id="cells"' not in html
     if len(made.cells) == 1:
         assert "a single cell be predicted" in words

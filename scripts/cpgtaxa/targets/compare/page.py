@@ -266,6 +266,58 @@ def _pair_rows(agreed: pd.DataFrame) -> list[dict]:
     return rows
 
 
+def _draw(beside: Beside, folder, counts, agreed, moved, found, seed: int) -> tuple[dict, list, list]:
+    """Draw all figures into a folder: those of the page by name, contingency tables, effects of pairs of cohorts."""
+    pairs, effects = _pairs(beside), []
+    with atomic_folder(folder) as partial, plt.rc_context(STYLE):
+        figures = Figures(partial)
+        tables = [
+            {"name": names, "drawing": _contingency_figure(figures, counts, *names)}
+            for names in [(beside.names[a], beside.names[b]) for a, b in pairs[:DRAWN]]
+        ]
+        drawn = {"taxa": _taxa_figure(figures, agreed), "together": _pooled_figure(figures, beside, found)}
+        drawn["moves"] = _kinds_figure(figures, moved) if len(moved) else None
+        with_effects = [(a, b) for a, b in pairs if beside.cohorts[a].statistics and beside.cohorts[b].statistics]
+        for a, b in with_effects[:DRAWN]:
+            drawing, r = _effects_figure(figures, beside, a, b, seed)
+            if drawing:
+                name = f"{beside.names[a]}, {beside.names[b]}"
+                effects.append({"name": name, "drawing": drawing, "r": decimal(r, 2)})
+    return drawn, tables, effects
+
+
+def _cohort_row(cohort, files, values: pd.Series) -> dict:
+    """A row of the table of cohorts. values: of the summary, by cohort and metric."""
+    counts = {name: _count(values[cohort.name, name]) for name in COUNTED}
+    return counts | {
+        "name": cohort.name,
+        "file": files[cohort.name]["taxonomy"],
+        "share": percent(values[cohort.name, "placed"] / len(cohort.cpgs), 1),
+        "statistics": bool(cohort.statistics),
+        "probabilities": percent(np.isfinite(cohort.p).all(axis=1).mean()),
+    }
+
+
+def _verdict(found: pd.DataFrame, at: int, name: str, n_cpgs: int) -> dict:
+    """How many CpGs have a verdict."""
+    n = (found["verdict"] == at).sum()
+    return {"name": name, "meaning": MEANINGS[name], "n": _count(n), "share": percent(n / n_cpgs, 1)}
+
+
+def _meta(found: pd.DataFrame, values: pd.Series) -> dict | None:
+    """What the meta-analysis found; None without one."""
+    if "i2" not in found or not np.isfinite(found["i2"]).any():
+        return None
+    i2, p = (found[name][np.isfinite(found[name])] for name in ("i2", "q_p"))
+    return {
+        "n": _count(len(i2)),
+        "significant": _count(values[ALL, "meta_significant"]),
+        "i2": percent(np.median(i2)),
+        "high": percent((i2 > 0.75).mean(), 1),
+        "differ": percent((p < 0.05).mean(), 1),
+    }
+
+
 def write_page(
     beside: Beside, files, outputs, counts, agreed, kinds, shown, found, summary, *, settings: dict, seed: int
 ) -> None:
@@ -273,69 +325,23 @@ def write_page(
 
     shown: the moved CpGs to show in detail; kinds: cohort_a, cohort_b, kind … of all that moved.
     """
-    pairs = _pairs(beside)
-    moved = _kinds(kinds)
-    with atomic_folder(outputs["figures"]) as folder, plt.rc_context(STYLE):
-        figures = Figures(folder)
-        tables = [
-            {"name": names, "drawing": _contingency_figure(figures, counts, *names)}
-            for names in [(beside.names[a], beside.names[b]) for a, b in pairs[:DRAWN]]
-        ]
-        drawn = {"taxa": _taxa_figure(figures, agreed), "together": _pooled_figure(figures, beside, found)}
-        drawn["moves"] = _kinds_figure(figures, moved) if len(moved) else None
-        effects = []
-        with_effects = [(a, b) for a, b in pairs if beside.cohorts[a].statistics and beside.cohorts[b].statistics]
-        for a, b in with_effects[:DRAWN]:
-            drawing, r = _effects_figure(figures, beside, a, b, seed)
-            if drawing:
-                effects.append(
-                    {"name": f"{beside.names[a]}, {beside.names[b]}", "drawing": drawing, "r": decimal(r, 2)}
-                )
-    told = summary.set_index(["cohorts", "metric"])
-    cohorts = [
-        {
-            "name": cohort.name,
-            "file": files[cohort.name]["taxonomy"],
-            **{name: _count(told.loc[(cohort.name, name), "value"]) for name in COUNTED},
-            "share": percent(told.loc[(cohort.name, "placed"), "value"] / len(cohort.cpgs), 1),
-            "statistics": bool(cohort.statistics),
-            "probabilities": percent(np.isfinite(cohort.p).all(axis=1).mean()),
-        }
-        for cohort in beside.cohorts
-    ]  # fmt: skip
+    pairs, moved = _pairs(beside), _kinds(kinds)
+    drawn, tables, effects = _draw(beside, outputs["figures"], counts, agreed, moved, found, seed)
+    values = summary.set_index(["cohorts", "metric"])["value"]
     several = found["n_cohorts"] > 1
-    verdicts = [
-        {
-            "name": name,
-            "meaning": MEANINGS[name],
-            "n": _count((found["verdict"] == at).sum()),
-            "share": percent((found["verdict"] == at).sum() / len(beside.cpgs), 1),
-        }
-        for at, name in enumerate(VERDICTS)
-    ]
-    meta = None
-    if "i2" in found and np.isfinite(found["i2"]).any():
-        i2 = found["i2"][np.isfinite(found["i2"])]
-        meta = {
-            "n": _count(len(i2)),
-            "significant": _count(told.loc[(ALL, "meta_significant"), "value"]),
-            "i2": percent(np.median(i2)),
-            "high": percent((i2 > 0.75).mean(), 1),
-            "differ": percent((found["q_p"][np.isfinite(found["q_p"])] < 0.05).mean(), 1),
-        }
     rows = _pair_rows(agreed)
     page = {
-        "cohorts": cohorts,
+        "cohorts": [_cohort_row(cohort, files, values) for cohort in beside.cohorts],
         "rows": rows,
         "best": rows[-1],
         "tables": tables,
         "more_pairs": len(pairs) - len(tables),
         "drawn": drawn,
         "effects": effects,
-        "meta": meta,
+        "meta": _meta(found, values),
         "moved": moved.head(KINDS).to_dict("records"),
         "n_moved": _count(moved["n"].sum()),
-        "verdicts": verdicts,
+        "verdicts": [_verdict(found, at, name, len(beside.cpgs)) for at, name in enumerate(VERDICTS)],
         "n": _count(len(beside.cpgs)),
         "n_several": _count(several.sum()),
         "n_every": _count((beside.taxon >= 0).all(axis=1).sum()),

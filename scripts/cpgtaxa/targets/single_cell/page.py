@@ -4,6 +4,7 @@ The same inputs give the same bytes: no dates, fixed seeds, fixed ids inside the
 genome is held: sites and predictions are read in blocks (`metrics.score_all` holds the test sites of some cells).
 """
 
+import dataclasses
 import logging
 import pathlib
 import tempfile
@@ -744,37 +745,48 @@ def _imputed(coverage: pd.DataFrame, sure: dict) -> dict:
     }
 
 
-def _reading_page(figures, folder, reader: str, consensus: str | None, table, motifs, match, effects) -> dict:
+def _reading_page(figures, folder, reader: str, found: "Motifs") -> dict:
     """Motifs, effects and variants."""
-    folder = pathlib.Path(folder)
+    folder, table = pathlib.Path(folder), found.table
     with naming_damage(folder / "effects_by_distance.csv"):
         distance = pd.read_csv(folder / "effects_by_distance.csv")
-    there = [motif for motif in motifs if motif.pwm is not None]
     strongest = table.loc[table["correlation"].abs().idxmax()] if table["correlation"].notna().any() else None
-    page = {
-        **{"part": reader, "spoken": _spoken(reader), "filters": len(motifs), "motifs": len(there)},
-        "logos": _logos_figure(figures, table, motifs),
-        "strongest": None
-        if strongest is None or not strongest["consensus"]
+    if strongest is not None and not strongest["consensus"]:
+        strongest = None
+    return {
+        "part": reader,
+        "spoken": _spoken(reader),
+        "filters": len(found.motifs),
+        "motifs": sum(motif.pwm is not None for motif in found.motifs),
+        "logos": _logos_figure(figures, table, found.motifs),
+        "strongest": strongest
+        if strongest is None
         else {"consensus": strongest["consensus"], "correlation": signed(strongest["correlation"], 2)},
         "effects": _effects_figure(figures, distance),
-        **{"sites": f"{int(distance['n'].max()):,}", "span": f"{int(distance['offset'].max()):,}"},
-        **{"planted": None, "variants": _variant_rows(folder / "variants.csv")},
+        "sites": f"{int(distance['n'].max()):,}",
+        "span": f"{int(distance['offset'].max()):,}",
+        "variants": _variant_rows(folder / "variants.csv"),
+        "planted": None if found.consensus is None else _planted_page(figures, found),
     }
-    if consensus is not None:
-        planted = {"consensus": consensus, "match": None, "effects": {}}
-        if match is not None and len(match):
-            best = next(match.itertuples())
-            pwm = next(motif.pwm for motif in there if motif.filter == best.filter)
-            planted["match"] = {
-                **{"filter": best.filter, "similarity": decimal(best.similarity), "p": p_value(best.p_holm)},
-                **{"found": is_found(best.p_holm, best.similarity), "strand": best.strand},
-                "drawing": _planted_figure(figures, pwm, best, consensus),
-                "correlation": signed(table.set_index("filter")["correlation"][best.filter], 2),
-            }
-        planted["effects"] = {key: (signed(value), f"{n:,}") for key, (value, n) in (effects or {}).items()}
-        page["planted"] = planted
-    return page
+
+
+def _planted_page(figures, found: "Motifs") -> dict:
+    """What was found of the planted motif."""
+    effects = {key: (signed(value), f"{n:,}") for key, (value, n) in (found.effects or {}).items()}
+    planted = {"consensus": found.consensus, "match": None, "effects": effects}
+    if found.match is not None and len(found.match):
+        best = next(found.match.itertuples())
+        pwm = next(motif.pwm for motif in found.motifs if motif.filter == best.filter)
+        planted["match"] = {
+            "filter": best.filter,
+            "similarity": decimal(best.similarity),
+            "p": p_value(best.p_holm),
+            "found": is_found(best.p_holm, best.similarity),
+            "strand": best.strand,
+            "drawing": _planted_figure(figures, pwm, best, found.consensus),
+            "correlation": signed(found.table.set_index("filter")["correlation"][best.filter], 2),
+        }
+    return planted
 
 
 def _variant_rows(path) -> dict | None:
@@ -899,6 +911,61 @@ def _true_summary(sites: Sites, truth: Truth, inputs: dict, beside, seed: int) -
         return summarise(score_all(inputs["sites"], {TRUE: path}, inputs["annotations"], seed))
 
 
+@dataclasses.dataclass
+class Motifs:
+    """What the attribution found. table, motifs: of the filters; match, effects, consensus: of a planted motif."""
+
+    table: pd.DataFrame
+    motifs: list[Motif]
+    consensus: str | None = None
+    match: pd.DataFrame | None = None
+    effects: dict | None = None
+
+
+def _read_motifs_found(inputs: dict, seed: int) -> Motifs | None:
+    """The attribution's motifs, held against the planted one where there is one; None without attribution."""
+    if "reading" not in inputs:
+        return None
+    found = Motifs(*read_motifs(inputs["reading"]))
+    if "motif" in inputs:
+        with naming_damage(inputs["motif"]):
+            found.consensus = pathlib.Path(inputs["motif"]).read_text(encoding="utf-8").strip()
+        found.match = find_consensus(found.motifs, found.consensus, seed)
+        logging.info("the planted motif was looked for in the filters")
+        effects = read_parquet(pathlib.Path(inputs["reading"]) / "effects.parquet")
+        found.effects = motif_effects(effects, found.consensus)
+    return found
+
+
+def _summary(inputs, sites, predictions, scored, networks, taxa, motifs, reader, scores_path, seed) -> pd.DataFrame:
+    """Everything measured, as rows of SUMMARY_COLUMNS."""
+    parts = [summarise(scored), network_rows(networks)]
+    if taxa:
+        parts.append(taxa_rows(taxa))
+    if "truth" in inputs:
+        truth = Truth(inputs["truth"], sites)
+        parts.insert(1, _true_summary(sites, truth, inputs, scores_path, seed))
+        parts.append(error_rows(sites, truth, predictions, seed))
+    if motifs and motifs.consensus is not None:
+        parts.append(motif_rows(reader, motifs.motifs, motifs.match, motifs.effects))
+    return pd.concat([part for part in parts if len(part)], ignore_index=True)
+
+
+def _error_rows(summary: pd.DataFrame) -> list[dict]:
+    """Rows of the table of errors at unobserved sites, the least first."""
+    errors = summary[summary["metric"] == "error_of_unobserved"].sort_values("value", kind="stable")
+    return [
+        {
+            "model": row.model,
+            "label": _label(row.model),
+            "value": decimal(row.value),
+            "range": span(row.ci_low, row.ci_high),
+            "n": f"{int(row.n):,}",
+        }
+        for row in errors.itertuples()
+    ]
+
+
 def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
     """Score all predictions, write complete profiles, and write tables, figures and page.
 
@@ -925,24 +992,9 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
 
     scored = score_all(inputs["sites"], predictions, inputs["annotations"], seed)
     comparisons = compare(scored)
-    parts = [summarise(scored), network_rows(networks)]
-    if taxa:
-        parts.append(taxa_rows(taxa))
-    consensus, match, effects, table, motifs = None, None, None, None, []
-    if "truth" in inputs:
-        truth = Truth(inputs["truth"], sites)
-        parts.insert(1, _true_summary(sites, truth, inputs, outputs["scores"], seed))
-        parts.append(error_rows(sites, truth, predictions, seed))
-    if "reading" in inputs:
-        table, motifs = read_motifs(inputs["reading"])
-        if "motif" in inputs:
-            with naming_damage(inputs["motif"]):
-                consensus = pathlib.Path(inputs["motif"]).read_text(encoding="utf-8").strip()
-            match = find_consensus(motifs, consensus, seed)
-            logging.info("the planted motif was looked for in the filters")
-            effects = motif_effects(read_parquet(pathlib.Path(inputs["reading"]) / "effects.parquet"), consensus)
-            parts.append(motif_rows(reader, motifs, match, effects))
-    summary = pd.concat([part for part in parts if len(part)], ignore_index=True)
+    motifs = _read_motifs_found(inputs, seed)
+    found = (networks, taxa, motifs, reader, outputs["scores"])
+    summary = _summary(inputs, sites, predictions, scored, *found, seed)
     _write_csv(outputs["scores"], scored.scores)
     _write_csv(outputs["comparisons"], comparisons)
     _write_csv(outputs["summary"], summary.astype({"n": "Int64"}))
@@ -952,10 +1004,8 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
     calibration, sure = calibrate(sites, predictions[chosen], settings["confident"])
     rows = _model_rows(summary, models, networks, settings, "reading" in inputs)
     ranked = [row["model"] for row in rows if row["model"] != TRUE]
-    by_cell = scored.scores.query("annotation == 'all' and metric == 'auc'").pivot(
-        index="cell", columns="model", values="value"
-    )
-    by_cell = by_cell.reindex(index=sites.cells, columns=ranked)
+    by_cell = scored.scores.query("annotation == 'all' and metric == 'auc'")
+    by_cell = by_cell.pivot(index="cell", columns="model", values="value").reindex(index=sites.cells, columns=ranked)
     annotated = _annotation_table(summary, scored, ranked)
     keys = [(row["model"], "auc") for row in rows]
     aucs = summary.set_index(["model", "metric"]).loc[keys].reset_index()[SUMMARY_COLUMNS]
@@ -968,44 +1018,50 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
             "calibration": _calibration_figure(figures, calibration, chosen),
             "training": _training_figure(figures, networks),
         }
-        reading = None
-        if "reading" in inputs:
-            found = (consensus, table, motifs, match, effects)
-            reading = _reading_page(figures, inputs["reading"], reader, *found)
+        reading = _reading_page(figures, inputs["reading"], reader, motifs) if motifs else None
         across = _across_page(figures, sites, inputs["statistics"], settings["window"])
         taxa_page = _taxa_page(figures, taxa) if taxa else None
         coverage.to_csv(pathlib.Path(partial) / "imputed.csv", index=False, float_format="%.9g")
 
     checks, cell_rows = _cell_rows(cells, by_cell[chosen])
-    peers = [model for model in ranked if model not in networks]
-    errors = summary[summary["metric"] == "error_of_unobserved"].sort_values("value", kind="stable")
+    peer = next((model for model in ranked if model not in networks), None)
     page = {
-        **{"rows": rows, "row_of": {row["model"]: row for row in rows}, "chosen": chosen},
-        **{"label": _label(chosen), "spoken": _spoken(chosen)},
-        **{"networks": list(networks), "ranked": [(model, _label(model)) for model in ranked]},
-        **{
-            "peer": peers[0] if peers else None,
-            "peer_spoken": _spoken(peers[0]) if peers else "",
-            "simulated": "truth" in inputs,
-            "possible": TRUE,
-        },
-        **{"comparisons": _comparison_rows(comparisons, chosen), "blocks": scored.blocks, "fewest": FEWEST_BLOCKS},
-        **{"intervals": scored.blocks >= FEWEST_BLOCKS, "split": _split_words(qc), "warnings": qc.get("warnings", [])},
-        **{"n_cells": len(sites.cells), "n_sites": f"{sites.n:,}", "observations": f"{qc['observations']:,}"},
+        "rows": rows,
+        "row_of": {row["model"]: row for row in rows},
+        "chosen": chosen,
+        "label": _label(chosen),
+        "spoken": _spoken(chosen),
+        "networks": list(networks),
+        "ranked": [(model, _label(model)) for model in ranked],
+        "peer": peer,
+        "peer_spoken": _spoken(peer) if peer else "",
+        "simulated": "truth" in inputs,
+        "possible": TRUE,
+        "comparisons": _comparison_rows(comparisons, chosen),
+        "blocks": scored.blocks,
+        "fewest": FEWEST_BLOCKS,
+        "intervals": scored.blocks >= FEWEST_BLOCKS,
+        "split": _split_words(qc),
+        "warnings": qc.get("warnings", []),
+        "n_cells": len(sites.cells),
+        "n_sites": f"{sites.n:,}",
+        "observations": f"{qc['observations']:,}",
         "tested": f"{sure['states']:,}",
-        **{"drawn": drawn, "annotations": _annotation_rows(annotated, scored, ranked)},
-        **{"checks": checks, "cells": cell_rows, "across": across, "imputed": _imputed(coverage, sure)},
-        **{"reading": reading, "taxa": taxa_page, "taxa_notes": taxa["notes"] if taxa else []},
-        "errors": [
-            {
-                **{"model": row.model, "label": _label(row.model), "value": decimal(row.value)},
-                **{"range": span(row.ci_low, row.ci_high), "n": f"{int(row.n):,}"},
-            }
-            for row in errors.itertuples()
-        ],
+        "drawn": drawn,
+        "annotations": _annotation_rows(annotated, scored, ranked),
+        "checks": checks,
+        "cells": cell_rows,
+        "across": across,
+        "imputed": _imputed(coverage, sure),
+        "reading": reading,
+        "taxa": taxa_page,
+        "taxa_notes": taxa["notes"] if taxa else [],
+        "errors": _error_rows(summary),
         "low": f"{1 - settings['confident']:.6g}",
-        **{"settings": settings, "setting_rows": _setting_rows(settings, networks, seed)},
-        **{"open": len(sites.cells) <= NAMED_CELLS, "variants_shown": VARIANTS_SHOWN},
+        "settings": settings,
+        "setting_rows": _setting_rows(settings, networks, seed),
+        "open": len(sites.cells) <= NAMED_CELLS,
+        "variants_shown": VARIANTS_SHOWN,
         "files": {key: pathlib.Path(path).name for key, path in outputs.items()}
         | {key: pathlib.Path(inputs[key]).name for key in ("statistics", "cells", "qc")},
     }
