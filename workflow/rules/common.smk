@@ -20,16 +20,21 @@ from snakemake.exceptions import IncompleteCheckpointException
 from snakemake.io import checkpoint_target
 
 # Paths are relative where the workflow lies in the working directory: a folder that was moved is not made anew.
-HOME = Path(workflow.basedir).parent
-HOME = HOME.relative_to(Path.cwd()) if HOME.is_relative_to(Path.cwd()) else HOME
+HOME = BASE.parent.relative_to(Path.cwd()) if BASE.is_relative_to(Path.cwd()) else BASE.parent
 SCRIPTS = HOME / "scripts"
 
-for folder in (Path.cwd(), Path(workflow.basedir).parent):
+for folder in (Path.cwd(), BASE.parent):
     if {"{", "}"} & set(str(folder)):
         raise WorkflowError(f"{folder} has braces in its path, which Snakemake reads as wildcards: rename the folder")
 
+if workflow.modifier.path_modifier.replace_prefix("results/") != "results/":
+    raise WorkflowError(
+        "prefix and replace_prefix move no results of cpgtaxa: leave them out of the module, and choose the folder with "
+        "snakemake --directory"
+    )
+
 try:
-    config = check_config(config, Path(workflow.basedir, "schemas", "config.schema.yaml"))
+    config = check_config(config, BASE / "schemas/config.schema.yaml")
     PLAN = Plan(config, HOME / "resources")
 except InputError as error:
     raise WorkflowError(error.text())
