@@ -1,20 +1,26 @@
-"""The workflow as others run it: as a module of another one, and in a folder whose name is no plain word."""
+"""The workflow as others run it: as a module of another one, in a folder whose name is no plain word, in a storage."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
 
 import pytest
 import yaml
-from conftest import ROOT, TINY, Run, copy_run
+from conftest import ROOT, TINY, Run, copy_run, snakemake
+from cpgtaxa.files import CHECKSUMS
 from processes import contents
 
 FOLDER = "my folder (é) [1]"
 PREFIXES = {"own names": "", "with a prefix": "cpgtaxa_"}
 
 
-def outer(folder, prefix, head="", module="", snakefile=repr(str(ROOT / "workflow/Snakefile"))):
+OURS = repr(str(ROOT / "workflow/Snakefile"))
+
+
+def outer(folder, prefix, head="", module="", snakefile=OURS):
     """Write a Snakefile that has the workflow as a module into `folder`; head and module: further lines."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(TINY))
@@ -106,3 +112,65 @@ def test_a_module_runs_the_whole_job(tiny_run, tmp_path, prefix):
     run = run_there(folder)
     assert run.code == 0, run.text
     assert contents(folder) == contents(tiny_run)
+
+
+@pytest.fixture
+def storage(tmp_path):
+    """A call of the workflow whose files lie in a storage and nowhere else: (run, folder of the storage)."""
+    if not shutil.which("rsync"):
+        pytest.skip("no rsync here, which snakemake-storage-plugin-fs copies with")
+    stored = tmp_path / "bucket" / "my run (é)"
+    arguments = ["--default-storage-provider", "fs", "--default-storage-prefix", str(stored)]
+    arguments += ["--shared-fs-usage", "none"]
+
+    def run(*further) -> Run:
+        return snakemake(tmp_path / "work", *further, *arguments, config=TINY, timeout=1800)
+
+    return run, stored
+
+
+def notes(results) -> set[str]:
+    """Files that have a checksum."""
+    folder = results.parent / CHECKSUMS
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_job_in_a_storage_sees_declared_files_alone_and_their_checksums(storage, tmp_path):
+    run, stored = storage
+    first = run("results/simulated_cohort/samples.csv")
+    assert first.code == 0, first.text
+    assert notes(stored / "results") == {
+        f"simulated_cohort/{name}" for name in ("beta.csv.gz", "samples.csv", "truth.csv")
+    }
+    assert not (tmp_path / "work/results").exists()
+    sheet = stored / "results/simulated_cohort/samples.csv"
+    whole, state = sheet.read_bytes(), sheet.stat()
+    sheet.write_bytes(whole.replace(b"F", b"M", 1))
+    os.utime(sheet, ns=(state.st_atime_ns, state.st_mtime_ns))
+    second = run("results/cohort/cpgs.parquet")
+    assert second.code != 0
+    assert (
+        "results/simulated_cohort/samples.csv is damaged (its checksum is not that of what was written)" in second.text
+    )
+    assert not (stored / "results/cohort").exists()
+    sheet.write_bytes(whole)
+    os.utime(sheet, ns=(state.st_atime_ns, state.st_mtime_ns))
+    third = run("results/cohort/cpgs.parquet")
+    assert third.code == 0, third.text
+    assert third.jobs() == {"cohort": 1}
+    assert {path for path in notes(stored / "results") if path.startswith("cohort/")} == {
+        f"cohort/{name}" for name in ("samples.parquet", "cpgs.parquet", "qc.json", "qc.csv")
+    }
+
+
+@pytest.mark.slow
+def test_the_whole_job_runs_in_a_storage(tiny_run, storage, tmp_path):
+    run, stored = storage
+    done = run()
+    assert done.code == 0, done.text
+    found, wanted = contents(stored), contents(tiny_run)
+    different = {path for path in wanted if found.get(path) != wanted[path]}
+    assert different == set()
+    assert notes(stored / "results") == notes(tiny_run / "results")
+    again = run("--dry-run")
+    assert "Nothing to be done" in again.text

@@ -1,6 +1,6 @@
 # Known biology as a check, and scores of samples.
 
-BIOLOGY = BiologyPlan(config, HOME / "resources")
+BIOLOGY = BiologyPlan(config, HOME / "resources", local)
 
 
 rule enrichment:

@@ -4,7 +4,7 @@
 rule explorer:
     input:
         **page_files("explorer"),
-        code=SCRIPTS / "cpgtaxa" / "templates" / "explorer.js",
+        code=local(TEMPLATES / "explorer.js"),
         taxonomy=rules.taxonomy.output.parquet,
         unclassified="results/unclassified.parquet",
         statistics=rules.gather_statistics.output[0],

@@ -8,7 +8,7 @@ rule export:
         unclassified="results/unclassified.parquet",
         statistics=rules.gather_statistics.output[0],
         samples=rules.cohort.output.samples,
-        template=SCRIPTS / "cpgtaxa" / "templates" / "read_results.R",
+        template=local(TEMPLATES / "read_results.R"),
         library=library_files(SCRIPTS / "export.py"),
     output:
         **PLAN.export_files(),
