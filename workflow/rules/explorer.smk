@@ -2,6 +2,11 @@
 
 
 rule explorer:
+    """What does any CpG look like?
+    Needs: main job, of which it is a part
+    Time: whole array × 656 samples 2.5 min
+    Output: results/explorer.html
+    """
     input:
         **page_files("explorer"),
         code=local(TEMPLATES / "explorer.js"),

@@ -2,6 +2,11 @@
 
 
 rule export:
+    """How do other programs read the results?
+    Needs: main job
+    Time: 300 CpGs × 150 samples 6 s
+    Output: results/export/taxonomy.h5ad, results/export/read_results.R
+    """
     input:
         unpack(or_one_message(PLAN.export_input)),
         taxonomy="results/taxonomy.parquet",
