@@ -9,12 +9,16 @@ BIN := .venv/bin
 help:
 	@echo "make demo       set up, then run the whole workflow on a simulated cohort (minutes on two cores)"
 	@echo "make test       set up, then run the tests"
-	@echo "make test-slow  kills, full disks, SLURM and the measurements behind the README (half a day on two cores)"
+	@echo "make test-slow  all the parts below (half a day on two cores); PART=kills one alone, PART='kills slurm' some"
+	@sed -n 's/^#: /                  /p' Makefile
 	@echo "make reference  train the shipped network anew (a quarter of an hour)"
 	@echo "make guide      draw the pictures of resources/guide anew (minutes)"
 	@echo "make docs       build the documentation in site/ (a minute)"
 	@echo "make lint       ruff, snakefmt, snakemake --lint"
 	@echo "make clean      remove results and the environment"
+	@echo
+	@echo "Targets: .venv/bin/snakemake TARGET --cores $(CORES) --configfile my.yaml"
+	@$(PYTHON) docs/make_targets.py --list
 
 .venv/.ready: envs/requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit("cpgtaxa needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Set PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
@@ -31,8 +35,39 @@ demo: .venv/.ready
 test: .venv/.ready lint
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist loadscope --no-loadscope-reorder
 
-test-slow: .venv/.ready
-	$(BIN)/python -m pytest -m slow
+# Parts of `make test-slow`: their names and what `make help` says of them. Each file with slow tests is in one.
+#: faults         full disks, damaged, changing and hostile files, every faulty input, a soak
+SLOW_faults := $(addprefix tests/faults/test_,catalogue.py full_disk.py interference.py security.py soak.py)
+#: kills          runs killed at any moment go on to the same results
+SLOW_kills := tests/faults/test_kills.py
+#: slurm          a cluster of one machine: the profile, cancelled jobs, lost nodes
+SLOW_slurm := tests/workflow/test_slurm.py
+#: mutations      the library broken on purpose: each breakage makes a fast test fail
+SLOW_mutations := tests/mutations
+#: determinism    the same bytes with any number of cores and shards
+SLOW_determinism := tests/workflow/test_determinism.py
+#: reruns         which edit and which setting reruns what
+SLOW_reruns := tests/workflow/test_reruns.py
+#: elsewhere      the whole job as a module of another workflow
+SLOW_elsewhere := tests/workflow/test_elsewhere.py
+#: environments   each rule in an environment of its own
+SLOW_environments := tests/workflow/test_environments.py
+#: targets        the other targets at full size
+SLOW_targets := $(addprefix tests/workflow/test_,benchmark.py ecg_age.py gene_expression.py histone_target.py single_cell_target.py)
+#: real-data      real cohorts (needs ../shared/data)
+SLOW_real-data := tests/workflow/test_real_data.py
+#: units          statistics, training and fits against long simulations
+SLOW_units := tests/unit
+#: benchmarks     the measurements behind the docs; they write tests/benchmarks/*.csv
+PARTS := $(shell sed -n 's/^.: \([a-z-]*\) .*/\1/p' Makefile)
+$(foreach part,$(PART),$(if $(filter $(part),$(PARTS)),,$(error PART=$(part) is none of: $(PARTS))))
+
+test-slow: $(addprefix slow-,$(or $(PART),$(PARTS)))
+
+slow-%: .venv/.ready
+	$(BIN)/python -m pytest -m slow $(SLOW_$*)
+
+slow-benchmarks: .venv/.ready
 	$(BIN)/python tests/benchmarks/label_quality.py
 	$(BIN)/python tests/benchmarks/realism.py
 	$(BIN)/python tests/benchmarks/taxonomy_quality.py --work results/quality --cores $(CORES)

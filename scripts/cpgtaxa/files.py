@@ -133,16 +133,23 @@ CHECKSUMS = "results/.checksums"
 MATRICES = ("beta.arrow", "methylation.arrow")
 
 
-def _note(path) -> pathlib.Path:
-    """Where the checksum of a file under results lies."""
-    return pathlib.Path(CHECKSUMS, pathlib.PurePath(path).relative_to("results"))
+def note_of(path) -> pathlib.Path | None:
+    """Where the checksum of a file under results lies; None for files elsewhere, for matrices and for checksums.
+
+    The rows of matrices carry checksums of their own.
+    """
+    path = pathlib.PurePath(path)
+    if not path.is_relative_to("results") or path.is_relative_to(CHECKSUMS) or path.name in MATRICES:
+        return None
+    return pathlib.Path(CHECKSUMS, path.relative_to("results"))
 
 
-def _own_files(paths):
-    """The files under results among `paths`, but for matrices, whose rows carry checksums of their own."""
+def _noted(paths):
+    """The files among `paths` that a checksum belongs to, each with where that lies."""
     for path in map(pathlib.Path, paths):
-        if path.parts[:1] == ("results",) and path.name not in MATRICES and path.is_file():
-            yield path
+        note = note_of(path)
+        if note and path.is_file():
+            yield path, note
 
 
 def _crc32(path) -> str:
@@ -155,8 +162,7 @@ def _crc32(path) -> str:
 
 def note_checksums(paths) -> None:
     """Write down CRC-32 and size of a job's outputs, in the folder `CHECKSUMS`."""
-    for path in _own_files(paths):
-        note = _note(path)
+    for path, note in _noted(paths):
         note.parent.mkdir(parents=True, exist_ok=True)
         with atomic(note) as temporary:
             temporary.write_text(_crc32(path))
@@ -167,8 +173,7 @@ def check_checksums(paths) -> None:
 
     Files without a note (the user's own) pass.
     """
-    noted = [path for path in _own_files(paths) if _note(path).is_file()]
-    wrong = [path for path in noted if _note(path).read_text() != _crc32(path)]
+    wrong = [path for path, note in _noted(paths) if note.is_file() and note.read_text() != _crc32(path)]
     if wrong:
         raise InputError([_damage(path, "its checksum is not that of what was written") for path in wrong])
 

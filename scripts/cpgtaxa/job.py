@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import logging
 import os
+import pathlib
 import signal
 import sys
 
@@ -20,6 +21,7 @@ def job(snakemake):
     by earlier steps are compared with the checksums noted then; outputs get theirs.
     """
     _end_with_parent()
+    _enter_copies(snakemake)
     threads = str(snakemake.threads)
     for variable in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = threads
@@ -53,6 +55,22 @@ def job(snakemake):
         else:
             logging.exception("unexpected error")
         sys.exit(1)
+
+
+def _enter_copies(snakemake) -> None:
+    """Of files in a storage Snakemake hands a job copies elsewhere: work there, and call them as the rule does."""
+    folder = os.path.abspath(pathlib.Path(snakemake.log[0]).parents[2] if snakemake.log else ".")
+    if folder == os.getcwd():
+        return
+
+    def declared(path):
+        path = os.path.abspath(path)
+        return os.path.relpath(path, folder) if path.startswith(f"{folder}{os.sep}") else path
+
+    for name in ("input", "output", "log"):
+        paths = getattr(snakemake, name)
+        setattr(snakemake, name, type(paths)(toclone=paths, custom_map=declared))
+    os.chdir(folder)
 
 
 def _listen(root, handler, name: str) -> None:

@@ -61,6 +61,40 @@ def test_generated_pages_are_what_their_scripts_write(name):
     assert page == text_of(DOCS / f"{name}.md"), f"run `.venv/bin/python docs/make_{name}.py`"
 
 
+def test_the_table_of_targets_is_that_of_the_rules():
+    targets = script("make_targets")
+    assert targets.page() == text_of(DOCS / "targets/README.md"), "run `.venv/bin/python docs/make_targets.py`"
+    found = {one.name: one for one in targets.targets()}
+    assert set(found) >= {
+        "all",
+        "explain",
+        "compare",
+        "export",
+        "single_cell",
+        "ecg_age",
+        "predict_images",
+        "benchmark",
+    }
+    makes = "".join(
+        text_of(path) for path in sorted(ROOT.glob("*/**/*.py")) if "plan" in path.parts or "plan" in path.stem
+    )
+    for path in (ROOT / "workflow/rules").glob("*.smk"):
+        makes += re.sub(r'""".*?"""', "", text_of(path), flags=re.S)
+    for one in found.values():
+        assert one.question.endswith("?"), one.name
+        for path in one.outputs:
+            assert path.rsplit("/", 1)[1].removeprefix("ResNet18") in makes, path
+
+
+def test_a_docstring_that_lacks_a_part_is_told(tmp_path, monkeypatch):
+    targets = script("make_targets")
+    (tmp_path / "workflow/rules").mkdir(parents=True)
+    (tmp_path / "workflow/Snakefile").write_text('rule one:\n    """Why?\n    Needs: nothing\n    """\n')
+    monkeypatch.setattr(targets, "ROOT", tmp_path)
+    with pytest.raises(ValueError, match=r"rule one is no target's.*output"):
+        targets.targets()
+
+
 def test_figures_in_the_readme_are_those_of_the_benchmarks():
     text = text_of(ROOT / "README.md")
     assert script("make_benchmarks").readme(text) == text, "run `.venv/bin/python docs/make_benchmarks.py`"

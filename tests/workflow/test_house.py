@@ -4,6 +4,8 @@ import ast
 import pathlib
 import re
 import runpy
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -37,6 +39,34 @@ def test_one_stem_names_rule_script_environment_log_and_benchmark():
         assert f'"../../envs/{name}.yaml"' in text
         assert re.search(rf'log:\s+"results/logs/{name}[._]', text), name
         assert re.search(rf'benchmark:\s+"results/benchmarks/{name}[._]', text), name
+
+
+def make(*arguments):
+    command = ["make", "--no-print-directory", *arguments, f"PYTHON={sys.executable}"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_slow_tests_are_each_in_one_part_and_help_lists_the_parts():
+    told = make("help").stdout
+    listed = re.findall(r"^ {18}([a-z-]+) ", told, re.M)
+    parts = {
+        part: re.findall(r"-m slow (.*)$", make("-n", "test-slow", f"PART={part}").stdout, re.M) for part in listed
+    }
+    assert {"faults", "kills", "slurm", "mutations", "determinism", "reruns", "benchmarks"} <= set(parts)
+    named = [path for part in parts.values() for line in part for path in line.split()]
+    slow = [path for path in (ROOT / "tests").rglob("test_*.py") if "mark.slow" in path.read_text()]
+    slow = [path.relative_to(ROOT).as_posix() for path in slow if path.name != "test_house.py"]
+    assert len(slow) > 15
+    assert {path: sum(f"{path}/".startswith(f"{one}/") for one in named) for path in slow} == dict.fromkeys(slow, 1)
+    whole = make("-n", "test-slow").stdout
+    assert re.findall(r"-m slow (.*)$", whole, re.M) == [line for part in parts.values() for line in part]
+    assert "tests/benchmarks/label_quality.py" in whole
+
+
+def test_a_part_that_does_not_exist_stops_with_those_that_do():
+    done = make("test-slow", "PART=kill")
+    assert done.returncode != 0
+    assert "PART=kill is none of: faults kills" in done.stderr
 
 
 def keys(properties, prefix=""):

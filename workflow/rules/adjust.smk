@@ -2,6 +2,11 @@
 
 
 rule cell_fractions:
+    """Which cells are in each sample?
+    Needs: cohort, betas of pure cell types
+    Time: 300 CpGs × 150 samples 7 s
+    Output: results/cell_fractions.csv
+    """
     input:
         unpack(or_one_message(PLAN.reference_table)),
         **page_files("cell_fractions"),

@@ -2,6 +2,11 @@
 
 
 rule benchmark:
+    """How fast is it here?
+    Needs: nothing
+    Time: a quarter of an hour
+    Output: results/benchmark/report.html
+    """
     input:
         **page_files("benchmark"),
         library=library_files(SCRIPTS / "benchmark.py"),

@@ -1,9 +1,14 @@
 # Known biology as a check, and scores of samples.
 
-BIOLOGY = BiologyPlan(config, HOME / "resources")
+BIOLOGY = BiologyPlan(config, HOME / "resources", local)
 
 
 rule enrichment:
+    """In which taxa are known CpGs over-represented?
+    Needs: a taxonomy
+    Time: with `scores` 418 CpGs × 656 samples 1 min
+    Output: results/enrichment/report.html
+    """
     input:
         unpack(or_one_message(BIOLOGY.enrichment_input)),
         **page_files("enrichment"),
@@ -39,6 +44,11 @@ rule enrichment:
 
 
 rule scores:
+    """How noisy, how old is each sample?
+    Needs: cohort, taxonomy
+    Time: 300 CpGs × 150 samples 16 s
+    Output: results/scores/scores.csv
+    """
     input:
         unpack(or_one_message(BIOLOGY.scores_input)),
         **page_files("scores"),

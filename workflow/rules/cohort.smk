@@ -5,7 +5,7 @@ if config["simulate_cohort"]:
 
     rule simulate_cohort:
         input:
-            shapes=HOME / "resources/simulation/shapes.csv",
+            shapes=SHAPES,
             library=library_files(SCRIPTS / "simulate_cohort.py"),
         output:
             beta="results/simulated_cohort/beta.csv.gz",

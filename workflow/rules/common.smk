@@ -13,24 +13,32 @@ from cpgtaxa.targets.expression.plan import SIMULATED as SIMULATED_EXPRESSION
 from cpgtaxa.targets.expression.plan import ExpressionPlan
 from cpgtaxa.targets.histone.plan import CELL_NAME, NETWORKS, PEERS, HistonePlan
 from cpgtaxa.plan.main import Plan
-from cpgtaxa.plan.sources import library_files
+from cpgtaxa.plan import sources
 from cpgtaxa.targets.single_cell.plan import SIMULATED as SIMULATED_CELLS
 from cpgtaxa.targets.single_cell.plan import SingleCellPlan
 from snakemake.exceptions import IncompleteCheckpointException
 from snakemake.io import checkpoint_target
 
 # Paths are relative where the workflow lies in the working directory: a folder that was moved is not made anew.
-HOME = Path(workflow.basedir).parent
-HOME = HOME.relative_to(Path.cwd()) if HOME.is_relative_to(Path.cwd()) else HOME
+HOME = BASE.parent.relative_to(Path.cwd()) if BASE.is_relative_to(Path.cwd()) else BASE.parent
 SCRIPTS = HOME / "scripts"
 
-for folder in (Path.cwd(), Path(workflow.basedir).parent):
+# Whether files lie in a storage and not in the working directory (snakemake --default-storage-provider).
+STORED = workflow.storage_settings.default_storage_provider is not None
+
+for folder in (Path.cwd(), BASE.parent):
     if {"{", "}"} & set(str(folder)):
         raise WorkflowError(f"{folder} has braces in its path, which Snakemake reads as wildcards: rename the folder")
 
+if workflow.modifier.path_modifier.replace_prefix("results/") != "results/":
+    raise WorkflowError(
+        "prefix and replace_prefix move no results of cpgtaxa: leave them out of the module, and choose the folder with "
+        "snakemake --directory"
+    )
+
 try:
-    config = check_config(config, Path(workflow.basedir, "schemas", "config.schema.yaml"))
-    PLAN = Plan(config, HOME / "resources")
+    config = check_config(config, BASE / "schemas/config.schema.yaml")
+    PLAN = Plan(config, HOME / "resources", local, STORED)
 except InputError as error:
     raise WorkflowError(error.text())
 
@@ -42,13 +50,19 @@ wildcard_constraints:
     shards=r"\d+",
 
 
+def library_files(script):
+    """Inputs: the library files that a script uses. Like all that ships, they lie beside the rules, in no storage."""
+    return local(sources.library_files(script))
+
+
+SHAPES = local(HOME / "resources/simulation/shapes.csv")
+TEMPLATES = SCRIPTS / "cpgtaxa" / "templates"
+
+
 def page_files(name):
     """Inputs: the template of a page, and the styles and parts that pages share."""
-    folder = SCRIPTS / "cpgtaxa" / "templates"
-    return {
-        "template": folder / f"{name}.html.j2",
-        "shared": [*sorted(folder.glob("*.css.j2")), folder / "shared.html.j2"],
-    }
+    shared = [*sorted(TEMPLATES.glob("*.css.j2")), TEMPLATES / "shared.html.j2"]
+    return {"template": local(TEMPLATES / f"{name}.html.j2"), "shared": local(shared)}
 
 
 SECTIONS = {
@@ -110,7 +124,11 @@ def given(**keys):
 def counts_of(number):
     """The file with a round's counts, once the round is over."""
     try:
-        return checkpoints.reassign.get(round=number).output.counts
+        counts = checkpoints.reassign.get(round=number).output.counts
+        if STORED:
+            with counts.open():  # Snakemake fetches what it cannot open, and asks again
+                pass
+        return counts
     except IncompleteCheckpointException as incomplete:
         # Snakemake asks for a checkpoint's first output, which may be there while another is lacking.
         for path in incomplete.rule.expand_output({"round": number})[0]:

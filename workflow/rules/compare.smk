@@ -4,6 +4,11 @@ COMPARE = ComparePlan(config)
 
 
 rule compare:
+    """Is it the same in another cohort or stratum?
+    Needs: two runs or tables, or more
+    Time: two runs of 300 CpGs 10 s
+    Output: results/compare/report.html
+    """
     input:
         unpack(or_one_message(COMPARE.inputs)),
         **page_files("compare"),

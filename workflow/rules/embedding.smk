@@ -8,7 +8,7 @@ rule embedding:
         samples=rules.cohort.output.samples,
         taxonomy=rules.taxonomy.output.parquet,
         statistics=rules.gather_statistics.output[0],
-        shapes=HOME / "resources/simulation/shapes.csv",
+        shapes=SHAPES,
         library=library_files(SCRIPTS / "embedding.py"),
     output:
         map="results/embedding/map.csv",

@@ -2,6 +2,11 @@
 
 
 rule explain:
+    """Why has this CpG its taxon?
+    Needs: main job, up to 100 CpGs
+    Time: 10 CpGs × 150 samples 82 s
+    Output: results/explain/explain.html
+    """
     input:
         unpack(or_one_message(lambda: PLAN.explain_input(counts_of))),
         **page_files("explain"),

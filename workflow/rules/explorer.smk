@@ -2,9 +2,14 @@
 
 
 rule explorer:
+    """What does any CpG look like?
+    Needs: main job, of which it is a part
+    Time: whole array × 656 samples 2.5 min
+    Output: results/explorer.html
+    """
     input:
         **page_files("explorer"),
-        code=SCRIPTS / "cpgtaxa" / "templates" / "explorer.js",
+        code=local(TEMPLATES / "explorer.js"),
         taxonomy=rules.taxonomy.output.parquet,
         unclassified="results/unclassified.parquet",
         statistics=rules.gather_statistics.output[0],

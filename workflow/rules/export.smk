@@ -2,13 +2,18 @@
 
 
 rule export:
+    """How do other programs read the results?
+    Needs: main job
+    Time: 300 CpGs × 150 samples 6 s
+    Output: results/export/taxonomy.h5ad, results/export/read_results.R
+    """
     input:
         unpack(or_one_message(PLAN.export_input)),
         taxonomy="results/taxonomy.parquet",
         unclassified="results/unclassified.parquet",
         statistics=rules.gather_statistics.output[0],
         samples=rules.cohort.output.samples,
-        template=SCRIPTS / "cpgtaxa" / "templates" / "read_results.R",
+        template=local(TEMPLATES / "read_results.R"),
         library=library_files(SCRIPTS / "export.py"),
     output:
         **PLAN.export_files(),

@@ -119,6 +119,10 @@ rule expression_taxa:
 
 
 rule expression:
+    """Is gene expression predictable from methylation nearby?
+    Needs: methylation and expression, or nothing (simulated)
+    Output: results/expression/report.html
+    """
     input:
         **EXPRESSION.truth_file(),
         **EXPRESSION.taxa_files(),

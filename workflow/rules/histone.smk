@@ -138,6 +138,11 @@ rule histone_occlusion:
 
 
 rule histone:
+    """Is expression predictable from histone marks?
+    Needs: DeepChrome's files, or nothing (simulated)
+    Time: simulated 4 min on one core
+    Output: results/histone/report.html
+    """
     input:
         unpack(or_one_message(HISTONE.page_files)),
         **page_files("histone"),

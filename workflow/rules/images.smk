@@ -4,7 +4,7 @@
 rule simulate_training:
     input:
         samples=rules.cohort.output.samples,
-        shapes=HOME / "resources/simulation/shapes.csv",
+        shapes=SHAPES,
         library=library_files(SCRIPTS / "simulate_training.py"),
     output:
         **png_folder("results/simulated"),

@@ -2,6 +2,11 @@
 
 
 rule methylation_age:
+    """What age does the cohort's own clock predict?
+    Needs: cohort
+    Time: 418 CpGs × 656 samples 11 s
+    Output: results/methylation_age.csv
+    """
     input:
         **page_files("methylation_age"),
         beta="results/cohort/beta.arrow",

@@ -31,7 +31,7 @@ rule simulate_calibration:
     input:
         **PLAN.adjusted(),
         samples=rules.cohort.output.samples,
-        shapes=HOME / "resources/simulation/shapes.csv",
+        shapes=SHAPES,
         library=library_files(SCRIPTS / "simulate_calibration.py"),
     output:
         beta="results/calibration/beta.arrow",

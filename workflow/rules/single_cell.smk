@@ -218,6 +218,11 @@ rule single_cell_taxa:
 
 
 rule single_cell:
+    """What are the unobserved CpGs of single cells?
+    Needs: profiles and genome, or nothing (simulated)
+    Time: simulated 13 min on one core
+    Output: results/single_cell/report.html
+    """
     input:
         **CELLS.report_input(),
         **CELLS.predictions(),

@@ -135,6 +135,11 @@ rule evaluate:
 # The images, weights and statistics are no inputs: weights from an earlier run's results must be used as they are, not
 # trained again for today's config. Their digests make the rule run again when they change.
 rule predict_images:
+    """Which taxon has an image?
+    Needs: images, and weights (`reference`: those that ship)
+    Time: 75 images 21 s
+    Output: results/predict_images/ResNet18_predictions.csv
+    """
     input:
         library=library_files(SCRIPTS / "predict_images.py"),
     output:

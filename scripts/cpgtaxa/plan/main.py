@@ -95,9 +95,12 @@ def network_of_run(folder, key: str) -> dict[str, str]:
 class Plan:
     """The config, asked as questions."""
 
-    def __init__(self, config: dict, resources: pathlib.Path = pathlib.Path("resources")):
+    def __init__(
+        self, config: dict, resources: pathlib.Path = pathlib.Path("resources"), ships=str, stored: bool = False
+    ):
+        """ships: marks the path of a file that ships with the workflow. stored: the user's files lie in a storage."""
         self.config = config
-        self.resources = resources
+        self.resources, self.ships, self.stored = resources, ships, stored
         self.shards = config["statistics"]["shards"]
         self.own_images = config["images"]["info"] is not None
         problems = self._conflicts()
@@ -145,6 +148,11 @@ class Plan:
         return found
 
     @property
+    def made_elsewhere(self) -> bool:
+        """Whether the user's files cannot be looked at: the workflow makes them, or Snakemake fetches them."""
+        return bool(self.config["simulate_cohort"]) or self.stored
+
+    @property
     def simulates(self) -> bool:
         """Whether simulated training images are needed."""
         training = self.config["training"]
@@ -161,7 +169,7 @@ class Plan:
     def reference(self, kind: str) -> str:
         """Path of a file of the shipped network: weights, stats, card or features."""
         packed = ".gz" if kind == "weights" else ""
-        return str(self.resources / "reference" / f"{MODELS[0]}_{MODEL_FILES[kind]}{packed}")
+        return self.ships(str(self.resources / "reference" / f"{MODELS[0]}_{MODEL_FILES[kind]}{packed}"))
 
     @property
     def tunes(self) -> bool:
@@ -352,7 +360,7 @@ class Plan:
     def cohort_input(self) -> dict[str, str | list[str]]:
         """The cohort's files. Raises InputError naming those that are not there."""
         found = self.cohort_files()
-        if not self.config["simulate_cohort"]:
+        if not self.made_elsewhere:
             what = collections.defaultdict(lambda: "your list of CpGs")
             what |= {
                 "beta": "your beta matrix",
@@ -396,8 +404,7 @@ class Plan:
         found, problems = {}, []
         for name, key in keys.items():
             found[name] = path = self.value(key)
-            # A simulated cohort's files are made by the workflow itself.
-            if not self.config["simulate_cohort"] and not pathlib.Path(path).is_file():
+            if not self.made_elsewhere and not pathlib.Path(path).is_file():
                 what = "is a directory, not a file" if pathlib.Path(path).is_dir() else "is not there"
                 problems.append(f"{key}: {path} {what} (looked in {pathlib.Path.cwd()}); correct {key}")
         if problems:
@@ -583,8 +590,8 @@ class Plan:
         """What the target predict_images needs to know; `reference` stands for the shipped network."""
         predict = dict(self.config["predict"])
         if predict["weights"] == REFERENCE:
-            predict["weights"] = self.reference("weights")
-            predict["stats"] = predict["stats"] or self.reference("stats")
+            predict["weights"] = str(self.reference("weights"))
+            predict["stats"] = predict["stats"] or str(self.reference("stats"))
         return predict | self.device_settings()
 
     def predict_digests(self, wildcards) -> dict[str, str]:

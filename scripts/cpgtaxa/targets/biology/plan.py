@@ -16,13 +16,14 @@ MADE = "results/"
 class BiologyPlan:
     """The config's sections `enrichment` and `scores`, asked as questions."""
 
-    def __init__(self, config: dict, resources: pathlib.Path):
+    def __init__(self, config: dict, resources: pathlib.Path, ships=str):
+        """ships: marks the path of a file that ships with the workflow."""
         self.enrichment, self.scores = config["enrichment"], config["scores"]
-        self.folder = pathlib.Path(resources) / "clocks"
+        self.folder, self.ships = pathlib.Path(resources) / "clocks", ships
 
     def shipped(self) -> dict[str, str]:
         """The lists that ship with the workflow, by name."""
-        return {path.stem: str(path) for path in sorted(self.folder.glob("*.csv"))}
+        return {path.stem: self.ships(str(path)) for path in sorted(self.folder.glob("*.csv"))}
 
     def _lists(self, section: str, given: dict, problems: list[str]) -> dict[str, str]:
         """Paths of the lists by name, without those that are taken away by null."""
