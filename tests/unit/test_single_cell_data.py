@@ -28,6 +28,7 @@ SETTINGS = {
     "dna_wlen": 21,
     "cpg_wlen": 4,
     "coordinates": "auto",
+    "columns": None,
     "max_not_cpg": 0.01,
     "split": {"train": None, "val": None, "test": None},
 }

@@ -33,7 +33,9 @@ RECIPES = {
     },
 }
 PROFILE_ENDINGS = tuple(
-    f"{kind}{packed}" for kind in (".tsv", ".bedgraph", ".bed", ".bg", ".txt", ".cov", ".csv") for packed in ("", ".gz")
+    f"{kind}{packed}"
+    for kind in (".tsv", ".bedgraph", ".bed", ".bg", ".txt", ".cov", ".csv", ".cgmap", ".allc", ".bedmethyl")
+    for packed in ("", ".gz")
 )
 
 
@@ -248,7 +250,7 @@ class SingleCellPlan:
     # --- settings of rules ---
 
     def sites_settings(self) -> dict:
-        keys = ("coordinates", "max_not_cpg", "split", "dna_wlen")
+        keys = ("coordinates", "columns", "max_not_cpg", "split", "dna_wlen")
         return {key: self.settings[key] for key in keys}
 
     def window_settings(self) -> dict:

@@ -15,6 +15,7 @@ from cpgtaxa import files
 from cpgtaxa.errors import InputError, gathered, some
 from cpgtaxa.progress import Progress
 from cpgtaxa.targets.single_cell.annotations import inside, reach, read_bed
+from cpgtaxa.targets.single_cell.forms import UnclearColumns
 from cpgtaxa.targets.single_cell.genome import Genome, cpg_positions, match_names, natural, open_genome
 from cpgtaxa.targets.single_cell.plan import SPLITS
 from cpgtaxa.targets.single_cell.profiles import Observations, merge, merge_strands, read_observations, states
@@ -38,10 +39,11 @@ LITTLE_OVERLAP = 0.01
 
 class Cell(NamedTuple):
     """A cell's checked observations. by_chrom: chromosome -> (position (n,) int32 ascending, state (n,) int8).
-    counts: see `prepare`, `cells`."""
+    counts: see `prepare`, `cells`. read_as: what the file was taken for."""
 
     by_chrom: dict[str, tuple[np.ndarray, np.ndarray]]
     counts: dict[str, int]
+    read_as: str
 
 
 def prepare(given: dict, out: dict, *, settings: dict) -> None:
@@ -49,14 +51,15 @@ def prepare(given: dict, out: dict, *, settings: dict) -> None:
 
     given: `profiles` {cell: path} in the order wanted, `genome` (path, or None: nothing is checked against sequence),
     `annotations` {name: path of a BED file}. settings: see config.yaml, `single_cell`; used here are `coordinates`,
-    `max_not_cpg`, `split` (train, val, test: lists of chromosomes or None) and `dna_wlen`.
+    `columns`, `max_not_cpg`, `split` (train, val, test: lists of chromosomes or None) and `dna_wlen`.
 
     out: paths by name. `sites`: Arrow IPC, batches of at most ROWS rows, by chromosome (in the order of the FASTA) and
     position: chrom (dictionary), position (int64, of the C, 1-based), split (int8: 0 train, 1 val, 2 test, -1 none),
     states (fixed-size list of int8, one per cell: 0, 1, -1 unobserved); cells as JSON in the metadata. `statistics`:
     Parquet, chrom, position and the columns of `statistics.site_statistics`. `cells`: CSV, cell, observed (sites),
-    coverage (their share), rate (methylated share of them), and how many rows were read, lacked a value, repeated a
-    position, were of the other strand (moved to the C), merged (strands), undecided (one half), no CpG (dropped).
+    coverage (their share), rate (methylated share of them), and how many rows were read, lacked a value, were of
+    another context, repeated a position, were of the other strand (moved to the C), merged (strands), undecided (one
+    half), no CpG (dropped); read_as, what the file was taken for.
     `annotations`: Parquet, site and one bool column per annotation. `qc`: JSON: counts, and `warnings` for the page.
 
     Memory holds 5 bytes per observation, 4 per CpG of the genome, and one chromosome of sequence.
@@ -98,11 +101,16 @@ def _cells(given, settings, genome: Genome | None, cpgs: dict, problems: list[st
     known = list(genome.names) if genome is not None else []
     respelt: dict[tuple[str, str], list[str]] = {}
     turned: list[str] = []
+    unclear: dict[str, list[UnclearColumns]] = {}
     sizes = {cell: os.path.getsize(path) if os.path.exists(path) else 0 for cell, path in given["profiles"].items()}
     progress = Progress(sum(sizes.values()), "profiles read", items=len(sizes))
     for cell, path in progress.over(given["profiles"].items(), lambda one: sizes[one[0]]):
         what = f"single_cell.profiles: {path}, cell {cell!r}"
-        found = gathered(problems, read_observations, path, what, settings["coordinates"])
+        try:
+            found = gathered(problems, read_observations, path, what, settings["coordinates"], settings["columns"])
+        except UnclearColumns as error:
+            unclear.setdefault(error.kind, []).append(error)
+            continue
         if found is None or (given.get("genome") and genome is None):
             continue
         matched = match_names(found.by_chrom, known)
@@ -125,6 +133,13 @@ def _cells(given, settings, genome: Genome | None, cpgs: dict, problems: list[st
             if checked.counts["moved"] > NEARLY * checked.counts["rows"]:
                 turned.append(cell)
             cells[cell] = checked
+    for same in unclear.values():
+        others = f" (and {len(same) - 1:,} more cells)" if len(same) > 1 else ""
+        problems.append(f"{same[0].what}{others}: {same[0].question}")
+    ways = pd.Series([cell.read_as for cell in cells.values()], dtype=object).value_counts()
+    if len(ways) > 1:
+        told = "; ".join(f"{_count(number, 'cell')} as {way}" for way, number in ways.items())
+        notes.append(f"The cells' files are read in {len(ways)} ways: {told}.")
     if turned:
         notes.append(
             f"Nearly all positions of {_count(len(turned), 'cell')} ({some(turned)}) are those of the G of a CpG, and "
@@ -161,7 +176,8 @@ def _checked(found: Observations, cpgs: dict, genome: Genome | None, settings, w
         raise InputError(
             f"{what}: a cell with no observations: all {counts['undecided']:,} values are exactly one half"
         )
-    return Cell(by_chrom, counts)
+    layout = found.layout
+    return Cell(by_chrom, counts, f"{layout.form} ({layout.why}, +{layout.start})")
 
 
 def _is_in(position: np.ndarray, cpgs: np.ndarray) -> np.ndarray:
@@ -450,7 +466,8 @@ def _write(cells: dict, chroms: dict, split: dict, intervals: dict, out: dict, n
         {"cell": names, "observed": observed, "coverage": observed / sites, "rate": methylated / observed}
     ).round({"coverage": 6, "rate": 6})
     with files.atomic(out["cells"]) as temporary:
-        pd.concat([report, counts], axis=1).to_csv(temporary, index=False)
+        read_as = pd.Series([cell.read_as for cell in cells.values()], name="read_as")
+        pd.concat([report, counts, read_as], axis=1).to_csv(temporary, index=False)
     totals = {name: int(count) for name, count in counts.sum().items()}
     notes += _remarks(totals)
     for note in notes:
@@ -481,6 +498,7 @@ def _write(cells: dict, chroms: dict, split: dict, intervals: dict, out: dict, n
 
 REMARKS = {
     "missing": "rows without a value are taken as unobserved",
+    "other_context": "rows of other contexts than CG, or of other modifications than 5mC, are left out",
     "duplicates": "rows of a position already given are merged (mean)",
     "moved": "positions at the G of a CpG (the other strand) are moved to its C",
     "strands": "pairs of rows of both strands of a CpG are merged (mean)",
