@@ -257,7 +257,8 @@ def gather(inputs: dict, settings: dict, cohort: Cohort, problems: list[str], no
         for one in gathered(problems, read_lists, files, f"scores.{kind}") or ():
             key = f"scores.{kind}.{one.name}"
             if kind == "signature" and one.weights is None:
-                problems.append(f"{key}: {files[one.name]} has no weights, whose signs a signature needs")
+                told = "".join(f" ({note})" for note in one.notes)
+                problems.append(f"{key}: {files[one.name]} has no weights, whose signs a signature needs{told}")
                 continue
             notes += one.notes
             wanted.append(Wanted(kind, one.name, one.cpgs, one.weights if kind == "signature" else None, index))
