@@ -14,7 +14,7 @@ from cpgtaxa.targets.histone import areas, inputs, networks, scores, simulated, 
 from cpgtaxa.targets.histone.cells import ROWS, Cell, CellWriter, gather, preprocess
 from cpgtaxa.targets.histone.occlusion import occluded
 from cpgtaxa.targets.histone.page import distance_of, planted_bins
-from cpgtaxa.targets.histone.plan import DEEPCHROME_MARKS, MIX, SPLITS, HistonePlan
+from cpgtaxa.targets.histone.plan import DEEPCHROME_MARKS, MIX, SPLITS, HistonePlan, marks_of
 from scipy.stats import norm
 
 # --- what networks are given -----------------------------------------------------------------------------------------
@@ -144,6 +144,28 @@ def test_gzip_header_tabs_and_line_ends_change_nothing(own):
     cell, _ = own.prepare(given)
     np.testing.assert_array_equal(cell.take(np.arange(12)), wanted[0])
     assert cell.genes().tolist() == wanted[1]
+
+
+def test_separators_at_the_end_and_row_names_of_r_change_nothing(own):
+    plain, _ = own.prepare()
+    wanted = plain.take(np.arange(12)).tolist()
+    given = own.write()
+    given["train"].write_text("".join(f"{line},\n" for line in own.lines["train"]))
+    rows = "".join(f'"{row}"\t' + line.replace(",", "\t") + "\n" for row, line in enumerate(own.lines["valid"], 1))
+    given["valid"].write_text('"gene"\t"bin"\t"A"\t"B"\t"label"\n' + rows)
+    given["test"].write_text("gene,bin,A,B,label,\r\n" + "".join(f"{line},\r\n" for line in own.lines["test"]))
+    cell, _ = own.prepare(given)
+    assert cell.take(np.arange(12)).tolist() == wanted
+    given["train"].write_text("".join(f"{line},\n" for line in own.lines["train"]) + "000003,5,1,2,0,7\n")
+    for path in (own.folder / "out").iterdir():
+        path.unlink()
+    assert "rows with another number of columns" in own.refused(given)
+
+
+def test_a_label_is_never_a_mark():
+    assert marks_of(["gene", "bin", "A", "B", "label", "expression"]) == ["A", "B"]
+    assert marks_of(["gene", "bin", "A", "B", "label"]) == ["A", "B"]
+    assert marks_of(["gene", "bin", "A", "B", "high"]) == ["A", "B"]
 
 
 def test_blocks_of_any_size_give_the_same(own, monkeypatch):

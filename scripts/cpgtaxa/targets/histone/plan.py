@@ -37,8 +37,9 @@ def header_of(fields: list[str]) -> list[str] | None:
 
 
 def marks_of(header: list[str]) -> list[str]:
-    """The marks that a header names: of a table all between `bin` and `label`, else all but the first two and last."""
-    if set(TABLE_COLUMNS) <= set(header):
+    """The marks that a header names: all between `bin` and `label`, where there is one, else all but the first two and
+    last."""
+    if {"bin", "label"} <= set(header):
         return header[header.index("bin") + 1 : header.index("label")]
     return header[2:-1]
 
@@ -50,7 +51,9 @@ def _first_fields(path: pathlib.Path) -> list[str]:
             packed = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
             line = (gzip.GzipFile(fileobj=raw) if packed else raw).readline(1 << 16)
-        return [field.strip() for field in next(csv.reader([line.decode("utf-8-sig").strip()]), [])]
+        text = line.decode("utf-8-sig").strip("\r\n ")
+        separator = max(",\t;", key=text.count)
+        return [field.strip() for field in next(csv.reader([text.rstrip(separator)], delimiter=separator), [])]
     except (OSError, EOFError, ValueError, zlib.error, csv.Error):
         return []
 
