@@ -438,6 +438,16 @@ def test_a_lead_that_is_not_found_is_never_zeros_in_silence(crowd, tmp_path):
     assert "Leads lack, and are 0 throughout: V6 in 1 of 21 records" in found.qc["warnings"]
 
 
+def test_leads_in_another_order_than_told_are_noticed(crowd, tmp_path):
+    folder = npy_folder(tmp_path / "records", CROWD)
+    sheet = sheet_of(tmp_path / "sheet.csv", [(path.stem, "F", 50) for path in sorted(folder.glob("*.npy"))])
+    assert not [text for text in prepared(tmp_path, folder, sheet).qc["warnings"] if "limb leads" in text]
+    leads = ["II", "I", *LEADS[2:]]
+    found = prepared(tmp_path, folder, sheet, out="again", npy=NPY | {"leads": leads})
+    (text,) = [text for text in found.qc["warnings"] if "limb leads" in text]
+    assert f"In {CROWD} of {CROWD} records" in text
+
+
 @pytest.mark.parametrize("date", ["2014-05-08 05:05:15", "05:05:15 2014-05-08", "08.05.2014", "2014-05-08T05:05:15"])
 def test_dates_in_any_order_do_no_harm(tmp_path, date):
     header = write(tmp_path, "A1", ecg(7))
@@ -906,6 +916,7 @@ def test_bad_ages_of_a_sheet():
             years(told)
     assert [years(told) for told in ("0", " 63 ", "7.5", "122")] == [0, 63, 7.5, 122]
     assert [years(told) for told in ("8 months", "8mo", "006M")] == [8 / 12, 8 / 12, 0.5]
+    assert years("63 (years)") == 63
     assert [years(told) for told in ("63,5", "63 years old", "063Y", "63 y.o.", "63 yrs.")] == [63.5, 63, 63, 63, 63]
     expected = (12 / 365.25, 26 * 7 / 365.25, 5)
     assert (years("12 days"), years("26", "weeks"), years("5 years", "weeks")) == pytest.approx(expected)

@@ -50,6 +50,7 @@ def read(folder, text, name="list.csv"):
         ("id,name,weight\n1,cg1,0.5\n2,cg2,-1\n3,cg3,2\n", [0.5, -1, 2]),  # ids are where array ids are
         ("cpg,weight\ncg1,0.5\ncg2,-1\ncg3,2\nNote: weights as published,\n", [0.5, -1, 2]),
         ("CpGs of 2016\nfrom a table, 3 in all\ncg1\ncg2\ncg3\n", None),
+        ("cg1   0.5\ncg2  -1\ncg3   2\n", [0.5, -1, 2]),
         ("cg1, cg2, cg3\n", None),
         ("cg1 cg2\ncg3\n", None),
     ],

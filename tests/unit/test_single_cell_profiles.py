@@ -194,6 +194,12 @@ def test_numbers_that_disagree_are_told(tmp_path, text, said):
     assert said in problem(read_profile, written(tmp_path, text), "a")
 
 
+@pytest.mark.parametrize("name", ["a.NOMe.GpC.cov", "a_CHH.bedGraph", "CHG_context_a.txt"])
+def test_files_of_other_sites_are_refused_by_their_names(tmp_path, name):
+    path = written(tmp_path, rows_of(FORMS_OF_PROGRAMS["bismark"]), name)
+    assert "no methylation of CpGs" in problem(read_profile, path, "a")
+
+
 def test_a_merged_report_of_bismark_counts_from_1(tmp_path):
     text = rows_of("{chrom}\t{pos}\t{after}\t{percent}\t{m}\t{u}")
     path = written(tmp_path, text, "cell.CpG_report.merged_CpG_evidence.cov")

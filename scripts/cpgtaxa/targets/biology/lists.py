@@ -90,7 +90,7 @@ def read_list(name: str, path, key: str) -> CpgList:
     with_ids = [line for line in lines if any(map(_is_probe, re.split(r"[\s,;\"']+", line)))]
     separator = separator_among(with_ids or lines) or ","
     rows = [
-        (line, [_unquoted(field) for field in row])
+        (line, [_unquoted(field) for field in row if field or separator != " "])
         for line, row in csv_rows("\n".join(lines), separator, f"{key}: {path}")
     ]
     table = _tabled(name, rows, separator, f"{key}: {path}")

@@ -23,6 +23,8 @@ FEWEST = 20
 """Patients of a group from whom a model is learnt."""
 SHORTEST = 22
 """Samples at 500 Hz that the filter needs."""
+AGREE = 0.5
+"""Correlation of III with II less I above which they are believed: it is 1 but for filters and rounding."""
 SHOWN = 20
 SHEET = {
     "record": ("filename", "file_name", "file", "record", "record_name", "ecg_id", "exam_id"),
@@ -132,6 +134,11 @@ def prepare(given: dict, out: dict, *, settings: dict, seed: int) -> None:
     if any(lost.values()):
         told = ", ".join(f"{lead} in {number:,}" for lead, number in lost.items() if number)
         counts.warnings.append(f"Leads lack, and are 0 throughout: {told} of {len(frame):,} records")
+    if 2 * counts.limbs_disagree > counts.limbs:
+        counts.warnings.append(
+            f"In {counts.limbs_disagree:,} of {counts.limbs:,} records the limb leads disagree (III is not II less I): "
+            "are the leads named in the order in which they stand (`ecg_age.npy.leads`, `ecg_age.lead_names`)?"
+        )
     # A sheet may also name, without ages, the records asked about.
     unused = sorted({name for name, row in sheet.rows.items() if row.get("age")} - {path.stem for _, path in found})
     if unused and any(group is None for group, _ in settings["folders"]):
@@ -150,7 +157,7 @@ class _Counts:
 
     def __init__(self):
         self.short = self.lost = self.between = self.not_wanted = self.resampled = self.no_sex = 0
-        self.too_short = self.ignored_leads = self.worked_out = 0
+        self.too_short = self.ignored_leads = self.worked_out = self.limbs = self.limbs_disagree = 0
         self.notes: dict[str, int] = {}
         self.warnings: list[str] = []
 
@@ -293,6 +300,9 @@ def _one(asked: str | None, path: pathlib.Path, sheet: _Sheet, settings: dict, c
             )
         counts.lost += 1
         return None, None
+    agree = limbs_agree(values)
+    counts.limbs += agree is not None
+    counts.limbs_disagree += agree is False
     counts.short += values.shape[1] < SAMPLES
     counts.ignored_leads += bool(unknown)
     for note in recording.notes:
@@ -307,6 +317,15 @@ def _one(asked: str | None, path: pathlib.Path, sheet: _Sheet, settings: dict, c
         "content": hashlib.sha256(np.nan_to_num(values[:, :SAMPLES]).astype(np.float32).tobytes()).hexdigest(),
     }
     return row, values
+
+
+def limbs_agree(values: np.ndarray) -> bool | None:
+    """Whether III is II less I, as it is in every heart; None where these say too little. values: (12, time) mV."""
+    one, two, three = values[:3]
+    known = np.isfinite(values[:3]).all(axis=0)
+    if known.sum() < SHORTEST or is_flat(three[known]) or is_flat((two - one)[known]):
+        return None
+    return float(np.corrcoef(three[known], (two - one)[known])[0, 1]) > AGREE
 
 
 def _lower(names) -> set[str]:

@@ -68,7 +68,7 @@ def years(text: str | None, unit: str = "") -> float:
     unit: that of a number which has none; else years. Raises InputError where it is missing, no number, of a unit that
     is not known, or absurd.
     """
-    told = (text or "").strip()
+    told = re.sub(r"[()\[\]]", " ", text or "").strip()
     if told.lower() in ("", "nan", "na", "n/a", "unknown", "none", "null", "?", "-"):
         raise InputError("its age is missing: write it in the header (#Age: 63) or in the sheet (column AGE)")
     found = AGE.fullmatch(told)

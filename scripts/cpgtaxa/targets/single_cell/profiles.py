@@ -1,6 +1,8 @@
 """Methylation of one cell, from the tables and bedGraphs that people have."""
 
 import logging
+import pathlib
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +27,8 @@ LARGEST = 2**31 - 1
 PERCENT = 100.0
 FEWEST_PERCENT = 50.0
 """Percentages reach this in any cell; values between 1 and this are something else, such as counts."""
+OTHER_SITES = re.compile(r"(?:^|[._-])(CHG|CHH|GpC)(?=[._-])")
+"""In names of the files that programs write beside those of CpGs."""
 MANY = 1000
 """Values that are never 0, in so many rows of a cell, are no states."""
 READS = 20
@@ -126,6 +130,10 @@ def read_observations(path, what: str, coordinates: str = "auto", columns: list[
     columns or no numbers (by line), values out of range, values and reads that disagree, values that seem to be counts
     of reads, no observation, chr1 beside 1, and as `forms.layout_of` and `streams.opened`.
     """
+    if other := OTHER_SITES.search(pathlib.Path(path).name):
+        raise InputError(
+            f"{what}: its name says {other[1]}, which is no methylation of CpGs: leave the file out, or rename it"
+        )
     layout, parts, counts = None, [], {"rows": 0, "missing": 0, "other_context": 0, "duplicates": 0}
     names: dict[str, int] = {}
     start_lines, seen = [], _Seen()
