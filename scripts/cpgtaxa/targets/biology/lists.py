@@ -14,6 +14,7 @@ from cpgtaxa.errors import InputError, some
 from cpgtaxa.files import naming_damage
 from cpgtaxa.input.delimited import LOOKED_AT, aligned, commas_for_points, pointed, separator_among
 from cpgtaxa.input.probes import KIND, cpg_of
+from cpgtaxa.input.tables import ROW_NAMES
 from cpgtaxa.input.texts import csv_rows, lines_of, read_table, read_taxa, read_text
 from cpgtaxa.names import TAXA, UNCLASSIFIED
 
@@ -356,7 +357,7 @@ def read_context(
     twice = pd.Index(ids[keep])
     twice = twice[twice.duplicated()].unique()
     if wanted is None:
-        wanted = [name for name in names if name != names[at] and name]
+        wanted = [name for name in names if name not in (names[at], ROW_NAMES) and name]
     lacking = [name for name in wanted if name not in columns]
     if lacking:
         problems.append(f"{key}_columns: {path} has no columns {some(lacking)}; its columns are {some(names, 20)}")

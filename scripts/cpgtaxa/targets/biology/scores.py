@@ -20,6 +20,7 @@ from scipy import stats
 from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.errors import InputError, gathered, some
 from cpgtaxa.files import atomic, atomic_folder
+from cpgtaxa.input.tables import ROW_NAMES
 from cpgtaxa.input.texts import read_table
 from cpgtaxa.pages.drawing import ACCENT, INK, MUTED, SECOND, STYLE, Figures
 from cpgtaxa.pages.page import write_csv, write_page
@@ -38,6 +39,9 @@ FEW_OWN = 30
 """Below so many samples, their means and spreads are said to be uncertain."""
 MANY = 3000
 """Points beyond which a figure holds their picture."""
+NO_CELLS = ("residual", "n_cpgs")
+"""Columns of results/cell_fractions.csv beside the cell types."""
+MOST_FRACTION = 1.05
 CELL = "cell_"
 """Before a cell type's name: its column of coefficients in the reference."""
 SUMMARY_COLUMNS = [
@@ -62,12 +66,15 @@ class Wanted:
 def read_fractions(path, sample_ids) -> tuple[np.ndarray, list[str], list[str]]:
     """Cell fractions (n, types), NaN rows where a sample has none; the types; and notes. See `texts.read_table`.
 
+    Columns that are no cell types are left out: R's row names, `residual` and `n_cpgs` of the target cell_fractions.
+
     Raises InputError for fields that are no numbers, samples listed twice, and where no sample of the cohort is listed.
     """
     key = "scores.cell_fractions"
     columns, lines = read_table(path, key, ("sample_id",))
     ids = columns.pop("sample_id")
-    columns.pop("", None)
+    for name in ("", ROW_NAMES, *NO_CELLS):
+        columns.pop(name, None)
     problems = []
     if len(set(ids)) < len(ids):
         twice = pd.Series(ids)
@@ -96,6 +103,9 @@ def read_fractions(path, sample_ids) -> tuple[np.ndarray, list[str], list[str]]:
     lacking = np.isnan(found).any(axis=1)
     found[lacking] = np.nan
     notes = [f"{lacking.sum():,} samples have no cell fractions, and no adjusted score"] if lacking.any() else []
+    odd = [name for name, top in zip(columns, np.nanmax(values, axis=0, initial=0), strict=True) if top > MOST_FRACTION]
+    if odd and len(odd) < len(columns):  # percentages and counts are so in all columns
+        notes.append(f"{path}: {some(odd)} exceed 1, and are adjusted for as cell types: take out what is none")
     return found, list(columns), notes
 
 
