@@ -115,6 +115,10 @@ class Layout(NamedTuple):
     named: bool = False
     quoted: bool = False
 
+    def words(self) -> str:
+        """What the file was taken for, and from what its positions count."""
+        return f"{self.form}, positions from {1 - self.start} ({self.why})"
+
     @property
     def counted(self) -> bool:
         """Whether reads are counted."""

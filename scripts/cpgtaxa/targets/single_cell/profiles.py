@@ -174,7 +174,7 @@ def read_observations(path, what: str, coordinates: str = "auto", columns: list[
     scale = seen.reads(layout, what) if layout.counted else seen.scale(layout, what)
     by_chrom = _grouped(parts, list(names), scale, counts)
     n = sum(len(one[0]) for one in by_chrom.values())
-    logging.info(f"{what}: {n:,} positions; columns by {layout.form}, {layout.why}, first position +{layout.start}")
+    logging.info(f"{what}: {n:,} positions; read as {layout.words()}")
     return Observations(by_chrom, counts, layout, path)
 
 

@@ -107,11 +107,14 @@ def _cells(given, settings, genome: Genome | None, cpgs: dict, problems: list[st
     for cell, path in progress.over(given["profiles"].items(), lambda one: sizes[one[0]]):
         what = f"single_cell.profiles: {path}, cell {cell!r}"
         try:
-            found = gathered(problems, read_observations, path, what, settings["coordinates"], settings["columns"])
+            found = read_observations(path, what, settings["coordinates"], settings["columns"])
         except UnclearColumns as error:
             unclear.setdefault(error.kind, []).append(error)
             continue
-        if found is None or (given.get("genome") and genome is None):
+        except InputError as error:
+            problems += error.problems
+            continue
+        if given.get("genome") and genome is None:
             continue
         matched = match_names(found.by_chrom, known)
         lacking = [name for name, there in matched.items() if there is None]
@@ -176,8 +179,7 @@ def _checked(found: Observations, cpgs: dict, genome: Genome | None, settings, w
         raise InputError(
             f"{what}: a cell with no observations: all {counts['undecided']:,} values are exactly one half"
         )
-    layout = found.layout
-    return Cell(by_chrom, counts, f"{layout.form} ({layout.why}, +{layout.start})")
+    return Cell(by_chrom, counts, found.layout.words())
 
 
 def _is_in(position: np.ndarray, cpgs: np.ndarray) -> np.ndarray:
