@@ -15,9 +15,10 @@ from cpgtaxa import files
 from cpgtaxa.errors import InputError, gathered, some
 from cpgtaxa.progress import Progress
 from cpgtaxa.targets.single_cell.annotations import inside, reach, read_bed
+from cpgtaxa.targets.single_cell.by_order import NOTE, read_by_order
 from cpgtaxa.targets.single_cell.forms import UnclearColumns
 from cpgtaxa.targets.single_cell.genome import Genome, cpg_positions, match_names, natural, open_genome
-from cpgtaxa.targets.single_cell.plan import SPLITS
+from cpgtaxa.targets.single_cell.plan import BY_ORDER, SPLITS
 from cpgtaxa.targets.single_cell.profiles import Observations, merge, merge_strands, read_observations, states
 from cpgtaxa.targets.single_cell.statistics import site_statistics
 
@@ -49,9 +50,10 @@ class Cell(NamedTuple):
 def prepare(given: dict, out: dict, *, settings: dict) -> None:
     """Check all that was given, and write what networks and peers read.
 
-    given: `profiles` {cell: path} in the order wanted, `genome` (path, or None: nothing is checked against sequence),
-    `annotations` {name: path of a BED file}. settings: see config.yaml, `single_cell`; used here are `coordinates`,
-    `columns`, `max_not_cpg`, `split` (train, val, test: lists of chromosomes or None) and `dna_wlen`.
+    given: `profiles` {cell: path} in the order wanted (one .npz for all: sites by order), `genome` (path, or None:
+    nothing is checked against sequence), `annotations` {name: path of a BED file}. settings: see config.yaml,
+    `single_cell`; used here are `coordinates`, `columns`, `max_not_cpg`, `split` (train, val, test: lists of
+    chromosomes or None) and `dna_wlen`.
 
     out: paths by name. `sites`: Arrow IPC, batches of at most ROWS rows, by chromosome (in the order of the FASTA) and
     position: chrom (dictionary), position (int64, of the C, 1-based), split (int8: 0 train, 1 val, 2 test, -1 none),
@@ -79,7 +81,12 @@ def prepare(given: dict, out: dict, *, settings: dict) -> None:
     beds = {}
     for name, path in (given.get("annotations") or {}).items():
         beds[name] = gathered(problems, read_bed, path, name)
-    cells = _cells(given, settings, genome, cpgs, problems, notes)
+    by_order = {str(path) for path in given["profiles"].values() if str(path).lower().endswith(BY_ORDER)}
+    if by_order:
+        cells = gathered(problems, _cells_by_order, by_order.pop(), list(given["profiles"]))
+        notes.append(NOTE)
+    else:
+        cells = _cells(given, settings, genome, cpgs, problems, notes)
     if problems:
         raise InputError(problems)
     del cpgs
@@ -152,6 +159,16 @@ def _cells(given, settings, genome: Genome | None, cpgs: dict, problems: list[st
         notes.append(f"The chromosome {name} of {_count(len(who), 'cell')} is taken for {there}.")
     if len(respelt) > 5:
         notes.append(f"{len(respelt) - 5} more chromosomes are spelt in other ways, and taken so.")
+    return cells
+
+
+def _cells_by_order(path: str, names: list[str]) -> dict:
+    """Observations by cell, where ranks stand for positions; see `by_order.read_by_order`."""
+    cells = {}
+    for name, by_chrom in read_by_order(path, names).items():
+        rows = sum(len(rank) for rank, _ in by_chrom.values())
+        counts = {"rows": rows} | dict.fromkeys((*REMARKS,), 0)
+        cells[name] = Cell(by_chrom, counts, "sites by order")
     return cells
 
 
