@@ -14,6 +14,7 @@ from cpgtaxa.plan.config import check_config
 from cpgtaxa.targets.expression import inputs
 from cpgtaxa.targets.expression.fits import fit_shard
 from cpgtaxa.targets.expression.folds import m_values
+from cpgtaxa.targets.expression.gene_names import without_version
 from cpgtaxa.targets.expression.plan import ExpressionPlan, window_name
 from cpgtaxa.targets.expression.study import Study
 
@@ -321,8 +322,8 @@ def test_versions_of_genes_are_taken_off_when_told(bench):
     bench.expression = pd.concat([bench.expression, twin])
     bench.section["gene_versions"] = "drop"
     assert "1 genes more than once: 'ENSG00000000000'" in bench.problems()[0]
-    assert inputs.without_version("RP11-34P13.7") == "RP11-34P13.7"
-    assert inputs.without_version("ENSG00000182378.14_PAR_Y") == "ENSG00000182378_PAR_Y"
+    assert without_version("RP11-34P13.7") == "RP11-34P13.7"
+    assert without_version("ENSG00000182378.14_PAR_Y") == "ENSG00000182378_PAR_Y"
 
 
 def test_genes_that_a_spreadsheet_made_dates_are_told(bench):

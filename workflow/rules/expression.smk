@@ -120,6 +120,7 @@ rule expression_taxa:
 
 rule expression:
     input:
+        unpack(or_one_message(EXPRESSION.published_file)),
         **EXPRESSION.truth_file(),
         **EXPRESSION.taxa_files(),
         **page_files("expression"),
@@ -133,6 +134,7 @@ rule expression:
         qc=rules.expression_input.output.qc,
         library=library_files(SCRIPTS / "expression.py"),
     output:
+        **EXPRESSION.published_table(),
         terminal="results/expression/summary.txt",
         summary="results/expression/summary.csv",
         html=report("results/expression/report.html", caption="../report/expression.rst", category="Expression"),

@@ -14,7 +14,6 @@ from cpgtaxa.errors import InputError, some
 from cpgtaxa.files import naming_damage
 from cpgtaxa.input.delimited import LOOKED_AT, aligned, commas_for_points, pointed, separator_among
 from cpgtaxa.input.probes import KIND, cpg_of
-from cpgtaxa.input.tables import ROW_NAMES
 from cpgtaxa.input.texts import csv_rows, lines_of, read_table, read_taxa, read_text
 from cpgtaxa.names import TAXA, UNCLASSIFIED
 
@@ -39,6 +38,8 @@ INTERCEPTS = ("(intercept)", "intercept", "(constant)", "constant")
 MISSING = ("", "NA", "NaN", "nan", "null", "None", ".")
 NONE = "none"
 """The category of a CpG whose field is empty."""
+ROW_NAMES = "row_names"
+"""What the row names of R's tables are called, as in `input.tables`."""
 MOST_CATEGORIES = 60
 PLACE = re.compile(r"chr[\dXYM]+[:_]\d+")
 

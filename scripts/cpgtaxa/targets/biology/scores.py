@@ -20,12 +20,11 @@ from scipy import stats
 from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.errors import InputError, gathered, some
 from cpgtaxa.files import atomic, atomic_folder
-from cpgtaxa.input.tables import ROW_NAMES
 from cpgtaxa.input.texts import read_table
 from cpgtaxa.pages.drawing import ACCENT, INK, MUTED, SECOND, STYLE, Figures
 from cpgtaxa.pages.page import write_csv, write_page
 from cpgtaxa.progress import Progress
-from cpgtaxa.targets.biology.lists import base_ids, read_lists, read_taxonomy
+from cpgtaxa.targets.biology.lists import ROW_NAMES, base_ids, read_lists, read_taxonomy
 from cpgtaxa.wording import decimal, p_value, span
 
 LISTS = ("noise", "signature")

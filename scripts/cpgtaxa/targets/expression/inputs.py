@@ -20,6 +20,7 @@ from cpgtaxa.input.positions import beyond_ends
 from cpgtaxa.input.streams import DAMAGE, MISSING
 from cpgtaxa.input.texts import read_table
 from cpgtaxa.progress import Progress
+from cpgtaxa.targets.expression.gene_names import gene_names, without_version
 from cpgtaxa.targets.expression.plan import TRAIN, window_name
 
 OTHER = "other"
@@ -27,8 +28,6 @@ BLOCK = 4096
 NEAR = 1500
 """CpGs of arrays crowd around the starts of genes: most genes have one within so many bases."""
 SHIFTS = 200
-VERSIONED = re.compile(r"(ENS[A-Z]*\d{6,}|[NX][MR]_\d+)\.\d+(_PAR_Y)?")
-"""Ids of Ensembl and RefSeq with their version."""
 DATE = re.compile(r"(\d{1,2}-[A-Z][a-z]{2}|[A-Z][a-z]{2}-\d{1,2}|\d{4}-\d\d-\d\d|\d{1,2}/\d{1,2}/\d{4})")
 FEWEST_TO_TEST = 3
 """People in a fold: two points always correlate."""
@@ -313,7 +312,7 @@ def _expression(readers, table, given, settings, problems, notes) -> tuple[pd.Da
         rows = ((table["set"] == OTHER) == other).to_numpy()
         path = given[name]
         names, values = _read_values(readers[name], table["expression"][rows].tolist(), path, problems)
-        names = _named(names, settings)
+        names = gene_names(names, settings)
         columns = [str(number) for number in np.flatnonzero(rows)]
         frame = pd.DataFrame(values, index=pd.Index(names, name="gene"), columns=columns)
         frames[other] = _once(frame, path, settings, problems, notes)
@@ -347,17 +346,6 @@ def _expression(readers, table, given, settings, problems, notes) -> tuple[pd.Da
         for number in np.flatnonzero(table["set"] == OTHER):
             values[str(number)] = np.float32(np.nan)
     return values[[str(number) for number in range(len(table))]].reset_index(), skipped
-
-
-def _named(names, settings: dict) -> list[str]:
-    """Names of genes, without their versions where the config drops these."""
-    return [without_version(name) for name in names] if settings["gene_versions"] == "drop" else list(names)
-
-
-def without_version(name: str) -> str:
-    """ENSG00000000003.15 to ENSG00000000003; names that are no ids of Ensembl or RefSeq as they are."""
-    found = VERSIONED.fullmatch(name)
-    return found[1] + (found[2] or "") if found else name
 
 
 def _version_hint(lacking, known) -> str:
@@ -467,7 +455,7 @@ def _read_genes(given: dict, settings: dict) -> pd.DataFrame | None:
     first = forward if settings["regions"] == "genes" else ~forward
     frame = pd.DataFrame(
         {
-            "gene": _named(columns[names["gene"]], settings),
+            "gene": gene_names(columns[names["gene"]], settings),
             "chrom": _chrom(columns[names["chrom"]]),
             "strand": strand,
             "tss": np.where(first, start, end),

@@ -30,6 +30,7 @@ from cpgtaxa.names import COLOURS
 from cpgtaxa.pages.drawing import ACCENT, LINE, MUTED, SECOND, STYLE, Figures
 from cpgtaxa.pages.page import write_csv, write_page
 from cpgtaxa.targets.expression.plan import TRAIN
+from cpgtaxa.targets.expression.published import beside, read_published
 from cpgtaxa.targets.expression.scores import (
     BOOTSTRAPS,
     FEWEST,
@@ -839,6 +840,19 @@ def _skipped(path) -> list[dict]:
     ]
 
 
+def _published_rows(published: pd.DataFrame) -> list[dict]:
+    """Squared correlations beside published ones, see `published.beside`; nothing where there are none."""
+    return [
+        {
+            **{"published": row.published, "model": row.model, "n": f"{row.n:,}", "p": p_value(row.p)},
+            **{"theirs": decimal(row.value_published), "ours": decimal(row.value)},
+            **{"difference": signed(row.difference), "range": span(row.ci_low, row.ci_high, signed)},
+        }
+        for row in published.itertuples()
+        if row.metric == "r2_pearson"
+    ]
+
+
 def _write_packed(path, frame: pd.DataFrame) -> None:
     """CSV in gzip."""
     with gzipped(path) as packed, io.TextIOWrapper(packed, encoding="utf-8", newline="") as text:
@@ -849,13 +863,14 @@ def write(inputs: dict, outputs: dict, *, pairs, settings: dict, seed: int) -> N
     """Score all fits, compare the models, and write tables, figures and page.
 
     inputs: `fits` (files, in folders MODEL_WINDOW), `methylation`, `expression`, `genes`, `samples`, `cpgs`, `skipped`,
-    `qc` as `inputs.prepare` writes them, `taxa` (files of `by_taxon.fit_taxa`) and `truth` (gene, kind, r2, cpgs) where
-    there are any. pairs: model and window of all fits, widest window first. settings: `folds`, `recipe`, `examples`
-    (genes shown).
+    `qc` as `inputs.prepare` writes them; `taxa` (files of `by_taxon.fit_taxa`), `truth` (gene, kind, r2, cpgs) and
+    `published` (see `published.read_published`) where there are any. pairs: model and window of all fits, widest window
+    first. settings: `folds`, `recipe`, `examples` (genes shown), `gene_versions`.
 
     outputs: `summary` (SUMMARY_COLUMNS: `scores.summarise`, and `truth_rows`), `scores` (`scores.score`), `comparisons`
     (`scores.compare`), `predictions` (see `write_predictions`), `attributions` (see `write_attributions`), `taxa`
-    (`scores.summarise_taxa`), `html`, and `figures`, a folder of SVG and CSV.
+    (`scores.summarise_taxa`), `html`, and `figures`, a folder of SVG and CSV; `published` (`published.beside`), where
+    there are published scores.
     """
     paths = {key: inputs[key] for key in ("methylation", "expression", "genes", "samples")}
     study = Study(**paths, k=settings["folds"], seed=seed)
@@ -883,6 +898,11 @@ def write(inputs: dict, outputs: dict, *, pairs, settings: dict, seed: int) -> N
     _write_packed(outputs["scores"], scores)
 
     wide = _wide(scores)
+    published = pd.DataFrame()
+    if "published" in inputs:
+        given = read_published(inputs["published"], settings)
+        published = beside({metric: _wide(scores, metric) for metric in METRICS}, given, seed)
+        write_csv(outputs["published"], published)
     rows = _model_rows(summary, wide)
     honest = [row["model"] for row in rows if not row["leaky"]]
     best = next(iter(honest), first)
@@ -942,6 +962,7 @@ def write(inputs: dict, outputs: dict, *, pairs, settings: dict, seed: int) -> N
             }
             for row in taxa.itertuples()
         ],
+        "published": _published_rows(published),
         "truth": truth_page,
         "profile_genes": [(model, f"{number:,}") for model, number in told.genes.items()],
         **{"examples": cards, "explainer": told.explainer, "most_cpgs": MOST_CPGS, "few": FEW},
