@@ -77,6 +77,7 @@ class HistonePlan:
             problems.append("histone.data_dir and histone.tables are both set: keep the one with your data")
         paths = {"data_dir": settings["data_dir"], "save_dir": settings["save_dir"]}
         paths |= {f"tables.{cell}": path for cell, path in (settings["tables"] or {}).items()}
+        paths |= {f"published.{cell}": path for cell, path in (settings["published"] or {}).items()}
         for key, path in paths.items():
             if path and set("{}") & set(path):
                 problems.append(f"histone.{key}: {path} has braces in its name, which Snakemake takes for wildcards")
@@ -213,6 +214,20 @@ class HistonePlan:
             "logs": [f"{self.save_dir}/{unit}/{name}_log.csv" for unit, name in networks],
             "occlusion": [f"{FOLDER}/occlusion/{unit}/{name}.parquet" for unit, name in occluded],
         }
+        problems = [
+            f"histone.published.{cell}: "
+            + (
+                f"{path} is not there (looked in {pathlib.Path.cwd()}); correct it"
+                if cell in self.cells
+                else f"no cell type is called so; there are {some(self.cells, 8)}"
+            )
+            for cell, path in self.published.items()
+            if cell not in self.cells or not pathlib.Path(path).is_file()
+        ]
+        if problems:
+            raise InputError(problems)
+        if self.published:
+            found["beside"] = list(self.published.values())
         if self.simulates:
             found |= {"truth": f"{FOLDER}/simulated/truth.csv", "planted": f"{FOLDER}/simulated/planted.csv"}
         return found
@@ -233,6 +248,15 @@ class HistonePlan:
         path = f"{self.save_dir}/{{unit}}/{{network}}_tensorboard"
         return {"tensorboard": directory(path)} if self.settings["debug"] else {}
 
+    @property
+    def published(self) -> dict[str, str]:
+        """Tables of published predictions by cell type."""
+        return dict(self.settings["published"] or {})
+
+    def beside_table(self) -> dict[str, str]:
+        """The table of models beside published predictions, where there are some."""
+        return {"beside": f"{FOLDER}/published.csv"} if self.published else {}
+
     def published_tables(self) -> dict[str, str]:
         """The published tables of GeneNet's areas: of a model per cell type, and of all mixed."""
         if "GeneNet" not in self.settings["models"]:
@@ -249,6 +273,7 @@ class HistonePlan:
             "units": self.units,
             "cells": self.cells,
             "save_dir": self.save_dir,
+            "published": list(self.published),
         }
 
     def gpus(self, wildcards) -> int:
