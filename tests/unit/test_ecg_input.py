@@ -203,6 +203,7 @@ def test_units_are_turned_to_millivolts(tmp_path, unit, gain):
         (["<age>: 35  <sex>: M  <diagnoses>: (none)"], "35", "M"),
         (["Age: 63,5 years; Sex: F"], "63,5 years", "F"),
         (["Age:63;Sex:F"], "63", "F"),
+        (["Age: 63 # Sex: F"], "63", "F"),
         (["Sex: F Age at recording: 063Y"], "063Y", "F"),
         (["Age (months): 8", "Gender:M,Dx1:2"], "8 months", "M"),
         (["69 M 1085 1629 x1", "Aldomet, Inderal"], "69", "M"),

@@ -108,6 +108,16 @@ FORMS_OF_PROGRAMS = {
         "#chrom\tchromStart\tchromEnd\tmodified_base_code\tvalid_coverage\tpercent_modified\tcount_modified",
         "{chrom}\t{before}\t{pos}\tm\t{n}\t{percent}\t{m}",
     ),
+    "modkit with its own header": (
+        "#chrom\tchromStart\tchromEnd\tname\tscore\tvalid_coverage\tpercent_modified\tcount_modified",
+        "{chrom}\t{before}\t{pos}\tm\t{n}\t{n}\t{percent}\t{m}\n{chrom}\t{before}\t{pos}\th\t{n}\t{n}\t{other}\t{u}",
+    ),
+    "MOABS": (
+        "#chrom\tstart\tend\tratio\ttotalC\tmethC\tstrand",
+        "{chrom}\t{before}\t{pos}\t{share:.3f}\t{n}\t{m}\t+",
+    ),
+    "a percentage by its sign": ("Chr,Position,Methylation [%]", "{chrom},{pos},{percent}"),
+    "ends of Windows and a tab": ("chr\tpos\tmeth\tunmeth\r", "{chrom}\t{pos}\t{m}\t{u}\t\r"),
     "GRanges": (
         "seqnames\tstart\tend\twidth\tstrand\tmeth\tcov",
         "{chrom}\t{pos}\t{after}\t2\t*\t{m}\t{n}",
@@ -125,6 +135,7 @@ def rows_of(form, rows=ROWS):
     for row, (chrom, pos, m, u) in enumerate(rows, 1):
         n = m + u
         numbers = {"n": n, "m": m, "u": u, "share": m / n, "percent": 100 * m / n, "state": round(m / n)}
+        numbers["other"] = 100 * u / n
         text += line.format(row=row, chrom=chrom, pos=pos, before=pos - 1, after=pos + 1, **numbers) + "\n"
     return text
 
@@ -275,6 +286,7 @@ def test_blocks_do_not_show(tmp_path, monkeypatch):
         ("track type=bedGraph\nchr1\t10\t1\n", "has 3 columns, expected chromosome, start, end and value"),
         ("chr1\n", "is no table"),
         ("chr1\t10\t1\nchr1\t20\nchr1\t30\t1\t1\n", "line 2: 2 columns instead of 3; line 3: 4 columns instead of 3"),
+        ("chr1\t10.0\t1.0\n", "line 1: the position '10.0' is no whole number"),
         ("chr1\t10\t1\nchr1\tten\t1\n", "line 2: the position 'ten' is no whole number"),
         ("chr1\t-10\t1\nchr1\t20\t1\n", "line 1: the position -10 cannot be"),
         ("chr1\t10\t1\n\t20\t1\n", "line 2: no chromosome is named"),

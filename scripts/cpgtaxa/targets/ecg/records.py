@@ -31,7 +31,7 @@ DICOM = re.compile(r"\d{3}[DWMY]")
 WHEN = "ecg|recording|record|exam|examination|acquisition|test|visit"
 AGE_NAME = re.compile(rf"(patient )?age( (at|of) (the )?({WHEN}))?( (in )?({'|'.join(YEARS)}))?")
 """What an age is called, its words alone, in small letters."""
-NEXT = re.compile(r"(.*?)[\s,;]*(?<![A-Za-z])<?((?:patient )?age[ \w()\[\]]*|[A-Za-z]\w*)>?", re.I)
+NEXT = re.compile(r"(.*?)[\s,;#]*(?<![A-Za-z])<?((?:patient )?age[ \w()\[\]]*|[A-Za-z]\w*)>?", re.I)
 """A value, and the name of what follows: its last word, but for an age's."""
 LEAD = re.compile(r"(?:mdc)?(?:ecg|ekg)?(lead|[dl])?(i{1,3}|[1-3]|av[rlf]|[vc][1-6])(?:lead)?")
 """Names of leads without blanks and signs, in small letters: DI, D1, lead II, MDC_ECG_LEAD_AVR, C1."""

@@ -80,7 +80,9 @@ def beside(published: dict[str, pd.DataFrame], predictions: dict[str, pd.DataFra
         rows.append((cell, "both", PUBLISHED, *_scored(both.assign(label=ours)), differ))
         for model, found in predictions.items():
             same = found[(found["cell"] == cell) & found["gene"].isin(both["gene"])]
-            rows.append((cell, "both", model, *_scored(same), differ))
+            *areas, accuracy = _scored(same)
+            accuracy = np.nan if model.startswith("OneMark") else accuracy  # its order has no threshold
+            rows.append((cell, "both", model, *areas, accuracy, differ))
     if problems:
         raise InputError(problems)
     return pd.DataFrame(rows, columns=COLUMNS)

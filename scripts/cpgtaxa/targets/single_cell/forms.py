@@ -43,7 +43,14 @@ HEADINGS = {
         *("validcoverage", "nvalidcov", "totalc", "ctcount", "n"),
     ),
     "context": ("context", "ccontext", "cytosinecontext", "mcclass", "mccontext", "tricontext", "trinucleotide"),
-    "code": ("code", "modifiedbasecode", "modifiedprimarybasecode", "modifiedprimarybasecodeandmotif"),
+    "code": (
+        "code",
+        "modifiedbasecode",
+        "modifiedprimarybasecode",
+        "modifiedprimarybasecodeandmotif",
+        "modbase",
+        "name",
+    ),
     "width": ("width",),
 }
 """What columns may be called, letters and digits alone, in small letters, by what they hold; the surest first."""
@@ -151,7 +158,7 @@ def layout_of(
             f"{what} lists calls read by read, as bismark_methylation_extractor writes them: give the coverage "
             "(bismark2bedGraph) or the cytosine report (coverage2cytosine) made of it"
         )
-    header = len(fields[0]) > 1 and not any(is_whole(field.removeprefix("-")) for field in fields[0][1:3])
+    header = len(fields[0]) > 1 and all(_number(field) is None for field in fields[0][1:3])
     names, fields = (fields[0], fields[1:]) if header else (_commented(head, lines[0], separator), fields)
     if not fields:
         return None, False
@@ -227,7 +234,8 @@ def _named(given, fields, what: str, coordinates: str, by: str, common: dict) ->
     if at["unmeth"] is not None or at["meth"] is None:
         at["total"] = None
     value = names[at["value"] - shift] if at["value"] is not None else ""
-    percent = True if re.search("perc|pct|freqc", value) else None
+    signs = given[at["value"] - shift] if value else ""
+    percent = True if re.search("perc|pct|freqc", value) or "%" in signs else None
     if at["meth"] is not None and value == "score":
         at["value"] = None
     heading, width = names[at["position"] - shift], at.pop("width")

@@ -19,7 +19,7 @@ from cpgtaxa.targets.single_cell.by_order import NOTE, read_by_order
 from cpgtaxa.targets.single_cell.forms import UnclearColumns
 from cpgtaxa.targets.single_cell.genome import Genome, cpg_positions, match_names, natural, open_genome
 from cpgtaxa.targets.single_cell.plan import BY_ORDER, SPLITS
-from cpgtaxa.targets.single_cell.profiles import Observations, merge, merge_strands, read_observations, states
+from cpgtaxa.targets.single_cell.profiles import MANY, Observations, merge, merge_strands, read_observations, states
 from cpgtaxa.targets.single_cell.statistics import site_statistics
 
 ROWS = 1 << 16
@@ -306,6 +306,13 @@ def _check_cells(cells: dict[str, Cell], chroms: dict[str, np.ndarray], notes: l
         notes.append(f"Only {twice:,} of {sites:,} sites are observed in two cells or more.")
     first: dict[bytes, str] = {}
     for name, cell in cells.items():
+        found = [state for _, state in cell.by_chrom.values()]
+        n, methylated = sum(map(len, found)), sum(int(state.sum()) for state in found)
+        if n >= MANY and methylated in (0, n):
+            word = "methylated" if methylated else "unmethylated"
+            notes.append(
+                f"All {n:,} sites of the cell {name} are {word}: does its file hold states, and in which column?"
+            )
         key = b"".join(
             chrom.encode() + len(one[0]).to_bytes(8) + one[0].tobytes()[:4096] + one[1].tobytes()[:4096]
             for chrom, one in sorted(cell.by_chrom.items())
