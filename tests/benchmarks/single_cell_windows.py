@@ -28,7 +28,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 CELLS, SPACING, CUT = 20, 100, 250_000
-SETTINGS = {"dna_wlen": 1001, "cpg_wlen": 50, "coordinates": "auto", "max_not_cpg": 0.01, "split": {}}
+SETTINGS = {"dna_wlen": 1001, "cpg_wlen": 50, "coordinates": "auto", "columns": None, "max_not_cpg": 0.01, "split": {}}
 
 
 def simulate(folder: pathlib.Path, n: int) -> None:

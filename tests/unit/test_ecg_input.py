@@ -19,7 +19,7 @@ from cpgtaxa.plan.config import check_config
 from cpgtaxa.targets.ecg import complete, inputs, records, study
 from cpgtaxa.targets.ecg.inputs import MISSING, group_of, prepare
 from cpgtaxa.targets.ecg.plan import ASKED, KNOWN, LEADS, EcgPlan
-from cpgtaxa.targets.ecg.records import read_record, years
+from cpgtaxa.targets.ecg.records import known_leads, lead_of, read_record, years
 from cpgtaxa.targets.ecg.signals import SAMPLES, preprocess
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -200,6 +200,14 @@ def test_units_are_turned_to_millivolts(tmp_path, unit, gain):
         (["age:63, sex: female"], "63", "F"),
         (["Age = 7.5", "Gender: man"], "7.5", "M"),
         (["Dx: 1", "Sex: Unknown"], None, ""),
+        (["<age>: 35  <sex>: M  <diagnoses>: (none)"], "35", "M"),
+        (["Age: 63,5 years; Sex: F"], "63,5 years", "F"),
+        (["Age:63;Sex:F"], "63", "F"),
+        (["Age: 63 # Sex: F"], "63", "F"),
+        (["Sex: F Age at recording: 063Y"], "063Y", "F"),
+        (["Age (months): 8", "Gender:M,Dx1:2"], "8 months", "M"),
+        (["69 M 1085 1629 x1", "Aldomet, Inderal"], "69", "M"),
+        (["Stage: 3, dosage: 5, age at diagnosis: 40"], None, ""),
     ],
 )
 def test_ways_to_write_age_and_sex(tmp_path, comments, age, sex):
@@ -400,6 +408,54 @@ def test_leads_that_are_called_otherwise(crowd, tmp_path):
     assert "`ecg_age.lead_names`" in row["reason"]
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        "DI DII DIII AVR AVL AVF V1 V2 V3 V4 V5 V6",
+        "D1 D2 D3 avr avl avf C1 C2 C3 C4 C5 C6",
+        "lead_I lead_II lead_III lead_aVR lead_aVL lead_aVF lead_V1 lead_V2 lead_V3 lead_V4 lead_V5 lead_V6",
+        " ".join(f"MDC_ECG_LEAD_{name.upper()}" for name in LEADS),
+        " ".join(f"ECG-{name}" for name in LEADS),
+    ],
+)
+def test_common_names_of_leads(names):
+    assert known_leads(names.split(), {}) == (list(LEADS), [])
+
+
+def test_names_that_mean_no_lead_for_sure():
+    for name in ("1", "ECG1", "-aVR", "MLII", "V7", "VR", "vx", "resp", "lead 4", "DV1"):
+        assert lead_of(name) is None, name
+    assert [lead_of(name) for name in ("Lead 2", "aVR (mV)", "V-1", "l2")] == ["II", "aVR", "V1", "II"]
+
+
+def test_a_lead_that_is_not_found_is_never_zeros_in_silence(crowd, tmp_path):
+    folder = beside(crowd, tmp_path / "records")
+    write(folder, "A1", ecg(50)[[*range(11), 0]], names=[*LEADS[:11], "pleth"])
+    found = prepared(tmp_path, folder)
+    (row,) = found.left_out
+    assert re.search("its leads 'V6' lack, and 'pleth' are none of the twelve", row["reason"])
+    found = prepared(tmp_path, folder, out="again", lead_names={"pleth": None})  # as the message advises
+    assert found.row("A1")["missing"] == "V6"
+    assert "Leads lack, and are 0 throughout: V6 in 1 of 21 records" in found.qc["warnings"]
+
+
+def test_leads_in_another_order_than_told_are_noticed(crowd, tmp_path):
+    folder = npy_folder(tmp_path / "records", CROWD)
+    sheet = sheet_of(tmp_path / "sheet.csv", [(path.stem, "F", 50) for path in sorted(folder.glob("*.npy"))])
+    assert not [text for text in prepared(tmp_path, folder, sheet).qc["warnings"] if "limb leads" in text]
+    leads = ["II", "I", *LEADS[2:]]
+    found = prepared(tmp_path, folder, sheet, out="again", npy=NPY | {"leads": leads})
+    (text,) = [text for text in found.qc["warnings"] if "limb leads" in text]
+    assert f"In {CROWD} of {CROWD} records" in text
+
+
+@pytest.mark.parametrize("date", ["2014-05-08 05:05:15", "05:05:15 2014-05-08", "08.05.2014", "2014-05-08T05:05:15"])
+def test_dates_in_any_order_do_no_harm(tmp_path, date):
+    header = write(tmp_path, "A1", ecg(7))
+    edit(header, "A1 12 500 3000", f"A1 12 500 3000 {date}")
+    assert np.abs(read_record(header, NPY).values - ecg(7)).max() <= 0.5e-3 + 1e-9
+
+
 def test_too_many_lost_leads_and_too_short_are_by_the_config(crowd, tmp_path):
     folder = beside(crowd, tmp_path / "records")
     values = ecg(50)
@@ -481,6 +537,23 @@ def test_the_sheet_goes_before_the_header(crowd, tmp_path):
     assert found.row("A3")[["patient", "age", "sex"]].tolist() == ["p2", 33, "M"]
     assert found.row("G05")[["patient", "age"]].tolist() == ["G05", 35]
     assert found.qc["warnings"] == ["1 rows of the sheet have no record in the folders: 'X'"]
+
+
+def test_ages_of_a_sheet_have_units(crowd, tmp_path):
+    folder = beside(crowd, tmp_path / "records")
+    for at in range(4):
+        write(folder, f"A{at}", ecg(50 + at), age=None)
+    sheet = sheet_of(tmp_path / "c.csv", [("A0", 40, 480)], ("FILENAME", "age", "age_months"))
+    assert "several columns of ages, 'age', 'age_months'" in refused(tmp_path, folder, sheet)
+    columns = ("FILENAME", "is_male", "AGE (months)")
+    sheet = sheet_of(tmp_path / "a.csv", [("A0", "True", 480), ("A1", "False", "33 years"), ("A2", "", "")], columns)
+    found = prepared(tmp_path, folder, sheet)
+    assert [(found.row(name)["age"], found.row(name)["sex"]) for name in ("A0", "A1")] == [(40, "M"), (33, "F")]
+    columns = ("FILENAME", "age", "age_unit")
+    sheet = sheet_of(tmp_path / "b.csv", [("A0", 480, "months"), ("A1", 33, "Y"), ("A2", 5, "ages")], columns)
+    found = prepared(tmp_path, folder, sheet, out="again")
+    assert [found.row(name)["age"] for name in ("A0", "A1")] == [40, 33]
+    assert "the unit of its age is 'ages'" in found.left_out[0]["reason"]
 
 
 def test_patients_of_the_sheet_stay_in_one_tenth(tmp_path):
@@ -843,6 +916,17 @@ def test_bad_ages_of_a_sheet():
         with pytest.raises(InputError, match="its age is missing"):
             years(told)
     assert [years(told) for told in ("0", " 63 ", "7.5", "122")] == [0, 63, 7.5, 122]
+    assert [years(told) for told in ("8 months", "8mo", "006M")] == [8 / 12, 8 / 12, 0.5]
+    assert years("63 (years)") == 63
+    assert [years(told) for told in ("63,5", "63 years old", "063Y", "63 y.o.", "63 yrs.")] == [63.5, 63, 63, 63, 63]
+    expected = (12 / 365.25, 26 * 7 / 365.25, 5)
+    assert (years("12 days"), years("26", "weeks"), years("5 years", "weeks")) == pytest.approx(expected)
+    for told in ("63 M", "63 F", "8 moons"):
+        with pytest.raises(InputError, match="of a unit that is not known"):
+            years(told)
+    for told in ("90+", ">89", "60-70", "adult", "1.5.2000"):
+        with pytest.raises(InputError, match="no number"):
+            years(told)
     for told in ("123", "-0.1", "1e9"):
         with pytest.raises(InputError, match="which nobody has"):
             years(told)

@@ -31,6 +31,28 @@ def read(folder, text, name="list.csv"):
         ('"CpGmarker","CoefficientTraining"\n"(Intercept)",0.7\n"cg1",0.5\n"cg2",-1\n"cg3",2\n', [0.5, -1, 2]),
         ("gene\tMarker\tCoefficient\nA\tcg1_TC21\t1\nB\tcg2_BO11\t-2\nC\tcg3\t3\nC\tcg3\t3\n", [1, -2, 3]),
         ("Probe;sign\ncg1;+\ncg2;-\ncg3;+\n", [1, -1, 1]),
+        ("Probe ID,Direction\ncg1,Hyper\ncg2,hypo\ncg3,up\n", [1, -1, 1]),
+        (
+            '"A title, with 2013 in it"\n"A CpG, a weight"\n\nCpGmarker,Coef\n(Intercept),1\ncg1,0.5\ncg2,-1\ncg3,2\n',
+            [0.5, -1, 2],
+        ),
+        (
+            '"A title",,\n"Details, 3 CpGs",,\nCpG,weight,Chr\n(Intercept),1,\ncg1,0.5,1\ncg2,-1,2\ncg3,2,X\n',
+            [0.5, -1, 2],
+        ),
+        ('"cpg"\t"weight"\n"1"\t"cg1"\t0.5\n"2"\t"cg2"\t-1\n"3"\t"cg3"\t2\n', [0.5, -1, 2]),  # R's write.table
+        ('"weight" "chr"\n"cg1" 0.5 1\n"cg2" -1 2\n"cg3" 2 3\n', [0.5, -1, 2]),  # the same, ids as row names
+        ('"","weight"\n"cg1",0.5\n"cg2",-1\n"cg3",2\n', [0.5, -1, 2]),  # R's write.csv
+        ("cpg,weight,\ncg1,0.5,\ncg2,-1,\ncg3,2,\n", [0.5, -1, 2]),
+        ("cpg\tweight\ncg1\t0.5\t\ncg2\t-1\t\ncg3\t2\t\n", [0.5, -1, 2]),
+        ("cpg;weight\ncg1;0,5\ncg2;-1,0\ncg3;2\n", [0.5, -1, 2]),
+        ("cg1;0,5\ncg2;\u22121\ncg3;2\n", [0.5, -1, 2]),
+        ("id,name,weight\n1,cg1,0.5\n2,cg2,-1\n3,cg3,2\n", [0.5, -1, 2]),  # ids are where array ids are
+        ("cpg,weight\ncg1,0.5\ncg2,-1\ncg3,2\nNote: weights as published,\n", [0.5, -1, 2]),
+        ("CpGs of 2016\nfrom a table, 3 in all\ncg1\ncg2\ncg3\n", None),
+        ("cg1   0.5\ncg2  -1\ncg3   2\n", [0.5, -1, 2]),
+        ("cg1, cg2, cg3\n", None),
+        ("cg1 cg2\ncg3\n", None),
     ],
 )
 def test_lists_as_they_are_published(tmp_path, text, weights):
@@ -41,6 +63,39 @@ def test_lists_as_they_are_published(tmp_path, text, weights):
             assert found.weights is None
         else:
             np.testing.assert_allclose(found.weights, weights)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("Title of 2013\nCpG,weight\ncg1,1\ncg2,2\n", "1 lines above the header are passed over"),
+        ("CpG,Chr,Score\ncg1,1,0.5\ncg2,2,0.1\n", "no column is called as weights are"),
+        ("cg1,0.5\ncg2,1\n", "there is no header; the second column"),
+        ("CpG,effect,weight\ncg1,1,2\ncg2,2,3\n", "weights are those of the column 'weight', and not of 'effect'"),
+        ("cpg\ncg1\ncg2\nsee the text\n", "1 lines without a CpG are passed over: 'see the text'"),
+    ],
+)
+def test_what_is_passed_over_or_not_known_is_told(tmp_path, text, told):
+    found = read(tmp_path, text)
+    assert list(found.cpgs) == ["cg1", "cg2"]
+    assert told in " ".join(found.notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("cg1\t1\t1092\ncg2\t1\t1190\n", "has 3 columns, no header, and numbers in column '2', '3'"),
+        ("cpg,weight\ncg1,1\ncg2,NA\n", "1 weights are no numbers: 'cg2' (line 3): 'NA'"),
+        ("cg1,1\ncg2,\ncg3,2\n", "1 weights are no numbers: 'cg2' (line 2): ''"),
+        ("# a comment\ncpg,weight\ncg1,1\ncg2,high\ncg3,3\n", "'cg2' (line 4)"),
+        ("cpg,weight\ncg1,1,x\ncg2,2,y\n", "a column lacks its name"),
+        ("cpg,weight\ncg1,1\ncg2,2,y\ncg3,4\n", "rows have more fields than the header: 'line 3 (3)'"),
+    ],
+)
+def test_weights_are_never_guessed_or_lost(tmp_path, text, told):
+    with pytest.raises(InputError) as error:
+        read(tmp_path, text)
+    assert told in error.value.text()
 
 
 def test_all_problems_of_all_lists_at_once(tmp_path):

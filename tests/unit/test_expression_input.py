@@ -1,6 +1,7 @@
 """What `snakemake expression` makes of people's files, and what it says of bad ones."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from cpgtaxa.plan.config import check_config
 from cpgtaxa.targets.expression import inputs
 from cpgtaxa.targets.expression.fits import fit_shard
 from cpgtaxa.targets.expression.folds import m_values
+from cpgtaxa.targets.expression.gene_names import without_version
 from cpgtaxa.targets.expression.plan import ExpressionPlan, window_name
 from cpgtaxa.targets.expression.study import Study
 
@@ -301,6 +303,32 @@ def test_names_of_another_array_or_other_ids_are_told(bench):
     bench.positions["cpg"] = bench.positions["cpg"].str[:3]
     bench.genes["gene"] = [f"ENSG{number}" for number in range(4)]
     assert "has none of the genes" in bench.problems()[0]
+
+
+def test_versions_of_genes_are_taken_off_when_told(bench):
+    bare = [f"ENSG0000000000{number}" for number in range(4)]
+    bench.genes["gene"] = [f"{name}.7" for name in bare]
+    bench.expression.index = pd.Index([f"{name}.{number}" for number, name in enumerate([*bare, "ENSG000000999"], 1)])
+    (text,) = bench.problems()
+    assert "4 of them are there: set `expression.gene_versions: drop`" in text
+    bench.section["gene_versions"] = "drop"  # as the message advises
+    found = bench.prepare()
+    assert found["genes"]["gene"].tolist() == bare[:3]
+    bench.section["gene_versions"] = "keep"
+    bench.genes.loc[0, "gene"] = f"{bare[0]}.1"  # one is found as it is
+    assert "4 of 5 genes have no place in" in "\n".join(bench.prepare()["qc"]["warnings"])
+    shutil.rmtree(bench.folder / "out")
+    twin = bench.expression.iloc[[0]].rename(index=lambda name: f"{bare[0]}.9")
+    bench.expression = pd.concat([bench.expression, twin])
+    bench.section["gene_versions"] = "drop"
+    assert "1 genes more than once: 'ENSG00000000000'" in bench.problems()[0]
+    assert without_version("RP11-34P13.7") == "RP11-34P13.7"
+    assert without_version("ENSG00000182378.14_PAR_Y") == "ENSG00000182378_PAR_Y"
+
+
+def test_genes_that_a_spreadsheet_made_dates_are_told(bench):
+    bench.expression = bench.expression.rename(index={"UNPLACED": "1-Mar"})
+    assert "1 names of genes are dates, '1-Mar'" in "\n".join(bench.prepare()["qc"]["warnings"])
 
 
 @pytest.mark.parametrize(

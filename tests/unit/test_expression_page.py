@@ -15,7 +15,7 @@ from browsing import assert_fine
 from cpgtaxa.cohort import CohortWriter
 from cpgtaxa.errors import InputError
 from cpgtaxa.names import TAXA
-from cpgtaxa.targets.expression import page
+from cpgtaxa.targets.expression import page, published
 
 HOSTILE = "<script>alert('g')</script> & \"$x_{$"
 STATE = "<b>normal</b>"
@@ -132,8 +132,9 @@ class Made:
         folder = self.folder / folder
         names = {"summary": "summary.csv", "html": "report.html", "scores": "scores.csv.gz", "taxa": "taxa.csv"}
         names |= {"comparisons": "comparisons.csv", "predictions": "predictions.parquet", "figures": "figures"}
+        names |= {"published": "published.csv"} if "published" in changes else {}
         outputs = {key: folder / name for key, name in (names | {"attributions": "attributions.parquet"}).items()}
-        settings = {"folds": 3, "recipe": "fast", "examples": examples}
+        settings = {"folds": 3, "recipe": "fast", "examples": examples, "gene_versions": "keep"}
         given = self.inputs | {key: value for key, value in changes.items() if value is not None}
         page.write(given, outputs, pairs=self.pairs, settings=settings, seed=42)
         return outputs
@@ -534,3 +535,45 @@ def test_thousands_of_genes_stay_a_small_page(tmp_path):
 def test_sample_ids_that_are_taken_get_their_set():
     samples = pd.DataFrame({"sample_id": ["a", "gene", "a", "other:a"], "set": ["train", "train", "other", "other"]})
     assert page.sample_columns(samples) == ["a", "train:gene", "other:a", "other:other:a"]
+
+
+def test_own_scores_stand_beside_published_ones(made, tmp_path):
+    table = pd.DataFrame({"gene": [*made.names[:8], "ELSEWHERE"], "ElasticNet": np.linspace(0.1, 0.9, 9)})
+    table["Network <i>"] = [np.nan, *[0.5] * 8]
+    table.to_csv(tmp_path / "published.csv", index=False)
+    out = made.write("beside", published=str(tmp_path / "published.csv"))
+    found = pd.read_csv(out["published"]).set_index(["published", "model", "metric"])
+    scores = pd.read_csv(out["scores"], keep_default_na=False).query("set == 'train' and window == '1Mb'")
+    ours = scores[scores["model"] == "Ridge"].set_index("gene")["r2_pearson"].astype(float)
+    row = found.loc[("ElasticNet", "Ridge", "r2_pearson")]
+    assert (row["n"], row["value_published"]) == (8, pytest.approx(table["ElasticNet"][:8].mean()))
+    difference = ours[table["gene"][:8]].to_numpy() - table["ElasticNet"][:8].to_numpy()
+    assert row["difference"] == pytest.approx(difference.mean(), abs=1e-5)
+    assert row["better"] == pytest.approx((difference > 0).mean())
+    assert row["ci_low"] < row["difference"] < row["ci_high"]
+    assert found.loc[("Network <i>", "Ridge", "r2"), "n"] == 7
+    html = out["html"].read_text()
+    assert ["ElasticNet", "Ridge", "8"] in [row[::2][:2] + row[-1:] for row in table_after(html, 'id="published"')]
+    assert "Network &lt;i&gt;" in html
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("probe,r2\nG,0.5\n", "needs a column `gene`"),
+        ("gene\nG\n", "and one of R² for each published model"),
+        ("gene,r2\nG,high\n", "1 values are no numbers, such as 'high' (line 2)"),
+        ("gene,r2\nG,44.9\n", "an R² of 44.9 (line 2) cannot be"),
+        ("gene,r2\nG,0.1\nG,0.2\n", "lists 1 genes more than once: 'G'"),
+        ("gene,r2\nG,0.1\n", "has none of the genes that were fitted"),
+    ],
+)
+def test_published_tables_that_cannot_be_used_are_named(tmp_path, text, said):
+    (tmp_path / "published.csv").write_text(text)
+    wide = {
+        "r2": pd.DataFrame({"Ridge": [0.1]}, index=["H"]),
+        "r2_pearson": pd.DataFrame({"Ridge": [0.1]}, index=["H"]),
+    }
+    with pytest.raises(InputError) as error:
+        published.beside(wide, published.read_published(tmp_path / "published.csv", {"gene_versions": "keep"}), 1)
+    assert said in error.value.text()

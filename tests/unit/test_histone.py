@@ -10,11 +10,11 @@ import pytest
 import torch
 from cpgtaxa.errors import InputError
 from cpgtaxa.models import create_model
-from cpgtaxa.targets.histone import areas, inputs, networks, scores, simulated, study
+from cpgtaxa.targets.histone import areas, inputs, networks, published, scores, simulated, study
 from cpgtaxa.targets.histone.cells import ROWS, Cell, CellWriter, gather, preprocess
 from cpgtaxa.targets.histone.occlusion import occluded
 from cpgtaxa.targets.histone.page import distance_of, planted_bins
-from cpgtaxa.targets.histone.plan import DEEPCHROME_MARKS, MIX, SPLITS, HistonePlan
+from cpgtaxa.targets.histone.plan import DEEPCHROME_MARKS, MIX, SPLITS, HistonePlan, marks_of
 from scipy.stats import norm
 
 # --- what networks are given -----------------------------------------------------------------------------------------
@@ -144,6 +144,28 @@ def test_gzip_header_tabs_and_line_ends_change_nothing(own):
     cell, _ = own.prepare(given)
     np.testing.assert_array_equal(cell.take(np.arange(12)), wanted[0])
     assert cell.genes().tolist() == wanted[1]
+
+
+def test_separators_at_the_end_and_row_names_of_r_change_nothing(own):
+    plain, _ = own.prepare()
+    wanted = plain.take(np.arange(12)).tolist()
+    given = own.write()
+    given["train"].write_text("".join(f"{line},\n" for line in own.lines["train"]))
+    rows = "".join(f'"{row}"\t' + line.replace(",", "\t") + "\n" for row, line in enumerate(own.lines["valid"], 1))
+    given["valid"].write_text('"gene"\t"bin"\t"A"\t"B"\t"label"\n' + rows)
+    given["test"].write_text("gene,bin,A,B,label,\r\n" + "".join(f"{line},\r\n" for line in own.lines["test"]))
+    cell, _ = own.prepare(given)
+    assert cell.take(np.arange(12)).tolist() == wanted
+    given["train"].write_text("".join(f"{line},\n" for line in own.lines["train"]) + "000003,5,1,2,0,7\n")
+    for path in (own.folder / "out").iterdir():
+        path.unlink()
+    assert "rows with another number of columns" in own.refused(given)
+
+
+def test_a_label_is_never_a_mark():
+    assert marks_of(["gene", "bin", "A", "B", "label", "expression"]) == ["A", "B"]
+    assert marks_of(["gene", "bin", "A", "B", "label"]) == ["A", "B"]
+    assert marks_of(["gene", "bin", "A", "B", "high"]) == ["A", "B"]
 
 
 def test_blocks_of_any_size_give_the_same(own, monkeypatch):
@@ -314,7 +336,15 @@ def test_rows_are_found_across_record_batches(tmp_path):
 
 
 def plan(**changes):
-    section = {"data_dir": None, "tables": None, "cells": None, "marks": None, "bins": 100, "mix": "both"}
+    section = {
+        "data_dir": None,
+        "tables": None,
+        "published": None,
+        "cells": None,
+        "marks": None,
+        "bins": 100,
+        "mix": "both",
+    }
     section |= {
         "models": ["GeneNet"],
         "save_dir": "s",
@@ -598,3 +628,56 @@ def test_the_warm_up_is_told_in_epochs(tmp_path, monkeypatch):
     with pytest.raises(StopIteration):
         networks.fit_network([tmp_path / "C.arrow"], {"log": tmp_path / "log"}, **chosen, work=tmp_path / "work")
     assert seen == [6]
+
+
+# --- published predictions -------------------------------------------------------------------------------------------
+
+
+def test_own_models_stand_beside_published_predictions(tmp_path):
+    genes = [f"g{number}" for number in range(8)]
+    labels = np.tile([0, 1], 4)
+    theirs = np.array([0.1, 0.9, 0.2, 0.8, 0.6, 0.7, 0.3, 0.4])
+    table = pd.DataFrame({"Gene": [*genes, "elsewhere"], "True": [*labels, 1], "Prediction": [*theirs, 0.9]})
+    table.to_csv(tmp_path / "published.csv", index=False)
+    ours = pd.DataFrame({"cell": "C", "gene": genes[:6], "label": [0, 1, 0, 1, 0, 0], "probability": 0.5})
+    ours["probability"] = [0.1, 0.9, 0.2, 0.8, 0.7, 0.3]
+    found = published.beside({"C": published.read_published(tmp_path / "published.csv", "C")}, {"GeneNet": ours})
+    assert found[["genes", "model", "n", "labels_differ"]].to_numpy().tolist() == [
+        ["all", "published", 9, 0],
+        ["both", "published", 6, 1],  # the sixth gene is high as published, and low here
+        ["both", "GeneNet", 6, 1],
+    ]
+    assert found["auc"].tolist() == pytest.approx(
+        [areas.auc(np.array([*theirs, 0.9]), np.array([*labels, 1]) == 1), 1.0, 1.0]
+    )
+    assert found["accuracy"].tolist() == pytest.approx([7 / 9, 4 / 6, 5 / 6])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("gene,label\ng1,1\n", "needs the columns gene, label and prediction"),
+        ("gene,label,prediction\ng1,high,0.5\n", "1 values such as 'high' (line 2): a label is 0 or 1"),
+        ("gene,label,prediction\ng1,1,3.2\n", "1 values such as '3.2' (line 2): a prediction is a probability"),
+        ("gene,label,prediction\ng1,1,0.2\ng1,1,0.3\n", "lists 1 genes more than once"),
+        ("gene,label,prediction\ng1,1,0.2\n", "has none of the genes that were tested: 'g1' against 'h1'"),
+    ],
+)
+def test_published_predictions_that_cannot_be_used_are_named(tmp_path, text, said):
+    (tmp_path / "published.csv").write_text(text)
+    ours = pd.DataFrame({"cell": ["C"], "gene": ["h1"], "label": [1], "probability": [0.5]})
+    with pytest.raises(InputError) as error:
+        published.beside({"C": published.read_published(tmp_path / "published.csv", "C")}, {"GeneNet": ours})
+    assert said in error.value.text()
+
+
+def test_published_tables_are_of_cell_types_that_are_there(tmp_path):
+    cell_folder(tmp_path / "cells" / "C", "g,1,0,0,0,0,0,1\n")
+    (tmp_path / "p.csv").write_text("gene,label,prediction\n")
+    made = plan(data_dir=str(tmp_path / "cells"), published={"C": str(tmp_path / "p.csv")})
+    assert made.page_files()["beside"] == [str(tmp_path / "p.csv")]
+    assert made.beside_table() == {"beside": "results/histone/published.csv"}
+    with pytest.raises(InputError, match="no cell type is called so"):
+        plan(data_dir=str(tmp_path / "cells"), published={"E1": str(tmp_path / "p.csv")}).page_files()
+    with pytest.raises(InputError, match=r"published.C: .*nope.csv is not there"):
+        plan(data_dir=str(tmp_path / "cells"), published={"C": str(tmp_path / "nope.csv")}).page_files()

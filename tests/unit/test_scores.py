@@ -126,6 +126,16 @@ def test_missing_values_are_left_out_and_blocks_change_nothing(tmp_path, monkeyp
         np.testing.assert_allclose(values_of, expected[name], rtol=1e-5, atol=1e-7)
 
 
+def test_columns_that_are_no_cell_types_are_left_out_or_told(tmp_path):
+    frame = pd.DataFrame({"sample_id": ["a", "b"], "CD4": [0.2, 0.3], "B": [0.1, 0.2], "residual": 0.01, "n_cpgs": 500})
+    frame.insert(0, "row_names", ["1", "2"])
+    frame.to_csv(tmp_path / "cells.csv", index=False)
+    values, types, notes = scores.read_fractions(tmp_path / "cells.csv", ["a", "b"])
+    assert (types, values.tolist(), notes) == (["CD4", "B"], [[0.2, 0.1], [0.3, 0.2]], [])
+    frame.assign(age=[50, 60]).to_csv(tmp_path / "cells.csv", index=False)
+    assert "'age' exceed 1" in scores.read_fractions(tmp_path / "cells.csv", ["a", "b"])[2][0]
+
+
 def test_a_reference_scores_a_single_sample_as_its_cohort_did(tmp_path):
     values, cells = betas()
     inputs = made(tmp_path, values)

@@ -28,6 +28,7 @@ SETTINGS = {
     "dna_wlen": 21,
     "cpg_wlen": 4,
     "coordinates": "auto",
+    "columns": None,
     "max_not_cpg": 0.01,
     "split": {"train": None, "val": None, "test": None},
 }
@@ -244,6 +245,20 @@ def test_all_problems_are_told_at_once(bench):
     assert "3 input problems" in said
     for part in ("count from 0", "values up to 7", "ends before it starts"):
         assert part in said
+
+
+def test_columns_that_nothing_proves_are_asked_for_once(bench):
+    for frame in bench.cells.values():
+        frame["unmeth"] = 1 - frame["value"]
+    said = bench.refused()
+    assert "2 input problems" not in said
+    assert "cell 'a' (and 1 more cells): nothing proves what its 4 columns are" in said
+    _, block, _ = bench.prepare(columns=["chrom", "pos", "meth", "unmeth"])
+    told = pd.read_csv(bench.out["cells"])
+    assert told["read_as"].tolist() == ["single_cell.columns, positions from 1 (the column 'pos')"] * 2
+    for frame in bench.cells.values():
+        del frame["unmeth"]
+    np.testing.assert_array_equal(bench.prepare()[1].states, block.states)
 
 
 def test_cells_that_share_no_site(bench):

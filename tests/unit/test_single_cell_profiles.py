@@ -73,6 +73,150 @@ def test_every_format_says_the_same(tmp_path, text):
     assert list(read_profile(packed, "a").itertuples(index=False, name=None)) == PLAIN
 
 
+ROWS = [("chr1", 100, 2, 0), ("chr1", 200, 0, 1), ("chr1", 300, 1, 3), ("chr2", 50, 3, 1)]
+"""chromosome, position of the C, methylated and unmethylated reads."""
+STATES = [("chr1", 100, 1), ("chr1", 200, 0), ("chr1", 300, 0), ("chr2", 50, 1)]
+BED_METHYL = "{chrom}\t{before}\t{pos}\tm\t{n}\t+\t{before}\t{pos}\t255,0,0\t{n}{sep}{percent:.2f}"
+FORMS_OF_PROGRAMS = {
+    "bismark": "{chrom}\t{pos}\t{pos}\t{percent}\t{m}\t{u}",
+    "bismark, zero based": "{chrom}\t{before}\t{pos}\t{percent}\t{m}\t{u}",
+    "methyldackel, both strands": "{chrom}\t{before}\t{after}\t{percent:.0f}\t{m}\t{u}",
+    "cytosine report": "{chrom}\t{pos}\t+\t{m}\t{u}\tCG\tCGA",
+    "cytosine report, no trinucleotide": "{chrom}\t{pos}\t+\t{m}\t{u}\tCG",
+    "allc": "{chrom}\t{pos}\t+\tCGT\t{m}\t{n}\t1",
+    "allc, quoted": '"{chrom}"\t{pos}\t"+"\t"CGN"\t{m}\t{n}\t1',
+    "CGmap": "{chrom}\tC\t{pos}\tCG\tCG\t{share:.2f}\t{m}\t{n}",
+    "methylKit's database": "{chrom}\t{pos}\t{pos}\t+\t{n}\t{m}\t{u}",
+    "biscuit": "{chrom}\t{before}\t{pos}\t{share:.3f}\t{n}",
+    "bedMethyl of ENCODE": BED_METHYL.replace("{sep}", "\t"),
+    "bedMethyl of modkit": BED_METHYL.replace("{sep}", "\t") + "\t{m}\t{u}\t0\t0\t0\t0\t0",
+    "bedMethyl of older modkit": BED_METHYL.replace("{sep}", " ") + " {m} {u} 0 0 0 0 0",
+    "strand": "{chrom}\t{pos}\t+\t{share}",
+    "trailing tab": "{chrom}\t{pos}\t{share}\t",
+    "DSS": ("chr\tpos\tN\tX", "{chrom}\t{pos}\t{n}\t{m}"),
+    "scNMT": ("chr\tpos\tmet_reads\tnonmet_reads\trate", "{chrom}\t{pos}\t{m}\t{u}\t{state}"),
+    "methylpy": (
+        "chr\tpos\tstrand\tmc_class\tmc_count\ttotal\tmethylated",
+        "{chrom}\t{pos}\t+\tCGA\t{m}\t{n}\t0",
+    ),
+    "bsmap": ("chr\tpos\tstrand\tcontext\tratio\tC_count\tCT_count", "{chrom}\t{pos}\t+\tATCGA\t{share}\t{m}\t{n}"),
+    "methylKit": (
+        "chrBase\tchr\tbase\tstrand\tcoverage\tfreqC\tfreqT",
+        "{chrom}.{pos}\t{chrom}\t{pos}\tF\t{n}\t{percent}\t0",
+    ),
+    "modkit with header": (
+        "#chrom\tchromStart\tchromEnd\tmodified_base_code\tvalid_coverage\tpercent_modified\tcount_modified",
+        "{chrom}\t{before}\t{pos}\tm\t{n}\t{percent}\t{m}",
+    ),
+    "modkit with its own header": (
+        "#chrom\tchromStart\tchromEnd\tname\tscore\tvalid_coverage\tpercent_modified\tcount_modified",
+        "{chrom}\t{before}\t{pos}\tm\t{n}\t{n}\t{percent}\t{m}\n{chrom}\t{before}\t{pos}\th\t{n}\t{n}\t{other}\t{u}",
+    ),
+    "MOABS": (
+        "#chrom\tstart\tend\tratio\ttotalC\tmethC\tstrand",
+        "{chrom}\t{before}\t{pos}\t{share:.3f}\t{n}\t{m}\t+",
+    ),
+    "a percentage by its sign": ("Chr,Position,Methylation [%]", "{chrom},{pos},{percent}"),
+    "ends of Windows and a tab": ("chr\tpos\tmeth\tunmeth\r", "{chrom}\t{pos}\t{m}\t{u}\t\r"),
+    "GRanges": (
+        "seqnames\tstart\tend\twidth\tstrand\tmeth\tcov",
+        "{chrom}\t{pos}\t{after}\t2\t*\t{m}\t{n}",
+    ),
+    "R's write.table": ('"chr"\t"pos"\t"meth"\t"unmeth"', '"{row}"\t"{chrom}"\t{pos}\t{m}\t{u}'),
+    "header that ends in a tab": ("chr\tpos\tmeth\tunmeth\t", "{chrom}\t{pos}\t{m}\t{u}\t"),
+    "rows that end in a tab": ("chr\tpos\tmeth\tunmeth", "{chrom}\t{pos}\t{m}\t{u}\t"),
+    "header alone ends in a tab": ("chr\tpos\tmeth\tunmeth\t", "{chrom}\t{pos}\t{m}\t{u}"),
+}
+
+
+def rows_of(form, rows=ROWS):
+    header, line = ("", form) if isinstance(form, str) else (form[0] + "\n", form[1])
+    text = header
+    for row, (chrom, pos, m, u) in enumerate(rows, 1):
+        n = m + u
+        numbers = {"n": n, "m": m, "u": u, "share": m / n, "percent": 100 * m / n, "state": round(m / n)}
+        numbers["other"] = 100 * u / n
+        text += line.format(row=row, chrom=chrom, pos=pos, before=pos - 1, after=pos + 1, **numbers) + "\n"
+    return text
+
+
+@pytest.mark.parametrize("form", FORMS_OF_PROGRAMS)
+def test_the_forms_of_programs_say_the_same(tmp_path, form):
+    assert read(tmp_path, rows_of(FORMS_OF_PROGRAMS[form]))[0] == STATES
+
+
+@pytest.mark.parametrize(
+    ("line", "left_out"),
+    [
+        ("chr1\t400\t+\t0\t9\tCHH\tCTA", "cytosine report"),
+        ("chr1\t400\t+\tCAC\t0\t9\t0", "allc"),
+        ("chr1\tC\t400\tCHG\tCA\t0.00\t0\t9", "CGmap"),
+        ("chr1\t399\t400\th\t9\t+\t399\t400\t255,0,0\t9\t0.00", "bedMethyl of ENCODE"),
+        ("chr1\t399\t400\tm,CHH,0\t9\t+\t399\t400\t255,0,0\t9\t0.00", "bedMethyl of ENCODE"),
+    ],
+)
+def test_other_contexts_and_modifications_are_left_out_and_counted(tmp_path, line, left_out):
+    rows, counts = read(tmp_path, rows_of(FORMS_OF_PROGRAMS[left_out]) + line + "\n")
+    assert rows == STATES
+    assert counts["other_context"] == 1
+    assert "1 of other contexts" in problem(read_profile, written(tmp_path, f"{line}\n"), "a")
+
+
+COUNTS = "{chrom}\t{pos}\t{m}\t{u}"
+UNPROVED = {
+    "methylated and unmethylated": (COUNTS, ["chrom", "pos", "meth", "unmeth"]),
+    "all and methylated": ("{chrom}\t{pos}\t{n}\t{m}", ["chrom", "pos", "N", "X"]),
+    "methylated and all": ("{chrom}\t{pos}\t{m}\t{n}", ["chr", "pos", "meth", "total"]),
+    "wgbstools": ("{chrom}\t{before}\t{pos}\t{m}\t{n}", ["chrom", "start", "end", "meth", "total"]),
+    "name and score": ("{chrom}\t{before}\t{pos}\tx\t{share}\t+", ["chrom", "start", "end", "-", "value", "-"]),
+    "counts and a tab": (COUNTS + "\t", ["chrom", "pos", "meth", "unmeth"]),
+    "an unknown header": (("a\tb\tc\td", COUNTS), ["chrom", "pos", "meth", "unmeth"]),
+}
+
+
+@pytest.mark.parametrize("form", UNPROVED)
+def test_columns_that_nothing_proves_are_asked_for(tmp_path, form):
+    text, columns = UNPROVED[form]
+    said = problem(read_profile, written(tmp_path, rows_of(text)), "a")
+    assert "single_cell.columns" in said
+    assert read(tmp_path, rows_of(text), columns=columns)[0] == STATES  # as the message advises
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (rows_of(FORMS_OF_PROGRAMS["bismark"]) + "chr2\t60\t60\t100\t0\t3\n", "line 5: the value 100 is not the share"),
+        (rows_of(FORMS_OF_PROGRAMS["bismark"]) + "chr2\t60\t61\t0\t0\t3\n", "line 5: 60 to 61: start and end are"),
+        (rows_of(FORMS_OF_PROGRAMS["allc"]) + "chr2\t60\t+\tCGA\t5\t3\t1\n", "line 5: 5 methylated of 3 reads"),
+        (rows_of(FORMS_OF_PROGRAMS["trailing tab"]) * 400 + "chr2\t60\t0\t7\n", "'7' stands behind the last column"),
+        ("chr1\t0\t100\t0.5\nchr1\t100\t200\t0\n", "line 1: 0 to 100 is no single CpG"),
+        ("chr1\t9\t10\t1\nchr1\t30\t20\t0\n", "line 2: 30 to 20 ends before it starts"),
+        ("chrom\tpos\tmeth\tcov\n" + "chr1\t{}\t1\t5\n" * 30, "no position has more than 1 methylated read"),
+        ("chrom\tpos\tpercent\nchr1\t10\t0.9\nchr1\t20\t0\n", "no value exceeds 0.9: if these are fractions"),
+        ("chrom\tpos\tmeth\tcov\nchr1\t10\t0.5\t4\n", "0.5 methylated of 4 reads are no whole numbers"),
+        ('track type="bedGraph" description="x CpG methylation counts"\nchr1\t9\t10\t1\n', "counts of reads"),
+        ("".join(f"chr1\t{at}\t{at + 1}\t1\n" for at in range(1, 1501)), "none of 1,500 values is 0"),
+        ("".join(f"chr1\t{at}\t{at + 1}\t{at % 70}\n" for at in range(1, 1501)), "all whole, and never 100"),
+        ("read1\t+\tchr1\t100\tZ\nread1\t-\tchr1\t104\tz\n", "read by read"),
+    ],
+)
+def test_numbers_that_disagree_are_told(tmp_path, text, said):
+    text = "".join(line.format(at * 3 + 1) + "\n" for at, line in enumerate(text.splitlines()))
+    assert said in problem(read_profile, written(tmp_path, text), "a")
+
+
+@pytest.mark.parametrize("name", ["a.NOMe.GpC.cov", "a_CHH.bedGraph", "CHG_context_a.txt"])
+def test_files_of_other_sites_are_refused_by_their_names(tmp_path, name):
+    path = written(tmp_path, rows_of(FORMS_OF_PROGRAMS["bismark"]), name)
+    assert "no methylation of CpGs" in problem(read_profile, path, "a")
+
+
+def test_a_merged_report_of_bismark_counts_from_1(tmp_path):
+    text = rows_of("{chrom}\t{pos}\t{after}\t{percent}\t{m}\t{u}")
+    path = written(tmp_path, text, "cell.CpG_report.merged_CpG_evidence.cov")
+    assert list(read_profile(path, "a").itertuples(index=False, name=None)) == STATES
+
+
 def test_coordinates_of_the_config_win(tmp_path):
     assert read(tmp_path, "chr1\t9\t1\n", coordinates="zero_based")[0] == [("chr1", 10, 1)]
     assert read(tmp_path, "chr1\t10\t11\t1\n", coordinates="one_based")[0] == [("chr1", 10, 1)]
@@ -88,7 +232,8 @@ def test_what_is_merged_and_left_out_is_counted(tmp_path):
         "chr1\t70\t1\nchr1\t70\t1\nchr1\t70\t0\n",
     )
     assert rows == [("chr1", 20, 1), ("chr1", 70, 1)]
-    assert counts == {"rows": 12, "missing": 3, "duplicates": 3, "strands": 2, "undecided": 2}
+    expected = {"rows": 12, "missing": 3, "other_context": 0, "duplicates": 3, "strands": 2, "undecided": 2}
+    assert counts == expected
 
 
 def test_reads_weigh_where_they_are_counted(tmp_path):
@@ -141,6 +286,7 @@ def test_blocks_do_not_show(tmp_path, monkeypatch):
         ("track type=bedGraph\nchr1\t10\t1\n", "has 3 columns, expected chromosome, start, end and value"),
         ("chr1\n", "is no table"),
         ("chr1\t10\t1\nchr1\t20\nchr1\t30\t1\t1\n", "line 2: 2 columns instead of 3; line 3: 4 columns instead of 3"),
+        ("chr1\t10.0\t1.0\n", "line 1: the position '10.0' is no whole number"),
         ("chr1\t10\t1\nchr1\tten\t1\n", "line 2: the position 'ten' is no whole number"),
         ("chr1\t-10\t1\nchr1\t20\t1\n", "line 1: the position -10 cannot be"),
         ("chr1\t10\t1\n\t20\t1\n", "line 2: no chromosome is named"),
@@ -152,9 +298,10 @@ def test_blocks_do_not_show(tmp_path, monkeypatch):
         ("chr1\t10\t1\nchr1\t0\t1\n", "line 2: the position 0 cannot be. Positions that count from 0"),
         ("chr1\t10\t1\nchr1\t9999999999\t1\n", "line 2: the position 9999999999 cannot be"),
         ("chr1\t10\t1\n1\t20\t1\n", "names chromosomes in two ways: 'chr1 and 1'"),
-        ("chr1\t10\t+\t3\t1\tCG\n", "the third of 6 columns, '+', is no end of an interval"),
-        ("chrom\tplace\tvalue\nchr1\t10\t1\n", "the header names no column for position"),
-        ("chrom\tpos\tmeth\nchr1\t10\t1\n", "the header names no column for value (or meth and unmeth)"),
+        ("chrom\tplace\tvalue\nchr1\t10\t1\n", "its header names no column for position"),
+        ("chrom\tpos\tmeth\nchr1\t10\t1\n", "its header names no column for value (or meth and unmeth)"),
+        ("chrom\tpos\tvalue\tpos\nchr1\t10\t1\t10\n", "its header names several columns 'pos'"),
+        ("chrom\tpos\tvalue\nchr1\t10\t1\tx\n", "its header names 3 columns"),
         ("chrom\tpos\tmeth\ttotal\nchr1\t10\t3\t2\n", "line 2: 3 methylated of 2 reads cannot be"),
         (b"PK\x03\x04 and so on", "a zip archive"),
         (b"<!DOCTYPE html><html>", "a web page"),

@@ -124,6 +124,7 @@ rule expression:
     Output: results/expression/report.html
     """
     input:
+        unpack(or_one_message(EXPRESSION.published_file)),
         **EXPRESSION.truth_file(),
         **EXPRESSION.taxa_files(),
         **page_files("expression"),
@@ -137,6 +138,7 @@ rule expression:
         qc=rules.expression_input.output.qc,
         library=library_files(SCRIPTS / "expression.py"),
     output:
+        **EXPRESSION.published_table(),
         terminal="results/expression/summary.txt",
         summary="results/expression/summary.csv",
         html=report("results/expression/report.html", caption="../report/expression.rst", category="Expression"),

@@ -149,6 +149,7 @@ rule histone:
         library=library_files(SCRIPTS / "histone.py"),
     output:
         **HISTONE.published_tables(),
+        **HISTONE.beside_table(),
         terminal="results/histone/summary.txt",
         summary="results/histone/summary.csv",
         html=report("results/histone/report.html", caption="../report/histone.rst", category="Histone marks"),

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import pathlib
 import re
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,26 +12,36 @@ import pyarrow.parquet as pq
 
 from cpgtaxa.errors import InputError, some
 from cpgtaxa.files import naming_damage
-from cpgtaxa.input.probes import cpg_of
-from cpgtaxa.input.texts import csv_rows, lines_of, read_table, read_taxa, read_text, separator_of
+from cpgtaxa.input.delimited import LOOKED_AT, aligned, commas_for_points, pointed, separator_among
+from cpgtaxa.input.probes import KIND, cpg_of
+from cpgtaxa.input.texts import csv_rows, lines_of, read_table, read_taxa, read_text
 from cpgtaxa.names import TAXA, UNCLASSIFIED
 
 ID_NAMES = (
-    *("cpg", "cpgs", "cpgmarker", "cpg_id", "cpgid", "cpg_site", "cpgsite", "probe", "probes", "probeid", "probe_id"),
-    *("marker", "markers", "ilmnid", "name", "id", "site", "var", "feature"),
+    *("cpg", "cpgs", "cpgmarker", "cpgid", "cpgsite", "cpgname", "probe", "probes", "probeid", "probename", "cgid"),
+    *("targetid", "marker", "markers", "ilmnid", "name", "id", "site", "var", "feature"),
 )
-"""How published tables call the column of CpG ids (in any case)."""
+"""How published tables call the column of CpG ids, letters and digits alone, in small letters."""
 WEIGHT_NAMES = (
-    *("weight", "weights", "coefficient", "coefficients", "coef", "coefs", "coefficienttraining", "beta", "estimate"),
-    *("effect", "sign", "direction"),
+    *("weight", "weights", "coefficient", "coefficients", "coef", "coefs", "coefficienttraining", "cpgweight"),
+    *("modelcoefficient", "regressioncoefficient", "betacoefficient", "beta", "estimate", "effect", "effectsize"),
+    *("slope", "logfc", "sign", "direction"),
 )
 """The same for the weight."""
+SIGNS = {
+    **dict.fromkeys(("+", "positive", "pos", "up", "hyper", "hypermethylated", "gain", "increase"), 1.0),
+    **dict.fromkeys(("-", "negative", "neg", "down", "hypo", "hypomethylated", "loss", "decrease"), -1.0),
+}
+"""Weights in words."""
 INTERCEPTS = ("(intercept)", "intercept", "(constant)", "constant")
 """Rows of a table of weights that are no CpG."""
 MISSING = ("", "NA", "NaN", "nan", "null", "None", ".")
 NONE = "none"
 """The category of a CpG whose field is empty."""
+ROW_NAMES = "row_names"
+"""What the row names of R's tables are called, as in `input.tables`."""
 MOST_CATEGORIES = 60
+PLACE = re.compile(r"chr[\dXYM]+[:_]\d+")
 
 
 def base_ids(ids) -> np.ndarray:
@@ -52,60 +63,181 @@ def _unquoted(text: str) -> str:
     return text.strip().strip("\"'").strip()
 
 
+def _plain(name: str | None) -> str:
+    return re.sub(r"[^a-z0-9]", "", (name or "").lower())
+
+
 def _column(names, wanted) -> int | None:
-    lower = [_unquoted(name).lower() for name in names]
+    lower = [_plain(name) for name in names]
     return next((lower.index(name) for name in wanted if name in lower), None)
+
+
+def _is_probe(field: str) -> bool:
+    """Whether a field is an id of the arrays, or a place in the genome."""
+    return KIND.match(field.lower()) is not None or PLACE.match(field) is not None
 
 
 def read_list(name: str, path, key: str) -> CpgList:
     """A list of CpGs: one a line (with or without a header), or a table of ids and perhaps weights.
 
-    Text in UTF-8, may be gzipped; lines that begin with # are comments. Of a table without a header the first column
-    holds the ids, the second, if it is all numbers, the weights. Rows called intercept are left out. Raises InputError
-    with all problems: no CpG, weights that are no numbers, ids listed twice with different weights.
+    Text in UTF-8, may be gzipped; lines that begin with # are comments, lines above the header are passed over. The
+    column of ids is that of most array ids, or else called so (ID_NAMES); that of weights is called so (WEIGHT_NAMES),
+    or is the second of two without a header, if it is all numbers. Rows called intercept are left out. `notes` tell
+    what was passed over and that weights are not known. Raises InputError with all problems: no CpG, weights that are
+    no numbers, ids listed twice with different weights, columns that nothing tells apart.
     """
-    text = "\n".join(line for line in lines_of(read_text(path, key)) if not line.lstrip().startswith("#"))
-    first = next((line for line in lines_of(text) if line.strip()), "")
-    if not first:
+    lines = ["" if line.lstrip().startswith("#") else line for line in lines_of(read_text(path, key))]
+    if not any(line.strip() for line in lines):
         raise InputError(f"{key}: {path} holds comments alone: one CpG a line is expected")
-    separator = separator_of(first) or ","
-    if separator == " " and not any(" " in line.strip() for line in lines_of(text.strip())[1:]):
-        separator = ","  # words above a single column
-    rows = csv_rows(text, separator, f"{key}: {path}")
-    rows = [(line, [_unquoted(field) for field in row]) for line, row in rows]
-    header = rows[0][1]
-    at = _column(header, ID_NAMES)
-    weight_at = None
-    if at is not None:
-        rows = rows[1:]
-        weight_at = _column(header, WEIGHT_NAMES)
-    elif not any(re.search(r"\d", field) for field in header):
-        if len(header) > 1:
+    with_ids = [line for line in lines if any(map(_is_probe, re.split(r"[\s,;\"']+", line)))]
+    separator = separator_among(with_ids or lines) or ","
+    rows = [
+        (line, [_unquoted(field) for field in row if field or separator != " "])
+        for line, row in csv_rows("\n".join(lines), separator, f"{key}: {path}")
+    ]
+    table = _tabled(name, rows, separator, f"{key}: {path}")
+    return _checked(name, path, key, table)
+
+
+class _Table(NamedTuple):
+    """Rows (line, fields) below the header; where ids and weights are; what is to be told."""
+
+    rows: list
+    at: int
+    weight_at: int | None
+    notes: list[str]
+
+
+def _tabled(name: str, rows, separator: str, what: str) -> _Table:
+    """Where things are in the rows of a list."""
+    ids = _id_columns(rows)
+    header_at = _header_row(rows, ids)
+    if header_at is None:
+        return _without_header(name, rows, ids, separator, what)
+    notes = [f"{name}: {header_at:,} lines above the header are passed over"] if header_at else []
+    header = rows[header_at][1]
+    given, body = [], rows[header_at + 1 :]
+    names, given, odd, doubt = aligned(header, body, separator)
+    long = [f"line {line} ({len(row)})" for line, row in odd if len(row) > len(names)]
+    if doubt or long:
+        raise InputError(f"{what}: {doubt or f'rows have more fields than the header: {some(long)}. Correct them'}")
+    at = _column(names, ID_NAMES)
+    ids = [column for column in _id_columns(given) if column < len(names)]
+    if ids and at not in ids:
+        at = ids[0]
+    if at is None:
+        if len(names) > 1:
             raise InputError(
-                f"{key}: {path} has no column of CpG ids: its columns are {some(header)}. Call that of the ids `cpg`, "
+                f"{what} has no column of CpG ids: its columns are {some(header)}. Call that of the ids `cpg`, "
                 "and that of the weights, if there is one, `weight`"
             )
-        at, rows = 0, rows[1:]
-    else:
         at = 0
-        if len(header) > 1 and all(len(row) > 1 and _number(row[1]) is not None for _, row in rows):
-            weight_at = 1
-    return _checked(name, path, key, rows, at, weight_at)
+    short = [(line, row) for line, row in odd if len(row) > at]
+    body = _without_prose(name, sorted(given + short), ids, notes)
+    weight_at = _column(names, WEIGHT_NAMES)
+    numeric = [names[j] for j in range(len(names)) if names[j] and j != at and _numbers(body, j, separator)]
+    if weight_at is None and numeric:
+        notes.append(
+            f"{name}: no column is called as weights are (`weight`), so that its CpGs have none; its columns are "
+            f"{some(header)}"
+        )
+    elif weight_at is not None:
+        others = [one for one in header if _plain(one) in WEIGHT_NAMES and one != names[weight_at]]
+        if others:
+            notes.append(f"{name}: weights are those of the column {names[weight_at]!r}, and not of {some(others)}")
+    return _Table(_pointed(body, weight_at, separator), at, weight_at, notes)
+
+
+def _id_columns(rows) -> list[int]:
+    """Columns most of whose fields are array ids."""
+    width = max((len(row) for _, row in rows), default=0)
+    counts = [sum(len(row) > j and _is_probe(row[j]) for _, row in rows) for j in range(width)]
+    return [j for j, count in enumerate(counts) if 2 * count >= len(rows) or (count > 2 and 2 * count >= max(counts))]
+
+
+def _header_row(rows, ids: list[int]) -> int | None:
+    """The number of the row that names the columns; None where none does."""
+    first = next((at for at, (_, row) in enumerate(rows) if any(len(row) > j and _is_probe(row[j]) for j in ids)), None)
+    above = rows[:first] if ids else rows[:LOOKED_AT]
+    named = [at for at, (_, row) in enumerate(above) if _column(row, ID_NAMES) is not None]
+    if named:
+        return named[-1] if ids else named[0]
+    if not ids:  # ids of another kind
+        return 0 if not any(re.search(r"\d", field) for field in rows[0][1]) else None
+    while above and above[-1][1][ids[0] : ids[0] + 1] and above[-1][1][ids[0]].lower() in INTERCEPTS:
+        above = above[:-1]
+    width = max(len(row) for _, row in rows[first:])
+    head = above[-1][1] if above else []
+    fits = width - 1 <= len(head) <= width and head and not any(_number(field) is not None for field in head)
+    return len(above) - 1 if fits else None
+
+
+def _without_header(name: str, rows, ids: list[int], separator: str, what: str) -> _Table:
+    """A list whose columns have no names."""
+    notes, at = [], ids[0] if ids else 0
+    if ids:
+        first = next(place for place, (_, row) in enumerate(rows) if len(row) > at and _is_probe(row[at]))
+        if first:
+            notes.append(f"{name}: {first:,} lines above the first CpG are passed over")
+        rows = _without_prose(name, rows[first:], ids, notes)
+        if all(_is_probe(field) for _, row in rows for field in row if field):
+            return _Table([(line, [field]) for line, row in rows for field in row if field], 0, None, notes)
+    width = max(len(row) for _, row in rows)
+    numeric = [j for j in range(width) if j != at and _numbers(rows, j, separator)]
+    if numeric and width > 2:
+        raise InputError(
+            f"{what} has {width} columns, no header, and numbers in column {some([j + 1 for j in numeric])}: add a "
+            "header that calls the ids `cpg`, and the weights, if there are some, `weight`"
+        )
+    weight_at = numeric[0] if numeric and len(rows[0][1]) > 1 else None
+    if weight_at is not None:
+        notes.append(f"{name}: there is no header; the second column, all numbers, is taken for weights")
+    return _Table(_pointed(rows, weight_at, separator), at, weight_at, notes)
+
+
+def _numbers(rows, column: int, separator: str) -> bool:
+    """Whether half of the rows or more have a number in a column."""
+    fields = [row[column] for _, row in _pointed(rows, column, separator) if len(row) > column]
+    return 0 < len(rows) <= 2 * sum(_number(field) is not None for field in fields)
+
+
+def _pointed(rows, column: int | None, separator: str):
+    """The rows, decimal commas of a column made points where it has them."""
+    if column is None or not commas_for_points((row[column] for _, row in rows if len(row) > column), separator):
+        return rows
+    return [(line, [pointed(field) if j == column else field for j, field in enumerate(row)]) for line, row in rows]
+
+
+def _without_prose(name: str, rows, ids: list[int], notes: list[str]) -> list:
+    """The rows without lines of prose, such as notes below a table, which the notes tell."""
+    if not ids:
+        return rows
+    kept = [
+        (line, row)
+        for line, row in rows
+        if any(map(_is_probe, row)) or sum(map(bool, row)) > 1 or " " not in "".join(row)
+    ]
+    if len(kept) < len(rows):
+        lines = {line for line, _ in kept}
+        left = [" ".join(row).strip()[:60] for line, row in rows if line not in lines]
+        notes.append(f"{name}: {len(rows) - len(kept):,} lines without a CpG are passed over: {some(left, 3)}")
+    return kept
 
 
 def _number(text: str) -> float | None:
-    """A finite number, + and - as one; None where the text is no number."""
-    if text in ("+", "-"):
-        return 1.0 if text == "+" else -1.0
+    """A finite number, or the sign that a word tells; None where the text is no number."""
+    if text.lower() in SIGNS:
+        return SIGNS[text.lower()]
     try:
-        value = float(text)
+        value = float(text.replace("\u2212", "-"))
     except ValueError:
         return None
     return value if math.isfinite(value) else None
 
 
-def _checked(name: str, path, key: str, rows, at: int, weight_at: int | None) -> CpgList:
-    problems, notes, found, odd, other, again = [], [], {}, [], [], 0
+def _checked(name: str, path, key: str, table: _Table) -> CpgList:
+    rows, at, weight_at, notes = table
+    problems, found, odd, other, again = [], {}, [], [], 0
     for line, row in rows:
         cpg = cpg_of(row[at]) if len(row) > at else ""
         if not cpg or cpg.lower() in INTERCEPTS:
@@ -226,7 +358,7 @@ def read_context(
     twice = pd.Index(ids[keep])
     twice = twice[twice.duplicated()].unique()
     if wanted is None:
-        wanted = [name for name in names if name != names[at] and name]
+        wanted = [name for name in names if name not in (names[at], ROW_NAMES) and name]
     lacking = [name for name in wanted if name not in columns]
     if lacking:
         problems.append(f"{key}_columns: {path} has no columns {some(lacking)}; its columns are {some(names, 20)}")

@@ -24,7 +24,7 @@ from cpgtaxa.input.texts import read_table
 from cpgtaxa.pages.drawing import ACCENT, INK, MUTED, SECOND, STYLE, Figures
 from cpgtaxa.pages.page import write_csv, write_page
 from cpgtaxa.progress import Progress
-from cpgtaxa.targets.biology.lists import base_ids, read_lists, read_taxonomy
+from cpgtaxa.targets.biology.lists import ROW_NAMES, base_ids, read_lists, read_taxonomy
 from cpgtaxa.wording import decimal, p_value, span
 
 LISTS = ("noise", "signature")
@@ -38,6 +38,9 @@ FEW_OWN = 30
 """Below so many samples, their means and spreads are said to be uncertain."""
 MANY = 3000
 """Points beyond which a figure holds their picture."""
+NO_CELLS = ("residual", "n_cpgs")
+"""Columns of results/cell_fractions.csv beside the cell types."""
+MOST_FRACTION = 1.05
 CELL = "cell_"
 """Before a cell type's name: its column of coefficients in the reference."""
 SUMMARY_COLUMNS = [
@@ -62,12 +65,15 @@ class Wanted:
 def read_fractions(path, sample_ids) -> tuple[np.ndarray, list[str], list[str]]:
     """Cell fractions (n, types), NaN rows where a sample has none; the types; and notes. See `texts.read_table`.
 
+    Columns that are no cell types are left out: R's row names, `residual` and `n_cpgs` of the target cell_fractions.
+
     Raises InputError for fields that are no numbers, samples listed twice, and where no sample of the cohort is listed.
     """
     key = "scores.cell_fractions"
     columns, lines = read_table(path, key, ("sample_id",))
     ids = columns.pop("sample_id")
-    columns.pop("", None)
+    for name in ("", ROW_NAMES, *NO_CELLS):
+        columns.pop(name, None)
     problems = []
     if len(set(ids)) < len(ids):
         twice = pd.Series(ids)
@@ -96,6 +102,9 @@ def read_fractions(path, sample_ids) -> tuple[np.ndarray, list[str], list[str]]:
     lacking = np.isnan(found).any(axis=1)
     found[lacking] = np.nan
     notes = [f"{lacking.sum():,} samples have no cell fractions, and no adjusted score"] if lacking.any() else []
+    odd = [name for name, top in zip(columns, np.nanmax(values, axis=0, initial=0), strict=True) if top > MOST_FRACTION]
+    if odd and len(odd) < len(columns):  # percentages and counts are so in all columns
+        notes.append(f"{path}: {some(odd)} exceed 1, and are adjusted for as cell types: take out what is none")
     return found, list(columns), notes
 
 
@@ -257,7 +266,8 @@ def gather(inputs: dict, settings: dict, cohort: Cohort, problems: list[str], no
         for one in gathered(problems, read_lists, files, f"scores.{kind}") or ():
             key = f"scores.{kind}.{one.name}"
             if kind == "signature" and one.weights is None:
-                problems.append(f"{key}: {files[one.name]} has no weights, whose signs a signature needs")
+                told = "".join(f" ({note})" for note in one.notes)
+                problems.append(f"{key}: {files[one.name]} has no weights, whose signs a signature needs{told}")
                 continue
             notes += one.notes
             wanted.append(Wanted(kind, one.name, one.cpgs, one.weights if kind == "signature" else None, index))

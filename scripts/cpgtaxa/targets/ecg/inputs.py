@@ -15,7 +15,7 @@ from cpgtaxa.files import atomic, need_space, write_json, write_parquet
 from cpgtaxa.input.texts import read_table
 from cpgtaxa.progress import Progress
 from cpgtaxa.targets.ecg.plan import AGES, ENDINGS, GROUPS, LEADS
-from cpgtaxa.targets.ecg.records import known_leads, read_record, sex_of, years
+from cpgtaxa.targets.ecg.records import AGE_NAME, YEARS, known_leads, read_record, sex_of, years
 from cpgtaxa.targets.ecg.signals import HERTZ, MISSING, SAMPLES, at_500_hertz, ordered, preprocess
 from cpgtaxa.targets.ecg.study import BINS, bin_of, tenths
 
@@ -23,14 +23,18 @@ FEWEST = 20
 """Patients of a group from whom a model is learnt."""
 SHORTEST = 22
 """Samples at 500 Hz that the filter needs."""
+AGREE = 0.5
+"""Correlation of III with II less I above which they are believed: it is 1 but for filters and rounding."""
 SHOWN = 20
 SHEET = {
-    "record": ("filename", "file_name", "file", "record", "record_name", "ecg_id"),
-    "age": ("age",),
+    "record": ("filename", "file_name", "file", "record", "record_name", "ecg_id", "exam_id"),
+    "unit": ("age_unit", "age_units", "unit_of_age", "ageunit"),
     "sex": ("gender", "sex"),
+    "male": ("is_male",),
     "patient": ("patient", "patient_id", "person", "subject", "subject_id"),
 }
-"""What a sheet's columns may be called, in small letters."""
+"""What a sheet's columns may be called, in small letters; that of ages: `records.AGE_NAME`, perhaps with its unit."""
+MALE = {"true": "M", "1": "M", "false": "F", "0": "F"}
 COLUMNS = ["record", "patient", "age", "sex", "group", "fold", "rate", "seconds", "flat", "missing"]
 LOST = ("flat", "missing")
 LEFT_OUT = ["record", "file", "reason"]
@@ -126,6 +130,15 @@ def prepare(given: dict, out: dict, *, settings: dict, seed: int) -> None:
         write_parquet(out["records"], frame[COLUMNS])
     with atomic(out["left_out"]) as temporary:
         pd.DataFrame(left, columns=LEFT_OUT).to_csv(temporary, index=False)
+    lost = {lead: int(frame["missing"].str.split(",").map(lambda has, lead=lead: lead in has).sum()) for lead in LEADS}
+    if any(lost.values()):
+        told = ", ".join(f"{lead} in {number:,}" for lead, number in lost.items() if number)
+        counts.warnings.append(f"Leads lack, and are 0 throughout: {told} of {len(frame):,} records")
+    if 2 * counts.limbs_disagree > counts.limbs:
+        counts.warnings.append(
+            f"In {counts.limbs_disagree:,} of {counts.limbs:,} records the limb leads disagree (III is not II less I): "
+            "are the leads named in the order in which they stand (`ecg_age.npy.leads`, `ecg_age.lead_names`)?"
+        )
     # A sheet may also name, without ages, the records asked about.
     unused = sorted({name for name, row in sheet.rows.items() if row.get("age")} - {path.stem for _, path in found})
     if unused and any(group is None for group, _ in settings["folders"]):
@@ -144,7 +157,7 @@ class _Counts:
 
     def __init__(self):
         self.short = self.lost = self.between = self.not_wanted = self.resampled = self.no_sex = 0
-        self.too_short = self.ignored_leads = self.worked_out = 0
+        self.too_short = self.ignored_leads = self.worked_out = self.limbs = self.limbs_disagree = 0
         self.notes: dict[str, int] = {}
         self.warnings: list[str] = []
 
@@ -161,16 +174,38 @@ def _read_sheet(path: str | None) -> _Sheet:
             f"ecg_age.sheet: {path} needs a column FILENAME (and AGE, GENDER, PATIENT as there are); found "
             f"{some(columns)}"
         )
+    at["age"], unit = _age_column(columns, path)
     names = [_stem(text) for text in columns[at["record"]]]
     rows: dict[str, dict[str, str]] = {}
     twice = []
     for row, name in enumerate(names):
         if name in rows:
             twice.append(f"{name} (line {lines[row]})")
-        rows[name] = {what: columns[column][row] for what, column in at.items() if column and what != "record"}
+        told = {what: columns[column][row] for what, column in at.items() if column and what != "record"}
+        rows[name] = {"unit": unit, **told, "sex": told.get("sex") or MALE.get(told.get("male", "").lower(), "")}
     if twice:
         raise InputError(f"ecg_age.sheet: {path} names records more than once: {some(twice)}. Keep one row of each")
     return _Sheet(str(path), rows)
+
+
+def _age_column(columns, path) -> tuple[str | None, str]:
+    """The sheet's column of ages, and the unit that its name tells (a key of YEARS, or nothing)."""
+    words = {name: re.sub(r"[^a-z]+", " ", name.lower()).strip() for name in columns}
+    ages = [name for name, text in words.items() if AGE_NAME.fullmatch(text) and not re.search(r"\d", name)]
+    if len(ages) > 1:
+        raise InputError(f"ecg_age.sheet: {path} has several columns of ages, {some(ages)}: rename those not meant")
+    if not ages:
+        return None, ""
+    return ages[0], next((one for one in words[ages[0]].split() if one in YEARS), "")
+
+
+def _unit(told: dict[str, str]) -> str:
+    """The unit of a row's age: a key of YEARS, or nothing. Raises InputError where it is not known."""
+    unit = told.get("unit", "").strip().lower()
+    unit = {"y": "years", "m": "months", "w": "weeks", "d": "days"}.get(unit, unit)
+    if unit and unit not in YEARS:
+        raise InputError(f"the unit of its age is {unit[:40]!r}: write years, months, weeks or days")
+    return unit
 
 
 def _stem(name: str) -> str:
@@ -218,7 +253,7 @@ def _one(asked: str | None, path: pathlib.Path, sheet: _Sheet, settings: dict, c
     if len(unknown) == len(names):
         raise InputError(
             f"none of its leads is one of {', '.join(LEADS)}; they are called {some(unknown, 12)}: say which is which "
-            "in `ecg_age.lead_names`, as {their name: V1}"
+            "in `ecg_age.lead_names`, as {their name: V1} (null for a signal that is none)"
         )
     twice = sorted(name for name in LEADS if sum(other.lower() == name.lower() for other in names) > 1)
     if twice:
@@ -228,7 +263,7 @@ def _one(asked: str | None, path: pathlib.Path, sheet: _Sheet, settings: dict, c
         )
     age, group = np.nan, asked
     if not asked:
-        age = years(told.get("age") or recording.age)
+        age = years(told["age"], _unit(told)) if told.get("age") else years(recording.age)
         group = group_of(age)
         if group is None:
             counts.between += 1
@@ -252,12 +287,12 @@ def _one(asked: str | None, path: pathlib.Path, sheet: _Sheet, settings: dict, c
         counts.resampled += 1
         values = _resampled(values, recording.rate)
     flat = [name for name, lead in zip(LEADS, values, strict=True) if name not in missing and is_flat(lead[:SAMPLES])]
+    if unknown and missing:
+        raise InputError(
+            f"its leads {some(missing, 12)} lack, and {some(unknown, 12)} are none of the twelve: say which is "
+            "which in `ecg_age.lead_names` (null for a signal that is none)"
+        )
     if len(flat) + len(missing) > settings["max_lost_leads"]:
-        if unknown and missing:
-            raise InputError(
-                f"its leads {some(missing, 12)} lack, and {some(unknown, 12)} are none of the twelve: say which is "
-                "which in `ecg_age.lead_names`"
-            )
         if asked:
             raise InputError(
                 f"{len(flat) + len(missing)} of its leads are flat or lack ({some(flat + missing, 12)}), and at most "
@@ -265,6 +300,9 @@ def _one(asked: str | None, path: pathlib.Path, sheet: _Sheet, settings: dict, c
             )
         counts.lost += 1
         return None, None
+    agree = limbs_agree(values)
+    counts.limbs += agree is not None
+    counts.limbs_disagree += agree is False
     counts.short += values.shape[1] < SAMPLES
     counts.ignored_leads += bool(unknown)
     for note in recording.notes:
@@ -279,6 +317,15 @@ def _one(asked: str | None, path: pathlib.Path, sheet: _Sheet, settings: dict, c
         "content": hashlib.sha256(np.nan_to_num(values[:, :SAMPLES]).astype(np.float32).tobytes()).hexdigest(),
     }
     return row, values
+
+
+def limbs_agree(values: np.ndarray) -> bool | None:
+    """Whether III is II less I, as it is in every heart; None where these say too little. values: (12, time) mV."""
+    one, two, three = values[:3]
+    known = np.isfinite(values[:3]).all(axis=0)
+    if known.sum() < SHORTEST or is_flat(three[known]) or is_flat((two - one)[known]):
+        return None
+    return float(np.corrcoef(three[known], (two - one)[known])[0, 1]) > AGREE
 
 
 def _lower(names) -> set[str]:

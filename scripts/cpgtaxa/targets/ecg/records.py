@@ -19,6 +19,22 @@ from cpgtaxa.targets.ecg.plan import LEADS
 MILLIVOLTS = {"mv": 1.0, "millivolt": 1.0, "uv": 1e-3, "µv": 1e-3, "microvolt": 1e-3, "v": 1e3, "nv": 1e-6}
 """A unit in mV."""
 SEXES = {"f": "F", "female": "F", "w": "F", "woman": "F", "m": "M", "male": "M", "man": "M"}
+YEARS = {
+    **dict.fromkeys(("years", "year", "yrs", "yr", "y", "yo"), 1.0),
+    **dict.fromkeys(("months", "month", "mos", "mo", "mths", "mth"), 1 / 12),
+    **dict.fromkeys(("weeks", "week", "wks", "wk"), 7 / 365.25),
+    **dict.fromkeys(("days", "day"), 1 / 365.25),
+}
+"""A unit of age in years."""
+AGE = re.compile(r"([-+]?\d+(?:[.,]\d+)?)\s*([A-Za-z. ]*)")
+DICOM = re.compile(r"\d{3}[DWMY]")
+WHEN = "ecg|recording|record|exam|examination|acquisition|test|visit"
+AGE_NAME = re.compile(rf"(patient )?age( (at|of) (the )?({WHEN}))?( (in )?({'|'.join(YEARS)}))?")
+"""What an age is called, its words alone, in small letters."""
+NEXT = re.compile(r"(.*?)[\s,;#]*(?<![A-Za-z])<?((?:patient )?age[ \w()\[\]]*|[A-Za-z]\w*)>?", re.I)
+"""A value, and the name of what follows: its last word, but for an age's."""
+LEAD = re.compile(r"(?:mdc)?(?:ecg|ekg)?(lead|[dl])?(i{1,3}|[1-3]|av[rlf]|[vc][1-6])(?:lead)?")
+"""Names of leads without blanks and signs, in small letters: DI, D1, lead II, MDC_ECG_LEAD_AVR, C1."""
 OLDEST = 122.0
 """Years; no one is known to have grown older."""
 MOST_MILLIVOLTS = 32.0
@@ -46,15 +62,29 @@ def sex_of(text: str | None) -> str:
     return SEXES.get((text or "").strip().lower(), "")
 
 
-def years(text: str | None) -> float:
-    """An age in years. Raises InputError where it is missing, no number, or absurd."""
-    told = (text or "").strip()
+def years(text: str | None, unit: str = "") -> float:
+    """An age in years: a number, perhaps with its unit (`8 months`, `063Y` as DICOM writes it) and a decimal comma.
+
+    unit: that of a number which has none; else years. Raises InputError where it is missing, no number, of a unit that
+    is not known, or absurd.
+    """
+    told = re.sub(r"[()\[\]]", " ", text or "").strip()
     if told.lower() in ("", "nan", "na", "n/a", "unknown", "none", "null", "?", "-"):
         raise InputError("its age is missing: write it in the header (#Age: 63) or in the sheet (column AGE)")
-    try:
-        age = float(told)
-    except ValueError:
-        raise InputError(f"its age is {told[:40]!r}, which is no number: write years") from None
+    found = AGE.fullmatch(told)
+    if found is None:
+        try:
+            age = float(told)  # inf, 1e9
+        except ValueError:
+            raise InputError(f"its age is {told[:40]!r}, which is no number: write years") from None
+    else:
+        own = re.sub(r"[^a-z]", "", found[2].lower()).removesuffix("old")
+        own = {"y": "years", "m": "months", "w": "weeks", "d": "days"}.get(own, own) if DICOM.fullmatch(told) else own
+        if own and own not in YEARS:
+            raise InputError(
+                f"its age is {told[:40]!r}, of a unit that is not known: write years, or 8 months, 12 days"
+            )
+        age = float(found[1].replace(",", ".")) * YEARS[own or unit or "years"]
     if age == 300:
         raise InputError("its age is 300, as PTB-XL writes ages above 89: the true age is not known, leave it out")
     if not 0 <= age <= OLDEST:  # also NaN
@@ -146,7 +176,7 @@ def _wfdb(path: pathlib.Path) -> Recording:
         [names[at] for at in kept],
         float(record.fs),
         told.get("age"),
-        sex_of(told.get("sex") or told.get("gender")),
+        sex_of(told.get("sex")),
         notes,
     )
 
@@ -159,11 +189,26 @@ def _samples(text: str) -> int:
 
 
 def _comments(comments: list[str]) -> dict[str, str]:
-    """`Age: 63` and the like, by their name in small letters, the first of each."""
+    """age and sex that the comments tell, the first of each: `Age: 63 years, Sex: F`, `<age>: 63  <sex>: M`, and the
+    bare `69 M 1085 1629 x1` that old sets of PhysioNet begin with."""
     found: dict[str, str] = {}
     for line in comments or []:
-        for name, value in re.findall(r"([A-Za-z]+)\s*[:=]\s*([^\s,;]+)", line):
-            found.setdefault(name.lower(), value)
+        name, *rest = re.split(r"\s*[:=]\s*", line)
+        for piece in rest:
+            ends = NEXT.fullmatch(piece) if piece is not rest[-1] else None
+            value, following = ends.groups() if ends else (piece, "")
+            value = re.split(r",(?!\d)|[;<]|\s{2,}", value)[0].strip(" ,>")
+            words = re.sub(r"[^a-z]+", " ", name.lower()).strip()
+            if AGE_NAME.fullmatch(words):
+                unit = next((one for one in words.split() if one in YEARS), "")
+                bare = unit and re.fullmatch(r"[\d.,]+", value)
+                found.setdefault("age", f"{value} {unit}" if bare else value)
+            elif words in ("sex", "gender", "patient sex"):
+                found.setdefault("sex", value)
+            name = following
+    first = re.match(r"(\d{1,3}) ([MF])\b", (comments or [""])[0].strip())
+    if first and not found:
+        found = {"age": first[1], "sex": first[2]}
     return found
 
 
@@ -190,13 +235,17 @@ def _header_that_wfdb_reads(path: pathlib.Path, text: str):
             f"its header tells {int(leads[0])} leads and describes {len(signals)}: copy the record again, or "
             "correct its header"
         )
-    if rate and not re.match(r"[\d.]", rate[0]):  # wfdb would take 250 Hz
+    if rate and not re.fullmatch(r"[\d.]+(e[-+]?\d+)?(/.*)?", rate[0], re.I):  # wfdb would take 250 Hz
         raise InputError(f"its sampling rate is {rate[0][:40]!r}, which is no number: correct its header")
     as_wanted = re.fullmatch(r"[-\w]+(/\d+)?", name) and re.fullmatch(r"[-\w]+", path.stem)
-    if as_wanted and not re.search("[µμ]V", text):
+    numbers, date = _without_date(rest.split())
+    dated = not re.fullmatch(r"(\d+:\d+(:\d+(\.\d+)?)?( \d+/\d+/\d{4})?)?", " ".join(date))
+    if as_wanted and not dated and not re.search("[µμ]V", text):
         yield path.with_suffix(""), ()
         return
     notes = () if as_wanted else (f"its header calls it {name}",)
+    if dated:
+        rest = " ".join(numbers)  # wfdb knows one order of date and time; neither is used
     lines = [re.sub("[µμ](?=V)", "u", line) for line in lines]
     lines[first] = f"record {rest}"
     with tempfile.TemporaryDirectory() as folder:
@@ -237,9 +286,31 @@ def _disagreements(record, path: pathlib.Path) -> list[str]:
     return problems
 
 
-def known_leads(names: list[str], aliases: dict[str, str]) -> tuple[list[str], list[str]]:
-    """The names of leads by the config's `lead_names`, and those that are none of the twelve (as in the record)."""
-    own = {name.lower() for name in LEADS}
-    turned = {alias.strip().lower(): name for alias, name in aliases.items()}
-    named = [turned.get(name.lower(), re.sub(r"^lead\s*", "", name, flags=re.I)) for name in names]
-    return named, [given for given, name in zip(names, named, strict=True) if name.lower() not in own]
+def _without_date(rest: list[str]) -> tuple[list[str], list[str]]:
+    """Of a record line behind the name: numbers of leads, samples a second and samples; and date and time."""
+    n = next((at for at, word in enumerate(rest[:3]) if at and not re.fullmatch(r"[\d.]+(/.*)?", word)), 3)
+    return rest[:n], rest[n:]
+
+
+def known_leads(names: list[str], aliases: dict[str, str | None]) -> tuple[list[str], list[str]]:
+    """The leads by the names in use and the config's `lead_names`, and those that are none of the twelve (as in the
+    record). An alias of None is a signal that is no lead, and known as such: its name becomes empty."""
+    turned = {alias.strip().lower(): name or "" for alias, name in aliases.items()}
+    named = [turned[name.lower()] if name.lower() in turned else lead_of(name) for name in names]
+    unknown = [given for given, name in zip(names, named, strict=True) if name is None]
+    return [given if name is None else name for given, name in zip(names, named, strict=True)], unknown
+
+
+def lead_of(name: str) -> str | None:
+    """Which of LEADS a name means; None where it is none, or in doubt: numbers alone, -aVR, MLII."""
+    text = re.sub(r"\(.*\)|\[.*\]|[\s_.:]|(?<=[a-z])-", "", name.strip().lower())
+    found = LEAD.fullmatch(text)
+    if found is None:
+        return None
+    prefix, lead = found.groups()
+    if lead in "123":
+        return "I" * int(lead) if prefix else None
+    if prefix in ("d", "l") and lead[0] != "i":
+        return None
+    lead = lead.replace("c", "v")
+    return next(one for one in LEADS if one.lower() == lead)

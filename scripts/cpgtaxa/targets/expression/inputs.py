@@ -20,6 +20,7 @@ from cpgtaxa.input.positions import beyond_ends
 from cpgtaxa.input.streams import DAMAGE, MISSING
 from cpgtaxa.input.texts import read_table
 from cpgtaxa.progress import Progress
+from cpgtaxa.targets.expression.gene_names import gene_names, without_version
 from cpgtaxa.targets.expression.plan import TRAIN, window_name
 
 OTHER = "other"
@@ -27,6 +28,7 @@ BLOCK = 4096
 NEAR = 1500
 """CpGs of arrays crowd around the starts of genes: most genes have one within so many bases."""
 SHIFTS = 200
+DATE = re.compile(r"(\d{1,2}-[A-Z][a-z]{2}|[A-Z][a-z]{2}-\d{1,2}|\d{4}-\d\d-\d\d|\d{1,2}/\d{1,2}/\d{4})")
 FEWEST_TO_TEST = 3
 """People in a fold: two points always correlate."""
 
@@ -310,6 +312,7 @@ def _expression(readers, table, given, settings, problems, notes) -> tuple[pd.Da
         rows = ((table["set"] == OTHER) == other).to_numpy()
         path = given[name]
         names, values = _read_values(readers[name], table["expression"][rows].tolist(), path, problems)
+        names = gene_names(names, settings)
         columns = [str(number) for number in np.flatnonzero(rows)]
         frame = pd.DataFrame(values, index=pd.Index(names, name="gene"), columns=columns)
         frames[other] = _once(frame, path, settings, problems, notes)
@@ -331,11 +334,30 @@ def _expression(readers, table, given, settings, problems, notes) -> tuple[pd.Da
     if len(values) == 0:
         problems.append(f"{given['expression']}: no gene is left: all are constant, or missing in some samples")
     if True in frames:
+        theirs = values.index.isin(frames[True].index)
+        if not theirs.all():
+            lacking = values.index[~theirs]
+            notes.append(
+                f"{given['other_expression']} lacks {len(lacking):,} of {len(values):,} genes of "
+                f"{given['expression']}: {some(lacking, 3)}{_version_hint(lacking, frames[True].index)}"
+            )
         values = values.join(frames[True])
     elif (table["set"] == OTHER).any():
         for number in np.flatnonzero(table["set"] == OTHER):
             values[str(number)] = np.float32(np.nan)
     return values[[str(number) for number in range(len(table))]].reset_index(), skipped
+
+
+def _version_hint(lacking, known) -> str:
+    """What to set where names would be found without their versions, from the space before it on; else nothing."""
+    bare = {without_version(name) for name in known}
+    more = sum(without_version(name) in bare for name in lacking)
+    if not more:
+        return ""
+    return (
+        f". Without their versions (the number behind the point) {more:,} of them are there: set "
+        "`expression.gene_versions: drop`"
+    )
 
 
 def _once(frame: pd.DataFrame, path, settings: dict, problems: list[str], notes: list[str]) -> pd.DataFrame:
@@ -345,6 +367,12 @@ def _once(frame: pd.DataFrame, path, settings: dict, problems: list[str], notes:
         problems.append(
             f"{path}: {int(empty.sum())} rows without a gene name: row {np.flatnonzero(empty)[0] + 1} below "
             "the header, for one. Name or remove them"
+        )
+    dates = [name for name in frame.index if DATE.fullmatch(name)]
+    if dates:
+        notes.append(
+            f"{path}: {len(dates)} names of genes are dates, {some(dates, 3)}: a spreadsheet rewrote symbols such as "
+            "MARCHF1 and SEPTIN2, which are not found so. Take the table as it was before"
         )
     twice = frame.index[frame.index.duplicated()].unique()
     if len(twice) == 0:
@@ -427,7 +455,7 @@ def _read_genes(given: dict, settings: dict) -> pd.DataFrame | None:
     first = forward if settings["regions"] == "genes" else ~forward
     frame = pd.DataFrame(
         {
-            "gene": columns[names["gene"]],
+            "gene": gene_names(columns[names["gene"]], settings),
             "chrom": _chrom(columns[names["chrom"]]),
             "strand": strand,
             "tss": np.where(first, start, end),
@@ -618,12 +646,16 @@ def _place(names: pd.Series, genes, cpgs, skipped, given, settings, problems, no
         return frame
     frame = names.to_frame().merge(genes, on="gene", how="left")
     lacking = frame["tss"].isna()
+    hint = _version_hint(frame["gene"][lacking], genes["gene"])
     if lacking.all():
+        other = ". Name the column with the same kind of ids in `expression.columns.genes.gene`"
         problems.append(
             f"{given['genes']} has none of the genes of {given['expression']}: {some(genes['gene'], 3)} against "
-            f"{some(names, 3)}. Name the column with the same kind of ids in `expression.columns.genes.gene`"
+            f"{some(names, 3)}{hint or other}"
         )
         return frame
+    if hint:
+        notes.append(f"{int(lacking.sum()):,} of {len(frame):,} genes have no place in {given['genes']}{hint}")
     skipped += [(gene, "no position") for gene in frame["gene"][lacking]]
     frame = frame[~lacking].astype({"tss": np.int64}).reset_index(drop=True)
     if settings["check_build"]:

@@ -31,6 +31,7 @@ from cpgtaxa.names import COLOURS
 from cpgtaxa.pages.drawing import ACCENT, LINE, MUTED, SECOND, STYLE, Figures
 from cpgtaxa.pages.page import write_csv, write_page
 from cpgtaxa.targets.expression.plan import TRAIN
+from cpgtaxa.targets.expression.published import beside, read_published
 from cpgtaxa.targets.expression.scores import (
     BOOTSTRAPS,
     FEWEST,
@@ -840,6 +841,19 @@ def _skipped(path) -> list[dict]:
     ]
 
 
+def _published_rows(published: pd.DataFrame) -> list[dict]:
+    """Squared correlations beside published ones, see `published.beside`; nothing where there are none."""
+    return [
+        {
+            **{"published": row.published, "model": row.model, "n": f"{row.n:,}", "p": p_value(row.p)},
+            **{"theirs": decimal(row.value_published), "ours": decimal(row.value)},
+            **{"difference": signed(row.difference), "range": span(row.ci_low, row.ci_high, signed)},
+        }
+        for row in published.itertuples()
+        if row.metric == "r2_pearson"
+    ]
+
+
 def _write_packed(path, frame: pd.DataFrame) -> None:
     """CSV in gzip."""
     with gzipped(path) as packed, io.TextIOWrapper(packed, encoding="utf-8", newline="") as text:
@@ -975,16 +989,22 @@ def write(inputs: dict, outputs: dict, *, pairs, settings: dict, seed: int) -> N
     """Score all fits, compare the models, and write tables, figures and page.
 
     inputs: `fits` (files, in folders MODEL_WINDOW), `methylation`, `expression`, `genes`, `samples`, `cpgs`, `skipped`,
-    `qc` as `inputs.prepare` writes them, `taxa` (files of `by_taxon.fit_taxa`) and `truth` (gene, kind, r2, cpgs) where
-    there are any. pairs: model and window of all fits, widest window first. settings: `folds`, `recipe`, `examples`
-    (genes shown).
+    `qc` as `inputs.prepare` writes them; `taxa` (files of `by_taxon.fit_taxa`), `truth` (gene, kind, r2, cpgs) and
+    `published` (see `published.read_published`) where there are any. pairs: model and window of all fits, widest window
+    first. settings: `folds`, `recipe`, `examples` (genes shown), `gene_versions`.
 
     outputs: `summary` (SUMMARY_COLUMNS: `scores.summarise`, and `truth_rows`), `scores` (`scores.score`), `comparisons`
     (`scores.compare`), `predictions` (see `write_predictions`), `attributions` (see `write_attributions`), `taxa`
-    (`scores.summarise_taxa`), `html`, and `figures`, a folder of SVG and CSV.
+    (`scores.summarise_taxa`), `html`, and `figures`, a folder of SVG and CSV; `published` (`published.beside`), where
+    there are published scores.
     """
     results = score_and_write(inputs, outputs, pairs=pairs, settings=settings, seed=seed)
     study, scores, first, found = results.study, results.scores, results.first, results.attributions
+    published = pd.DataFrame()
+    if "published" in inputs:
+        given = read_published(inputs["published"], settings)
+        published = beside({metric: _wide(scores, metric) for metric in METRICS}, given, seed)
+        write_csv(outputs["published"], published)
     windows = window_table(scores, seed)
     others, lacking = _others(scores, results.summary, study)
     drawn, truth_page, cards = _draw(results, outputs["figures"], windows, others)
@@ -1018,6 +1038,7 @@ def write(inputs: dict, outputs: dict, *, pairs, settings: dict, seed: int) -> N
         "others": others,
         "lacking": [_set_words(name) for name in lacking],
         "taxa": [_taxon_row(row) for row in results.taxa.itertuples()],
+        "published": _published_rows(published),
         "truth": truth_page,
         "profile_genes": [(model, f"{number:,}") for model, number in found.genes.items()],
         "examples": cards,

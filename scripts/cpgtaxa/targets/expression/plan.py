@@ -68,6 +68,8 @@ class ExpressionPlan:
         lacking = [name for name in settings["window_models"] if name not in settings["models"]]
         if lacking:
             problems.append(f"expression.window_models names {', '.join(lacking)}, not among expression.models")
+        if settings["published"]:
+            given["published"] = settings["published"]
         for name, path in given.items():
             if set("{}") & set(path):
                 problems.append(
@@ -104,6 +106,14 @@ class ExpressionPlan:
         if problems:
             raise InputError(problems)
         return found
+
+    def published_file(self) -> dict[str, str]:
+        """The published scores, where there are some. Raises InputError where they are not there."""
+        return self._there({"published": self.settings["published"]} if self.settings["published"] else {})
+
+    def published_table(self) -> dict[str, str]:
+        """The table of own scores beside published ones, where there are some."""
+        return {"published": f"{FOLDER}/published.csv"} if self.settings["published"] else {}
 
     def truth_file(self) -> dict[str, str]:
         """What a simulated cohort's genes hang on."""
@@ -142,7 +152,17 @@ class ExpressionPlan:
     def input_settings(self) -> dict:
         """What checking the input needs to know."""
         keys = (
-            *("windows", "columns", "regions", "unmatched", "duplicates", "max_missing_cpg", "check_build", "folds"),
+            *(
+                "windows",
+                "columns",
+                "regions",
+                "unmatched",
+                "duplicates",
+                "gene_versions",
+                "max_missing_cpg",
+                "check_build",
+                "folds",
+            ),
             *("person_pattern", "state_pattern", "train_on", "max_genes"),
         )
         return {key: self.settings[key] for key in keys}
@@ -164,6 +184,7 @@ class ExpressionPlan:
             "folds": self.settings["folds"],
             "recipe": self.settings["recipe"],
             "examples": self.settings["examples"],
+            "gene_versions": self.settings["gene_versions"],
         }
 
     def states(self, wildcards) -> dict[str, list[int]]:

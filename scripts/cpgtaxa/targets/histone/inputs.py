@@ -7,6 +7,7 @@ import dataclasses
 import io
 import logging
 import pathlib
+import re
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,8 @@ from cpgtaxa.targets.histone.plan import SPLITS, TABLE_COLUMNS, header_of, marks
 BLOCK = 8 << 20
 """Bytes of text looked at together."""
 LONGEST_LINE = 1 << 20
+LOOKED_AT = 50
+"""Rows that tell row names and separators at the end."""
 EXAMPLES = 5
 
 
@@ -33,7 +36,10 @@ class _Unreadable(InputError):
 
 @dataclasses.dataclass
 class _Layout:
-    """Where a file's columns are. marks: the number of each mark's column; split: None where the file is one split."""
+    """Where a file's columns are. marks: the number of each mark's column; split: None where the file is one split.
+
+    row_names: whether rows begin with R's row names, which are taken off; trailing: whether they end in a separator.
+    """
 
     separator: str
     n_fields: int
@@ -41,6 +47,15 @@ class _Layout:
     label: int
     marks: list[int]
     split: int | None = None
+    row_names: bool = False
+    trailing: bool = False
+
+    def bare(self, text: bytes) -> bytes:
+        """Rows without row names and without the separator at their end."""
+        separator = re.escape(self.separator.encode())
+        if self.trailing:
+            text = re.sub(separator + rb"(\r?\n)", rb"\1", text)
+        return re.sub(rb'^"?\d+"?' + separator, b"", text, flags=re.M) if self.row_names else text
 
 
 class _Findings:
@@ -217,12 +232,21 @@ class _File:
         elif lines == 0:
             raise _Unreadable(f"{self.path} is empty: check how the file was made")
 
-    def _layout(self, line: str) -> _Layout:
-        """Where the columns are, by the first line. Raises _Unreadable where it does not fit."""
+    def _layout(self, line: str, rows: list[str]) -> _Layout:
+        """Where the columns are, by the first line and the rows after it. Raises _Unreadable where it does not fit."""
         if not line.strip():
             raise _Unreadable(f"{self.path} begins with an empty line, or is empty: check how the file was made")
         separator = separator_of(line) or ","
-        fields = [field.strip().strip('"') for field in line.split(separator)]
+        fields = [field.strip().strip('"') for field in line.rstrip(separator).split(separator)]
+        layout = self._columns(fields, separator)
+        lengths = {row.count(separator) + 1 for row in rows if row}
+        layout.trailing = all(row.endswith(separator) for row in (*rows, *([] if layout.header else [line])) if row)
+        if layout.header and not layout.trailing and lengths == {len(fields) + 1}:
+            first = [row.split(separator)[0].strip('"') for row in rows if row]
+            layout.row_names = len(set(first)) == len(first) and all(name.isdecimal() for name in first)
+        return layout
+
+    def _columns(self, fields: list[str], separator: str) -> _Layout:
         header, n = header_of(fields), len(fields)
         if self.split is None and (header is None or not set(TABLE_COLUMNS) <= set(header)):
             raise _Unreadable(
@@ -257,9 +281,12 @@ class _File:
             if layout is None:
                 if text.startswith(b"\xef\xbb\xbf"):
                     text = text[3:]
-                layout = self._layout(text.split(b"\n", 1)[0].decode("utf-8", "replace").strip("\r"))
+                lines = text.split(b"\n", LOOKED_AT)[:LOOKED_AT]
+                first, *rows = (line.decode("utf-8", "replace").strip("\r") for line in lines)
+                layout = self._layout(first, rows)
                 if layout.header:
                     text, before = text.split(b"\n", 1)[1], before + 1
+            text = layout.bare(text)
             self.before = before
             found = self._plain(text, layout)
             genes, splits, numbers, lines = self._parsed(text, layout) if found is None else found

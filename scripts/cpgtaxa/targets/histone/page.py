@@ -23,11 +23,12 @@ from cpgtaxa.pages.drawing import ACCENT, MUTED, SECOND, STYLE, Figures
 from cpgtaxa.pages.page import write_csv, write_page
 from cpgtaxa.targets.histone.areas import interval_of_auc, parts_of_auc, roc
 from cpgtaxa.targets.histone.plan import MIX, NETWORKS, SPLITS
+from cpgtaxa.targets.histone.published import PUBLISHED, beside, read_published
 from cpgtaxa.targets.histone.scores import Scored, compare, score, summarise
 from cpgtaxa.targets.histone.study import open_cells, parts_of
 from cpgtaxa.wording import decimal, p_value, signed, span
 
-LISTS = ("input", "qc", "predictions", "logs", "occlusion")
+LISTS = ("input", "qc", "predictions", "logs", "occlusion", "beside")
 """Inputs that are lists of files."""
 FIRST = "GeneNet"
 TRUTH = "truth"
@@ -525,17 +526,24 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
     """Score all models, compare them, and write tables, figures and page.
 
     inputs: `input` (`Cell` files of all cell types), `qc` (JSON), `predictions` (UNIT/MODEL.parquet), `logs`
-    (UNIT/NETWORK_log.csv), `occlusion` (UNIT/NETWORK.parquet), and of simulated cell types `truth` and `planted`.
-    settings: `models`, `cells`, `units`, `bin_size`, `save_dir`, and how networks were trained.
+    (UNIT/NETWORK_log.csv), `occlusion` (UNIT/NETWORK.parquet), `beside` (see `published.read_published`, of the cell
+    types `published` of the settings), and of simulated cell types `truth` and `planted`. settings: `models`, `cells`,
+    `units`, `bin_size`, `save_dir`, `published`, and how networks were trained.
 
     outputs: `summary` (SUMMARY_COLUMNS: `scores.summarise`, `truth_rows`), `cells` (model, cell, auc, ci_low, ci_high,
     accuracy, n, positive), `comparisons` (`scores.compare`), `occlusion` (OCCLUSION_COLUMNS), `html`, `figures`, a
-    folder of SVG and CSV; `published` and `published_mix`, where wanted: GeneNet's areas as the published code writes
-    them, a line `cell,area` for each cell type and no header.
+    folder of SVG and CSV; `beside` (`published.beside`), where there are published predictions; `published` and
+    `published_mix`, where wanted: GeneNet's areas as the published code writes them, a line `cell,area` for each cell
+    type and no header.
     """
     study = read_study(inputs, settings)
     qc = [read_json(path) for path in inputs["qc"]]
     _write_tables(study, outputs)
+    given = zip(settings["published"], inputs.get("beside", ()), strict=True)
+    given = {cell: read_published(path, cell) for cell, path in given}
+    published = beside(given, study.predictions)
+    if given:
+        write_csv(outputs["beside"], published)
     drawn, maps = _draw(study, outputs["figures"])
     cells, first, best = study.cells, study.first, study.ranked[0]
     bins, size = cells[0].bins, settings["bin_size"]
@@ -560,6 +568,7 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
         "panels": PANELS,
         "table": [_area_row(study, at, cell) for at, cell in enumerate(study.names)],
         "columns": [words(one.model) for one in study.scored],
+        "published": _published_rows(published),
         "maps": maps,
         "epochs": _best_epochs(study.logs),
         "truth": _truth_page(study),
@@ -574,6 +583,19 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
     }
     write_page(outputs["html"], "histone.html.j2", page, filters={"wrapped": wrapped})
     logging.info(f"{best.model}: mean AUC {best.mean:.3f}")
+
+
+def _published_rows(published: pd.DataFrame) -> list[dict]:
+    """Rows of `published.beside`, as the page shows them."""
+    return [
+        {
+            **{"cell": row.cell, "model": "as published" if row.model == PUBLISHED else words(row.model)},
+            **{"both": row.genes == "both", "n": f"{row.n:,}", "auc": decimal(row.auc)},
+            **{"range": span(row.ci_low, row.ci_high), "accuracy": decimal(row.accuracy)},
+            "differ": f"{row.labels_differ:,}" if row.genes == "both" and row.model == PUBLISHED else "",
+        }
+        for row in published.itertuples()
+    ]
 
 
 def _compared(row, model: str) -> dict:

@@ -37,8 +37,9 @@ def header_of(fields: list[str]) -> list[str] | None:
 
 
 def marks_of(header: list[str]) -> list[str]:
-    """The marks that a header names: of a table all between `bin` and `label`, else all but the first two and last."""
-    if set(TABLE_COLUMNS) <= set(header):
+    """The marks that a header names: all between `bin` and `label`, where there is one, else all but the first two and
+    last."""
+    if {"bin", "label"} <= set(header):
         return header[header.index("bin") + 1 : header.index("label")]
     return header[2:-1]
 
@@ -50,7 +51,9 @@ def _first_fields(path: pathlib.Path) -> list[str]:
             packed = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
             line = (gzip.GzipFile(fileobj=raw) if packed else raw).readline(1 << 16)
-        return [field.strip() for field in next(csv.reader([line.decode("utf-8-sig").strip()]), [])]
+        text = line.decode("utf-8-sig").strip("\r\n ")
+        separator = max(",\t;", key=text.count)
+        return [field.strip() for field in next(csv.reader([text.rstrip(separator)], delimiter=separator), [])]
     except (OSError, EOFError, ValueError, zlib.error, csv.Error):
         return []
 
@@ -74,6 +77,7 @@ class HistonePlan:
             problems.append("histone.data_dir and histone.tables are both set: keep the one with your data")
         paths = {"data_dir": settings["data_dir"], "save_dir": settings["save_dir"]}
         paths |= {f"tables.{cell}": path for cell, path in (settings["tables"] or {}).items()}
+        paths |= {f"published.{cell}": path for cell, path in (settings["published"] or {}).items()}
         for key, path in paths.items():
             if path and set("{}") & set(path):
                 problems.append(f"histone.{key}: {path} has braces in its name, which Snakemake takes for wildcards")
@@ -210,6 +214,20 @@ class HistonePlan:
             "logs": [f"{self.save_dir}/{unit}/{name}_log.csv" for unit, name in networks],
             "occlusion": [f"{FOLDER}/occlusion/{unit}/{name}.parquet" for unit, name in occluded],
         }
+        problems = [
+            f"histone.published.{cell}: "
+            + (
+                f"{path} is not there (looked in {pathlib.Path.cwd()}); correct it"
+                if cell in self.cells
+                else f"no cell type is called so; there are {some(self.cells, 8)}"
+            )
+            for cell, path in self.published.items()
+            if cell not in self.cells or not pathlib.Path(path).is_file()
+        ]
+        if problems:
+            raise InputError(problems)
+        if self.published:
+            found["beside"] = list(self.published.values())
         if self.simulates:
             found |= {"truth": f"{FOLDER}/simulated/truth.csv", "planted": f"{FOLDER}/simulated/planted.csv"}
         return found
@@ -230,6 +248,15 @@ class HistonePlan:
         path = f"{self.save_dir}/{{unit}}/{{network}}_tensorboard"
         return {"tensorboard": directory(path)} if self.settings["debug"] else {}
 
+    @property
+    def published(self) -> dict[str, str]:
+        """Tables of published predictions by cell type."""
+        return dict(self.settings["published"] or {})
+
+    def beside_table(self) -> dict[str, str]:
+        """The table of models beside published predictions, where there are some."""
+        return {"beside": f"{FOLDER}/published.csv"} if self.published else {}
+
     def published_tables(self) -> dict[str, str]:
         """The published tables of GeneNet's areas: of a model per cell type, and of all mixed."""
         if "GeneNet" not in self.settings["models"]:
@@ -246,6 +273,7 @@ class HistonePlan:
             "units": self.units,
             "cells": self.cells,
             "save_dir": self.save_dir,
+            "published": list(self.published),
         }
 
     def gpus(self, wildcards) -> int:

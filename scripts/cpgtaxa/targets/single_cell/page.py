@@ -63,7 +63,13 @@ VARIANTS_SHOWN = 20
 ALIKE = 0.7
 """Similarity from which a filter is said to have found a motif: the order of its positions alone may fit by chance."""
 CHECKS = {
-    **{"rows": "Rows", "missing": "Without<br>value", "duplicates": "Repeated", "strands": "Strand pairs<br>merged"},
+    **{
+        "rows": "Rows",
+        "missing": "Without<br>value",
+        "other_context": "Not CpG<br>or 5mC",
+        "duplicates": "Repeated",
+        "strands": "Strand pairs<br>merged",
+    },
     **{"moved": "Moved<br>to the C", "not_cpg": "No CpG,<br>left out", "undecided": "One half,<br>left out"},
 }
 SETTINGS = {

@@ -1,8 +1,11 @@
 """What the rule file of the target `single_cell` asks. Standard library only, as `cpgtaxa.plan.main`."""
 
+import ast
 import pathlib
+import struct
+import zipfile
 
-from cpgtaxa.errors import InputError
+from cpgtaxa.errors import InputError, reason_of
 from cpgtaxa.plan.paths import shard_files
 
 FOLDER = "results/single_cell"
@@ -32,8 +35,14 @@ RECIPES = {
         **{"l1": 0.0, "l2": 1e-5, "dropout": 0.3},
     },
 }
+BY_ORDER = ".npz"
+"""Sites of all cells, known by their order alone; see `by_order.read_by_order`."""
+NAMES = "cells"
+"""The array of such a file that may hold the cells' names."""
 PROFILE_ENDINGS = tuple(
-    f"{kind}{packed}" for kind in (".tsv", ".bedgraph", ".bed", ".bg", ".txt", ".cov", ".csv") for packed in ("", ".gz")
+    f"{kind}{packed}"
+    for kind in (".tsv", ".bedgraph", ".bed", ".bg", ".txt", ".cov", ".csv", ".cgmap", ".allc", ".bedmethyl")
+    for packed in ("", ".gz")
 )
 
 
@@ -56,6 +65,13 @@ class SingleCellPlan:
             keys += [f"taxa.{key}" for key in ("taxonomy", "positions") if settings["taxa"][key]]
             problems += [
                 f"single_cell.{key} is set but single_cell.profiles is not: set both, or neither to simulate"
+                for key in keys
+            ]
+        elif self.by_order:
+            keys = [key for key in ("genome", "annotations", "variants") if settings[key]]
+            keys += [f"taxa.{key}" for key in ("taxonomy", "positions") if settings["taxa"][key]]
+            problems += [
+                f"single_cell.{key} asks for positions, which {settings['profiles']} does not have: leave it out"
                 for key in keys
             ]
         elif not settings["genome"]:
@@ -90,6 +106,12 @@ class SingleCellPlan:
     # --- what there is ---
 
     @property
+    def by_order(self) -> bool:
+        """Whether an .npz brings sites of all cells in their order, without positions."""
+        given = self.settings["profiles"]
+        return isinstance(given, str) and given.lower().endswith(BY_ORDER)
+
+    @property
     def has_genome(self) -> bool:
         return self.simulates or bool(self.settings["genome"])
 
@@ -121,6 +143,8 @@ class SingleCellPlan:
         given = self.settings["profiles"]
         if isinstance(given, dict):
             return dict(given)
+        if self.by_order:
+            return dict.fromkeys(cell_names(given), given)
         folder = pathlib.Path(given)
         if not folder.is_dir():
             raise InputError(
@@ -248,7 +272,7 @@ class SingleCellPlan:
     # --- settings of rules ---
 
     def sites_settings(self) -> dict:
-        keys = ("coordinates", "max_not_cpg", "split", "dna_wlen")
+        keys = ("coordinates", "columns", "max_not_cpg", "split", "dna_wlen")
         return {key: self.settings[key] for key in keys}
 
     def window_settings(self) -> dict:
@@ -292,3 +316,44 @@ class SingleCellPlan:
     def gpus(self, wildcards) -> int:
         """GPUs a job asks the scheduler for."""
         return 1 if self.training["device"] == "gpu" else 0
+
+
+def cell_names(path) -> list[str]:
+    """Names of the cells, in their order: the array `cells`, or cell1, cell2 … Reads headers alone.
+
+    Raises InputError for a file that is no such .npz.
+    """
+    what = f"single_cell.profiles: {path}"
+    if not pathlib.Path(path).is_file():
+        raise InputError(f"{what} is not there (looked in {pathlib.Path.cwd()}); correct it")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {name.removesuffix(".npy"): name for name in archive.namelist()}
+            if NAMES in members:
+                with archive.open(members[NAMES]) as member:
+                    descr, shape = _header(member)
+                    width = int(descr[2:]) if descr[:2] == "<U" and len(shape) == 1 else 0
+                    text = member.read().decode("utf-32-le") if width else ""
+                names = [text[at * width : (at + 1) * width].rstrip("\0") for at in range(shape[0])] if width else []
+            else:
+                with archive.open(next(iter(members.values()))) as member:
+                    shape = _header(member)[1]
+                names = [f"cell{number}" for number in range(1, shape[1] + 1)] if len(shape) == 2 else []
+    except (zipfile.BadZipFile, OSError, ValueError, SyntaxError, StopIteration, struct.error, KeyError) as error:
+        raise InputError(f"{what} is damaged or no .npz ({reason_of(error)}): copy it again") from error
+    if not names or not all(names) or len(set(names)) < len(names):
+        raise InputError(
+            f"{what} needs one array per chromosome, sites in rows and cells in columns, and may have an array "
+            f"`{NAMES}` with the name of each, once"
+        )
+    return names
+
+
+def _header(member) -> tuple[str, tuple[int, ...]]:
+    """dtype and shape that a .npy tells, as numpy's format has them (versions 1 to 3)."""
+    magic = member.read(8)
+    if magic[:6] != b"\x93NUMPY":
+        raise ValueError("no .npy in it")
+    (size,) = struct.unpack("<H", member.read(2)) if magic[6] == 1 else struct.unpack("<I", member.read(4))
+    told = ast.literal_eval(member.read(size).decode("latin1"))
+    return str(told["descr"]), tuple(told["shape"])

@@ -1,6 +1,8 @@
 """Methylation of one cell, from the tables and bedGraphs that people have."""
 
 import logging
+import pathlib
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -8,45 +10,29 @@ import pandas as pd
 import pyarrow as pa
 
 from cpgtaxa.errors import InputError, some
-from cpgtaxa.input.texts import separator_of
+from cpgtaxa.targets.single_cell.forms import Layout, agrees, is_cpg, is_methylcytosine, layout_of
 from cpgtaxa.targets.single_cell.genome import mixed_names
-from cpgtaxa.targets.single_cell.streams import content, is_whole, line_blocks, odd_rows, parse_rows, split_line
+from cpgtaxa.targets.single_cell.streams import (
+    MISSING,
+    content,
+    is_whole,
+    line_blocks,
+    odd_rows,
+    parse_rows,
+    split_line,
+)
 
-ONE_BASED, ZERO_BASED = "one_based", "zero_based"
 LARGEST = 2**31 - 1
 """No chromosome is longer; positions are int32."""
 PERCENT = 100.0
 FEWEST_PERCENT = 50.0
 """Percentages reach this in any cell; values between 1 and this are something else, such as counts."""
-
-HEADINGS = {
-    "chrom": ("chrom", "chr", "chromosome", "chromo", "seqnames", "seqname", "contig"),
-    "position": ("position", "pos", "pos1", "location", "start", "chromstart", "pos0"),
-    "end": ("end", "stop", "chromend"),
-    "value": ("value", "methylation", "state", "beta", "rate", "level", "ratio", "fraction", "percent", "score"),
-    "meth": ("meth", "methylated", "count_methylated", "n_meth", "mc", "mc_count"),
-    "unmeth": ("unmeth", "unmethylated", "count_unmethylated", "n_unmeth"),
-    "total": ("total", "coverage", "cov", "depth", "reads"),
-}
-"""What columns of a table with a header may be called, in small letters, by what they hold."""
-
-
-class Layout(NamedTuple):
-    """Where things stand in the rows of a file: columns counted from 0, None where there is none.
-
-    start: what to add to a position to count from 1. why: how `start` was told, for messages.
-    """
-
-    separator: str
-    n_fields: int
-    chrom: int
-    position: int
-    value: int | None
-    meth: int | None
-    unmeth: int | None
-    total: int | None
-    start: int
-    why: str
+OTHER_SITES = re.compile(r"(?:^|[._-])(CHG|CHH|GpC)(?=[._-])")
+"""In names of the files that programs write beside those of CpGs."""
+MANY = 1000
+"""Values that are never 0, in so many rows of a cell, are no states."""
+READS = 20
+"""Of so many positions with one methylated of several reads, some would have more, were they reads."""
 
 
 class Observations(NamedTuple):
@@ -74,14 +60,14 @@ class Observations(NamedTuple):
         return 0
 
 
-def read_profile(path, name: str, coordinates: str = "auto") -> pd.DataFrame:
+def read_profile(path, name: str, coordinates: str = "auto", columns: list[str] | None = None) -> pd.DataFrame:
     """The states of one cell, where there is no genome to check them with; see `read_observations`.
 
     Returns chrom (category), position (int64, 1-based; of the C, where both strands are reported), state (int8), by
-    chromosome (as first met) and position. `attrs["counts"]`: rows, missing, duplicates, strands (pairs of rows merged
-    because they are neighbours: the two strands of a CpG), undecided (exactly one half, left out).
+    chromosome (as first met) and position. `attrs["counts"]`: rows, missing, other_context, duplicates, strands (pairs
+    of rows merged because they are neighbours: the two strands of a CpG), undecided (exactly one half, left out).
     """
-    found = read_observations(path, f"single_cell.profiles: {path}, cell {name!r}", coordinates)
+    found = read_observations(path, f"single_cell.profiles: {path}, cell {name!r}", coordinates, columns)
     counts, parts = dict(found.counts, strands=0, undecided=0), []
     for chrom, observed in found.by_chrom.items():
         (position, methylated, total), merged = merge_strands(*observed)
@@ -131,29 +117,31 @@ def merge(position, methylated, total):
     return position[starts], np.add.reduceat(methylated, starts), np.add.reduceat(total, starts)
 
 
-def read_observations(path, what: str, coordinates: str = "auto") -> Observations:
+def read_observations(path, what: str, coordinates: str = "auto", columns: list[str] | None = None) -> Observations:
     """What a cell's file says, block by block, before any genome is looked at.
 
     path: plain or gzipped text (told by content), one row per CpG or per strand of it, `#` comments allowed, in any
-    order. Without a header: three columns are chromosome, 1-based position, value; four and more are chromosome,
-    start, end, value and whatever else (BED, bedGraph, MethylDackel), 0-based, but 1-based where start and end are the
-    same in each row looked at (Bismark's coverage). With a header, columns are found by HEADINGS: a value, or counts
-    of methylated and of unmethylated or all reads. A `track` line makes it a bedGraph. coordinates: "auto", or
-    "one_based" or "zero_based" where that is wrong. what: how messages call the file.
+    order. What its columns are: `forms.layout_of`. coordinates: "auto", or "one_based" or "zero_based" where that is
+    wrong. columns: their names where the config gives them. what: how messages call the file.
 
     Values are states, fractions, or percentages where any exceeds 1; of rows of the same position the mean is taken,
-    weighted by reads where there are counts. Missing values (NA, NaN, nothing; no reads) are unobserved. Raises
-    InputError: rows with other columns or no numbers (by line), values out of range, no observation, chr1 beside 1,
-    and as `streams.opened`.
+    weighted by reads where there are counts. Missing values (NA, NaN, a dot, nothing; no reads) are unobserved; rows
+    of other contexts than CG and of other modifications than 5mC are left out. Raises InputError: rows with other
+    columns or no numbers (by line), values out of range, values and reads that disagree, values that seem to be counts
+    of reads, no observation, chr1 beside 1, and as `forms.layout_of` and `streams.opened`.
     """
-    layout, parts, counts = None, [], {"rows": 0, "missing": 0, "duplicates": 0}
+    if other := OTHER_SITES.search(pathlib.Path(path).name):
+        raise InputError(
+            f"{what}: its name says {other[1]}, which is no methylation of CpGs: leave the file out, or rename it"
+        )
+    layout, parts, counts = None, [], {"rows": 0, "missing": 0, "other_context": 0, "duplicates": 0}
     names: dict[str, int] = {}
-    highest, at_highest, start_lines = 0.0, 0, []
+    start_lines, seen = [], _Seen()
     for first, block in line_blocks(path, what):
         numbers, rows = content(first, block)
         if layout is None:
             start_lines.append(block)
-            layout, header_line = _layout(b"".join(start_lines), rows, what, coordinates)
+            layout, header_line = layout_of(b"".join(start_lines), rows, what, coordinates, columns)
             if layout is None:
                 continue
             if header_line:
@@ -161,60 +149,183 @@ def read_observations(path, what: str, coordinates: str = "auto") -> Observation
                 numbers, rows = numbers[1:], rows[rows.index(b"\n") + 1 :]
         if not rows:
             continue
-        chrom, position, methylated, total = _parsed(rows, layout, first, block, what)
+        numbers = np.arange(first, first + rows.count(b"\n")) if numbers is None else numbers
+        chrom, position, methylated, total, other = _parsed(rows, layout, first, block, numbers, what)
         counts["rows"] += len(position)
-        numbers = np.arange(first, first + len(position)) if numbers is None else numbers
         _check_range(position, methylated, total, layout, numbers, what)
-        if layout.value is not None and len(methylated):
-            top = int(np.nanargmax(np.where(np.isnan(methylated), -1, methylated)))
-            if methylated[top] > highest:
-                highest, at_highest = float(methylated[top]), int(numbers[top])
-        kept = ~np.isnan(methylated) & (total > 0)
-        counts["missing"] += int((~kept).sum())
+        kept = ~np.isnan(methylated) & (total > 0) & ~other
+        counts["other_context"] += int(other.sum())
+        counts["missing"] += int((~kept & ~other).sum())
+        seen.add(methylated if layout.counted else methylated / np.maximum(total, 1), total, numbers, kept)
         codes = np.array([names.setdefault(name, len(names)) for name in chrom.dictionary.to_pylist()], np.int32)
         code = codes[chrom.indices.to_numpy()] if len(codes) else np.empty(0, np.int32)
         start = np.int64(layout.start)
         parts.append((code[kept], (position[kept] + start).astype(np.int32), methylated[kept], total[kept]))
-    if not sum(len(part[0]) for part in parts):
+    if not seen.n:
+        others = f", {counts['other_context']:,} of other contexts or modifications" if counts["other_context"] else ""
         raise InputError(
-            f"{what}: a cell with no observations ({counts['rows']:,} rows, {counts['missing']:,} without a value): "
-            "leave it out, or check how the file was made"
+            f"{what}: a cell with no observations ({counts['rows']:,} rows, {counts['missing']:,} without a value"
+            f"{others}): leave it out, or check how the file was made"
         )
     if pairs := mixed_names(names):
         raise InputError(
             f"{what} names chromosomes in two ways: {some([f'{a} and {b}' for a, b in pairs])}. Write them in one way"
         )
-    scale = 1.0
-    if highest > 1:
-        if highest <= FEWEST_PERCENT:
-            raise InputError(
-                f"{what} has values up to {highest:g} (line {at_highest:,}): neither states or fractions (0 to 1) nor "
-                "percentages, which would reach higher. Counts of reads need a header: chrom, pos, meth, unmeth"
-            )
-        scale = PERCENT
+    scale = seen.reads(layout, what) if layout.counted else seen.scale(layout, what)
     by_chrom = _grouped(parts, list(names), scale, counts)
-    logging.info(f"{what}: {sum(len(one[0]) for one in by_chrom.values()):,} positions")
+    n = sum(len(one[0]) for one in by_chrom.values())
+    logging.info(f"{what}: {n:,} positions; read as {layout.words()}")
     return Observations(by_chrom, counts, layout, path)
 
 
-def _parsed(rows: bytes, layout: Layout, first: int, block: bytes, what: str):
-    """Columns of a block: chrom (dictionary), position int64, methylated and total float32, NaN where missing."""
-    wanted = {layout.chrom: pa.dictionary(pa.int32(), pa.string()), layout.position: pa.int64()}
+class _Seen:
+    """What is to be known of all values of a file before they are believed."""
+
+    def __init__(self):
+        self.n, self.highest, self.at_highest, self.lowest = 0, 0.0, 0, np.inf
+        self.whole, self.most_reads, self.single = True, 0.0, 0
+
+    def add(self, methylated, total, numbers, kept) -> None:
+        """A block's values: methylated, total (n,) float32; numbers: of lines; kept: which count."""
+        if not kept.any():
+            return
+        values = methylated[kept]
+        self.n += len(values)
+        top = int(values.argmax())
+        if values[top] > self.highest:
+            self.highest, self.at_highest = float(values[top]), int(numbers[kept][top])
+        self.lowest = min(self.lowest, float(values.min()))
+        self.whole &= bool((values == np.rint(values)).all())
+        reads = total[kept]
+        self.most_reads = max(self.most_reads, float(reads.max()))
+        self.single += int(((values == 1) & (reads > 1)).sum())
+
+    def reads(self, layout: Layout, what: str) -> float:
+        """1; raises InputError where counts of methylated reads are none."""
+        if layout.unmeth is None and self.highest <= 1 and self.single >= READS:
+            raise InputError(
+                f"{what}: no position has more than 1 methylated read, though {self.single:,} of them have up to "
+                f"{self.most_reads:g} reads: the column is a state or a rate. Call it `value` (in the header, or in "
+                "`single_cell.columns`)"
+            )
+        return 1.0
+
+    def scale(self, layout: Layout, what: str) -> float:
+        """1 for states and fractions, 100 for percentages. Raises InputError where values may be neither."""
+        if layout.percent:
+            if 0 < self.highest <= 1:
+                raise InputError(
+                    f"{what}: the column is called a percentage, and no value exceeds {self.highest:g}: if these are "
+                    "fractions, call it `fraction` (in the header, or in `single_cell.columns`)"
+                )
+            return PERCENT
+        advice = (
+            "Counts of reads need names: chrom, pos, meth, unmeth, in a header or in `single_cell.columns` (for values "
+            "that are right, chrom, pos, value)"
+        )
+        if self.highest > 1:
+            where = f"{what} has values up to {self.highest:g} (line {self.at_highest:,})"
+            if self.highest <= FEWEST_PERCENT:
+                raise InputError(
+                    f"{where}: neither states or fractions (0 to 1) nor percentages, which would reach higher. {advice}"
+                )
+            if self.whole and self.highest < PERCENT and not layout.named:
+                raise InputError(
+                    f"{where}, all whole, and never 100: counts of reads, or percentages? {advice}; percentages are "
+                    "called `percent`"
+                )
+        if self.whole and self.lowest >= 1 and self.n >= MANY and not layout.named:
+            raise InputError(
+                f"{what}: none of {self.n:,} values is 0: states of CpGs are not all methylated; is the column that of "
+                f"reads? {advice}"
+            )
+        return PERCENT if self.highest > 1 else 1.0
+
+
+def _parsed(rows: bytes, layout: Layout, first: int, block: bytes, numbers: np.ndarray, what: str):
+    """Columns of a block: chrom (dictionary), position int64, methylated and total float32, NaN where missing; which
+    rows are of another context (bool)."""
+    text = pa.dictionary(pa.int32(), pa.string())
     values = [at for at in (layout.value, layout.meth, layout.unmeth, layout.total) if at is not None]
-    wanted |= dict.fromkeys(values, pa.float64())
-    columns = parse_rows(rows, separator=layout.separator, n_fields=layout.n_fields, wanted=wanted)
-    if columns is None or columns[1].null_count or "" in columns[0].dictionary.to_pylist():
-        judge = _judge(layout, values)
-        raise odd_rows(first, block, separator=layout.separator, n_fields=layout.n_fields, judge=judge, what=what)
-    chrom, position, *numbers = columns
-    found = dict(zip(values, (column.to_numpy(zero_copy_only=False) for column in numbers), strict=True))
-    if layout.value is not None:
-        methylated = found[layout.value]
-        total = np.ones(len(methylated), dtype=np.float32)
-    else:
+    texts = [at for at in (layout.context, layout.code) if at is not None]
+    wanted = {layout.chrom: text, layout.position: pa.int64()}
+    if layout.end is not None:
+        wanted[layout.end] = pa.int64()
+    wanted |= dict.fromkeys(values, pa.float64()) | dict.fromkeys(texts, text) | dict.fromkeys(layout.empty, pa.null())
+    how = {"separator": layout.separator, "n_fields": layout.n_fields}
+    columns = parse_rows(rows, wanted=wanted, quoted=layout.quoted, **how)
+    at = dict(zip(wanted, columns or (), strict=False))
+    if (
+        columns is None
+        or at[layout.position].null_count
+        or (layout.end is not None and at[layout.end].null_count)
+        or "" in at[layout.chrom].dictionary.to_pylist()
+    ):
+        raise odd_rows(first, block, judge=_judge(layout, values), what=what, **how)
+    found = {column: at[column].to_numpy(zero_copy_only=False) for column in values}
+    if layout.end is not None:
+        _check_ends(at[layout.position].to_numpy(), at[layout.end].to_numpy(), layout, numbers, what)
+    other = np.zeros(len(at[layout.position]), dtype=bool)
+    for column, fits in ((layout.context, is_cpg), (layout.code, is_methylcytosine)):
+        if column is not None:
+            there = at[column].combine_chunks() if isinstance(at[column], pa.ChunkedArray) else at[column]
+            odd = np.array([not fits(one) for one in there.dictionary.to_pylist()], dtype=bool)
+            other |= odd[there.indices.to_numpy()] if len(odd) else False
+    if layout.counted:
         methylated = found[layout.meth]
         total = methylated + found[layout.unmeth] if layout.unmeth is not None else found[layout.total]
-    return chrom, position.to_numpy(), methylated.astype(np.float32), total.astype(np.float32)
+        _check_reads(methylated, total, found.get(layout.value), numbers, what)
+    else:
+        methylated, total = found[layout.value], np.ones(len(other))
+        if layout.total is not None:  # percentages of so many reads
+            total = np.nan_to_num(found[layout.total])
+            methylated = methylated * total
+    return (
+        at[layout.chrom],
+        at[layout.position].to_numpy(),
+        *(one.astype(np.float32) for one in (methylated, total)),
+        other,
+    )
+
+
+def _check_ends(start: np.ndarray, end: np.ndarray, layout: Layout, lines: np.ndarray, what: str) -> None:
+    """Raise InputError naming the first row whose interval is not as long as the others tell."""
+    bad = np.flatnonzero(~np.isin(end - start, layout.spans))
+    if not len(bad):
+        return
+    row = bad[0]
+    where = f"{what}, line {lines[row]:,}: {start[row]} to {end[row]}"
+    if end[row] < start[row]:
+        raise InputError(
+            f"{where} ends before it starts: correct the row, or name the columns in `single_cell.columns`"
+        )
+    if end[row] == start[row] or layout.spans == (0,):
+        raise InputError(f"{where}: start and end are the same in some rows and not in others: write all in one way")
+    raise InputError(
+        f"{where} is no single CpG, which has 1 or 2 bases: give the methylation of single CpGs, and not of windows"
+    )
+
+
+def _check_reads(methylated, total, value, lines: np.ndarray, what: str) -> None:
+    """Raise InputError naming the first row whose reads are no whole numbers, or not those that its value tells."""
+    with np.errstate(invalid="ignore"):
+        odd = (methylated != np.rint(methylated)) | (total != np.rint(total))
+    bad = np.flatnonzero(odd & ~np.isnan(methylated) & ~np.isnan(total))
+    if len(bad):
+        row = bad[0]
+        raise InputError(
+            f"{what}, line {lines[row]:,}: {methylated[row]:g} methylated of {total[row]:g} reads are no whole "
+            "numbers: call a rate `value` (in the header, or in `single_cell.columns`)"
+        )
+    if value is None:
+        return
+    bad = np.flatnonzero(~agrees(value, methylated, total))
+    if len(bad):
+        row = bad[0]
+        raise InputError(
+            f"{what}, line {lines[row]:,}: the value {value[row]:g} is not the share of {methylated[row]:g} methylated "
+            f"of {total[row]:g} reads: name the columns in `single_cell.columns`, `-` for those that are not meant"
+        )
 
 
 def _judge(layout: Layout, values: list[int]):
@@ -223,14 +334,18 @@ def _judge(layout: Layout, values: list[int]):
     def judge(fields: list[str]) -> str | None:
         if not fields[layout.chrom]:
             return "no chromosome is named"
-        if not is_whole(fields[layout.position].removeprefix("-")):
-            return f"the position {fields[layout.position]!r} is no whole number"
+        for at in (layout.position, layout.end):
+            if at is not None and not is_whole(fields[at].removeprefix("-")):
+                return f"the {'position' if at == layout.position else 'end'} {fields[at]!r} is no whole number"
         for at in values:
             try:
                 float(fields[at] or "nan")
             except ValueError:
-                if fields[at] not in ("NA", "N/A", "#N/A", "NULL", "null"):
+                if fields[at] not in MISSING:
                     return f"the value {fields[at]!r} is no number"
+        for at in layout.empty:
+            if fields[at]:
+                return f"{fields[at]!r} stands behind the last column, where other rows have nothing"
         return None
 
     return judge
@@ -243,12 +358,12 @@ def _check_range(position, methylated, total, layout: Layout, lines: np.ndarray,
     if len(bad):
         hint = ". Positions that count from 0: set `single_cell.coordinates: zero_based`" if lowest else ""
         raise InputError(f"{what}, line {lines[bad[0]]:,}: the position {position[bad[0]]} cannot be{hint}")
-    counted = layout.value is None
+    most = total if layout.counted else PERCENT * total
     with np.errstate(invalid="ignore"):
-        bad = np.flatnonzero((methylated < 0) | (methylated > (total if counted else PERCENT)) | np.isinf(methylated))
+        bad = np.flatnonzero((methylated < 0) | (methylated > most) | np.isinf(methylated))
     if len(bad):
         value = f"{methylated[bad[0]]:g}"
-        if counted:
+        if layout.counted:
             raise InputError(
                 f"{what}, line {lines[bad[0]]:,}: {value} methylated of {total[bad[0]]:g} reads cannot be: check the "
                 "columns of counts"
@@ -283,81 +398,3 @@ def _grouped(parts: list, names: list[str], scale: float, counts: dict) -> dict:
         by_chrom[name] = merged
     counts["duplicates"] = int(counts["duplicates"])
     return by_chrom
-
-
-# --- what the columns are --------------------------------------------------------------------------------------------
-
-
-def _layout(head: bytes, rows: bytes, what: str, coordinates: str) -> tuple[Layout | None, bool]:
-    """The layout told by the first lines, and whether the first of `rows` is a header; None where none holds data."""
-    lines = rows.split(b"\n", 1001)[:1000]
-    lines = [line for line in lines if line.strip()]
-    if not lines:
-        return None, False
-    text = lines[0].decode("utf-8", "replace")
-    separator = separator_of(text)
-    if separator is None:
-        raise InputError(
-            f"{what} is no table: its first row is the single column {text.strip()[:60]!r}. Expected: chromosome, "
-            "position and value, separated by tabs"
-        )
-    fields = [split_line(line, separator) for line in lines]
-    track = any(line.startswith(b"track") for line in head.split(b"\n", 1000))
-    header = len(fields[0]) > 1 and not any(is_whole(field.removeprefix("-")) for field in fields[0][1:3])
-    if header:
-        return _by_header(fields, separator, what, coordinates), True
-    commented = [line[1:] for line in head[: head.find(lines[0])].split(b"\n") if line.startswith(b"#")]
-    named = split_line(commented[-1], separator) if commented else []
-    if len(named) == len(fields[0]) and named[0].lower() in HEADINGS["chrom"]:
-        return _by_header([named, *fields], separator, what, coordinates), False
-    n = len(fields[0])
-    if n < 3 or (track and n < 4):
-        expected = "chromosome, start, end and value" if track else "chromosome, position and value"
-        raise InputError(f"{what} has {n} columns, expected {expected}: check the file, and its separator")
-    if n == 3:
-        start, why = _start(coordinates, 0, "three columns")
-        return Layout(separator, n, 0, 1, 2, None, None, None, start, why), False
-    if not is_whole(fields[0][2]):
-        raise InputError(
-            f"{what}: the third of {n} columns, {fields[0][2]!r}, is no end of an interval. Files that are neither BED "
-            "nor bedGraph need a header that names the columns: chrom, pos, and value or meth and unmeth"
-        )
-    one = not track and all(len(row) == n and row[1] == row[2] for row in fields)
-    reason = "start and end are the same, as in Bismark's coverage" if one else "start and end, as in BED"
-    start, why = _start(coordinates, 0 if one else 1, reason)
-    return Layout(separator, n, 0, 1, 3, None, None, None, start, why), False
-
-
-def _start(coordinates: str, told: int, why: str) -> tuple[int, str]:
-    """What to add to positions, and how that is known."""
-    if coordinates == "auto":
-        return told, why
-    return (0 if coordinates == ONE_BASED else 1), f"single_cell.coordinates: {coordinates}"
-
-
-def _by_header(fields: list[list[str]], separator: str, what: str, coordinates: str) -> Layout:
-    """The layout of a file whose first row names the columns."""
-    names = [name.strip("#\"' ").lower() for name in fields[0]]
-    columns = {}
-    for part, headings in HEADINGS.items():
-        there = [names.index(heading) for heading in headings if heading in names]
-        columns[part] = there[0] if there else None
-    counted = columns["meth"] is not None and (columns["unmeth"] is not None or columns["total"] is not None)
-    lacking = [part for part in ("chrom", "position") if columns[part] is None]
-    if columns["value"] is None and not counted:
-        lacking.append("value (or meth and unmeth)")
-    if lacking:
-        raise InputError(
-            f"{what}: the header names no column for {', '.join(lacking)}; found {some(fields[0], 12)}. Known names "
-            f"are, for example, {', '.join(found[0] for found in HEADINGS.values())}"
-        )
-    if columns["value"] is not None:
-        columns["meth"] = columns["unmeth"] = columns["total"] = None
-    elif columns["unmeth"] is not None:
-        columns["total"] = None
-    heading, end = names[columns["position"]], columns.pop("end")
-    rows = [row for row in fields[1:] if len(row) == len(names)]
-    interval = end is not None and any(row[end] != row[columns["position"]] for row in rows)
-    told = int(heading == "pos0" or (heading in ("start", "chromstart") and interval))
-    start, why = _start(coordinates, told, f"the column {heading!r}")
-    return Layout(separator, len(names), **columns, start=start, why=why)

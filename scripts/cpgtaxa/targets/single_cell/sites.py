@@ -15,9 +15,11 @@ from cpgtaxa import files
 from cpgtaxa.errors import InputError, gathered, some
 from cpgtaxa.progress import Progress
 from cpgtaxa.targets.single_cell.annotations import inside, reach, read_bed
+from cpgtaxa.targets.single_cell.by_order import NOTE, read_by_order
+from cpgtaxa.targets.single_cell.forms import UnclearColumns
 from cpgtaxa.targets.single_cell.genome import Genome, cpg_positions, match_names, natural, open_genome
-from cpgtaxa.targets.single_cell.plan import SPLITS
-from cpgtaxa.targets.single_cell.profiles import Observations, merge, merge_strands, read_observations, states
+from cpgtaxa.targets.single_cell.plan import BY_ORDER, SPLITS
+from cpgtaxa.targets.single_cell.profiles import MANY, Observations, merge, merge_strands, read_observations, states
 from cpgtaxa.targets.single_cell.statistics import site_statistics
 
 ROWS = 1 << 16
@@ -38,25 +40,28 @@ LITTLE_OVERLAP = 0.01
 
 class Cell(NamedTuple):
     """A cell's checked observations. by_chrom: chromosome -> (position (n,) int32 ascending, state (n,) int8).
-    counts: see `prepare`, `cells`."""
+    counts: see `prepare`, `cells`. read_as: what the file was taken for."""
 
     by_chrom: dict[str, tuple[np.ndarray, np.ndarray]]
     counts: dict[str, int]
+    read_as: str
 
 
 def prepare(given: dict, out: dict, *, settings: dict) -> None:
     """Check all that was given, and write what networks and peers read.
 
-    given: `profiles` {cell: path} in the order wanted, `genome` (path, or None: nothing is checked against sequence),
-    `annotations` {name: path of a BED file}. settings: see config.yaml, `single_cell`; used here are `coordinates`,
-    `max_not_cpg`, `split` (train, val, test: lists of chromosomes or None) and `dna_wlen`.
+    given: `profiles` {cell: path} in the order wanted (one .npz for all: sites by order), `genome` (path, or None:
+    nothing is checked against sequence), `annotations` {name: path of a BED file}. settings: see config.yaml,
+    `single_cell`; used here are `coordinates`, `columns`, `max_not_cpg`, `split` (train, val, test: lists of
+    chromosomes or None) and `dna_wlen`.
 
     out: paths by name. `sites`: Arrow IPC, batches of at most ROWS rows, by chromosome (in the order of the FASTA) and
     position: chrom (dictionary), position (int64, of the C, 1-based), split (int8: 0 train, 1 val, 2 test, -1 none),
     states (fixed-size list of int8, one per cell: 0, 1, -1 unobserved); cells as JSON in the metadata. `statistics`:
     Parquet, chrom, position and the columns of `statistics.site_statistics`. `cells`: CSV, cell, observed (sites),
-    coverage (their share), rate (methylated share of them), and how many rows were read, lacked a value, repeated a
-    position, were of the other strand (moved to the C), merged (strands), undecided (one half), no CpG (dropped).
+    coverage (their share), rate (methylated share of them), and how many rows were read, lacked a value, were of
+    another context, repeated a position, were of the other strand (moved to the C), merged (strands), undecided (one
+    half), no CpG (dropped); read_as, what the file was taken for.
     `annotations`: Parquet, site and one bool column per annotation. `qc`: JSON: counts, and `warnings` for the page.
 
     Memory holds 5 bytes per observation, 4 per CpG of the genome, and one chromosome of sequence.
@@ -76,7 +81,12 @@ def prepare(given: dict, out: dict, *, settings: dict) -> None:
     beds = {}
     for name, path in (given.get("annotations") or {}).items():
         beds[name] = gathered(problems, read_bed, path, name)
-    cells = _cells(given, settings, genome, cpgs, problems, notes)
+    by_order = {str(path) for path in given["profiles"].values() if str(path).lower().endswith(BY_ORDER)}
+    if by_order:
+        cells = gathered(problems, _cells_by_order, by_order.pop(), list(given["profiles"]))
+        notes.append(NOTE)
+    else:
+        cells = _cells(given, settings, genome, cpgs, problems, notes)
     if problems:
         raise InputError(problems)
     del cpgs
@@ -98,12 +108,20 @@ def _cells(given, settings, genome: Genome | None, cpgs: dict, problems: list[st
     known = list(genome.names) if genome is not None else []
     respelt: dict[tuple[str, str], list[str]] = {}
     turned: list[str] = []
+    unclear: dict[str, list[UnclearColumns]] = {}
     sizes = {cell: os.path.getsize(path) if os.path.exists(path) else 0 for cell, path in given["profiles"].items()}
     progress = Progress(sum(sizes.values()), "profiles read", items=len(sizes))
     for cell, path in progress.over(given["profiles"].items(), lambda one: sizes[one[0]]):
         what = f"single_cell.profiles: {path}, cell {cell!r}"
-        found = gathered(problems, read_observations, path, what, settings["coordinates"])
-        if found is None or (given.get("genome") and genome is None):
+        try:
+            found = read_observations(path, what, settings["coordinates"], settings["columns"])
+        except UnclearColumns as error:
+            unclear.setdefault(error.kind, []).append(error)
+            continue
+        except InputError as error:
+            problems += error.problems
+            continue
+        if given.get("genome") and genome is None:
             continue
         matched = match_names(found.by_chrom, known)
         lacking = [name for name, there in matched.items() if there is None]
@@ -125,6 +143,13 @@ def _cells(given, settings, genome: Genome | None, cpgs: dict, problems: list[st
             if checked.counts["moved"] > NEARLY * checked.counts["rows"]:
                 turned.append(cell)
             cells[cell] = checked
+    for same in unclear.values():
+        others = f" (and {len(same) - 1:,} more cells)" if len(same) > 1 else ""
+        problems.append(f"{same[0].what}{others}: {same[0].question}")
+    ways = pd.Series([cell.read_as for cell in cells.values()], dtype=object).value_counts()
+    if len(ways) > 1:
+        told = "; ".join(f"{_count(number, 'cell')} as {way}" for way, number in ways.items())
+        notes.append(f"The cells' files are read in {len(ways)} ways: {told}.")
     if turned:
         notes.append(
             f"Nearly all positions of {_count(len(turned), 'cell')} ({some(turned)}) are those of the G of a CpG, and "
@@ -134,6 +159,16 @@ def _cells(given, settings, genome: Genome | None, cpgs: dict, problems: list[st
         notes.append(f"The chromosome {name} of {_count(len(who), 'cell')} is taken for {there}.")
     if len(respelt) > 5:
         notes.append(f"{len(respelt) - 5} more chromosomes are spelt in other ways, and taken so.")
+    return cells
+
+
+def _cells_by_order(path: str, names: list[str]) -> dict:
+    """Observations by cell, where ranks stand for positions; see `by_order.read_by_order`."""
+    cells = {}
+    for name, by_chrom in read_by_order(path, names).items():
+        rows = sum(len(rank) for rank, _ in by_chrom.values())
+        counts = {"rows": rows} | dict.fromkeys((*REMARKS,), 0)
+        cells[name] = Cell(by_chrom, counts, "sites by order")
     return cells
 
 
@@ -161,7 +196,7 @@ def _checked(found: Observations, cpgs: dict, genome: Genome | None, settings, w
         raise InputError(
             f"{what}: a cell with no observations: all {counts['undecided']:,} values are exactly one half"
         )
-    return Cell(by_chrom, counts)
+    return Cell(by_chrom, counts, found.layout.words())
 
 
 def _is_in(position: np.ndarray, cpgs: np.ndarray) -> np.ndarray:
@@ -271,6 +306,13 @@ def _check_cells(cells: dict[str, Cell], chroms: dict[str, np.ndarray], notes: l
         notes.append(f"Only {twice:,} of {sites:,} sites are observed in two cells or more.")
     first: dict[bytes, str] = {}
     for name, cell in cells.items():
+        found = [state for _, state in cell.by_chrom.values()]
+        n, methylated = sum(map(len, found)), sum(int(state.sum()) for state in found)
+        if n >= MANY and methylated in (0, n):
+            word = "methylated" if methylated else "unmethylated"
+            notes.append(
+                f"All {n:,} sites of the cell {name} are {word}: does its file hold states, and in which column?"
+            )
         key = b"".join(
             chrom.encode() + len(one[0]).to_bytes(8) + one[0].tobytes()[:4096] + one[1].tobytes()[:4096]
             for chrom, one in sorted(cell.by_chrom.items())
@@ -450,7 +492,8 @@ def _write(cells: dict, chroms: dict, split: dict, intervals: dict, out: dict, n
         {"cell": names, "observed": observed, "coverage": observed / sites, "rate": methylated / observed}
     ).round({"coverage": 6, "rate": 6})
     with files.atomic(out["cells"]) as temporary:
-        pd.concat([report, counts], axis=1).to_csv(temporary, index=False)
+        read_as = pd.Series([cell.read_as for cell in cells.values()], name="read_as")
+        pd.concat([report, counts, read_as], axis=1).to_csv(temporary, index=False)
     totals = {name: int(count) for name, count in counts.sum().items()}
     notes += _remarks(totals)
     for note in notes:
@@ -481,6 +524,7 @@ def _write(cells: dict, chroms: dict, split: dict, intervals: dict, out: dict, n
 
 REMARKS = {
     "missing": "rows without a value are taken as unobserved",
+    "other_context": "rows of other contexts than CG, or of other modifications than 5mC, are left out",
     "duplicates": "rows of a position already given are merged (mean)",
     "moved": "positions at the G of a CpG (the other strand) are moved to its C",
     "strands": "pairs of rows of both strands of a CpG are merged (mean)",

@@ -20,6 +20,8 @@ LONGEST = 1 << 20
 EXAMPLES = 5
 ASIDE = re.compile(rb"\s*(#|(track|browser)([ \t]|\r?$)|\r?$)")
 """Lines that hold no data: comments, lines for genome browsers, blank ones."""
+MISSING = ["", "NA", "N/A", "#N/A", "NULL", "null", "nan", "NaN", "-NaN", "-nan", "na", ".", "-"]
+"""In place of a number."""
 HINTS = (b"#", b"track", b"browser", b"\n\n", b"\n\r\n", b"\n ", b"\n\t")
 """A block of lines without any of these has nothing aside, but for its start: quicker to see than by pattern."""
 
@@ -87,10 +89,10 @@ def line_blocks(path, what: str, size: int = BLOCK):
 
 
 def split_line(line: bytes, separator: str) -> list[str]:
-    """Stripped fields of a line; a blank as separator stands for any run of blanks and tabs."""
+    """Stripped fields of a line, without quotes; a blank as separator stands for any run of blanks and tabs."""
     text = line.decode("utf-8", "replace").strip("\r\n")
     fields = text.split() if separator == " " else text.split(separator)
-    return [field.strip() for field in fields]
+    return [field.strip().strip('"').strip() for field in fields]
 
 
 def content(first: int, block: bytes) -> tuple[np.ndarray | None, bytes]:
@@ -103,10 +105,12 @@ def content(first: int, block: bytes) -> tuple[np.ndarray | None, bytes]:
     return numbers, b"".join(line + b"\n" for _, line in kept)
 
 
-def parse_rows(block: bytes, *, separator: str, n_fields: int, wanted: dict[int, pa.DataType]) -> list[pa.Array] | None:
+def parse_rows(
+    block: bytes, *, separator: str, n_fields: int, wanted: dict[int, pa.DataType], quoted: bool = False
+) -> list[pa.Array] | None:
     """The wanted columns (counted from 0) of a block of rows, in the order wanted; None where a row does not fit.
 
-    Missing values (NA, NaN, nothing) are nulls.
+    Missing values (NA, NaN, a dot, a dash, nothing) are nulls. quoted: whether fields may stand in quotation marks.
     """
     if separator == " ":
         block, separator = re.sub(rb"[ \t]*\n[ \t]*", b"\n", re.sub(rb"[ \t]+", b"\t", block)).strip(b" \t"), "\t"
@@ -115,11 +119,14 @@ def parse_rows(block: bytes, *, separator: str, n_fields: int, wanted: dict[int,
         table = pa.csv.read_csv(
             pa.BufferReader(block),
             read_options=pa.csv.ReadOptions(column_names=names, use_threads=False, block_size=len(block) + 1),
-            parse_options=pa.csv.ParseOptions(delimiter=separator, quote_char=False, double_quote=False),
+            parse_options=pa.csv.ParseOptions(
+                delimiter=separator, quote_char='"' if quoted else False, double_quote=False
+            ),
             convert_options=pa.csv.ConvertOptions(
                 column_types={str(at): kind for at, kind in wanted.items()},
                 include_columns=[str(at) for at in wanted],
                 strings_can_be_null=False,
+                null_values=MISSING,
             ),
         )
     except pa.ArrowException:
