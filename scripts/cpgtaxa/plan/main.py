@@ -424,6 +424,10 @@ class Plan:
         """What adjusting did to the tests, as a named input, where betas are adjusted."""
         return {"adjusted": "results/adjusted/adjusted.json"} if self.adjusts else {}
 
+    def fits(self) -> dict[str, str]:
+        """Each CpG's slope on age beside the covariates, as a named input, where betas are adjusted."""
+        return {"fits": "results/adjusted/cpgs.parquet"} if self.adjusts else {}
+
     def fractions(self) -> dict[str, str]:
         """The cell fractions as a named input, where they are a covariate."""
         return {"fractions": "results/cell_fractions.csv"} if self.uses_fractions else {}
@@ -598,7 +602,7 @@ class Plan:
         found = [
             f"results/{name}" for name in ("taxonomy.parquet", "taxonomy.csv.gz", "unclassified.parquet", "report.html")
         ]
-        found += ["results/cohort/qc.csv", "results/explorer.html"]
+        found += ["results/cohort/qc.csv", "results/age_ewas.csv.gz", "results/explorer.html"]
         found += [f"results/embedding/{name}.csv" for name in ("map", "separability", "clusters")]
         for number in self.rounds(counts_of):
             found += [*self.network_input(number).values(), *parts(number).values(), model_file(number, "log")]

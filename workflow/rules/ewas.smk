@@ -1,0 +1,25 @@
+# Which CpGs change with age.
+
+
+rule age_ewas:
+    input:
+        **PLAN.adjusted(),
+        **PLAN.fits(),
+        taxonomy=rules.taxonomy.output.parquet,
+        statistics=rules.gather_statistics.output[0],
+        library=library_files(SCRIPTS / "age_ewas.py"),
+    output:
+        csv="results/age_ewas.csv.gz",
+        summary="results/age_ewas.json",
+    log:
+        "results/logs/age_ewas.log",
+    benchmark:
+        "results/benchmarks/age_ewas.tsv"
+    conda:
+        "../../envs/age_ewas.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
+    script:
+        "../../scripts/age_ewas.py"
