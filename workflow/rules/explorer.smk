@@ -3,6 +3,7 @@
 
 rule explorer:
     input:
+        **PLAN.annotation(),
         **page_files("explorer"),
         code=SCRIPTS / "cpgtaxa" / "templates" / "explorer.js",
         taxonomy=rules.taxonomy.output.parquet,

@@ -5,8 +5,9 @@ import pandas as pd
 import pyarrow as pa
 
 from cpgtaxa.errors import InputError
-from cpgtaxa.explorer.packing import logarithms, name_codes, share_codes
+from cpgtaxa.explorer.packing import NO_CODE, logarithms, name_codes, share_codes
 from cpgtaxa.files import naming_damage, parquet_blocks, read_parquet
+from cpgtaxa.input.positions import NAMES as CHROMOSOMES
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.statistics.kernel import DESCRIPTION
 from cpgtaxa.taxa.criteria import TABLE, Answers
@@ -33,6 +34,13 @@ MEANING = {
     "reason": "why the CpG is Unclassified",
     "boundary": "the criterion in whose zone the CpG lies, or that is open; empty if clear",
 }
+PLACES = {
+    "chromosome": "chromosome, by the array's manifest",
+    "position": "position on it, from 1",
+    "gene": "genes that the manifest names",
+    "island": "where the CpG lies to a CpG island",
+}
+"""Columns that there are with an annotation, and what they mean."""
 
 
 def kind_of(name: str) -> str:
@@ -81,11 +89,12 @@ class Index:
     """What stands in the tables of all CpGs but betas and statistics, in the cohort's order.
 
     cpgs: (n,) str. taxon, source, second, reason, boundary, bands: (n,) uint8 codes; confidence: (n,) float32;
-    probabilities: (10, n) uint16 codes; sources: the names that `source` counts. Raises InputError where tables are not
-    of these CpGs.
+    probabilities: (10, n) uint16 codes; sources: the names that `source` counts. `places` has PLACES where there is
+    an annotation, else it is empty: chromosome and island as (n,) uint8 codes of `chromosomes` and `islands`,
+    position (n,) uint32, 0 where there is none, gene (n,) str. Raises InputError where tables are not of these CpGs.
     """
 
-    def __init__(self, taxonomy, unclassified, statistics, rules: dict):
+    def __init__(self, taxonomy, unclassified, statistics, rules: dict, annotation=None):
         self.cpgs = column(taxonomy, "cpg").to_numpy(dtype=object)
         taxon = column(taxonomy, "taxon").to_numpy(dtype=object)
         source = column(taxonomy, "source").to_numpy(dtype=object)
@@ -101,9 +110,21 @@ class Index:
         )
         self.reason = self._reasons(unclassified)
         self.bands = self._bands(statistics, rules)
+        self.places, self.chromosomes, self.islands = {}, [], []
+        if annotation:
+            self._annotate(read_parquet(annotation), annotation)
 
     def __len__(self):
         return len(self.cpgs)
+
+    def _annotate(self, table: pd.DataFrame, path) -> None:
+        if not np.array_equal(table["cpg"].to_numpy(dtype=object), self.cpgs):
+            raise InputError(f"{path} is not of this taxonomy: delete it and start again")
+        self.chromosomes, self.islands = (_commonest(table[name]) for name in ("chromosome", "island"))
+        for name, names in (("chromosome", self.chromosomes), ("island", self.islands)):
+            self.places[name] = name_codes(table[name].where(table[name].isin(names), None), names)
+        self.places["position"] = table["position"].fillna(0).to_numpy(dtype=np.uint32)
+        self.places["gene"] = table["gene"].to_numpy(dtype=object)
 
     def _reasons(self, path) -> np.ndarray:
         left = read_parquet(path, columns=["cpg", "reason"])
@@ -147,6 +168,14 @@ class Index:
         found = np.empty(len(self), dtype=np.uint32)
         found[order] = np.arange(len(self), dtype=np.uint32)
         return found
+
+
+def _commonest(names: pd.Series) -> list[str]:
+    """The names there are, chromosomes in their order before others; of more than a byte holds, the commonest."""
+    counts = names[names != ""].value_counts()
+    found = sorted(counts.index, key=lambda name: (-counts[name], name))[: NO_CODE - 1]
+    known = {f"chr{name}": place for place, name in enumerate((*CHROMOSOMES, "M"))}
+    return sorted(found, key=lambda name: (known.get(name, len(known)), name))
 
 
 def _in_order(source: str) -> tuple:

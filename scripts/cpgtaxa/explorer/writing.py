@@ -18,7 +18,19 @@ from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.errors import InputError
 from cpgtaxa.explorer import packing
 from cpgtaxa.explorer.choosing import choose_cpgs, choose_samples
-from cpgtaxa.explorer.columns import BOUNDARIES, MAIN, MEANING, ORDER, REASONS, Index, column, described, kept, scale_of
+from cpgtaxa.explorer.columns import (
+    BOUNDARIES,
+    MAIN,
+    MEANING,
+    ORDER,
+    PLACES,
+    REASONS,
+    Index,
+    column,
+    described,
+    kept,
+    scale_of,
+)
 from cpgtaxa.files import atomic_folder, naming_damage, need_space, parquet_blocks
 from cpgtaxa.names import MEANING as TAXON_MEANING
 from cpgtaxa.names import PROBABILITY_COLUMNS, SYMBOLS, UNCLASSIFIED
@@ -46,16 +58,16 @@ Each file is a script that hands packed numbers to the page; they are made anew 
 def write_explorer(given: dict, out: dict, *, settings: dict, rules: dict, seed: int) -> None:
     """Write the page, and the folder with every CpG's betas where it is wanted.
 
-    given: paths `taxonomy`, `unclassified`, `statistics`, `beta`, `samples`, and the embedding's `map`, `neighbours`.
-    out: paths `html` and perhaps `folder`. settings: the config's `explorer`. rules: its `taxa.thresholds` and
-    `taxa.errors`, by which the tests find bands.
+    given: paths `taxonomy`, `unclassified`, `statistics`, `beta`, `samples`, the embedding's `map`, `neighbours`, and
+    perhaps `annotation`. out: paths `html` and perhaps `folder`. settings: the config's `explorer`. rules: its
+    `taxa.thresholds` and `taxa.errors`, by which the tests find bands.
 
     Memory holds a few columns of all CpGs, and betas and statistics of some thousands at a time. Raises InputError for
     damaged tables, tables of other CpGs, and disks too small.
     """
     begun = time.monotonic()
     cohort, samples = Cohort(given["beta"]), read_samples(given["samples"])
-    index = Index(given["taxonomy"], given["unclassified"], given["statistics"], rules)
+    index = Index(given["taxonomy"], given["unclassified"], given["statistics"], rules, given.get("annotation"))
     if not np.array_equal(cohort.cpgs, index.cpgs) or cohort.sample_ids != list(samples["sample_id"]):
         raise InputError(f"{cohort.path} is not the matrix of this taxonomy: delete the results and start again")
     drawn = choose_samples(samples["age"].to_numpy(), settings["samples"], seed)
@@ -83,7 +95,9 @@ def write_explorer(given: dict, out: dict, *, settings: dict, rules: dict, seed:
         ],
         "reasons": [{"name": name, "meaning": text} for name, text in REASONS.items()],
         "boundaries": [{"name": name, "meaning": text} for name, text in BOUNDARIES.items()],
-        "meanings": MEANING,
+        "meanings": MEANING | {name: PLACES[name] for name in index.places},
+        "chromosomes": _counted(index.chromosomes, index.places.get("chromosome")),
+        "islands": _counted(index.islands, index.places.get("island")),
         "statistics": described(),
         "main": [{"name": name, "scale": scales[name]} for name in MAIN],
         "map": {"n": len(mapped["rows"]), "neighbours": int(mapped["neighbours"].shape[0])},
@@ -100,6 +114,10 @@ def write_explorer(given: dict, out: dict, *, settings: dict, rules: dict, seed:
             if whole:
                 write_folder(folder, cohort, index, given, drawn, per_shard, digest)
     logging.info(f"{so_far(time.monotonic() - begun)} in all")
+
+
+def _counted(names: list[str], codes) -> list[dict]:
+    return [{"name": name, "total": int((codes == code).sum())} for code, name in enumerate(names)]
 
 
 # --- what the page holds ---------------------------------------------------------------------------------------------
@@ -191,10 +209,17 @@ def page_pieces(cohort, index: Index, statistics, rows: np.ndarray, drawn: np.nd
 def index_pieces(index: Index, rows) -> dict[str, str]:
     """The columns that are looked at before any CpG is opened, of the CpGs `rows`."""
     rank = index.rank()[rows]
-    names = json.dumps(index.cpgs[rows].tolist(), ensure_ascii=False, separators=(",", ":"))
     coded = {"second_taxon": index.second} | {name: getattr(index, name) for name in CODED if name != "second_taxon"}
-    found = {"ids": packing.packed_bytes(names.encode("utf-8")), "rank": packing.packed(rank)}
+    found = {"ids": packed_names(index.cpgs[rows]), "rank": packing.packed(rank)}
+    for name, values in index.places.items():
+        found[name] = packed_names(values[rows]) if name == "gene" else packing.packed(values[rows])
     return found | {name: packing.packed(coded[name][rows]) for name in CODED}
+
+
+def packed_names(names: np.ndarray) -> str:
+    """Texts, (n,) str, as one piece."""
+    text = json.dumps(names.tolist(), ensure_ascii=False, separators=(",", ":"))
+    return packing.packed_bytes(text.encode("utf-8"))
 
 
 def rows_of(path, rows: np.ndarray) -> pd.DataFrame:

@@ -50,7 +50,7 @@ def age_ewas(statistics: pd.DataFrame, taxa: pd.Series, fits: pd.DataFrame | Non
     het = statistics["het_p"].to_numpy()
     table = pd.DataFrame({"cpg": statistics["cpg"].to_numpy(dtype=object)})
     for name in PLACES if places is not None else ():
-        table[name] = places[name].to_numpy()
+        table[name] = places[name].array
     table["taxon"] = taxa.to_numpy(dtype=object)
     columns = (statistics["n"], slope, error, p, benjamini_hochberg(p), het, benjamini_hochberg(het))
     for name, values in zip(NUMBERS, (*columns, statistics["sd_ratio"]), strict=True):
