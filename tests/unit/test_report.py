@@ -123,6 +123,9 @@ def make_run(tmp_path):
     taxonomy[list(PROBABILITY_COLUMNS)] = p.astype(np.float32)
     taxonomy["confidence"], taxonomy["second_taxon"] = p.max(axis=1), TAXA[0]
     taxonomy["boundary"] = ["width"] * 5 + [""] * 50 + ["trend"] * 5
+    taxonomy["network_p"], taxonomy["margin"] = taxonomy["confidence"], rng.permutation(60) / 10
+    taxonomy["criterion"], taxonomy["disagrees"] = "width", taxonomy["source"].eq("statistical") & (p[:, 0] > 0.2)
+    taxonomy.loc[45:, "confidence"] = np.nan
     taxonomy.to_parquet(folder / "taxonomy.parquet")
     labels = pd.DataFrame({"cpg": cpgs, "taxon": taxonomy["taxon"], "reason": "one band; <em>narrow</em>"})
     labels.to_parquet(folder / "labels.parquet")
@@ -469,25 +472,24 @@ def test_reliability_by_hand():
 
 def test_gallery_shows_typical_borderline_and_reassigned_cpgs(run):
     taxonomy = pd.read_parquet(run.taxonomy)
-    near = {"UniStable": [taxonomy["cpg"][20], taxonomy["cpg"][10], taxonomy["cpg"][0]]}
-    chosen = report.choose_examples(taxonomy, 2, 42, near)
+    chosen = report.choose_examples(taxonomy, 2, 42)
     assert list(chosen) == [*TAXA, UNCLASSIFIED]
     for number, taxon in enumerate(TAXA):
         own = taxonomy[(taxonomy["taxon"] == taxon) & (taxonomy["source"] == "statistical")]
         placed = taxonomy[(taxonomy["taxon"] == taxon) & (taxonomy["source"] != "statistical")]
-        assert chosen[taxon]["typical"] == list(own["confidence"].nlargest(2).index)
+        sure = own.sort_values("network_p", ascending=False).sort_values("boundary", kind="stable")
+        assert chosen[taxon]["typical"] == list(sure.index[:2])
         edge = chosen[taxon]["borderline"]
+        assert edge[0] == own.drop(chosen[taxon]["typical"])["margin"].idxmin()
         by_networks = set(edge) - set(own.index)
         assert by_networks == set(placed["confidence"].nsmallest(len(by_networks)).index) != set()
         assert not set(edge) & set(chosen[taxon]["reassigned"])
         assert set(edge) | set(chosen[taxon]["reassigned"]) <= {30 + number, 40 + number} | set(own.index)
-    kept = [row for row in (20, 10, 0) if row not in chosen["UniStable"]["typical"]]
-    assert chosen["UniStable"]["borderline"][0] == kept[0]
     left = taxonomy[taxonomy["taxon"] == UNCLASSIFIED]
-    assert set(chosen[UNCLASSIFIED]["almost"]) == set(left["confidence"].nlargest(2).index)
+    assert set(chosen[UNCLASSIFIED]["almost"]) == set(left["network_p"].nlargest(2).index)
     assert len(chosen[UNCLASSIFIED]["random"]) == 2
     assert min(chosen[UNCLASSIFIED]["random"]) >= 45
-    assert report.choose_examples(taxonomy, 2, 42, near) == chosen
+    assert report.choose_examples(taxonomy, 2, 42) == chosen
 
 
 def test_gallery_images_are_the_rendered_ones(written):

@@ -65,11 +65,11 @@ def test_answers_are_counted_below_in_and_above_the_zone(widths):
 def test_the_nearest_criterion_is_that_of_the_boundary_or_the_nearest_zone(widths):
     found = thresholds.nearest_criterion(Answers(widths, RULES["thresholds"], RULES["errors"]))
     assert found["criterion"][2:4].tolist() == ["width", "width"]
-    assert (found["distance"][2:4] <= 1).all()
+    assert (found["margin"][2:4] <= 1).all()
     assert found["value"][2] == pytest.approx(0.012, rel=0.01)
     half = np.log(0.025 / 0.008) / 2
-    assert found["distance"][2] == pytest.approx(abs(np.log(0.012 / 0.0141421)) / half, rel=0.02)
-    assert (found["distance"][:2] > 1).all()
+    assert found["margin"][2] == pytest.approx(abs(np.log(0.012 / 0.0141421)) / half, rel=0.02)
+    assert (found["margin"][:2] > 1).all()
 
 
 def test_what_the_tests_leave_is_counted_by_reason():

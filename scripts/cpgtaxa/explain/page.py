@@ -390,7 +390,7 @@ def _view(predictor, beta, ages, taxa) -> dict:
 
 def _numbers(entry: dict) -> pd.DataFrame:
     """The numbers behind a CpG's part of the page, as rows of COLUMNS."""
-    rows = [("result", key, "", entry[key]) for key in ("taxon", "source", "confidence", "second")]
+    rows = [("result", key, "", entry[key]) for key in ("taxon", "source", "confidence", "network_p", "second")]
     rows.append(("result", "reason", "", entry["reason"]))
     rows.append(("result", "network", "", entry["network"]))
     for line in entry["taxa"]:
@@ -482,6 +482,7 @@ def write_explanation(
                 "likeliest": taxon,
                 "source": row["source"],
                 "confidence": float(row["confidence"]),
+                "network_p": float(row["network_p"]),
                 "second": second,
                 "looked": looked is not None,
                 "network": f"{model_of(at)} of round {at}",
@@ -489,7 +490,7 @@ def write_explanation(
                 "verdict": verdict(
                     row, p, reasons[cpg], left_over.loc[cpg] if cpg in left_over.index else None, settings
                 ),
-                "doubtful": row["source"] == "statistical" and float(p[INDEX[taxon]]) < 0.2,
+                "doubtful": bool(row["disagrees"]),
                 "p_own": percent(float(p[INDEX[taxon]])),
                 "taxa": _taxa_lines(answers, seen),
                 "questions": questions(answers),

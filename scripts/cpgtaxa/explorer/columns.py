@@ -28,11 +28,15 @@ MAIN = ("mean", "core_effect", "core_sd", "core_sd_ratio", "outlier_fraction", "
 MEANING = {
     "taxon": "the CpG's taxon, or Unclassified",
     "source": "what gave it: statistical (the tests), round_N (the network of that round), none",
-    "confidence": "of a CpG that a round placed, the probability that the call is right; of others, the last network's "
-    "probability of the taxon; for Unclassified, its highest one",
+    "confidence": "probability that the taxon is right: by the tests where they gave it, else by the round that placed "
+    "the CpG; none if Unclassified, or if the label was given",
+    "network_p": "the last network's probability of the taxon; for Unclassified, its highest one",
     "second_taxon": "the likeliest other taxon by the network",
     "reason": "why the CpG is Unclassified",
     "boundary": "the criterion in whose zone the CpG lies, or that is open; empty if clear",
+    "criterion": "the criterion that decides: that of boundary, else the one nearest to its cut",
+    "margin": "how far the CpG lies from that criterion's cut, in halves of its zone (1: at an end of it; at most 10)",
+    "disagrees": "whether the network finds another taxon likelier than the one that the tests gave",
 }
 PLACES = {
     "chromosome": "chromosome, by the array's manifest",
@@ -88,10 +92,11 @@ def scale_of(values: np.ndarray) -> list[float]:
 class Index:
     """What stands in the tables of all CpGs but betas and statistics, in the cohort's order.
 
-    cpgs: (n,) str. taxon, source, second, reason, boundary, bands: (n,) uint8 codes; confidence: (n,) float32;
-    probabilities: (10, n) uint16 codes; sources: the names that `source` counts. `places` has PLACES where there is
-    an annotation, else it is empty: chromosome and island as (n,) uint8 codes of `chromosomes` and `islands`,
-    position (n,) uint32, 0 where there is none, gene (n,) str. Raises InputError where tables are not of these CpGs.
+    cpgs: (n,) str. taxon, source, second, reason, boundary, criterion, disagrees (0 or 1), bands: (n,) uint8 codes;
+    confidence, margin, network_p: (n,) float32; probabilities: (10, n) uint16 codes; sources: the names that `source`
+    counts. `places` has PLACES where there is an annotation, else it is empty: chromosome and island as (n,) uint8
+    codes of `chromosomes` and `islands`, position (n,) uint32, 0 where there is none, gene (n,) str. Raises InputError
+    where tables are not of these CpGs.
     """
 
     def __init__(self, taxonomy, unclassified, statistics, rules: dict, annotation=None):
@@ -103,8 +108,13 @@ class Index:
             self.taxon = name_codes(taxon, ORDER)
             self.source = name_codes(source, self.sources)
             self.second = name_codes(column(taxonomy, "second_taxon"), TAXA)
-            self.boundary = name_codes(column(taxonomy, "boundary").replace("", None), BOUNDARIES)
-        self.confidence = column(taxonomy, "confidence").to_numpy(dtype=np.float32)
+            self.boundary, self.criterion = (
+                name_codes(column(taxonomy, name).replace("", None), BOUNDARIES) for name in ("boundary", "criterion")
+            )
+        self.confidence, self.margin, self.network_p = (
+            column(taxonomy, name).to_numpy(dtype=np.float32) for name in ("confidence", "margin", "network_p")
+        )
+        self.disagrees = column(taxonomy, "disagrees").to_numpy(dtype=np.uint8)
         self.probabilities = np.stack(
             [share_codes(column(taxonomy, name).to_numpy(dtype=np.float32)) for name in PROBABILITY_COLUMNS]
         )

@@ -47,7 +47,10 @@ MOST_LEVELS = 8
 """Values of a column of the sheet that are told apart by colour."""
 NEIGHBOURS = "neighbour_"
 """What the columns of the embedding's neighbours are called, with a number behind."""
-CODED = ("taxon", "source", "second_taxon", "reason", "boundary", "confidence")
+CODED = (
+    *("taxon", "source", "second_taxon", "reason", "boundary", "criterion", "disagrees"),
+    *("confidence", "margin", "network_p"),
+)
 """Columns beside the probabilities and the statistics."""
 ABOUT = """Data of the page explorer.html, which lies beside this folder: keep the two together. The page alone
 shows {page}.
@@ -94,6 +97,7 @@ def write_explorer(given: dict, out: dict, *, settings: dict, rules: dict, seed:
             {"name": name, "total": int((index.source == code).sum())} for code, name in enumerate(index.sources)
         ],
         "reasons": [{"name": name, "meaning": text} for name, text in REASONS.items()],
+        "disagreements": [int((index.disagrees == code).sum()) for code in (0, 1)],
         "boundaries": [{"name": name, "meaning": text} for name, text in BOUNDARIES.items()],
         "meanings": MEANING | {name: PLACES[name] for name in index.places},
         "chromosomes": _counted(index.chromosomes, index.places.get("chromosome")),

@@ -74,31 +74,17 @@ def count_answers(blocks, thresholds: dict, errors: dict) -> tuple[pd.DataFrame,
 
 
 def nearest_criterion(answers: Answers) -> pd.DataFrame:
-    """Of each CpG the criterion in whose zone it lies, or else the one to whose zone it is nearest.
+    """Of each CpG the criterion that decides (`Answers.deciding`).
 
-    Returns criterion, value and cut in its units, distance from the cut in halves of the zone (up to 1: in the zone).
+    Returns criterion (empty where none does), value and cut in its units, margin.
     """
-    matter, boundary = answers.matter(), answers.boundary()
-    apart, values, cuts = [], [], []
+    names, margin = answers.deciding()
+    value, cut = np.full(len(names), np.nan), np.full(len(names), np.nan)
     for one in TABLE:
-        zone, estimate = answers.zones[one.name], answers.judged[one.name].estimate
-        with np.errstate(divide="ignore", invalid="ignore"):
-            half = (one.scaled(zone["yes"]) - one.scaled(zone["no"])) / 2
-            distance = np.abs(estimate - one.cut(zone)) / half
-        distance = np.where(matter[one.name] & np.isfinite(distance), distance, np.inf)
-        # The zone that the CpG is said to lie in comes first, whatever the estimate's error adds.
-        apart.append(np.where(boundary == one.name, np.minimum(distance, 1) - 2, distance))
-        values.append(in_units(one, estimate))
-        cuts.append(float(in_units(one, one.cut(zone))))
-    best, at = np.argmin(apart, axis=0), np.arange(len(answers))
-    distance = np.stack(apart)[best, at]
-    return pd.DataFrame(
-        {
-            "criterion": np.array([one.name for one in TABLE], dtype=object)[best],
-            **{"value": np.stack(values)[best, at], "cut": np.array(cuts)[best]},
-            "distance": np.where(distance < 0, distance + 2, distance),
-        }
-    )
+        mine = names == one.name
+        value[mine] = in_units(one, answers.judged[one.name].estimate[mine])
+        cut[mine] = float(in_units(one, one.cut(answers.zones[one.name])))
+    return pd.DataFrame({"criterion": names, "value": value, "cut": cut, "margin": margin})
 
 
 def left_details(details: pd.Series) -> list[dict]:

@@ -127,7 +127,7 @@ function fromPlanes(bytes, Type, start = 0, n = undefined) {
   return new Type(found.buffer);
 }
 
-const TYPES = { taxon: Uint8Array, source: Uint8Array, second_taxon: Uint8Array, reason: Uint8Array, boundary: Uint8Array, rank: Uint32Array, row: Uint32Array, chromosome: Uint8Array, island: Uint8Array, position: Uint32Array };
+const TYPES = { taxon: Uint8Array, source: Uint8Array, second_taxon: Uint8Array, reason: Uint8Array, boundary: Uint8Array, criterion: Uint8Array, disagrees: Uint8Array, rank: Uint32Array, row: Uint32Array, chromosome: Uint8Array, island: Uint8Array, position: Uint32Array };
 const typeOf = (name) => TYPES[name] ?? (name.startsWith("p_") ? Uint16Array : Float32Array);
 
 /* A column by name, as a promise; the array itself, once it is there, is had from `columns`. */
@@ -201,7 +201,8 @@ async function cpgAt(row) {
   return {
     row, betas, id: ids[row], bands: part.bands[at], taxon: columns.get("taxon")[row],
     source: columns.get("source")[row], second: columns.get("second_taxon")[row], reason: columns.get("reason")[row],
-    boundary: columns.get("boundary")[row],
+    boundary: columns.get("boundary")[row], criterion: columns.get("criterion")[row], disagrees: columns.get("disagrees")[row],
+    margin: columns.get("margin")[row], networkP: columns.get("network_p")[row],
     confidence: columns.get("confidence")[row],
     shares: Array.from({ length: 10 }, (_, taxon) => shareOf(part.shares[taxon * part.k + at])),
     statistic: (name) => meant(name, part.statistics[PLACE[name] * part.k + at]),
@@ -310,13 +311,13 @@ async function drawTiles(tiles, own, still = () => true) {
 
 /* --- state, and the address that holds it -------------------------------------------------------------------------- */
 
-const START = { taxa: null, sources: null, low: "", high: "", second: "", reason: "", boundary: "", gene: "", chromosome: "", island: "", conditions: [], list: null, sort: "", view: "sheet", page: 0, cpg: "" };
-const SHOWN = ["taxon", ...(PLACED ? ["gene", "chromosome", "position"] : []), "confidence", "source", "second_taxon", "boundary", "core_effect", "core_sd"];
+const START = { taxa: null, sources: null, low: "", high: "", second: "", reason: "", boundary: "", disagrees: "", gene: "", chromosome: "", island: "", conditions: [], list: null, sort: "", view: "sheet", page: 0, cpg: "" };
+const SHOWN = ["taxon", ...(PLACED ? ["gene", "chromosome", "position"] : []), "confidence", "source", "second_taxon", "boundary", "margin", "core_effect", "core_sd"];
 const state = { ...structuredClone(START), row: -1, hits: new Uint32Array(0), shown: [...SHOWN], chosen: null, chosenCount: 0, last: -1 };
 let known = null; // id → row, made when first asked for
 let asked = 0, opened = 0; // the latest filtering and opening: what comes later than another is dropped
 
-const TEXTS = ["low", "high", "second", "reason", "boundary", "gene", "chromosome", "island", "sort", "cpg"];
+const TEXTS = ["low", "high", "second", "reason", "boundary", "disagrees", "gene", "chromosome", "island", "sort", "cpg"];
 
 function address() {
   const found = new URLSearchParams();
@@ -349,6 +350,7 @@ function recall() {
   if (!about.chromosomes.some(({ name }) => name === state.chromosome)) state.chromosome = "";
   if (!about.islands.some(({ name }) => name === state.island)) state.island = "";
   if (!PLACED) state.gene = "";
+  if (!["yes", "no"].includes(state.disagrees)) state.disagrees = "";
   if (state.sort && (!isColumn(state.sort.replace(/^-/, "")) || state.sort.endsWith("gene"))) state.sort = "";
   state.conditions = found.getAll("s").map((text) => text.split("~")).filter(([name]) => FILTERED.some((one) => one.name === name))
     .map(([name, low = "", high = "", missing]) => ({ name, low, high, missing: missing === "missing" }));
@@ -357,7 +359,8 @@ function recall() {
   state.page = Math.max((parseInt(found.get("page"), 10) || 1) - 1, 0);
 }
 
-const CODED = ["taxon", "source", "second_taxon", "reason", "boundary"];
+const CODED = ["taxon", "source", "second_taxon", "reason", "boundary", "criterion", "disagrees"];
+const NUMBERS = ["confidence", "margin", "network_p"];
 const PLACES = PLACED ? ["chromosome", "position", "gene", "island"] : [];
 const FILTERED = [...about.statistics, ...TAXA.slice(0, 10).map(({ name }) => ({ name: `p_${name}`, kind: "share", meaning: `the network's probability of ${name}` }))];
 const MEANS = { cpg: "the CpG's id", ...about.meanings, ...Object.fromEntries(FILTERED.map(({ name, meaning }) => [name, meaning])) };
@@ -386,6 +389,7 @@ async function filter() {
   if (state.second) among(columns.get("second_taxon"), table([TAXA.findIndex(({ name }) => name === state.second)]));
   if (state.reason) among(columns.get("reason"), table([about.reasons.findIndex(({ name }) => name === state.reason)]));
   if (state.boundary) among(columns.get("boundary"), table([state.boundary === "clear" ? NO_NAME : about.boundaries.findIndex(({ name }) => name === state.boundary)]));
+  if (state.disagrees) among(columns.get("disagrees"), table([state.disagrees === "yes" ? 1 : 0]));
   if (state.chromosome) among(columns.get("chromosome"), table([about.chromosomes.findIndex(({ name }) => name === state.chromosome)]));
   if (state.island) among(columns.get("island"), table([about.islands.findIndex(({ name }) => name === state.island)]));
   if (state.gene.trim()) {
@@ -519,11 +523,12 @@ function cellOf(name, row) {
   if (name === "source") return el("td", { text: about.sources[value].name });
   if (name === "second_taxon") return el("td", { text: value === NO_NAME ? "–" : TAXA[value].name });
   if (name === "reason") return el("td", { text: value === NO_NAME ? "–" : about.reasons[value].name });
-  if (name === "boundary") return el("td", { text: value === NO_NAME ? "–" : about.boundaries[value].name });
+  if (name === "boundary" || name === "criterion") return el("td", { text: value === NO_NAME ? "–" : about.boundaries[value].name });
+  if (name === "disagrees") return el("td", { text: value ? "yes" : "no" });
   if (name === "gene") return el("td", { text: value.split(";").slice(0, 3).join(", ") + (value.split(";").length > 3 ? " …" : "") || "–" });
   if (name === "chromosome" || name === "island") return el("td", { text: value === NO_NAME ? "–" : about[`${name}s`][value].name });
   if (name === "position") return el("td", { className: "n", text: value ? value.toLocaleString("en") : "–" });
-  const share = name === "confidence" ? value : name.startsWith("p_") ? shareOf(value) : null;
+  const share = NUMBERS.includes(name) ? value : name.startsWith("p_") ? shareOf(value) : null;
   if (share !== null) return el("td", { className: "n", text: Number.isNaN(share) ? "–" : share.toFixed(3) });
   return el("td", { className: "n", text: KINDS[name] === "yes" ? (value ? "yes" : "no") : number(meant(name, value)) });
 }
@@ -642,11 +647,11 @@ function csvNumber(name, raw) {
 }
 
 async function exportCsv() {
-  const rows = exported(), names = [...PLACES, ...CODED.slice(0, 2), "confidence", ...CODED.slice(2), ...TAXA.slice(0, 10).map(({ name }) => `p_${name}`), ...NAMES];
+  const rows = exported(), names = [...PLACES, ...CODED.slice(0, 2), ...NUMBERS, ...CODED.slice(2), ...TAXA.slice(0, 10).map(({ name }) => `p_${name}`), ...NAMES];
   $("export").disabled = true;
   $("work").textContent = "Reading the columns …";
   const values = await Promise.all(names.map(column));
-  const words = { taxon: TAXA, source: about.sources, second_taxon: TAXA, reason: about.reasons, boundary: about.boundaries, chromosome: about.chromosomes, island: about.islands };
+  const words = { taxon: TAXA, source: about.sources, second_taxon: TAXA, reason: about.reasons, boundary: about.boundaries, criterion: about.boundaries, disagrees: [{ name: "no" }, { name: "yes" }], chromosome: about.chromosomes, island: about.islands };
   const parts = [`cpg,${names.join(",")}\n`];
   let altered = 0;
   for (let start = 0; start < rows.length; start += 5000) {
@@ -776,14 +781,19 @@ function verdict(cpg) {
   const source = about.sources[cpg.source].name, sure = Number.isNaN(cpg.confidence) ? "" : ` (confidence ${cpg.confidence.toFixed(3)})`;
   const second = cpg.second === NO_NAME ? "" : ` Second: ${TAXA[cpg.second].name} (${cpg.shares[cpg.second].toFixed(3)}).`;
   const name = el("b", { text: ` ${TAXA[cpg.taxon].name}` });
+  const criterion = cpg.criterion === NO_NAME ? "" : about.boundaries[cpg.criterion].name.replaceAll("_", " ");
+  const decides = !criterion ? "" : cpg.boundary === NO_NAME ? ` Nearest criterion: ${criterion}, margin ${number(cpg.margin, 2)}.` : ` Boundary CpG: ${criterion}, margin ${number(cpg.margin, 2)}.`;
   if (cpg.taxon === UNCLASSIFIED) {
-    if (Number.isNaN(cpg.confidence)) return [name, ", and no network looked at it."];
+    if (Number.isNaN(cpg.networkP)) return [name, ", and no network looked at it."];
     const reason = cpg.reason === NO_NAME ? "" : `: ${about.reasons[cpg.reason].name}, ${about.reasons[cpg.reason].meaning}`;
-    return [name, `${reason}. Highest probability ${cpg.confidence.toFixed(3)}.${second}`];
+    const best = cpg.shares.indexOf(Math.max(...cpg.shares));
+    return [name, `${reason}. The network's first: ${TAXA[best].name} (${cpg.shares[best].toFixed(3)}).${second}${decides}`];
   }
-  const boundary = cpg.boundary === NO_NAME ? "" : ` Boundary CpG: ${about.boundaries[cpg.boundary].name.replaceAll("_", " ")}.`;
   const by = source === "statistical" ? "the statistical rules" : source.replace(/^round_(\d+)$/, "the network of round $1");
-  return [name, `, ${TAXA[cpg.taxon].meaning}. Given by ${by}${sure}.${second}${boundary}`];
+  const against = cpg.disagrees ? " The network disagrees." : "";
+  const own = Number.isNaN(cpg.networkP) ? "" : ` The network's probability of it: ${cpg.networkP.toFixed(3)}.`;
+  const other = second.replace(" Second:", cpg.disagrees ? " Its first:" : " Next:");
+  return [name, `, ${TAXA[cpg.taxon].meaning}. Given by ${by}${sure}.${against}${own}${other}${decides}`];
 }
 
 function showShares(cpg) {
@@ -1093,7 +1103,7 @@ function showForm() {
   $("second").value = state.second;
   $("reason").value = state.reason;
   $("boundary").value = state.boundary;
-  for (const key of ["gene", "chromosome", "island"]) $(key).value = state[key];
+  for (const key of ["disagrees", "gene", "chromosome", "island"]) $(key).value = state[key];
   $("list").value = state.list ? state.list.join("\n") : "";
   showConditions();
   showList();
@@ -1148,7 +1158,7 @@ function listen() {
   const setTaxa = (codes) => { state.taxa = codes; state.page = 0; showForm(); refresh(); };
   on("taxa-all", "click", () => setTaxa(null));
   on("taxa-none", "click", () => setTaxa(new Set()));
-  for (const [id, key] of [["confidence-low", "low"], ["confidence-high", "high"], ["second", "second"], ["reason", "reason"], ["boundary", "boundary"], ["gene", "gene"], ["chromosome", "chromosome"], ["island", "island"]]) {
+  for (const [id, key] of [["confidence-low", "low"], ["confidence-high", "high"], ["second", "second"], ["reason", "reason"], ["boundary", "boundary"], ["disagrees", "disagrees"], ["gene", "gene"], ["chromosome", "chromosome"], ["island", "island"]]) {
     on(id, "input", () => { state[key] = $(id).value; state.page = 0; refresh(); });
   }
   on("add-condition", "click", () => {
@@ -1238,18 +1248,19 @@ async function start() {
   if (whole) N = about.total;
   sayWhat(folder);
   ids = await textsOf("ids");
-  await Promise.all([...CODED, ...PLACES, "confidence"].map(column));
+  await Promise.all([...CODED, ...PLACES, ...NUMBERS].map(column));
   state.chosen = new Uint8Array(N);
   ticks("taxa", TAXA, "taxa", true);
   ticks("sources", about.sources, "sources", false);
   options($("second"), TAXA.slice(0, 10).map(({ name }) => [name, name]), "any");
   options($("reason"), about.reasons.map(({ name, meaning }) => [name, `${name}: ${meaning}`]), "any reason, or none");
   options($("boundary"), [["clear", "none: clear"], ...about.boundaries.map(({ name }) => [name, name.replaceAll("_", " ")])], "any, or none");
+  options($("disagrees"), [["yes", `the network disagrees (${about.disagreements[1].toLocaleString("en")})`], ["no", `it does not (${about.disagreements[0].toLocaleString("en")})`]], "any");
   $("places").hidden = !PLACED;
   for (const [key, entries] of [["chromosome", about.chromosomes], ["island", about.islands]]) options($(key), entries.map(({ name, total }) => [name, `${name.replaceAll("_", " ")} (${total.toLocaleString("en")})`]), "any");
-  options($("sheet-sort"), ["cpg", "taxon", "confidence"].map((name) => [name, name === "cpg" ? "CpG" : name]), "order of the data");
+  options($("sheet-sort"), ["cpg", "taxon", ...NUMBERS].map((name) => [name, name === "cpg" ? "CpG" : name]), "order of the data");
   groupedColumns($("sheet-sort"));
-  options($("add-column"), ["reason", "boundary", ...PLACES].map((name) => [name, name]), "…");
+  options($("add-column"), ["reason", "boundary", "criterion", "network_p", "disagrees", ...PLACES].map((name) => [name, name]), "…");
   groupedColumns($("add-column"));
   about.samples.covariates.forEach(({ name }, at) => $("colour").append(el("option", { value: String(at), text: name })));
   if (!about.samples.covariates.length) $("colour").closest("label").hidden = true;

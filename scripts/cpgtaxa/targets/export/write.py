@@ -49,9 +49,23 @@ MAIN = (
 GENES = ("gene", "island")
 """What a manifest tells beside positions."""
 PLACES = ("chrom", "position", *GENES)
-WORDS = ("cpg", "chrom", *GENES, "taxon", "source", "second_taxon", "boundary", "reason", "detail")
+WORDS = (
+    "cpg",
+    "chrom",
+    *GENES,
+    "taxon",
+    "source",
+    "second_taxon",
+    "boundary",
+    "criterion",
+    "reason",
+    "detail",
+    "disagrees",
+)
 """Columns of text; all others are numbers."""
-LEFT = ("boundary", "reason", "detail")
+OF_NETWORK = ("margin", "network_p", "disagrees")
+SAID = ("taxon", "source", "confidence", "network_p", "disagrees", "second_taxon")
+LEFT = ("boundary", "criterion", "margin", "reason", "detail")
 """Where a CpG lies, and why it has no taxon."""
 UNITS = {
     "cpg": "name",
@@ -60,6 +74,9 @@ UNITS = {
     "gene": "name",
     "island": "name",
     "confidence": "probability",
+    "margin": "halves of a zone",
+    "criterion": "name",
+    "disagrees": "yes or empty",
     "n": "samples",
     "far_n": "samples",
     "slope": "beta per year",
@@ -78,10 +95,14 @@ COLUMNS = {
     "island": "where the CpG lies to a CpG island, by the manifest",
     "taxon": "taxon, or Unclassified",
     "source": "what gave it: statistical (the tests), round_N (the network of that round), none",
-    "confidence": "of a CpG that a round placed the probability that the call is right; of others the last network's "
-    "probability of the taxon, for Unclassified, its highest; empty where none looked",
+    "confidence": "probability that the taxon is right, by the tests where these gave it, else by the round that "
+    "placed the CpG; empty if Unclassified, or if the label was given",
     "second_taxon": "the likeliest other taxon by the network",
     "boundary": "criterion in whose zone the CpG lies, or that is open; empty if clear",
+    "criterion": "criterion that decides: that of boundary, else the one nearest to its cut",
+    "margin": "how far the CpG lies from the cut of that criterion, in halves of its zone (1: at an end; at most 10)",
+    "network_p": "the last network's probability of the taxon, for Unclassified, its highest; empty where none looked",
+    "disagrees": "whether the network finds another taxon likelier than the one that the tests gave",
     "reason": "why it is Unclassified: ambiguous (several taxa are likely), contradicted (the tests leave no taxon), "
     "unlike (the training images and simulated CpGs)",
     "detail": "what the tests say of an Unclassified CpG: open criteria and the taxa they leave, or the pattern found",
@@ -153,7 +174,7 @@ def bed_of(taxonomy: pd.DataFrame, places: pd.DataFrame) -> pd.DataFrame:
     """BED9 of the CpGs that have a position, sorted as bedToBigBed wants it: by the bytes of chrom, then by start.
 
     Both bases of a CpG are marked; one base of probes that are none (`ch.` and `rs`). The score is 1,000 times the
-    confidence, 0 where no network looked.
+    confidence, 0 where there is none.
     """
     there = places["chrom"].notna().to_numpy()
     rows, start = taxonomy[there], places["start"][there].to_numpy(dtype=np.int64)
@@ -214,6 +235,8 @@ def write_anndata(out, taxonomy, samples, places, given: dict, settings: dict, s
             "confidence": taxonomy["confidence"].to_numpy(),
             "second_taxon": pd.Categorical(taxonomy["second_taxon"].astype(object), categories=list(TAXA)),
             "boundary": pd.Categorical(taxonomy["boundary"].astype(object), categories=["", *BY_NAME]),
+            "criterion": pd.Categorical(taxonomy["criterion"].astype(object), categories=["", *BY_NAME]),
+            **{name: taxonomy[name].to_numpy() for name in OF_NETWORK},
             **{name: taxonomy[name].to_numpy() for name in PROBABILITY_COLUMNS},
         }
         if places is not None:
@@ -320,10 +343,7 @@ def table_columns(places) -> list[str]:
     return [
         "cpg",
         *_placed_columns(places),
-        "taxon",
-        "source",
-        "confidence",
-        "second_taxon",
+        *SAID,
         *LEFT,
         *PROBABILITY_COLUMNS,
         *MAIN,
@@ -400,6 +420,7 @@ def table_blocks(taxonomy, places, given: dict):
         found = taxonomy.iloc[rows].reset_index(drop=True)
         if not np.array_equal(found["cpg"].to_numpy(dtype=object), block["cpg"].to_numpy(dtype=object)):
             raise InputError(f"{given['statistics']} and {given['taxonomy']} are not of the same CpGs: delete both")
+        found["disagrees"] = np.where(found["disagrees"], "yes", "")
         for name in left:
             found[name] = found["cpg"].astype(object).map(left[name])
         if places is not None:
