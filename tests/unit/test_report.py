@@ -18,6 +18,7 @@ from cpgtaxa.cohort import CohortWriter
 from cpgtaxa.embedding.clusters import PAIR_COLUMNS
 from cpgtaxa.errors import InputError
 from cpgtaxa.names import COLOURS, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.statistics.age_ewas import write_age_ewas
 from cpgtaxa.statistics.kernel import compute
 
 HOSTILE = "<script>alert(1)</script>"
@@ -174,6 +175,13 @@ def make_run(tmp_path):
         for name in files:
             files[name].append(paths[name])
 
+    left = pd.DataFrame({"cpg": cpgs[45:], "reason": "ambiguous", "detail": labels["reason"][45:].to_numpy()})
+    left.loc[5:, "detail"] = "open: trend; UniUnstable or LinAgeHomo"
+    left.to_parquet(folder / "unclassified.parquet")
+    write_age_ewas(
+        {name: folder / f"{name}.parquet" for name in ("statistics", "taxonomy")},
+        {"csv": folder / "age_ewas.csv.gz", "summary": folder / "age_ewas.json"},
+    )
     qc = {
         "n_cpgs": {"in": 63, "kept": 60, "dropped_missing": 2, "dropped_constant": 1},
         "n_samples": {"in_matrix": 41, "in_sheet": 40, "kept": 40},
@@ -187,13 +195,15 @@ def make_run(tmp_path):
     for name, suffix in (("taxonomy", "parquet"), ("labels", "parquet"), ("statistics", "parquet")):
         setattr(inputs, name, str(folder / f"{name}.{suffix}"))
     inputs.beta, inputs.samples = str(folder / "beta.arrow"), str(folder / "samples.parquet")
+    inputs.unclassified, inputs.ewas = str(folder / "unclassified.parquet"), str(folder / "age_ewas.csv.gz")
+    inputs.ewas_summary = str(folder / "age_ewas.json")
     inputs.qc, inputs.cpgs = str(folder / "qc.json"), str(folder / "cpgs.parquet")
     return inputs
 
 
 def _outputs(folder):
     names = {"html": "report.html", "summary": "summary.txt", "counts": "report/counts.csv"}
-    names |= {name: f"report/{name}.csv" for name in ("agreement", "thresholds", "bars", "rounds", "gallery")}
+    names |= {name: f"report/{name}.csv" for name in ("agreement", "thresholds", "bars", "rounds", "gallery", "left")}
     names |= {"test_scores": "report/tests.csv", "figures": "report/figures"}
     return {key: str(folder / name) for key, name in names.items()}
 
@@ -390,7 +400,7 @@ def test_the_cohorts_page_says_what_was_adjusted(run, tmp_path, written):
 def test_page_is_self_contained(written):
     html = _text(written.outputs["html"])
     assert not re.search(
-        r"""(src|href)\s*=\s*["'](?!#|data:|report/|cohort/|embedding/|explorer\.html)""",
+        r"""(src|href)\s*=\s*["'](?!#|data:|report/|cohort/|embedding/|explorer\.html|age_ewas\.csv\.gz)""",
         re.sub(r"<svg.*?</svg>", "", html, flags=re.S),
     )
     assert not re.search(r"url\((?!#)|@import", html)
@@ -404,13 +414,15 @@ def test_page_is_self_contained(written):
 def test_error_rates_reasons_and_boundary_cpgs_are_shown(written):
     html = _text(written.outputs["html"])
     assert "at most 5\u00a0% of the calls are wrong" in html
-    row = r'open: trend</th><td class="n">10</td><td class="n">66.7\u00a0%</td>.*?taxa.thresholds.trend, taxa.errors'
+    row = r'ambiguous</th><td>open: trend</td><td class="n">10</td><td class="n">66.7\u00a0%</td>.*?'
+    row += "rounds.error_rate, taxa.thresholds.trend, taxa.errors"
     assert re.search(row, html)
     unclassified = re.search(r"Unclassified</th>.*?</tr>", html, re.S).group()
-    assert unclassified.endswith('<td class="n">10</td><td class="n">5</td></tr>')
+    numbers = "".join(f'<td class="n">{number}</td>' for number in (10, 5, 0, 0))  # clear, boundary, ageing, spread
+    assert unclassified.endswith(f"{numbers}</tr>")
     assert "of which at most 5\u00a0% are wrong" in html
     assert "None" not in re.sub(r"<pre>.*?</pre>", "", html, flags=re.S)
-    assert '<td class="n">2.1\u00a0%</td><td class="n">4.3\u00a0%</td>' in html
+    assert '<td class="n">0.2 of 10</td><td class="n">2 of 10</td>' in html  # of few calls, counts
     assert "is the label on 80.0\u00a0% of the 25 labelled CpGs, some of which it was trained on." in html
     assert html.count("That is little: this cohort is unlike the simulated ones") == 1
     assert '<td class="n">–</td><td class="n">–</td>' in html  # round 1 has no error rate
@@ -421,7 +433,7 @@ def test_figures_have_their_data(written):
     run, folder, outputs = written.run, written.folder, written.outputs
     figures = {path.name for path in (folder / "report/figures").iterdir()}
     stems = {"ages", "missing", "components", "explained", "taxa", "flow", "map", "training_round_0", "reliability"}
-    stems |= {"truth", "thresholds"}
+    stems |= {"truth", "thresholds", "volcano", "qq"}
     stems |= {f"confusion_round_{number}_{images}" for number in (0, 1) for images in ("cohort", "simulated")}
     assert figures == {f"{stem}.{suffix}" for stem in stems for suffix in ("svg", "pdf", "csv")}
     taxa = pd.read_csv(folder / "report/figures/taxa.csv")

@@ -72,16 +72,6 @@ def test_the_nearest_criterion_is_that_of_the_boundary_or_the_nearest_zone(width
     assert (found["margin"][:2] > 1).all()
 
 
-def test_what_the_tests_leave_is_counted_by_reason():
-    details = ["open: trend; UniUnstable or LinAgeHomo", "open: trend; BiAge or BiNonAge", "no taxon: curved"]
-    found = thresholds.left_details(pd.Series([*details, "too few samples"]))
-    assert [(row["detail"], row["n"]) for row in found] == [
-        *(("open: trend", "2"), ("no taxon: curved", "1"), ("too few samples", "1")),
-    ]
-    assert found[0]["setting"] == "taxa.thresholds.trend, taxa.errors"
-    assert found[0]["meaning"] == BY_NAME["trend"].question
-
-
 def _cohort(path, values) -> Cohort:
     with CohortWriter(path, [f"S{index}" for index in range(values.shape[1])]) as writer:
         writer.append([f"cg{index}" for index in range(len(values))], values.astype(np.float32))

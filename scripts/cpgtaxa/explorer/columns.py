@@ -14,7 +14,7 @@ from cpgtaxa.taxa.criteria import TABLE, Answers
 
 ORDER = (*TAXA, UNCLASSIFIED)
 REASONS = {
-    "ambiguous": "several taxa are likely, and none was selected",
+    "ambiguous": "the tests leave several taxa, and the network's choice among them was not selected",
     "contradicted": "the tests leave no taxon",
     "unlike": "unlike the training images and the simulated CpGs",
 }
