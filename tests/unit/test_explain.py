@@ -393,7 +393,7 @@ def test_what_gave_the_taxon_is_said(page):
         ),
         (
             *("none", ("ambiguous", "BiAge|TriAge", 0.5, ""), None),
-            "Ambiguous: BiAge 97.0 % was not selected. Likely are BiAge, TriAge.",
+            "Ambiguous: BiAge 97.0 % was not selected. In question are BiAge, TriAge.",
         ),
         (
             *("none", ("unlike", "", 0.004, ""), None),

@@ -18,6 +18,7 @@ from cpgtaxa.cohort import CohortWriter
 from cpgtaxa.embedding.clusters import PAIR_COLUMNS
 from cpgtaxa.errors import InputError
 from cpgtaxa.names import COLOURS, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.pages.page import environment
 from cpgtaxa.statistics.age_ewas import write_age_ewas
 from cpgtaxa.statistics.kernel import compute
 
@@ -581,3 +582,85 @@ def test_the_page_says_so_where_there_are_no_clusters(run, tmp_path):
     )
     assert "No clusters were found." in section
     assert "<img" not in section
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory):
+    """A function that renders the page of a run with other numbers, as text without markup."""
+    kept, folder = {}, tmp_path_factory.mktemp("rendered")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cpgtaxa.report.page.write_page", lambda path, template, page: kept.update(page))
+        report.write_report(make_run(folder), _outputs(folder), CONFIG)
+    template = environment().get_template("report.html.j2")
+
+    def render(**changes) -> str:
+        ageing = kept["ageing"] | changes.pop("ageing", {})
+        cohort = kept["cohort"] | changes.pop("cohort", {})
+        html = template.render(kept | {"ageing": ageing, "cohort": cohort} | changes)
+        text = re.sub(r"<svg.*?</svg>|<style.*?</style>|<[^>]+>", " ", html, flags=re.S)
+        return re.sub(r"\s+([.,;:)])", r"\1", " ".join(text.split()))
+
+    return render
+
+
+NOTHING_OPEN = {"any_open": False, "any_placed": False, "any_unplaced": False, "n_open": "0", "n_networks": "0"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said", "unsaid"),
+    [
+        ({"trained": [True, True]}, ["Each round trains a network, which chooses"], ["network that was given"]),
+        (
+            {"trained": [False, True]},
+            ["The first round takes a network that was given, each later one trains one, which chooses"],
+            ["Each round trains"],
+        ),
+        (
+            {"trained": [False], "rounds": 1},
+            ["A network that was given is taken, which chooses"],
+            ["trains", "next round learns"],
+        ),
+        ({"trained": [True], "rounds": 1, "confidence": "95 %"}, ["A network is trained, which sees"], ["next round"]),
+        (
+            NOTHING_OPEN,
+            [
+                "and leave none",
+                "Nothing: every CpG has a taxon.",
+                "The tests left no CpG to place",
+                "The rounds moved none",
+            ],
+            ["networks placed", "stay Unclassified", "of which at most", "strong bands are CpGs that leave"],
+        ),
+        (
+            {"any_placed": False, "n_networks": "0"},
+            ["networks placed none of the other 30", "The rounds moved none"],
+            ["networks placed 0", "strong bands are"],
+        ),
+        ({"own_labels": True}, ["the labels that were given name 30"], ["statistical tests name", "Boundary CpGs lie"]),
+        (
+            {"ageing": {"any": True, "changing": "1", "up": "1", "down": "0", "where": [("BiAge", "1")], "small": 0}},
+            ["1 of 60 CpGs change with age", "Of the 1, 1 is BiAge.", "above the dashed line"],
+            ["change surely, but by little", "No CpG of"],
+        ),
+        (
+            {"ageing": {"any": False, "tested": "0", "volcano": None, "qq": None, "top": []}},
+            ["No CpG could be tested"],
+            ["Volcano", "surest", "dashed line q", "change in spread ( "],
+        ),
+        (
+            {"ageing": {"any": True, "small": 5, "with_trend": "3", "unclassified": "0"}},
+            ["3 have a taxon with a trend. The other 5 change surely"],
+            ["and 0 are Unclassified"],
+        ),
+        (
+            {"cohort": {"goes_with": [], "adjust_line": ""}},
+            ["No column beside age explains a tenth of a component, beyond chance."],
+            ["paste this into the config"],
+        ),
+        ({"cohort": {"missing": None, "missing_words": {"none": True}}}, ["No value is missing"], ["Share of missing"]),
+    ],
+)
+def test_what_the_page_says_is_true_of_each_state(rendered, changes, said, unsaid):
+    text = rendered(**changes)
+    assert [words for words in said if words not in text] == []
+    assert [words for words in unsaid if words in text] == []

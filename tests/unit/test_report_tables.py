@@ -9,7 +9,7 @@ from cpgtaxa.cohort import Cohort, CohortWriter
 from cpgtaxa.names import UNCLASSIFIED
 from cpgtaxa.report import quality, runtime, tables, thresholds
 from cpgtaxa.statistics.kernel import compute
-from cpgtaxa.taxa.criteria import BY_NAME, TABLE, Answers
+from cpgtaxa.taxa.criteria import TABLE, Answers
 from statsmodels.stats.proportion import proportion_confint
 
 RULES = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
@@ -160,11 +160,3 @@ def test_run_time_by_hand(tmp_path):
 def test_intervals_of_shares_are_wilsons(hits, n):
     expected = proportion_confint(hits, n, method="wilson")
     np.testing.assert_allclose(tables.wilson(np.array([hits]), np.array([n])), np.transpose([expected]), atol=1e-12)
-
-
-def test_no_reasons_where_nothing_is_left():
-    from cpgtaxa.report.thresholds import left_details
-
-    assert left_details(pd.Series([], dtype=str)) == []
-    found = left_details(pd.Series(["open: trend; A or B", "no taxon: curved", "open: trend; B or C"]))
-    assert {row["detail"]: row["n"] for row in found} == {"open: trend": "2", "no taxon: curved": "1"}

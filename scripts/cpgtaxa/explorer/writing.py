@@ -108,7 +108,7 @@ def write_explorer(given: dict, out: dict, *, settings: dict, rules: dict, seed:
         "version": cpgtaxa.__version__,
     }
     write_html(out["html"], about, pieces)
-    logging.info("%s: %s of %s CpGs", out["html"], f"{len(rows):,}", f"{len(index):,}")
+    logging.info(f"the page itself holds {len(rows):,} of {len(index):,} CpGs")
     if "folder" in out:
         n_bytes = len(index) * (len(drawn) * 2.2 + 600) if whole else 0
         need_space(out["folder"], n_bytes, "the explorer's folder takes")

@@ -16,6 +16,8 @@ from cpgtaxa.report.words import decimal, percent, signed, stage_name
 from cpgtaxa.taxa.criteria import Answers
 
 TYPICAL, BORDERLINE, REASSIGNED, RANDOM, ALMOST = "typical", "borderline", "reassigned", "random", "almost"
+LEAST_SHOWN = 0.005
+"""Probabilities below this are told of no CpG: they would read 0 %."""
 COLUMNS = (
     *("taxon", "group", "cpg", "source", "confidence", "network_p", "second_taxon", "core_effect", "core_sd"),
     *("boundary", "criterion", "value", "cut", "reason"),
@@ -92,7 +94,7 @@ def gallery(inputs, taxonomy, labels, cohort, ages, config) -> tuple[list[dict],
         TYPICAL: "Typical: given" if own else "Typical: labelled by the rules, clear of any zone, the network agrees",
         BORDERLINE: "Borderline: labelled nearest to a criterion’s cut, or placed with the lowest confidence",
         REASSIGNED: "Reassigned: from Unclassified by a network, drawn at random",
-        ALMOST: "Almost placed: the highest probabilities among them",
+        ALMOST: "The highest probabilities of the network, and yet not placed",
         RANDOM: "Drawn at random",
     }
     p = taxonomy[list(PROBABILITY_COLUMNS)].to_numpy()
@@ -131,7 +133,7 @@ def _card(row, statistics, reasons, taxon, p, config) -> tuple[dict, dict]:
     if taxon == UNCLASSIFIED:
         if not np.isnan(p).any():
             best = np.argsort(-p, kind="stable")[:2]
-            card["likely"] = [(TAXA[index], percent(float(p[index]), 0)) for index in best]
+            card["likely"] = [(TAXA[index], percent(float(p[index]), 0)) for index in best if p[index] >= LEAST_SHOWN]
     elif not (settings := config["taxa"])["labels"]:
         found = nearest_criterion(Answers(one, settings["thresholds"], settings["errors"])).iloc[0]
         if found["criterion"]:

@@ -103,7 +103,7 @@ COLUMNS = {
     "margin": "how far the CpG lies from the cut of that criterion, in halves of its zone (1: at an end; at most 10)",
     "network_p": "the last network's probability of the taxon, for Unclassified, its highest; empty where none looked",
     "disagrees": "whether the network finds another taxon likelier than the one that the tests gave",
-    "reason": "why it is Unclassified: ambiguous (several taxa are likely), contradicted (the tests leave no taxon), "
+    "reason": "why it is Unclassified: ambiguous (the tests leave several taxa), contradicted (they leave none), "
     "unlike (the training images and simulated CpGs)",
     "detail": "what the tests say of an Unclassified CpG: open criteria and the taxa they leave, or the pattern found",
 } | {name: f"the last network's probability of {name.removeprefix('p_')}" for name in PROBABILITY_COLUMNS}
