@@ -15,6 +15,12 @@ help:
 	@echo "make docs       build the documentation in site/ (a minute)"
 	@echo "make lint       ruff, snakefmt, snakemake --lint"
 	@echo "make clean      remove results and the environment"
+	@echo
+	@echo "Targets: .venv/bin/snakemake TARGET --cores all --directory my_cohort --configfile my_cohort/config.yaml"
+	@echo
+	@awk -F ' *[|] *' '/^[|] (target|\[|.*_)/ && NF > 6 { for (i = 2; i < 7; i++) { gsub(/\[|\]\([^)]*\)|`/, "", $$i) } \
+		if ($$2 != "target") printf "%-16s %s\n%16s needs %s; makes %s%s\n", $$2, $$3, "", $$4, $$6, $$5 ? " (" $$5 ")" : "" }' \
+		docs/targets/README.md
 
 .venv/.ready: envs/requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit("cpgtaxa needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Set PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'

@@ -3,6 +3,7 @@
 import importlib.util
 import pathlib
 import re
+import subprocess
 
 import pytest
 import yaml
@@ -49,6 +50,35 @@ def test_links_lead_somewhere(page):
         assert target.is_relative_to(ROOT), link
         if anchor:
             assert anchor in anchors(target), f"{link}: no such heading"
+
+
+def test_make_help_prints_every_target_with_what_it_needs_and_makes():
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    rows = [line for line in text_of(DOCS / "targets/README.md").splitlines() if line.startswith("| [")]
+    for row in rows:
+        name, question, needs, time, output = (
+            re.sub(r"\[|\]\([^)]*\)|`", "", cell).strip() for cell in row.split("|")[1:6]
+        )
+        told = f" needs {needs}; makes {output}" + (f" ({time})" if time else "")
+        assert re.search(
+            rf"^{re.escape(name)} +{re.escape(question)}\n +{re.escape(told.strip())}$", done.stdout, re.M
+        ), name
+
+
+def test_the_page_of_every_target_ends_with_what_next():
+    pytest.importorskip("jinja2")
+    from cpgtaxa.pages.page import environment
+
+    found = environment()
+    for path in (ROOT / "scripts/cpgtaxa/templates").glob("*.html.j2"):
+        name = path.name.removesuffix(".html.j2")
+        if name not in ("shared", "explorer"):
+            text = text_of(path)
+            assert re.search(rf'\{{\{{ what_next\("{name}"\) \}}\}}\n</main>', text), name
+            shown = found.from_string(
+                '{% from "shared.html.j2" import what_next %}{{ what_next("' + name + '") }}'
+            ).render()
+            assert shown.count("<li>") >= 2
 
 
 def test_readme_fits_on_a_page():
