@@ -17,7 +17,7 @@ help:
 	@echo "make lint       ruff, snakefmt, snakemake --lint"
 	@echo "make clean      remove results and the environment"
 	@echo
-	@echo "Targets: .venv/bin/snakemake TARGET --cores $(CORES) --configfile my.yaml"
+	@echo "Targets: .venv/bin/snakemake TARGET --cores $(CORES) --directory my_cohort --configfile my_cohort/config.yaml"
 	@$(PYTHON) docs/make_targets.py --list
 
 .venv/.ready: envs/requirements.txt

@@ -236,8 +236,8 @@ BREAKAGES = (
     Breakage(
         "the taxonomy has the network's confidence of CpGs placed",
         ROUNDS,
-        "np.where(np.isnan(certainty), values[rows, first].astype(np.float32), certainty)",
-        "values[rows, first].astype(np.float32)",
+        'table["confidence"] = certainty',
+        'table["confidence"] = values[rows, first].astype(np.float32)',
         "test_rounds",
     ),
     Breakage(

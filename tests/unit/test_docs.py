@@ -51,6 +51,22 @@ def test_links_lead_somewhere(page):
             assert anchor in anchors(target), f"{link}: no such heading"
 
 
+def test_the_page_of_every_target_ends_with_what_next():
+    pytest.importorskip("jinja2")
+    from cpgtaxa.pages.page import environment
+
+    found = environment()
+    for path in (ROOT / "scripts/cpgtaxa/templates").glob("*.html.j2"):
+        name = path.name.removesuffix(".html.j2")
+        if name not in ("shared", "explorer"):
+            text = text_of(path)
+            assert re.search(rf'\{{\{{ what_next\("{name}"\) \}}\}}\n</main>', text), name
+            shown = found.from_string(
+                '{% from "shared.html.j2" import what_next %}{{ what_next("' + name + '") }}'
+            ).render()
+            assert shown.count("<li>") >= 2
+
+
 def test_readme_fits_on_a_page():
     assert len(text_of(ROOT / "README.md").splitlines()) <= 100
 

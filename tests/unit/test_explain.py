@@ -302,6 +302,7 @@ def page(tmp_path, planted, monkeypatch):
     taxonomy = pd.DataFrame({"cpg": cpgs, "taxon": ["Outlier", "UniUnstable", UNCLASSIFIED]})
     taxonomy["source"], taxonomy["confidence"] = ["statistical", "round_1", "none"], [0.1, 0.97, np.nan]
     taxonomy["boundary"] = ["", "width", ""]
+    taxonomy["network_p"], taxonomy["disagrees"] = [0.01, 0.96, np.nan], [True, False, False]
     taxonomy.to_parquet(tmp_path / "taxonomy.parquet")
     left = pd.DataFrame(columns=["cpg", "reason", "taxa", "unlike_p", "detail"])
     left.to_parquet(tmp_path / "unclassified.parquet")
@@ -367,7 +368,7 @@ def test_what_gave_the_taxon_is_said(page):
     html, table = page(["cg3", "cg2", HOSTILE])
     third, second, first = re.split(r'<section id="cpg-\d">', html)[1:]
     assert "The tests answer every question that Outlier asks" in first
-    assert "The network finds this label unlikely" in first
+    assert "The network finds another taxon likelier (Outlier 1.0\xa0%)" in first
     assert "ResNet18 of round 0, the last that looked at this CpG" in " ".join(first.split())
     assert "The network of round 1 placed it: UniUnstable 96.0" in second
     assert "It is a boundary CpG: width." in second
@@ -392,7 +393,7 @@ def test_what_gave_the_taxon_is_said(page):
         ),
         (
             *("none", ("ambiguous", "BiAge|TriAge", 0.5, ""), None),
-            "Ambiguous: BiAge 97.0 % was not selected. Likely are BiAge, TriAge.",
+            "Ambiguous: BiAge 97.0 % was not selected. In question are BiAge, TriAge.",
         ),
         (
             *("none", ("unlike", "", 0.004, ""), None),

@@ -163,6 +163,9 @@ def run(tmp_path_factory):
     table["second_taxon"] = np.where(np.isnan(p[:, 0]), None, TAXA[2])
     table[list(PROBABILITY_COLUMNS)] = p
     table["boundary"] = np.where(np.arange(90) < 7, "trend", "")
+    table["criterion"], table["margin"] = "trend", rng.random(90).astype(np.float32)
+    table["network_p"], table["disagrees"] = table["confidence"], np.arange(90) % 9 == 0
+    table.loc[taxon == UNCLASSIFIED, "confidence"] = np.nan
     table.to_parquet(folder / "taxonomy.parquet", index=False)
     left = table.loc[taxon == UNCLASSIFIED, ["cpg"]].assign(reason="ambiguous")
     left.to_parquet(folder / "unclassified.parquet", index=False)

@@ -51,6 +51,8 @@ def results(tmp_path):
     table["second_taxon"] = np.where(np.isnan(p[:, 0]), None, TAXA[3])
     table["boundary"] = ["trend"] * 5 + [""] * (n - 5)
     table = pd.concat([table, pd.DataFrame(p, columns=list(PROBABILITY_COLUMNS))], axis=1)
+    table["criterion"], table["margin"] = "trend", np.float32(0.5)
+    table["network_p"], table["disagrees"] = p.max(axis=1), np.arange(n) % 7 == 0
     statistics = compute(beta, ages)
     statistics.insert(0, "cpg", CPGS)
     left = pd.DataFrame({"cpg": CPGS[50:], "reason": "ambiguous", "taxa": "", "unlike_p": 0.5, "detail": "open: trend"})
@@ -157,6 +159,14 @@ def test_bed_is_sorted_and_coloured_and_of_the_right_bases(results, tmp_path):
     assert 'itemRgb="On"' in first
     assert rest == out["bed"].read_text()
     assert out["no_position"].read_text() == "NA\n"
+    cpgs = table.reset_index()[["cpg"]]
+    known = cpgs.assign(chromosome="chr7", position=pd.array(range(50, 50 + len(cpgs)), "Int64"), gene="A;B", island="")
+    known.to_parquet(tmp_path / "annotation.parquet", index=False)
+    given = given | {"annotation": tmp_path / "annotation.parquet"}
+    by_manifest = run({name: path for name, path in given.items() if name != "positions"}, tmp_path / "manifest")
+    assert by_manifest["bed"].read_text().splitlines()[0].startswith("chr7\t49\t51\tcg000\t")
+    assert (pd.read_csv(by_manifest["table"])["gene"] == "A;B").all()
+    assert anndata.read_h5ad(by_manifest["anndata"]).var["gene"].tolist() == ["A;B"] * len(cpgs)
     zero = run(given, tmp_path / "zero", one_based=False)["bed"].read_text().splitlines()
     assert [int(line.split("\t")[1]) for line in zero] == [int(row[1]) + 1 for row in rows]
 
@@ -169,7 +179,7 @@ def test_workbook_and_csv_are_one_table(results, tmp_path):
     assert book.sheetnames == ["Legend", "Taxonomy"]
     sheet = book["Taxonomy"]
     rows = [[cell.value for cell in row] for row in sheet.iter_rows()]
-    assert rows[0] == list(frame.columns) == e.table_columns(True)
+    assert rows[0] == list(frame.columns) == e.table_columns(pd.DataFrame(columns=["chrom", "start"]))
     assert sheet.freeze_panes == "B2"
     assert sheet.auto_filter.ref == f"A1:{openpyxl.utils.get_column_letter(len(rows[0]))}61"
     taken = pd.DataFrame(rows[1:], columns=rows[0])

@@ -18,6 +18,8 @@ from cpgtaxa.cohort import CohortWriter
 from cpgtaxa.embedding.clusters import PAIR_COLUMNS
 from cpgtaxa.errors import InputError
 from cpgtaxa.names import COLOURS, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.pages.page import environment
+from cpgtaxa.statistics.age_ewas import write_age_ewas
 from cpgtaxa.statistics.kernel import compute
 
 HOSTILE = "<script>alert(1)</script>"
@@ -123,6 +125,9 @@ def make_run(tmp_path):
     taxonomy[list(PROBABILITY_COLUMNS)] = p.astype(np.float32)
     taxonomy["confidence"], taxonomy["second_taxon"] = p.max(axis=1), TAXA[0]
     taxonomy["boundary"] = ["width"] * 5 + [""] * 50 + ["trend"] * 5
+    taxonomy["network_p"], taxonomy["margin"] = taxonomy["confidence"], rng.permutation(60) / 10
+    taxonomy["criterion"], taxonomy["disagrees"] = "width", taxonomy["source"].eq("statistical") & (p[:, 0] > 0.2)
+    taxonomy.loc[45:, "confidence"] = np.nan
     taxonomy.to_parquet(folder / "taxonomy.parquet")
     labels = pd.DataFrame({"cpg": cpgs, "taxon": taxonomy["taxon"], "reason": "one band; <em>narrow</em>"})
     labels.to_parquet(folder / "labels.parquet")
@@ -171,6 +176,13 @@ def make_run(tmp_path):
         for name in files:
             files[name].append(paths[name])
 
+    left = pd.DataFrame({"cpg": cpgs[45:], "reason": "ambiguous", "detail": labels["reason"][45:].to_numpy()})
+    left.loc[5:, "detail"] = "open: trend; UniUnstable or LinAgeHomo"
+    left.to_parquet(folder / "unclassified.parquet")
+    write_age_ewas(
+        {name: folder / f"{name}.parquet" for name in ("statistics", "taxonomy")},
+        {"csv": folder / "age_ewas.csv.gz", "summary": folder / "age_ewas.json"},
+    )
     qc = {
         "n_cpgs": {"in": 63, "kept": 60, "dropped_missing": 2, "dropped_constant": 1},
         "n_samples": {"in_matrix": 41, "in_sheet": 40, "kept": 40},
@@ -184,13 +196,15 @@ def make_run(tmp_path):
     for name, suffix in (("taxonomy", "parquet"), ("labels", "parquet"), ("statistics", "parquet")):
         setattr(inputs, name, str(folder / f"{name}.{suffix}"))
     inputs.beta, inputs.samples = str(folder / "beta.arrow"), str(folder / "samples.parquet")
+    inputs.unclassified, inputs.ewas = str(folder / "unclassified.parquet"), str(folder / "age_ewas.csv.gz")
+    inputs.ewas_summary = str(folder / "age_ewas.json")
     inputs.qc, inputs.cpgs = str(folder / "qc.json"), str(folder / "cpgs.parquet")
     return inputs
 
 
 def _outputs(folder):
     names = {"html": "report.html", "summary": "summary.txt", "counts": "report/counts.csv"}
-    names |= {name: f"report/{name}.csv" for name in ("agreement", "thresholds", "bars", "rounds", "gallery")}
+    names |= {name: f"report/{name}.csv" for name in ("agreement", "thresholds", "bars", "rounds", "gallery", "left")}
     names |= {"test_scores": "report/tests.csv", "figures": "report/figures"}
     return {key: str(folder / name) for key, name in names.items()}
 
@@ -387,7 +401,7 @@ def test_the_cohorts_page_says_what_was_adjusted(run, tmp_path, written):
 def test_page_is_self_contained(written):
     html = _text(written.outputs["html"])
     assert not re.search(
-        r"""(src|href)\s*=\s*["'](?!#|data:|report/|cohort/|embedding/|explorer\.html)""",
+        r"""(src|href)\s*=\s*["'](?!#|data:|report/|cohort/|embedding/|explorer\.html|age_ewas\.csv\.gz)""",
         re.sub(r"<svg.*?</svg>", "", html, flags=re.S),
     )
     assert not re.search(r"url\((?!#)|@import", html)
@@ -401,13 +415,15 @@ def test_page_is_self_contained(written):
 def test_error_rates_reasons_and_boundary_cpgs_are_shown(written):
     html = _text(written.outputs["html"])
     assert "at most 5\u00a0% of the calls are wrong" in html
-    row = r'open: trend</th><td class="n">10</td><td class="n">66.7\u00a0%</td>.*?taxa.thresholds.trend, taxa.errors'
+    row = r'ambiguous</th><td>open: trend</td><td class="n">10</td><td class="n">66.7\u00a0%</td>.*?'
+    row += "rounds.error_rate, taxa.thresholds.trend, taxa.errors"
     assert re.search(row, html)
     unclassified = re.search(r"Unclassified</th>.*?</tr>", html, re.S).group()
-    assert unclassified.endswith('<td class="n">10</td><td class="n">5</td></tr>')
+    numbers = "".join(f'<td class="n">{number}</td>' for number in (10, 5, 0, 0))  # clear, boundary, ageing, spread
+    assert unclassified.endswith(f"{numbers}</tr>")
     assert "of which at most 5\u00a0% are wrong" in html
     assert "None" not in re.sub(r"<pre>.*?</pre>", "", html, flags=re.S)
-    assert '<td class="n">2.1\u00a0%</td><td class="n">4.3\u00a0%</td>' in html
+    assert '<td class="n">0.2 of 10</td><td class="n">2 of 10</td>' in html  # of few calls, counts
     assert "is the label on 80.0\u00a0% of the 25 labelled CpGs, some of which it was trained on." in html
     assert html.count("That is little: this cohort is unlike the simulated ones") == 1
     assert '<td class="n">–</td><td class="n">–</td>' in html  # round 1 has no error rate
@@ -418,7 +434,7 @@ def test_figures_have_their_data(written):
     run, folder, outputs = written.run, written.folder, written.outputs
     figures = {path.name for path in (folder / "report/figures").iterdir()}
     stems = {"ages", "missing", "components", "explained", "taxa", "flow", "map", "training_round_0", "reliability"}
-    stems |= {"truth", "thresholds"}
+    stems |= {"truth", "thresholds", "volcano", "qq"}
     stems |= {f"confusion_round_{number}_{images}" for number in (0, 1) for images in ("cohort", "simulated")}
     assert figures == {f"{stem}.{suffix}" for stem in stems for suffix in ("svg", "pdf", "csv")}
     taxa = pd.read_csv(folder / "report/figures/taxa.csv")
@@ -469,25 +485,24 @@ def test_reliability_by_hand():
 
 def test_gallery_shows_typical_borderline_and_reassigned_cpgs(run):
     taxonomy = pd.read_parquet(run.taxonomy)
-    near = {"UniStable": [taxonomy["cpg"][20], taxonomy["cpg"][10], taxonomy["cpg"][0]]}
-    chosen = report.choose_examples(taxonomy, 2, 42, near)
+    chosen = report.choose_examples(taxonomy, 2, 42)
     assert list(chosen) == [*TAXA, UNCLASSIFIED]
     for number, taxon in enumerate(TAXA):
         own = taxonomy[(taxonomy["taxon"] == taxon) & (taxonomy["source"] == "statistical")]
         placed = taxonomy[(taxonomy["taxon"] == taxon) & (taxonomy["source"] != "statistical")]
-        assert chosen[taxon]["typical"] == list(own["confidence"].nlargest(2).index)
+        sure = own.sort_values("network_p", ascending=False).sort_values("boundary", kind="stable")
+        assert chosen[taxon]["typical"] == list(sure.index[:2])
         edge = chosen[taxon]["borderline"]
+        assert edge[0] == own.drop(chosen[taxon]["typical"])["margin"].idxmin()
         by_networks = set(edge) - set(own.index)
         assert by_networks == set(placed["confidence"].nsmallest(len(by_networks)).index) != set()
         assert not set(edge) & set(chosen[taxon]["reassigned"])
         assert set(edge) | set(chosen[taxon]["reassigned"]) <= {30 + number, 40 + number} | set(own.index)
-    kept = [row for row in (20, 10, 0) if row not in chosen["UniStable"]["typical"]]
-    assert chosen["UniStable"]["borderline"][0] == kept[0]
     left = taxonomy[taxonomy["taxon"] == UNCLASSIFIED]
-    assert set(chosen[UNCLASSIFIED]["almost"]) == set(left["confidence"].nlargest(2).index)
+    assert set(chosen[UNCLASSIFIED]["almost"]) == set(left["network_p"].nlargest(2).index)
     assert len(chosen[UNCLASSIFIED]["random"]) == 2
     assert min(chosen[UNCLASSIFIED]["random"]) >= 45
-    assert report.choose_examples(taxonomy, 2, 42, near) == chosen
+    assert report.choose_examples(taxonomy, 2, 42) == chosen
 
 
 def test_gallery_images_are_the_rendered_ones(written):
@@ -567,3 +582,85 @@ def test_the_page_says_so_where_there_are_no_clusters(run, tmp_path):
     )
     assert "No clusters were found." in section
     assert "<img" not in section
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory):
+    """A function that renders the page of a run with other numbers, as text without markup."""
+    kept, folder = {}, tmp_path_factory.mktemp("rendered")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cpgtaxa.report.page.write_page", lambda path, template, page: kept.update(page))
+        report.write_report(make_run(folder), _outputs(folder), CONFIG)
+    template = environment().get_template("report.html.j2")
+
+    def render(**changes) -> str:
+        ageing = kept["ageing"] | changes.pop("ageing", {})
+        cohort = kept["cohort"] | changes.pop("cohort", {})
+        html = template.render(kept | {"ageing": ageing, "cohort": cohort} | changes)
+        text = re.sub(r"<svg.*?</svg>|<style.*?</style>|<[^>]+>", " ", html, flags=re.S)
+        return re.sub(r"\s+([.,;:)])", r"\1", " ".join(text.split()))
+
+    return render
+
+
+NOTHING_OPEN = {"any_open": False, "any_placed": False, "any_unplaced": False, "n_open": "0", "n_networks": "0"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said", "unsaid"),
+    [
+        ({"trained": [True, True]}, ["Each round trains a network, which chooses"], ["network that was given"]),
+        (
+            {"trained": [False, True]},
+            ["The first round takes a network that was given, each later one trains one, which chooses"],
+            ["Each round trains"],
+        ),
+        (
+            {"trained": [False], "rounds": 1},
+            ["A network that was given is taken, which chooses"],
+            ["trains", "next round learns"],
+        ),
+        ({"trained": [True], "rounds": 1, "confidence": "95 %"}, ["A network is trained, which sees"], ["next round"]),
+        (
+            NOTHING_OPEN,
+            [
+                "and leave none",
+                "Nothing: every CpG has a taxon.",
+                "The tests left no CpG to place",
+                "The rounds moved none",
+            ],
+            ["networks placed", "stay Unclassified", "of which at most", "strong bands are CpGs that leave"],
+        ),
+        (
+            {"any_placed": False, "n_networks": "0"},
+            ["networks placed none of the other 30", "The rounds moved none"],
+            ["networks placed 0", "strong bands are"],
+        ),
+        ({"own_labels": True}, ["the labels that were given name 30"], ["statistical tests name", "Boundary CpGs lie"]),
+        (
+            {"ageing": {"any": True, "changing": "1", "up": "1", "down": "0", "where": [("BiAge", "1")], "small": 0}},
+            ["1 of 60 CpGs change with age", "Of the 1, 1 is BiAge.", "above the dashed line"],
+            ["change surely, but by little", "No CpG of"],
+        ),
+        (
+            {"ageing": {"any": False, "tested": "0", "volcano": None, "qq": None, "top": []}},
+            ["No CpG could be tested"],
+            ["Volcano", "surest", "dashed line q", "change in spread ( "],
+        ),
+        (
+            {"ageing": {"any": True, "small": 5, "with_trend": "3", "unclassified": "0"}},
+            ["3 have a taxon with a trend. The other 5 change surely"],
+            ["and 0 are Unclassified"],
+        ),
+        (
+            {"cohort": {"goes_with": [], "adjust_line": ""}},
+            ["No column beside age explains a tenth of a component, beyond chance."],
+            ["paste this into the config"],
+        ),
+        ({"cohort": {"missing": None, "missing_words": {"none": True}}}, ["No value is missing"], ["Share of missing"]),
+    ],
+)
+def test_what_the_page_says_is_true_of_each_state(rendered, changes, said, unsaid):
+    text = rendered(**changes)
+    assert [words for words in said if words not in text] == []
+    assert [words for words in unsaid if words in text] == []

@@ -9,7 +9,7 @@ from cpgtaxa.cohort import Cohort, CohortWriter
 from cpgtaxa.names import UNCLASSIFIED
 from cpgtaxa.report import quality, runtime, tables, thresholds
 from cpgtaxa.statistics.kernel import compute
-from cpgtaxa.taxa.criteria import BY_NAME, TABLE, Answers
+from cpgtaxa.taxa.criteria import TABLE, Answers
 from statsmodels.stats.proportion import proportion_confint
 
 RULES = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
@@ -65,21 +65,11 @@ def test_answers_are_counted_below_in_and_above_the_zone(widths):
 def test_the_nearest_criterion_is_that_of_the_boundary_or_the_nearest_zone(widths):
     found = thresholds.nearest_criterion(Answers(widths, RULES["thresholds"], RULES["errors"]))
     assert found["criterion"][2:4].tolist() == ["width", "width"]
-    assert (found["distance"][2:4] <= 1).all()
+    assert (found["margin"][2:4] <= 1).all()
     assert found["value"][2] == pytest.approx(0.012, rel=0.01)
     half = np.log(0.025 / 0.008) / 2
-    assert found["distance"][2] == pytest.approx(abs(np.log(0.012 / 0.0141421)) / half, rel=0.02)
-    assert (found["distance"][:2] > 1).all()
-
-
-def test_what_the_tests_leave_is_counted_by_reason():
-    details = ["open: trend; UniUnstable or LinAgeHomo", "open: trend; BiAge or BiNonAge", "no taxon: curved"]
-    found = thresholds.left_details(pd.Series([*details, "too few samples"]))
-    assert [(row["detail"], row["n"]) for row in found] == [
-        *(("open: trend", "2"), ("no taxon: curved", "1"), ("too few samples", "1")),
-    ]
-    assert found[0]["setting"] == "taxa.thresholds.trend, taxa.errors"
-    assert found[0]["meaning"] == BY_NAME["trend"].question
+    assert found["margin"][2] == pytest.approx(abs(np.log(0.012 / 0.0141421)) / half, rel=0.02)
+    assert (found["margin"][:2] > 1).all()
 
 
 def _cohort(path, values) -> Cohort:
@@ -170,11 +160,3 @@ def test_run_time_by_hand(tmp_path):
 def test_intervals_of_shares_are_wilsons(hits, n):
     expected = proportion_confint(hits, n, method="wilson")
     np.testing.assert_allclose(tables.wilson(np.array([hits]), np.array([n])), np.transpose([expected]), atol=1e-12)
-
-
-def test_no_reasons_where_nothing_is_left():
-    from cpgtaxa.report.thresholds import left_details
-
-    assert left_details(pd.Series([], dtype=str)) == []
-    found = left_details(pd.Series(["open: trend; A or B", "no taxon: curved", "open: trend; B or C"]))
-    assert {row["detail"]: row["n"] for row in found} == {"open: trend": "2", "no taxon: curved": "1"}

@@ -231,7 +231,8 @@ def test_a_network_that_parts_from_the_labels_is_doubted(caplog):
 
 def test_taxonomy_takes_each_number_from_where_it_belongs():
     labels = pd.DataFrame({"cpg": ["c0", "c1", "c2"], "taxon": ["BiAge", UNCLASSIFIED, UNCLASSIFIED]})
-    labels["boundary"] = ["", "trend", "spread"]
+    labels["boundary"], labels["confidence"] = ["", "trend", "spread"], [0.99, np.nan, np.nan]
+    labels["criterion"], labels["margin"] = ["width", "trend", "spread"], [2.0, 0.1, 0.2]
     first = np.zeros((3, 10))
     first[:, 0], first[:, 1], first[0, 8] = 0.7, 0.3, 0.0
     second = np.zeros((2, 10))
@@ -245,12 +246,16 @@ def test_taxonomy_takes_each_number_from_where_it_belongs():
     ).set_index("cpg")
     assert table["taxon"].tolist() == ["BiAge", UNCLASSIFIED, "NonAgeHet"]
     assert table["source"].tolist() == ["statistical", "none", "round_1"]
-    assert table["confidence"].tolist() == pytest.approx([0.0, 0.8, 0.97])
+    assert table["confidence"].tolist() == pytest.approx([0.99, np.nan, 0.97], nan_ok=True)
+    assert table["network_p"].tolist() == pytest.approx([0.0, 0.8, 0.8])
+    assert table["disagrees"].tolist() == [True, False, False]
+    assert table["criterion"].tolist() == ["width", "trend", "spread"]
+    assert table["margin"].tolist() == pytest.approx([2.0, 0.1, 0.2])
     assert table["boundary"].tolist() == ["", "trend", "spread"]
     assert table["second_taxon"].tolist() == ["UniStable", "TriAge", "TriAge"]
 
 
-def test_a_labelled_cpg_no_network_looked_at_has_no_confidence():
+def test_a_given_label_that_no_network_looked_at_has_no_numbers():
     labels = pd.DataFrame({"cpg": ["c0", "c1"], "taxon": ["BiAge", UNCLASSIFIED]})
     p = np.zeros((1, 10))
     p[0, 4], p[0, 6] = 0.8, 0.2
@@ -258,7 +263,9 @@ def test_a_labelled_cpg_no_network_looked_at_has_no_confidence():
     nothing = pd.DataFrame({"cpg": [], "taxon": [], "confidence": []})
     table = rounds.taxonomy(labels, [{"predictions": found, "reassigned": nothing}])
     assert table["taxon"].tolist() == ["BiAge", UNCLASSIFIED]
-    assert table["confidence"].isna().tolist() == [True, False]
+    assert table["confidence"].isna().all()
+    assert table["network_p"].isna().tolist() == [True, False]
+    assert not table["disagrees"].any()
     assert table["second_taxon"].isna().tolist() == [True, False]
     assert table.loc[0, list(PROBABILITY_COLUMNS)].isna().all()
 

@@ -65,6 +65,32 @@ def test_every_cpg_has_a_reason(judged):
     assert 0.1 < (labels["boundary"] == "").mean() < 0.9
 
 
+def test_confidence_is_the_share_that_is_right_and_margin_the_distance_from_the_cut(judged):
+    _, labels, right = judged
+    placed = (labels["taxon"] != UNCLASSIFIED).to_numpy()
+    assert labels["confidence"].notna().equals(labels["taxon"] != UNCLASSIFIED)
+    assert labels.loc[placed, "confidence"].between(0, 1).all()
+    hits = pd.Series([taxon in taxa for taxon, taxa in zip(labels["taxon"], right, strict=True)])[placed]
+    sure = labels["confidence"][placed]
+    assert abs(hits.mean() - sure.mean()) < 0.03
+    assert hits[sure > 0.99].mean() > 0.97
+    in_zone, clear = labels["boundary"] != "", placed & (labels["boundary"] == "")
+    assert (labels.loc[in_zone, "criterion"] == labels.loc[in_zone, "boundary"]).all()
+    assert labels.loc[clear, "margin"].ge(1).mean() > 0.9
+    assert labels.loc[in_zone, "margin"].median() < 1
+    assert labels.loc[labels["reason"].str.startswith(("no taxon", "too few")), "margin"].isna().all()
+
+
+def test_confidence_falls_where_samples_are_few_and_zones_are_near():
+    rng = np.random.default_rng(5)
+    values, ages = 0.5 + 0.03 * rng.normal(size=(60, 400)), rng.uniform(20, 80, 400)
+    many, few = labels_of(values, ages), labels_of(values[:, :40], ages[:40])
+    both = (many["taxon"] == "UniUnstable") & (few["taxon"] == "UniUnstable")
+    assert both.sum() > 20
+    assert (few["confidence"][both] < many["confidence"][both]).mean() > 0.9
+    assert many["confidence"][both].min() > 0.9
+
+
 def test_the_tests_spare_the_truth_and_rule_out_the_opposite(judged):
     statistics, labels, right = judged
     out = ruled_out(statistics, **RULES_OF_CONFIG)

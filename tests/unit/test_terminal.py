@@ -94,6 +94,11 @@ def test_numbers_are_those_of_the_files(outputs):
     assert ["Net", "2.03", "(1.90", "to", "2.20)"] in lines
 
 
+def test_where_paths_begin_is_said_where_a_directory_was_chosen():
+    assert terminal.folder_line("my_cohort") == "  Paths begin in my_cohort\n"
+    assert terminal.folder_line(None) == terminal.folder_line(".") == ""
+
+
 def test_a_table_of_plain_text():
     assert table(["model", "AUC"], [["a", "0.912"], ["longer", "–"]]) == [
         "  model     AUC",

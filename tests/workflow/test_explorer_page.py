@@ -332,3 +332,30 @@ def test_a_page_of_a_sample_shows_all_where_the_folder_lies_beside_it(sampled, r
         counted(page, 60)
         assert "is of another run" in page.inner_text("#notice")
         assert visit.errors == []
+
+
+def test_a_gene_is_searched_and_chromosomes_are_filtered(tables, browser, tmp_path):
+    cpgs = pd.read_parquet(tables["taxonomy"])["cpg"]
+    places = pd.DataFrame({"cpg": cpgs, "chromosome": "", "position": pd.array([None] * len(cpgs), "Int64")})
+    places = places.assign(gene="", island="OpenSea")
+    places.loc[:9, ["chromosome", "position", "gene"]] = ["chr6", 11044877, "ELOVL2;<b>"]
+    places.loc[10:14, ["chromosome", "position", "gene"]] = ["chrX", 5, "FHL2"]
+    places.to_parquet(tmp_path / "annotation.parquet", index=False)
+    write(tables | {"annotation": str(tmp_path / "annotation.parquet")}, tmp_path)
+    with Visit(browser, tmp_path / "explorer.html") as visit:
+        page = ready(visit, "table")
+        page.fill("#query", "elovl2")
+        until(page, "document.querySelectorAll('#suggestions [role=option]').length === 10")
+        page.keyboard.press("Enter")
+        opened(page, cpgs[0])
+        assert page.inner_text("#detail-place") == "chr6:11,044,877 · ELOVL2, <b> · OpenSea"
+        page.select_option("#chromosome", "chrX")
+        counted(page, 5)
+        page.select_option("#chromosome", "")
+        page.fill("#gene", "fhl2, Elovl2")
+        counted(page, 15)
+        assert "gene=fhl2" in page.evaluate("location.hash")
+        page.click("[data-sort=position]")
+        until(page, "document.querySelector('#table tbody td:nth-child(6)').textContent === '11,044,877'")
+        assert visit.violations() == []
+        assert visit.errors == []

@@ -16,6 +16,7 @@ def test_export_writes_its_files_and_touches_nothing_else(tiny_run, tmp_path):
     assert run.code == 0, run.text
     assert run.jobs() == {"export": 1}
     assert (folder / "results/export/summary.txt").read_text() in run.text
+    assert f"Paths begin in {folder}" in run.text
     names = {path.name for path in (folder / "results/export").iterdir()}
     assert names == {
         "summary.txt",

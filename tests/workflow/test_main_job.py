@@ -12,16 +12,20 @@ from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from PIL import Image
 from processes import contents
 
+LAST = ("boundary", "criterion", "margin", "network_p", "disagrees")
+
 
 def test_taxonomy_has_the_promised_columns_and_every_cpg(tiny_run):
     table = pd.read_parquet(tiny_run / "results/taxonomy.parquet")
-    assert list(table) == ["cpg", "taxon", "source", "confidence", "second_taxon", *PROBABILITY_COLUMNS, "boundary"]
+    assert list(table) == ["cpg", "taxon", "source", "confidence", "second_taxon", *PROBABILITY_COLUMNS, *LAST]
     assert len(table) == TINY["simulate_cohort"]["cpgs"]
     assert table["cpg"].is_unique
     assert set(table["taxon"]) <= {*TAXA, UNCLASSIFIED}
     assert set(table["source"]) <= {"statistical", "round_0", "round_1", "none"}
     assert (table["taxon"].eq(UNCLASSIFIED) == table["source"].eq("none")).all()
     np.testing.assert_allclose(table[list(PROBABILITY_COLUMNS)].sum(axis=1), 1, atol=1e-4)
+    assert table["confidence"].isna().equals(table["taxon"].eq(UNCLASSIFIED))
+    assert table["confidence"].dropna().between(0, 1).all()
     text = pd.read_csv(tiny_run / "results/taxonomy.csv.gz")
     assert text["cpg"].tolist() == table["cpg"].tolist()
     assert text["taxon"].tolist() == table["taxon"].tolist()

@@ -66,6 +66,7 @@ def page_files(name):
 
 
 SECTIONS = {
+    **dict.fromkeys(("volcano", "qq", "manhattan"), "Ageing"),
     **dict.fromkeys(("ages", "missing", "components", "explained"), "Cohort"),
     **dict.fromkeys(("taxa", "flow", "map"), "Taxa"),
     "training": "Rounds",

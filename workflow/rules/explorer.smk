@@ -8,6 +8,7 @@ rule explorer:
     Output: results/explorer.html
     """
     input:
+        **PLAN.annotation(),
         **page_files("explorer"),
         code=local(TEMPLATES / "explorer.js"),
         taxonomy=rules.taxonomy.output.parquet,

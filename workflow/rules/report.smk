@@ -8,6 +8,9 @@ rule report:
         **PLAN.adjusted(),
         **page_files("report"),
         taxonomy="results/taxonomy.parquet",
+        unclassified="results/unclassified.parquet",
+        ewas=rules.age_ewas.output.csv,
+        ewas_summary=rules.age_ewas.output.summary,
         labels="results/taxa/statistical.parquet",
         statistics=rules.gather_statistics.output[0],
         beta=PLAN.beta,
@@ -39,6 +42,7 @@ rule report:
             category="Thresholds",
             labels=table("thresholds"),
         ),
+        left=report("results/report/left.csv", caption="../report/left.rst", category="Taxa", labels=table("left")),
         bars=report(
             "results/report/bars.csv", caption="../report/bars.rst", category="Thresholds", labels=table("bars")
         ),

@@ -208,7 +208,10 @@ def asked_of(answers: Answers, taxon: str, row: int = 0) -> list[tuple[str, str]
         if name == "two_bands":  # a smaller part that is no band leaves one
             given = {True: answers.bands[row] > 1, False: answers.bands[row] == 1}
         state = "met" if given[wanted] else "contradicted" if given[not wanted] else "open"
-        found.append((BY_NAME[name].yes if wanted else BY_NAME[name].no, state))
+        words = BY_NAME[name].yes if wanted else BY_NAME[name].no
+        if state == "contradicted" and name == "two_bands" and judged.yes[row]:
+            words += f" (the smaller is no band: {BY_NAME['band_share'].name})"
+        found.append((words, state))
     return found
 
 
@@ -310,7 +313,7 @@ def verdict(row, p, reason: str, left, settings: dict) -> str:
             f"simulated CpGs that the rules leave too), so that {sure} means little."
         )
     likely = left["taxa"].replace("|", ", ")
-    return f"Ambiguous{f' ({detail})' if detail else ''}: {sure} was not selected. Likely are {likely}."
+    return f"Ambiguous{f' ({detail})' if detail else ''}: {sure} was not selected. In question are {likely}."
 
 
 def _selection(settings: dict) -> str:
@@ -390,13 +393,13 @@ def _view(predictor, beta, ages, taxa) -> dict:
 
 def _numbers(entry: dict) -> pd.DataFrame:
     """The numbers behind a CpG's part of the page, as rows of COLUMNS."""
-    rows = [("result", key, "", entry[key]) for key in ("taxon", "source", "confidence", "second")]
+    rows = [("result", key, "", entry[key]) for key in ("taxon", "source", "confidence", "network_p", "second")]
     rows.append(("result", "reason", "", entry["reason"]))
     rows.append(("result", "network", "", entry["network"]))
     for line in entry["taxa"]:
         rows += [("probability", line["taxon"], stage, value) for stage, value in line["p"].items()]
         rows += [("rule", line["taxon"], name, state) for name, state in line["criteria"]]
-        rows.append(("ruled out by the tests", line["taxon"], "", "yes" if line["ruled_out"] else "no"))
+        rows.append(("ruled out by the tests", line["taxon"], "", line["ruled_out"] or "no"))
     for asked in entry["questions"]:
         rows += [("criterion", asked["name"], key, asked[key]) for key in CRITERION if asked[key] is not None]
     rows += [("pattern", one.name, "", "found") for one in entry["patterns"]]
@@ -417,6 +420,16 @@ def _numbers(entry: dict) -> pd.DataFrame:
     return table
 
 
+def _ruled_out_by(answers: Answers, index: int) -> str:
+    """What of the tests rules out a taxon (its index), in words; empty where nothing does."""
+    if answers.open[0, index]:
+        return ""
+    if answers.few[0]:
+        return "too few samples"
+    patterns = [name for name, found in answers.patterns.items() if found[0]]
+    return f"the pattern found: {', '.join(patterns)}" if patterns else "the answers marked ✗"
+
+
 def _taxa_lines(answers: Answers, looks: dict) -> list[dict]:
     """Per taxon: probabilities by round (`p`), the answers it asks for with their state, whether ruled out."""
     return [
@@ -425,7 +438,7 @@ def _taxa_lines(answers: Answers, looks: dict) -> list[dict]:
             "meaning": MEANING[taxon],
             "p": {stage: float(values[index]) for stage, values in looks.items()},
             "criteria": asked_of(answers, taxon),
-            "ruled_out": not answers.open[0, index],
+            "ruled_out": _ruled_out_by(answers, index),
         }
         for index, taxon in enumerate(TAXA)
     ]
@@ -482,6 +495,7 @@ def write_explanation(
                 "likeliest": taxon,
                 "source": row["source"],
                 "confidence": float(row["confidence"]),
+                "network_p": float(row["network_p"]),
                 "second": second,
                 "looked": looked is not None,
                 "network": f"{model_of(at)} of round {at}",
@@ -489,7 +503,7 @@ def write_explanation(
                 "verdict": verdict(
                     row, p, reasons[cpg], left_over.loc[cpg] if cpg in left_over.index else None, settings
                 ),
-                "doubtful": row["source"] == "statistical" and float(p[INDEX[taxon]]) < 0.2,
+                "doubtful": bool(row["disagrees"]),
                 "p_own": percent(float(p[INDEX[taxon]])),
                 "taxa": _taxa_lines(answers, seen),
                 "questions": questions(answers),

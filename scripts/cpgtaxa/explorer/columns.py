@@ -5,15 +5,16 @@ import pandas as pd
 import pyarrow as pa
 
 from cpgtaxa.errors import InputError
-from cpgtaxa.explorer.packing import logarithms, name_codes, share_codes
+from cpgtaxa.explorer.packing import NO_CODE, logarithms, name_codes, share_codes
 from cpgtaxa.files import naming_damage, parquet_blocks, read_parquet
+from cpgtaxa.input.positions import NAMES as CHROMOSOMES
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.statistics.kernel import DESCRIPTION
 from cpgtaxa.taxa.criteria import TABLE, Answers
 
 ORDER = (*TAXA, UNCLASSIFIED)
 REASONS = {
-    "ambiguous": "several taxa are likely, and none was selected",
+    "ambiguous": "the tests leave several taxa, and the network's choice among them was not selected",
     "contradicted": "the tests leave no taxon",
     "unlike": "unlike the training images and the simulated CpGs",
 }
@@ -27,12 +28,23 @@ MAIN = ("mean", "core_effect", "core_sd", "core_sd_ratio", "outlier_fraction", "
 MEANING = {
     "taxon": "the CpG's taxon, or Unclassified",
     "source": "what gave it: statistical (the tests), round_N (the network of that round), none",
-    "confidence": "of a CpG that a round placed, the probability that the call is right; of others, the last network's "
-    "probability of the taxon; for Unclassified, its highest one",
+    "confidence": "probability that the taxon is right: by the tests where they gave it, else by the round that placed "
+    "the CpG; none if Unclassified, or if the label was given",
+    "network_p": "the last network's probability of the taxon; for Unclassified, its highest one",
     "second_taxon": "the likeliest other taxon by the network",
     "reason": "why the CpG is Unclassified",
     "boundary": "the criterion in whose zone the CpG lies, or that is open; empty if clear",
+    "criterion": "the criterion that decides: that of boundary, else the one nearest to its cut",
+    "margin": "how far the CpG lies from that criterion's cut, in halves of its zone (1: at an end of it; at most 10)",
+    "disagrees": "whether the network finds another taxon likelier than the one that the tests gave",
 }
+PLACES = {
+    "chromosome": "chromosome, by the array's manifest",
+    "position": "position on it, from 1",
+    "gene": "genes that the manifest names",
+    "island": "where the CpG lies to a CpG island",
+}
+"""Columns that there are with an annotation, and what they mean."""
 
 
 def kind_of(name: str) -> str:
@@ -80,12 +92,14 @@ def scale_of(values: np.ndarray) -> list[float]:
 class Index:
     """What stands in the tables of all CpGs but betas and statistics, in the cohort's order.
 
-    cpgs: (n,) str. taxon, source, second, reason, boundary, bands: (n,) uint8 codes; confidence: (n,) float32;
-    probabilities: (10, n) uint16 codes; sources: the names that `source` counts. Raises InputError where tables are not
-    of these CpGs.
+    cpgs: (n,) str. taxon, source, second, reason, boundary, criterion, disagrees (0 or 1), bands: (n,) uint8 codes;
+    confidence, margin, network_p: (n,) float32; probabilities: (10, n) uint16 codes; sources: the names that `source`
+    counts. `places` has PLACES where there is an annotation, else it is empty: chromosome and island as (n,) uint8
+    codes of `chromosomes` and `islands`, position (n,) uint32, 0 where there is none, gene (n,) str. Raises InputError
+    where tables are not of these CpGs.
     """
 
-    def __init__(self, taxonomy, unclassified, statistics, rules: dict):
+    def __init__(self, taxonomy, unclassified, statistics, rules: dict, annotation=None):
         self.cpgs = column(taxonomy, "cpg").to_numpy(dtype=object)
         taxon = column(taxonomy, "taxon").to_numpy(dtype=object)
         source = column(taxonomy, "source").to_numpy(dtype=object)
@@ -94,16 +108,33 @@ class Index:
             self.taxon = name_codes(taxon, ORDER)
             self.source = name_codes(source, self.sources)
             self.second = name_codes(column(taxonomy, "second_taxon"), TAXA)
-            self.boundary = name_codes(column(taxonomy, "boundary").replace("", None), BOUNDARIES)
-        self.confidence = column(taxonomy, "confidence").to_numpy(dtype=np.float32)
+            self.boundary, self.criterion = (
+                name_codes(column(taxonomy, name).replace("", None), BOUNDARIES) for name in ("boundary", "criterion")
+            )
+        self.confidence, self.margin, self.network_p = (
+            column(taxonomy, name).to_numpy(dtype=np.float32) for name in ("confidence", "margin", "network_p")
+        )
+        self.disagrees = column(taxonomy, "disagrees").to_numpy(dtype=np.uint8)
         self.probabilities = np.stack(
             [share_codes(column(taxonomy, name).to_numpy(dtype=np.float32)) for name in PROBABILITY_COLUMNS]
         )
         self.reason = self._reasons(unclassified)
         self.bands = self._bands(statistics, rules)
+        self.places, self.chromosomes, self.islands = {}, [], []
+        if annotation:
+            self._annotate(read_parquet(annotation), annotation)
 
     def __len__(self):
         return len(self.cpgs)
+
+    def _annotate(self, table: pd.DataFrame, path) -> None:
+        if not np.array_equal(table["cpg"].to_numpy(dtype=object), self.cpgs):
+            raise InputError(f"{path} is not of this taxonomy: delete it and start again")
+        self.chromosomes, self.islands = (_commonest(table[name]) for name in ("chromosome", "island"))
+        for name, names in (("chromosome", self.chromosomes), ("island", self.islands)):
+            self.places[name] = name_codes(table[name].where(table[name].isin(names), None), names)
+        self.places["position"] = table["position"].fillna(0).to_numpy(dtype=np.uint32)
+        self.places["gene"] = table["gene"].to_numpy(dtype=object)
 
     def _reasons(self, path) -> np.ndarray:
         left = read_parquet(path, columns=["cpg", "reason"])
@@ -147,6 +178,14 @@ class Index:
         found = np.empty(len(self), dtype=np.uint32)
         found[order] = np.arange(len(self), dtype=np.uint32)
         return found
+
+
+def _commonest(names: pd.Series) -> list[str]:
+    """The names there are, chromosomes in their order before others; of more than a byte holds, the commonest."""
+    counts = names[names != ""].value_counts()
+    found = sorted(counts.index, key=lambda name: (-counts[name], name))[: NO_CODE - 1]
+    known = {f"chr{name}": place for place, name in enumerate((*CHROMOSOMES, "M"))}
+    return sorted(found, key=lambda name: (known.get(name, len(known)), name))
 
 
 def _in_order(source: str) -> tuple:

@@ -18,7 +18,19 @@ from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.errors import InputError
 from cpgtaxa.explorer import packing
 from cpgtaxa.explorer.choosing import choose_cpgs, choose_samples
-from cpgtaxa.explorer.columns import BOUNDARIES, MAIN, MEANING, ORDER, REASONS, Index, column, described, kept, scale_of
+from cpgtaxa.explorer.columns import (
+    BOUNDARIES,
+    MAIN,
+    MEANING,
+    ORDER,
+    PLACES,
+    REASONS,
+    Index,
+    column,
+    described,
+    kept,
+    scale_of,
+)
 from cpgtaxa.files import atomic_folder, naming_damage, need_space, parquet_blocks
 from cpgtaxa.names import MEANING as TAXON_MEANING
 from cpgtaxa.names import PROBABILITY_COLUMNS, SYMBOLS, UNCLASSIFIED
@@ -35,7 +47,10 @@ MOST_LEVELS = 8
 """Values of a column of the sheet that are told apart by colour."""
 NEIGHBOURS = "neighbour_"
 """What the columns of the embedding's neighbours are called, with a number behind."""
-CODED = ("taxon", "source", "second_taxon", "reason", "boundary", "confidence")
+CODED = (
+    *("taxon", "source", "second_taxon", "reason", "boundary", "criterion", "disagrees"),
+    *("confidence", "margin", "network_p"),
+)
 """Columns beside the probabilities and the statistics."""
 ABOUT = """Data of the page explorer.html, which lies beside this folder: keep the two together. The page alone
 shows {page}.
@@ -46,16 +61,16 @@ Each file is a script that hands packed numbers to the page; they are made anew 
 def write_explorer(given: dict, out: dict, *, settings: dict, rules: dict, seed: int) -> None:
     """Write the page, and the folder with every CpG's betas where it is wanted.
 
-    given: paths `taxonomy`, `unclassified`, `statistics`, `beta`, `samples`, and the embedding's `map`, `neighbours`.
-    out: paths `html` and perhaps `folder`. settings: the config's `explorer`. rules: its `taxa.thresholds` and
-    `taxa.errors`, by which the tests find bands.
+    given: paths `taxonomy`, `unclassified`, `statistics`, `beta`, `samples`, the embedding's `map`, `neighbours`, and
+    perhaps `annotation`. out: paths `html` and perhaps `folder`. settings: the config's `explorer`. rules: its
+    `taxa.thresholds` and `taxa.errors`, by which the tests find bands.
 
     Memory holds a few columns of all CpGs, and betas and statistics of some thousands at a time. Raises InputError for
     damaged tables, tables of other CpGs, and disks too small.
     """
     begun = time.monotonic()
     cohort, samples = Cohort(given["beta"]), read_samples(given["samples"])
-    index = Index(given["taxonomy"], given["unclassified"], given["statistics"], rules)
+    index = Index(given["taxonomy"], given["unclassified"], given["statistics"], rules, given.get("annotation"))
     if not np.array_equal(cohort.cpgs, index.cpgs) or cohort.sample_ids != list(samples["sample_id"]):
         raise InputError(f"{cohort.path} is not the matrix of this taxonomy: delete the results and start again")
     drawn = choose_samples(samples["age"].to_numpy(), settings["samples"], seed)
@@ -82,15 +97,18 @@ def write_explorer(given: dict, out: dict, *, settings: dict, rules: dict, seed:
             {"name": name, "total": int((index.source == code).sum())} for code, name in enumerate(index.sources)
         ],
         "reasons": [{"name": name, "meaning": text} for name, text in REASONS.items()],
+        "disagreements": [int((index.disagrees == code).sum()) for code in (0, 1)],
         "boundaries": [{"name": name, "meaning": text} for name, text in BOUNDARIES.items()],
-        "meanings": MEANING,
+        "meanings": MEANING | {name: PLACES[name] for name in index.places},
+        "chromosomes": _counted(index.chromosomes, index.places.get("chromosome")),
+        "islands": _counted(index.islands, index.places.get("island")),
         "statistics": described(),
         "main": [{"name": name, "scale": scales[name]} for name in MAIN],
         "map": {"n": len(mapped["rows"]), "neighbours": int(mapped["neighbours"].shape[0])},
         "version": cpgtaxa.__version__,
     }
     write_html(out["html"], about, pieces)
-    logging.info("%s: %s of %s CpGs", out["html"], f"{len(rows):,}", f"{len(index):,}")
+    logging.info(f"the page itself holds {len(rows):,} of {len(index):,} CpGs")
     if "folder" in out:
         n_bytes = len(index) * (len(drawn) * 2.2 + 600) if whole else 0
         need_space(out["folder"], n_bytes, "the explorer's folder takes")
@@ -100,6 +118,10 @@ def write_explorer(given: dict, out: dict, *, settings: dict, rules: dict, seed:
             if whole:
                 write_folder(folder, cohort, index, given, drawn, per_shard, digest)
     logging.info(f"{so_far(time.monotonic() - begun)} in all")
+
+
+def _counted(names: list[str], codes) -> list[dict]:
+    return [{"name": name, "total": int((codes == code).sum())} for code, name in enumerate(names)]
 
 
 # --- what the page holds ---------------------------------------------------------------------------------------------
@@ -191,10 +213,17 @@ def page_pieces(cohort, index: Index, statistics, rows: np.ndarray, drawn: np.nd
 def index_pieces(index: Index, rows) -> dict[str, str]:
     """The columns that are looked at before any CpG is opened, of the CpGs `rows`."""
     rank = index.rank()[rows]
-    names = json.dumps(index.cpgs[rows].tolist(), ensure_ascii=False, separators=(",", ":"))
     coded = {"second_taxon": index.second} | {name: getattr(index, name) for name in CODED if name != "second_taxon"}
-    found = {"ids": packing.packed_bytes(names.encode("utf-8")), "rank": packing.packed(rank)}
+    found = {"ids": packed_names(index.cpgs[rows]), "rank": packing.packed(rank)}
+    for name, values in index.places.items():
+        found[name] = packed_names(values[rows]) if name == "gene" else packing.packed(values[rows])
     return found | {name: packing.packed(coded[name][rows]) for name in CODED}
+
+
+def packed_names(names: np.ndarray) -> str:
+    """Texts, (n,) str, as one piece."""
+    text = json.dumps(names.tolist(), ensure_ascii=False, separators=(",", ":"))
+    return packing.packed_bytes(text.encode("utf-8"))
 
 
 def rows_of(path, rows: np.ndarray) -> pd.DataFrame:

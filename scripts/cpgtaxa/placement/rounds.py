@@ -130,19 +130,20 @@ def write_taxonomy(labels, predictions, reassigned, left, out_parquet, out_csv, 
 def taxonomy(labels: pd.DataFrame, rounds: list[dict]) -> pd.DataFrame:
     """The final table, one row per CpG in the cohort's order.
 
-    labels: cpg, taxon, boundary (statistical). rounds: per round {"predictions": cpg and p_<taxon>, "reassigned": …};
+    labels: of `define_taxa` or `read_labels`. rounds: per round {"predictions": cpg and p_<taxon>, "reassigned": …};
     round 0 predicts every CpG (or those without a label), later ones those left. Returns cpg, taxon, source,
-    confidence, second_taxon, p_<taxon> ×10, boundary. p_<taxon>: probabilities of the last network that looked at the
-    CpG (missing where none did). confidence: of a CpG that a round placed the probability that the call is right, of
-    others the network's probability of the taxon, and for Unclassified the highest one. second_taxon: the likeliest
-    other. boundary: the criterion that is open, or in whose zone the CpG lies; empty if clear.
+    confidence, second_taxon, p_<taxon> ×10, boundary, criterion, margin, network_p, disagrees. p_<taxon>: probabilities
+    of the last network that looked at the CpG (missing where none did). confidence: the probability that the taxon is
+    right, by the tests where these gave it, else by the round that placed the CpG; missing of Unclassified ones and of
+    labels that were given. second_taxon: the likeliest other by the network. boundary, criterion, margin: of the
+    labels. network_p: the network's probability of the taxon, of Unclassified ones its highest. disagrees: whether the
+    network finds another taxon likelier than the one that the tests gave.
     """
     table = pd.DataFrame({"cpg": labels["cpg"].to_numpy(dtype=object)}).set_index("cpg")
     table["taxon"] = labels["taxon"].to_numpy(dtype=object)
     table["source"] = np.where(table["taxon"] == UNCLASSIFIED, "none", "statistical").astype(object)
-    boundary = labels["boundary"].to_numpy(dtype=object) if "boundary" in labels else np.full(len(labels), "", object)
     p = pd.DataFrame(np.nan, index=table.index, columns=list(PROBABILITY_COLUMNS))
-    certainty = np.full(len(table), np.nan, dtype=np.float32)
+    certainty = _of_labels(labels, "confidence", np.nan).astype(np.float32)
     for number, found in enumerate(rounds):
         predictions = found["predictions"].set_index("cpg")
         p.loc[predictions.index] = predictions[list(PROBABILITY_COLUMNS)].to_numpy()
@@ -157,7 +158,17 @@ def taxonomy(labels: pd.DataFrame, rounds: list[dict]) -> pd.DataFrame:
     first = np.where(placed, own, np.nan_to_num(values, nan=-1).argmax(axis=1))
     others = np.nan_to_num(values.copy(), nan=-1.0)
     others[rows, first] = -2.0
-    table["confidence"] = np.where(np.isnan(certainty), values[rows, first].astype(np.float32), certainty)
+    table["confidence"] = certainty
     second = np.array(TAXA, dtype=object)[others.argmax(axis=1)]
     table["second_taxon"] = np.where(np.isnan(values).all(axis=1), None, second)
-    return pd.concat([table, p.astype(np.float32)], axis=1).assign(boundary=boundary).reset_index()
+    table = pd.concat([table, p.astype(np.float32)], axis=1)
+    table["boundary"], table["criterion"] = (_of_labels(labels, name, "") for name in ("boundary", "criterion"))
+    table["margin"] = _of_labels(labels, "margin", np.nan).astype(np.float32)
+    table["network_p"] = values[rows, first].astype(np.float32)
+    table["disagrees"] = (table["source"] == "statistical").to_numpy() & (others.max(axis=1) > values[rows, first])
+    return table.reset_index()
+
+
+def _of_labels(labels: pd.DataFrame, name: str, absent) -> np.ndarray:
+    """A column of the labels, (n,); labels that the user gave lack some."""
+    return labels[name].to_numpy() if name in labels else np.full(len(labels), absent)

@@ -28,6 +28,7 @@ INPUTS = (
     *("cohort.beta", "cohort.samples", "cohort.index.cpgs", "cohort.index.samples", "cohort.only_cpgs"),
     *("cohort.truth", "taxa.labels", "training.weights", "training.stats", "adjust.reference"),
     *("images.info.training", "images.info.val", "images.info.test", "export.positions"),
+    "annotation.manifest",
 )
 """Config keys of files that become inputs of rules."""
 
@@ -315,7 +316,7 @@ class Plan:
     def export_input(self) -> dict[str, str]:
         """The matrix and the table of positions, where the config asks for them. InputError for a table not there."""
         settings = self.config["export"]
-        found = {"beta": self.beta} if settings["beta"] else {}
+        found = ({"beta": self.beta} if settings["beta"] else {}) | self.annotation()
         if path := settings["positions"]:
             if not pathlib.Path(path).is_file():
                 what = "is a directory, not a file" if pathlib.Path(path).is_dir() else "is not there"
@@ -334,7 +335,7 @@ class Plan:
         }
         if settings["excel"]:
             found["excel"] = "supplementary_table.xlsx"
-        if settings["positions"]:
+        if settings["positions"] or self.config["annotation"]["manifest"]:
             found |= {"bed": "taxonomy.bed", "track": "taxonomy.track.bed.gz", "no_position": "no_position.txt"}
         return {name: f"results/export/{file}" for name, file in found.items()}
 
@@ -431,6 +432,20 @@ class Plan:
         """What adjusting did to the tests, as a named input, where betas are adjusted."""
         return {"adjusted": "results/adjusted/adjusted.json"} if self.adjusts else {}
 
+    def annotation(self) -> dict[str, str]:
+        """Where CpGs lie, as a named input, where the config names a manifest."""
+        return {"annotation": "results/annotation.parquet"} if self.config["annotation"]["manifest"] else {}
+
+    def manifest(self) -> dict[str, str]:
+        """The user's manifest. Raises InputError where none is named, or it is not there."""
+        if not self.config["annotation"]["manifest"]:
+            raise InputError("annotation.manifest is not set: name the array's manifest (a CSV of Illumina's)")
+        return self.given({"manifest": "annotation.manifest"})
+
+    def fits(self) -> dict[str, str]:
+        """Each CpG's slope on age beside the covariates, as a named input, where betas are adjusted."""
+        return {"fits": "results/adjusted/cpgs.parquet"} if self.adjusts else {}
+
     def fractions(self) -> dict[str, str]:
         """The cell fractions as a named input, where they are a covariate."""
         return {"fractions": "results/cell_fractions.csv"} if self.uses_fractions else {}
@@ -488,7 +503,7 @@ class Plan:
 
     def report_config(self) -> dict:
         """What the report shows of the config: all but what other targets use."""
-        apart = OTHER_TARGETS if self.adjusts else (*OTHER_TARGETS, "adjust")
+        apart = [*OTHER_TARGETS, *([] if self.adjusts else ["adjust"]), *([] if self.annotation() else ["annotation"])]
         return {key: value for key, value in self.config.items() if key not in apart}
 
     def device_settings(self) -> dict:
@@ -605,7 +620,7 @@ class Plan:
         found = [
             f"results/{name}" for name in ("taxonomy.parquet", "taxonomy.csv.gz", "unclassified.parquet", "report.html")
         ]
-        found += ["results/cohort/qc.csv", "results/explorer.html"]
+        found += ["results/cohort/qc.csv", "results/age_ewas.csv.gz", "results/explorer.html"]
         found += [f"results/embedding/{name}.csv" for name in ("map", "separability", "clusters")]
         for number in self.rounds(counts_of):
             found += [*self.network_input(number).values(), *parts(number).values(), model_file(number, "log")]

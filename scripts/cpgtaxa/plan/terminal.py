@@ -315,10 +315,21 @@ def summaries_of(dag) -> list[pathlib.Path]:
     return sorted(path for path in set(found) if path.is_file())
 
 
+def folder_line(directory) -> str:
+    """Where the summaries' paths begin, if not in the folder that the run was started in.
+
+    directory: what `--directory` says, or None.
+    """
+    return "" if directory is None or os.path.normpath(directory) == os.curdir else f"  Paths begin in {directory}\n"
+
+
 def show(dag) -> None:
-    """Print the summaries of the targets asked for."""
-    for path in summaries_of(dag):
+    """Print the summaries of the targets asked for, and where their paths begin."""
+    found = summaries_of(dag)
+    for path in found:
         print(path.read_text(encoding="utf-8"), flush=True)
+    if found and (line := folder_line(dag.workflow.overwrite_workdir)):
+        print(line, flush=True)
 
 
 class Calm:

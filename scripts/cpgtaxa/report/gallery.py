@@ -16,9 +16,11 @@ from cpgtaxa.report.words import decimal, percent, signed, stage_name
 from cpgtaxa.taxa.criteria import Answers
 
 TYPICAL, BORDERLINE, REASSIGNED, RANDOM, ALMOST = "typical", "borderline", "reassigned", "random", "almost"
+LEAST_SHOWN = 0.005
+"""Probabilities below this are told of no CpG: they would read 0 %."""
 COLUMNS = (
-    *("taxon", "group", "cpg", "source", "confidence", "second_taxon", "core_effect", "core_sd", "boundary"),
-    *("criterion", "value", "cut", "reason"),
+    *("taxon", "group", "cpg", "source", "confidence", "network_p", "second_taxon", "core_effect", "core_sd"),
+    *("boundary", "criterion", "value", "cut", "reason"),
 )
 
 
@@ -32,47 +34,31 @@ def png(code: np.ndarray) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def nearest_to_cuts(blocks, taxonomy: pd.DataFrame, settings: dict, most: int) -> dict[str, list[str]]:
-    """By taxon the names of the CpGs that its rule labelled and that lie nearest to a criterion's cut.
-
-    blocks: data frames of `statistics.compute`. settings: the config's section taxa. most: CpGs kept of each taxon,
-    nearest first (ties by order); distances are in halves of a criterion's zone.
-    """
-    by_rules = taxonomy[taxonomy["source"] == "statistical"].set_index("cpg")["taxon"]
-    kept = []
-    for block in blocks:
-        found = nearest_criterion(Answers(block, settings["thresholds"], settings["errors"]))
-        taxon = by_rules.reindex(block["cpg"]).to_numpy(dtype=object)
-        found = found.assign(cpg=block["cpg"].to_numpy(dtype=object), taxon=taxon)
-        found = found[np.isfinite(found["distance"]) & found["taxon"].notna()]
-        kept = [pd.concat([*kept, found]).sort_values("distance", kind="stable").groupby("taxon").head(most)]
-    return {taxon: list(kept[0].loc[kept[0]["taxon"] == taxon, "cpg"]) if kept else [] for taxon in TAXA}
-
-
-def choose_examples(
-    taxonomy: pd.DataFrame, number: int, seed: int, near: dict[str, list[str]] | None = None
-) -> dict[str, dict[str, list[int]]]:
+def choose_examples(taxonomy: pd.DataFrame, number: int, seed: int) -> dict[str, dict[str, list[int]]]:
     """Row numbers of the CpGs to show, by taxon and group, at most `number` in each group, none twice.
 
-    Of each taxon: `typical`, labelled by the rules with the highest probability of the network (ties at random);
-    `borderline`, half of them labelled by the rules but nearest to a cut (`near`: names by taxon, nearest first),
-    the others placed by a network with the lowest confidence; `reassigned`, a random draw of those placed by a network.
-    Of the Unclassified: `random`, and `almost`, those of the highest confidence.
+    Of each taxon: `typical`, labelled by the rules, clear before boundary CpGs, first those to which the network gives
+    the highest probability (ties at random); `borderline`, half of them labelled by the rules but nearest to a cut (by
+    `margin`), the others placed by a network with the lowest confidence; `reassigned`, a random draw of those placed by
+    a network. Of the Unclassified: `random`, and `almost`, those of the highest probability.
     """
     rng = np.random.default_rng([seed, 17])
     shuffled = rng.permutation(len(taxonomy))
     taxon = taxonomy["taxon"].to_numpy(dtype=object)[shuffled]
     by_rules = (taxonomy["source"] == "statistical").to_numpy()[shuffled]
-    confidence = taxonomy["confidence"].to_numpy(dtype=float)[shuffled]
-    descending = np.argsort(-np.nan_to_num(confidence, nan=-1), kind="stable")
-    ascending = np.argsort(np.nan_to_num(confidence, nan=2), kind="stable")
-    row_of = pd.Series(np.arange(len(taxonomy)), index=taxonomy["cpg"])
+    numbers = {name: taxonomy[name].to_numpy(dtype=float)[shuffled] for name in ("confidence", "network_p", "margin")}
+    boundary = (taxonomy["boundary"] != "").to_numpy()[shuffled]
+    surest = -np.nan_to_num(numbers["network_p"], nan=-1)
+    descending, clear_first = np.argsort(surest, kind="stable"), np.lexsort((surest, boundary))
+    ascending = np.argsort(np.nan_to_num(numbers["confidence"], nan=2), kind="stable")
+    nearest = np.argsort(numbers["margin"], kind="stable")
     chosen = {}
     for name in TAXA:
-        clear = shuffled[descending[((taxon == name) & by_rules)[descending]]]
-        doubtful = shuffled[ascending[((taxon == name) & ~by_rules)[ascending]]]
-        placed = shuffled[(taxon == name) & ~by_rules]
-        close = [row_of[cpg] for cpg in (near or {}).get(name, [])]
+        mine, known = taxon == name, np.isfinite(numbers["margin"])
+        clear = shuffled[clear_first[(mine & by_rules)[clear_first]]]
+        close = shuffled[nearest[(mine & by_rules & known)[nearest]]]
+        doubtful = shuffled[ascending[(mine & ~by_rules)[ascending]]]
+        placed = shuffled[mine & ~by_rules]
         typical = _first(clear, number, ())
         half = number - number // 2 if len(doubtful) else number
         edge = _first(close, half, typical)
@@ -96,8 +82,7 @@ def gallery(inputs, taxonomy, labels, cohort, ages, config) -> tuple[list[dict],
     inputs: attribute statistics, a Parquet file.
     """
     most, own = config["report"]["gallery"], config["taxa"]["labels"]
-    near = {} if own else nearest_to_cuts(parquet_blocks(inputs.statistics), taxonomy, config["taxa"], 2 * most)
-    chosen = choose_examples(taxonomy, most, config["seed"], near)
+    chosen = choose_examples(taxonomy, most, config["seed"])
     every = [row for found in chosen.values() for rows in found.values() for row in rows]
     cpgs = taxonomy["cpg"].to_numpy(dtype=object)[every]
     codes = dict(zip(every, render(cohort.take(cohort.find(cpgs)), ages), strict=True)) if every else {}
@@ -106,10 +91,10 @@ def gallery(inputs, taxonomy, labels, cohort, ages, config) -> tuple[list[dict],
     blocks = [block[block["cpg"].isin(wanted)] for block in parquet_blocks(inputs.statistics)]
     statistics = pd.concat(blocks, ignore_index=True).set_index("cpg")
     titles = {
-        TYPICAL: "Typical: given" if own else "Typical: labelled by the rules, and the network is surest",
+        TYPICAL: "Typical: given" if own else "Typical: labelled by the rules, clear of any zone, the network agrees",
         BORDERLINE: "Borderline: labelled nearest to a criterion’s cut, or placed with the lowest confidence",
         REASSIGNED: "Reassigned: from Unclassified by a network, drawn at random",
-        ALMOST: "Almost placed: the highest probabilities among them",
+        ALMOST: "The highest probabilities of the network, and yet not placed",
         RANDOM: "Drawn at random",
     }
     p = taxonomy[list(PROBABILITY_COLUMNS)].to_numpy()
@@ -133,6 +118,7 @@ def _card(row, statistics, reasons, taxon, p, config) -> tuple[dict, dict]:
     cpg, one = row["cpg"], statistics.loc[[row["cpg"]]]
     effect, sd = float(one["core_effect"].iat[0]), float(one["core_sd"].iat[0])
     card = {"cpg": cpg, "source": stage_name(row["source"], config), "confidence": percent(row["confidence"])}
+    card |= {"network": percent(row["network_p"]), "disagrees": bool(row["disagrees"])}
     card |= {"link": "explorer.html#cpg=" + urllib.parse.quote(str(cpg), safe="")}
     card |= {"effect": signed(effect), "sd": decimal(sd), "reason": reasons[cpg], "likely": [], "decides": None}
     second = row["second_taxon"] if isinstance(row["second_taxon"], str) else ""
@@ -140,16 +126,17 @@ def _card(row, statistics, reasons, taxon, p, config) -> tuple[dict, dict]:
     if second and not np.isnan(p).any():
         card["second_share"] = percent(float(p[TAXA.index(second)])) if second in TAXA else ""
     numbers = {
-        **{"cpg": cpg, "source": row["source"], "confidence": row["confidence"], "second_taxon": second},
+        **{"cpg": cpg, "source": row["source"], "confidence": row["confidence"]},
+        **{"network_p": row["network_p"], "second_taxon": second},
         **{"core_effect": effect, "core_sd": sd, "boundary": row.get("boundary") or "", "reason": reasons[cpg]},
     }
     if taxon == UNCLASSIFIED:
         if not np.isnan(p).any():
             best = np.argsort(-p, kind="stable")[:2]
-            card["likely"] = [(TAXA[index], percent(float(p[index]), 0)) for index in best]
+            card["likely"] = [(TAXA[index], percent(float(p[index]), 0)) for index in best if p[index] >= LEAST_SHOWN]
     elif not (settings := config["taxa"])["labels"]:
         found = nearest_criterion(Answers(one, settings["thresholds"], settings["errors"])).iloc[0]
-        if np.isfinite(found["distance"]):
+        if found["criterion"]:
             card["decides"] = {key: number(found[key]) for key in ("value", "cut")}
             card["decides"]["name"] = found["criterion"].replace("_", " ")
             card["decides"]["boundary"] = numbers["boundary"] == found["criterion"]

@@ -6,7 +6,6 @@ the run's time and memory is shown as it lies beside the results.
 
 import importlib.metadata
 import json
-import logging
 import os
 import pathlib
 import platform
@@ -17,6 +16,7 @@ matplotlib.use("Agg")
 
 import pandas as pd
 import yaml
+from scipy.stats import binom
 
 import cpgtaxa
 from cpgtaxa.cohort import Cohort, read_samples
@@ -25,6 +25,7 @@ from cpgtaxa.names import MEANING, TAXA, UNCLASSIFIED
 from cpgtaxa.pages.drawing import STYLE, Figures
 from cpgtaxa.pages.page import write_csv, write_page
 from cpgtaxa.report import figures as draw
+from cpgtaxa.report.ageing import ageing_page
 from cpgtaxa.report.enough import embedding_page
 from cpgtaxa.report.gallery import gallery
 from cpgtaxa.report.quality import cohort_page
@@ -74,6 +75,24 @@ def versions(cards: list[dict]) -> list[tuple[str, str, str]]:
     return found
 
 
+SURE = 0.95
+"""Confidence from which the page counts taxa as sure."""
+FEW_CALLS = 200
+"""Calls of fewer are told as counts of wrong ones, not as shares."""
+
+
+def _wrong(found: dict) -> tuple[str, str]:
+    """How many of a round's calls are wrong, expected and at most (95 %): a share, or of few calls a count."""
+    if not found.get("judge_at_least"):
+        return "–", "–"
+    expected, bound = found["expected_error_rate"], found["error_rate_at_most"]
+    placed = found["placed"]
+    if placed >= FEW_CALLS:
+        return percent(expected), percent(bound)
+    most = int(binom.ppf(0.95, placed, max(bound, expected))) if placed else 0
+    return f"{expected * placed:.1f} of {count(placed)}", f"{most} of {count(placed)}"
+
+
 def _count_rows(counts: pd.DataFrame) -> list[dict]:
     order = list(dict.fromkeys(counts["stage"]))
     numbers = counts.pivot(index="taxon", columns="stage", values="n_cpgs")[order]
@@ -98,10 +117,7 @@ def _round_rows(counts: list[dict], metrics: list[dict]) -> list[dict]:
         row = {"round": found["round"], "model": scores["model"]}
         row |= {key: count(found[key]) for key in ("candidates", "placed")}
         row |= {reason: count(number) for reason, number in found["left"].items()}
-        row["expected"], row["bound"] = (
-            percent(found[key] if found.get("judge_at_least") else None)
-            for key in ("expected_error_rate", "error_rate_at_most")
-        )
+        row["expected"], row["bound"] = _wrong(found)
         row["share"] = percent(share_of(found["placed"], found["candidates"]))
         row["labelled"] = count(found.get("labelled_cpgs", 0))
         row["as_labels"] = percent(found.get("network_as_labels"))
@@ -216,12 +232,12 @@ def _list(paths) -> list[str]:
 def write_report(inputs, outputs: dict, config: dict) -> None:
     """Write the report, the terminal's summary, and the tables and figures behind them.
 
-    inputs: attributes counts, metrics, logs, tests, cards (one file per round each), taxonomy, labels, statistics,
-    beta, samples, cpgs, qc, those of the rule `embedding` (map, map_drawn, map_pdf, separability, clusters, embedding),
-    and, for a simulated cohort, truth; where betas are adjusted, adjusted (what was done to them). outputs: paths html,
-    summary, counts, agreement, thresholds, bars, rounds, test_scores, gallery (CSV), figures (a folder). config: the
-    whole config, with its defaults. Beside the page, the folder benchmarks is looked at, where there is one. Raises
-    InputError for a truth that cannot be used.
+    inputs: attributes counts, metrics, logs, tests, cards (one file per round each), taxonomy, labels, unclassified,
+    statistics, ewas and ewas_summary (of the rule `age_ewas`), beta, samples, cpgs, qc, those of the rule `embedding`
+    (map, map_drawn, map_pdf, separability, clusters, embedding), and, for a simulated cohort, truth; where betas are
+    adjusted, adjusted (what was done to them). outputs: paths html, summary, counts, agreement, thresholds, left, bars,
+    rounds, test_scores, gallery (CSV), figures (a folder). config: the whole config, with its defaults. Beside the
+    page, the folder benchmarks is looked at, where there is one. Raises InputError for a truth that cannot be used.
     """
     truth_path = getattr(inputs, "truth", None)
     truth = read_truth(truth_path) if truth_path else None
@@ -251,7 +267,9 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
         figures = Figures(partial)
         embedding = embedding_page(inputs, figures, cohort, ages)
         of_cohort = cohort_page(inputs, figures, samples, cohort, qc, config, adjusted)
-        thresholds = thresholds_page(figures, inputs.statistics, taxonomy, labels.set_index("cpg")["reason"], config)
+        left = read_parquet(inputs.unclassified, columns=["reason", "detail"])
+        thresholds = thresholds_page(figures, inputs.statistics, left, config)
+        ageing = ageing_page(figures, inputs.ewas, _json(inputs.ewas_summary))
         reliabilities = {
             round_number: reliability(found, one["temperature"])
             for round_number, (found, one) in enumerate(zip(tests, metrics, strict=True))
@@ -282,6 +300,9 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
     shown, table = gallery(inputs, taxonomy, labels, cohort, ages, config)
     write_csv(outputs["gallery"], table)
     write_csv(outputs["thresholds"], thresholds.pop("table"))
+    columns = ["reason", "detail", "n_cpgs", "meaning", "setting"]
+    reasons = pd.DataFrame(thresholds["left"], columns=["reason", "detail", "n", "meaning", "setting"])
+    write_csv(outputs["left"], reasons.set_axis(columns, axis=1).assign(n_cpgs=thresholds.pop("counts")))
 
     last = counts[counts["stage"] == counts["stage"].iat[-1]].set_index("taxon")["n_cpgs"]
     first = counts[counts["stage"] == "statistical"].set_index("taxon")["n_cpgs"]
@@ -292,8 +313,18 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
         "n_samples": count(cohort.n_samples),
         "ages": (f"{ages.min():g}", f"{ages.max():g}"),
         "n_labelled": count(total - first[UNCLASSIFIED]),
+        "n_open": count(first[UNCLASSIFIED]),
         "n_networks": count(first[UNCLASSIFIED] - unplaced),
         "n_unplaced": count(unplaced),
+        "any_open": bool(first[UNCLASSIFIED]),
+        "any_placed": bool(first[UNCLASSIFIED] - unplaced),
+        "any_unplaced": bool(unplaced),
+        "trained": [len(log) > 0 for log in logs],
+        "n_disagree": count(taxonomy["disagrees"].sum()),
+        "looked_at": bool(taxonomy["network_p"].notna().any()),
+        "n_sure": count((taxonomy["confidence"] >= SURE).sum()),
+        "sure": percent(SURE, 0),
+        "ageing": ageing,
         "share_placed": percent(share_of(total - unplaced, total)),
         "share_unplaced": percent(share_of(unplaced, total)),
         "rounds": rounds,
@@ -327,4 +358,3 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
     text = summary_text(counts, metrics, agreed, config, paths, len(page["cohort"]["warnings"]))
     with atomic(outputs["summary"]) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    logging.info("report: %s, %.1f MB", outputs["html"], pathlib.Path(outputs["html"]).stat().st_size / 1e6)

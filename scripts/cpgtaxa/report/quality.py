@@ -6,6 +6,7 @@ import re
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import yaml
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 from scipy.stats import beta as beta_distribution
 
@@ -23,6 +24,8 @@ MOST_COLUMNS = 12
 """Columns of the sheet that the page shows: those that explain most."""
 MOST_LEVELS = 50
 """Categories of a column, at most: a column of more is an id, or close to one."""
+GOES_WITH, MOST_SUGGESTED = 0.1, 8
+"""Share of a component from which a column is offered as a covariate, and columns offered at most."""
 CERTAINTY = 0.95
 """That none of the shares marked would be as large by chance."""
 NAMES_OF_BATCHES = re.compile(
@@ -354,6 +357,30 @@ def explained_figure(figures, table: pd.DataFrame, shown: list[str]):
     return figures.save("explained", figure, table, "What the columns of the sheet explain of the betas")
 
 
+def suggestion(table: pd.DataFrame, shares: np.ndarray, done: list[str]) -> dict:
+    """What the components go with, and the line of the config that takes it from the betas.
+
+    table: of `explained`. shares: of variance, of each component. done: covariates that the betas are adjusted for.
+    Returns goes_with (component, its share of variance, column, share of the component explained), the strongest
+    column of each component first met, and adjust_line; columns that explain less than GOES_WITH of a component, or no
+    more than chance, are left out, as is age.
+    """
+    found = table[(table["of"] != "betas") & table["surely"].eq(True) & (table["r2"] >= GOES_WITH)]
+    found = found[(found["column"] != "age") & ~found["column"].isin(done)]
+    found = found.sort_values(["of", "r2"], ascending=[True, False], kind="stable").drop_duplicates("column")
+    found = found.head(MOST_SUGGESTED)
+    rows = [
+        {
+            **{"component": row.of, "variance": percent(shares[int(row.of.removeprefix("PC")) - 1])},
+            **{"column": row.column, "r2": percent(row.r2, 0)},
+        }
+        for row in found.itertuples()
+    ]
+    names = [*done, *found["column"].astype(str)]
+    line = yaml.safe_dump({"adjust": {"covariates": names}}, default_flow_style=True, width=10_000, allow_unicode=True)
+    return {"goes_with": rows, "adjust_line": line.strip().removeprefix("{").removesuffix("}") if rows else ""}
+
+
 def cohort_page(inputs, figures, samples, cohort, qc, config, adjusted=None) -> dict:
     """What the page shows of the cohort: facts, ages, missing values, and what betas go with.
 
@@ -367,13 +394,14 @@ def cohort_page(inputs, figures, samples, cohort, qc, config, adjusted=None) -> 
     table = missing_table(by_sample, cpgs)
     settings = config["cohort"]
     limits = {"samples": settings.get("max_missing_sample", 0.2), "CpGs": settings.get("max_missing_cpg", 0.2)}
-    page["missing"] = missing_figure(figures, table, limits)
+    nothing = not (by_sample > 0).any() and not (cpgs["n_missing"] > 0).any()
+    page["missing"] = None if nothing else missing_figure(figures, table, limits)
     worst = int(by_sample.argmax())
     page["missing_words"] = {
         "samples_with": count((by_sample > 0).sum()),
         "worst": samples["sample_id"].iat[worst],
         "worst_share": percent(by_sample[worst], 2),
-        "none": not (by_sample > 0).any() and not (cpgs["n_missing"] > 0).any(),
+        "none": nothing,
         "cpgs_with": count((cpgs["n_missing"] > 0).sum()),
         "limits": {name: percent(limit, 0) for name, limit in limits.items()},
     }
@@ -382,11 +410,15 @@ def cohort_page(inputs, figures, samples, cohort, qc, config, adjusted=None) -> 
     columns, left_out = columns_of(samples)
     batches = [name for name in columns if name not in ("age", "sex")]
     page |= {"batches": batches, "left_out": left_out, "components": None, "explained": None, "explained_rows": []}
-    page["n_variable"] = count(len(values))
+    page |= {"goes_with": [], "adjust_line": "", "adjusted": bool(adjusted)}
+    all_of_them = len(values) == cohort.n_cpgs
+    page["variable"] = f"{count(len(values))} CpGs" if all_of_them else f"{count(len(values))} CpGs that vary most"
     if scores.shape[1] < 2 or not columns:
         return page
     table = explained(columns, scores, values)
     order = table[table["of"] == "betas"].sort_values("r2", ascending=False, kind="stable")["column"].tolist()
+    done = [covariate["name"] for covariate in adjusted["covariates"]] if adjusted else []
+    page |= suggestion(table, shares, done)
     # Age and sex are always there; of the others, those that explain most.
     rest = [name for name in order if name not in ("age", "sex")]
     shown = [name for name in ("age", "sex") if name in order] + rest

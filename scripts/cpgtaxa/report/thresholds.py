@@ -8,7 +8,6 @@ import pandas as pd
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from cpgtaxa.files import parquet_blocks
-from cpgtaxa.names import UNCLASSIFIED
 from cpgtaxa.pages.drawing import ACCENT, LINE, MUTED, SECOND
 from cpgtaxa.report.tables import share_of
 from cpgtaxa.report.words import count, percent
@@ -74,54 +73,56 @@ def count_answers(blocks, thresholds: dict, errors: dict) -> tuple[pd.DataFrame,
 
 
 def nearest_criterion(answers: Answers) -> pd.DataFrame:
-    """Of each CpG the criterion in whose zone it lies, or else the one to whose zone it is nearest.
+    """Of each CpG the criterion that decides (`Answers.deciding`).
 
-    Returns criterion, value and cut in its units, distance from the cut in halves of the zone (up to 1: in the zone).
+    Returns criterion (empty where none does), value and cut in its units, margin.
     """
-    matter, boundary = answers.matter(), answers.boundary()
-    apart, values, cuts = [], [], []
+    names, margin = answers.deciding()
+    value, cut = np.full(len(names), np.nan), np.full(len(names), np.nan)
     for one in TABLE:
-        zone, estimate = answers.zones[one.name], answers.judged[one.name].estimate
-        with np.errstate(divide="ignore", invalid="ignore"):
-            half = (one.scaled(zone["yes"]) - one.scaled(zone["no"])) / 2
-            distance = np.abs(estimate - one.cut(zone)) / half
-        distance = np.where(matter[one.name] & np.isfinite(distance), distance, np.inf)
-        # The zone that the CpG is said to lie in comes first, whatever the estimate's error adds.
-        apart.append(np.where(boundary == one.name, np.minimum(distance, 1) - 2, distance))
-        values.append(in_units(one, estimate))
-        cuts.append(float(in_units(one, one.cut(zone))))
-    best, at = np.argmin(apart, axis=0), np.arange(len(answers))
-    distance = np.stack(apart)[best, at]
-    return pd.DataFrame(
-        {
-            "criterion": np.array([one.name for one in TABLE], dtype=object)[best],
-            **{"value": np.stack(values)[best, at], "cut": np.array(cuts)[best]},
-            "distance": np.where(distance < 0, distance + 2, distance),
-        }
-    )
+        mine = names == one.name
+        value[mine] = in_units(one, answers.judged[one.name].estimate[mine])
+        cut[mine] = float(in_units(one, one.cut(answers.zones[one.name])))
+    return pd.DataFrame({"criterion": names, "value": value, "cut": cut, "margin": margin})
 
 
-def left_details(details: pd.Series) -> list[dict]:
-    """Why the rules leave CpGs: per reason the CpGs, what it means, and the setting concerned.
+OF_REASON = {
+    "ambiguous": ("the tests leave several taxa, and the network's choice among them was not selected", "error_rate"),
+    "contradicted": ("the tests leave no taxon", ""),
+    "unlike": ("image or statistics are unlike those of simulated CpGs", "unlike"),
+}
+"""What a round's reason means, and the setting of section `rounds` that it hangs on."""
 
-    details: the rules' reasons of the CpGs that are Unclassified in the end.
+
+def left_details(left: pd.DataFrame, confidence: float | None = None) -> list[dict]:
+    """Why CpGs are Unclassified: per reason and open question the CpGs, what it means, and the settings concerned.
+
+    left: reason (of the last round) and detail (of the tests), one row for each CpG that is Unclassified in the end.
+    confidence: the rounds' plain threshold, None where an error rate is promised.
     """
     questions = {one.name: one.question for one in TABLE}
     meanings = {one.name: one.meaning for one in PATTERNS}
+    detail = left["detail"].astype(str).str.split(";", n=1).str[0]
     rows = []
-    for detail, number_ in details.str.split(";", n=1).str[0].value_counts().sort_index().items():
-        kind, _, names = detail.partition(": ")
+    for (reason, said), number_ in left.groupby([left["reason"].astype(str), detail]).size().items():
+        kind, _, names = said.partition(": ")
         found = [name for name in names.split(", ") if name]
-        row = {"detail": detail, "n": number_, "share": percent(share_of(number_, len(details))), "setting": "none"}
+        words, setting = OF_REASON[reason]
+        if setting == "error_rate" and confidence is not None:
+            setting = "confidence"
+        settings = [f"rounds.{setting}"] if setting else []
         if kind == "open":
-            row["meaning"] = " ".join(questions[name] for name in found)
-            row["setting"] = ", ".join([*(f"taxa.thresholds.{name}" for name in found), "taxa.errors"])
+            meaning = " ".join(questions[name] for name in found)
+            settings += [*(f"taxa.thresholds.{name}" for name in found), "taxa.errors"]
         elif kind == "no taxon":
-            row["meaning"] = "; ".join(meanings[name] for name in found)
+            meaning = "; ".join(meanings[name] for name in found)
+        elif said == "too few samples":
+            meaning = f"fewer than {MIN_SAMPLES} samples have a value"
         else:
-            row["meaning"] = f"fewer than {MIN_SAMPLES} samples have a value"
-        rows.append(row)
-    return [row | {"n": count(row["n"])} for row in sorted(rows, key=lambda row: -row["n"])]
+            meaning = ""
+        row = {"reason": reason, "words": words, "detail": said, "meaning": meaning, "number": int(number_)}
+        rows.append(row | {"share": percent(share_of(number_, len(left))), "setting": ", ".join(settings) or "none"})
+    return [row | {"n": count(row["number"])} for row in sorted(rows, key=lambda row: -row["number"])]
 
 
 # What the page shows
@@ -165,10 +166,10 @@ def criteria_figure(figures, table: pd.DataFrame, drawn: pd.DataFrame):
     return figures.save("thresholds", figure, drawn, "Estimates of each criterion, its zone and its cut")
 
 
-def thresholds_page(figures, statistics, taxonomy: pd.DataFrame, reasons: pd.Series, config: dict) -> dict:
-    """What the page shows of the criteria: a figure and rows, and why the rules leave CpGs (none with own labels).
+def thresholds_page(figures, statistics, left: pd.DataFrame, config: dict) -> dict:
+    """What the page shows of the criteria: a figure and rows, and why CpGs are left.
 
-    statistics: path of a Parquet file. reasons: the rules' reasons by CpG.
+    statistics: path of a Parquet file. left: of `left_details`.
     """
     settings = config["taxa"]
     table, drawn = count_answers(parquet_blocks(statistics), settings["thresholds"], settings["errors"])
@@ -180,12 +181,12 @@ def thresholds_page(figures, statistics, taxonomy: pd.DataFrame, reasons: pd.Ser
         }
         for row in table.itertuples()
     ]
-    left = taxonomy.loc[taxonomy["taxon"] == UNCLASSIFIED, "cpg"]
-    details = [] if settings["labels"] else left_details(reasons.reindex(left).astype(str))
+    details = left_details(left, config["rounds"]["confidence"])
     logging.info("answers to %d criteria counted", len(table))
     errors = {key: percent(value) for key, value in settings["errors"].items()}
     drawing = criteria_figure(figures, table, drawn)
-    return {"rows": rows, "drawing": drawing, "table": table, "left": details, "errors": errors}
+    counts = [row.pop("number") for row in details]
+    return {"rows": rows, "drawing": drawing, "table": table, "left": details, "counts": counts, "errors": errors}
 
 
 # The rounds' thresholds

@@ -18,6 +18,7 @@ from cpgtaxa.cohort import Cohort, CohortWriter, read_samples
 from cpgtaxa.errors import InputError, some
 from cpgtaxa.plan.paths import CELL_FRACTIONS
 from cpgtaxa.progress import Progress
+from cpgtaxa.statistics.linear import AgeSlope
 
 FEW = 10
 """Whole numbers of fewer kinds than this are categories: batch 1 to 8 is no amount."""
@@ -377,20 +378,22 @@ def adjust_cohort(given: dict, out: dict, *, covariates: list) -> None:
     given: `beta` (a cohort file), `samples`, `fractions` (CSV of `cell_fractions.write_fractions`, or None).
     covariates: as for `code_covariates`. out: `beta`, a cohort file of the same CpGs and samples, clipped to 0 to 1;
     `cpgs`, Parquet cpg, r2 (share of the variance left by age that the covariates took; NaN where the CpG was left as
-    it was or age left nothing), bands (clear ones, 1 to 3), n_clipped; `summary`, JSON. Raises InputError for
-    covariates that cannot be used.
+    it was or age left nothing), bands (clear ones, 1 to 3), n_clipped, and of beta ~ age + covariates, fitted to the
+    betas as they were, slope (per year), se and df; `summary`, JSON. Raises InputError for covariates that cannot be
+    used.
     """
     cohort, samples = Cohort(given["beta"]), read_samples(given["samples"])
     fractions = pd.read_csv(given["fractions"], dtype={"sample_id": str}) if given["fractions"] else None
     coded = code_covariates(samples, covariates, fractions)
-    model = Model(samples["age"].to_numpy(dtype=np.float64), coded)
+    ages = samples["age"].to_numpy(dtype=np.float64)
+    model, line = Model(ages, coded), AgeSlope(ages, np.hstack([covariate.columns for covariate in coded]))
     warnings = model.warnings(len(samples))
     for text in warnings:
         logging.warning(text)
     files.need_space(out["beta"], cohort.path.stat().st_size, "the adjusted betas take")
 
     taken, by_one, total = 0.0, np.zeros(len(coded)), 0.0
-    shares, banded, clipped, untouched = [], [], [], 0
+    shares, banded, clipped, fits, untouched = [], [], [], [], 0
     progress = Progress(len(cohort), "CpGs adjusted")
     with CohortWriter(out["beta"], cohort.sample_ids) as writer:
         for start, block in cohort.blocks():
@@ -405,12 +408,14 @@ def adjust_cohort(given: dict, out: dict, *, covariates: list) -> None:
             shares.append(share)
             banded.append(bands)
             clipped.append(outside.astype(np.int32))
+            fits.append(line.fit(values))
             cohort.release()
             progress.step(len(block))
     share, outside = np.concatenate(shares), np.concatenate(clipped)
     bands = np.concatenate(banded)
     frame = pd.DataFrame(
         {"cpg": pd.Series(cohort.cpgs, dtype="str"), "r2": share, "bands": bands, "n_clipped": outside}
+        | dict(zip(("slope", "se", "df"), map(np.concatenate, zip(*fits, strict=True)), strict=True))
     )
     files.write_parquet(out["cpgs"], frame)
     judged = share[np.isfinite(share)]

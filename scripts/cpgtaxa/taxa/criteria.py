@@ -48,6 +48,11 @@ class Criterion:
         """The middle of the zone, on the scale that is judged: from here on the answer is yes."""
         return float(self.scaled(zone["no"]) + self.scaled(zone["yes"])) / 2
 
+    def margin(self, value, zone: dict) -> np.ndarray:
+        """How far values (k,), on the scale that is judged, lie from the cut: 1 at the ends of the zone; up to FAR."""
+        half = float(self.scaled(zone["yes"]) - self.scaled(zone["no"])) / 2
+        return np.minimum(np.abs(value - self.cut(zone)) / half, FAR)
+
 
 TABLE = (
     Criterion(
@@ -219,6 +224,12 @@ LEAST_OUTLIERS = 3
 """Fewer samples than this are strays, whatever their share."""
 MIN_SAMPLES = 30
 """Fewest values of a CpG that is given a taxon."""
+VALLEY_ERROR = 0.2
+"""The depth of a valley is known at least this surely: model and samples must agree on it."""
+FAR = 10.0
+"""Margins are not told beyond this: whatever lies so far from its cut is far."""
+SHARE_PRIOR, OUTLIER_PRIOR = (0.5, 0.5), (0.1, 10.0)
+"""Beta priors of the true shares of a band (Jeffreys') and of outliers, of which most CpGs have none."""
 
 
 def default_zones() -> dict[str, dict[str, float]]:
@@ -261,7 +272,8 @@ class Judged:
 
     estimate, error: of the quantity and its standard error, on the scale judged (error 0 where the answer rests on
     counts). yes, no: the answer given; neither where it is open. near: in the zone, or the other side of the cut is
-    within reach of the error.
+    within reach of the error. margin: of `Criterion.margin`. right: the probability that the answer given is right, the
+    true value not being on the other side beyond the zone; NaN where it is open, or not asked.
     """
 
     estimate: np.ndarray
@@ -269,6 +281,8 @@ class Judged:
     yes: np.ndarray
     no: np.ndarray
     near: np.ndarray
+    margin: np.ndarray
+    right: np.ndarray | None = None
 
 
 def judge(criterion: Criterion, estimate, error, zone: dict, errors: dict) -> Judged:
@@ -291,7 +305,21 @@ def judge(criterion: Criterion, estimate, error, zone: dict, errors: dict) -> Ju
     yes = known & np.where(either, mean >= cut, mean >= least_yes)
     no = known & np.where(either, mean < cut, mean <= most_no)
     near = known & (((mean > low) & (mean < high)) | (np.abs(mean - cut) < 1.0 * sd))
-    return Judged(estimate, error, yes, no, near)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        right = np.where(yes, _above(mean - low, sd), np.where(no, _above(high - mean, sd), np.nan))
+    return Judged(estimate, error, yes, no, near, criterion.margin(estimate, zone), right)
+
+
+def _above(distance, sd) -> np.ndarray:
+    """The probability (k,) that a normal value so far above 0, known with this error, is above 0."""
+    return np.where(sd > 0, scipy.stats.norm.cdf(distance / np.where(sd > 0, sd, 1)), (distance >= 0).astype(float))
+
+
+def share_right(found: Judged, count, n, zone: dict, prior) -> np.ndarray:
+    """The probability (k,) that the answer about a share, `count` of n samples, is right (Beta posterior)."""
+    a, b = count + prior[0], np.maximum(n - count, 0) + prior[1]
+    below = scipy.stats.beta.cdf(np.where(found.yes, zone["no"], zone["yes"]), a, b)
+    return np.where(found.yes, 1 - below, np.where(found.no, below, np.nan))
 
 
 def counted(criterion: Criterion, estimate, zone: dict, yes=True) -> Judged:
@@ -301,7 +329,7 @@ def counted(criterion: Criterion, estimate, zone: dict, yes=True) -> Judged:
         scaled = criterion.scaled(value)
     above = (scaled >= criterion.cut(zone)) & yes
     near = (value > zone["no"]) & (value < zone["yes"])
-    return Judged(scaled, np.zeros(len(value)), above, ~above & ~np.isnan(value), near)
+    return Judged(scaled, np.zeros(len(value)), above, ~above & ~np.isnan(value), near, criterion.margin(scaled, zone))
 
 
 class Answers:
@@ -320,6 +348,7 @@ class Answers:
         self._find_trend()
         self._find_spread()
         self._find_patterns()
+        self._find_right()
         yes = {key: found.yes for key, found in self.judged.items()}
         no = {key: found.no for key, found in self.judged.items()}
         self.foreign = np.logical_or.reduce(list(self.patterns.values()))
@@ -393,7 +422,10 @@ class Answers:
         self.judged["three_bands"] = counted(
             BY_NAME["three_bands"], rarest, self.zones["three_bands"], rarest * self.n >= 4
         )
-        self.third = third
+        self.third, self.depth = third, depth
+        seen = np.where(depth2 >= deepest, s("two_depth_se"), s("three_best_se"))
+        of_sex = np.sqrt((4 + by_sex**2 / 2) / np.maximum(self.n, 1)) * (zone["yes"] - cut) / 0.8
+        self.depth_error = np.where(sexes & (depth_of_sex >= mixture), of_sex, seen)
         banded = self.judged["two_bands"].yes & self.judged["band_share"].yes
         self.bands = np.where(banded & self.judged["three_bands"].yes, 3, np.where(banded, 2, 1))
         self.of_sex = (self.bands == 2) & self.by_sex  # two bands that are the sexes: known, and not only estimated
@@ -466,6 +498,49 @@ class Answers:
             "more than three bands": banded & (inner <= limit["more than three bands"]),
             "no shape": (one | (s("dip_p") > DIP_P)) & (s("kurtosis") <= limit["no shape"]),
         }
+
+    def _find_right(self):
+        """How surely the answers that rest on counts are right."""
+        s, zones, found = self._of, self.zones, self.judged
+        depth, zone = self.depth, zones["two_bands"]
+        possible, bands = depth > -1, found["two_bands"]
+        error = np.minimum(np.nan_to_num(self.depth_error), VALLEY_ERROR)
+        beyond = np.where(bands.yes, depth - zone["no"], zone["yes"] - depth)
+        bands.right = np.where(possible, _above(beyond, error), 1.0)
+        # The sample's standard deviation is known the less surely, the longer its tails are.
+        tails = np.clip(np.nan_to_num(s("kurtosis")), -1.2, 6)
+        error = np.sqrt((2 + tails) / (4 * np.maximum(self.n - 1, 1)))
+        width, ends = found["width"], {end: np.log(zones["width"][end]) for end in ("no", "yes")}
+        width.right = _above(np.where(width.yes, width.estimate - ends["no"], ends["yes"] - width.estimate), error)
+        for name in ("band_share", "three_bands"):
+            count = np.exp(found[name].estimate) * self.n
+            found[name].right = share_right(found[name], count, self.n, zones[name], SHARE_PRIOR)
+        outliers = found["outliers"]
+        outliers.right = share_right(outliers, s("far_n"), self.n, zones["outliers"], OUTLIER_PRIOR)
+
+    def confidence(self) -> np.ndarray:
+        """The probability (k,) that the taxon reached is right; NaN where the tests reach none.
+
+        The product over the answers that the taxon rests on, as if their errors were independent.
+        """
+        found = np.ones(len(self))
+        for name, matters in self.matter().items():
+            found = np.where(matters, found * self.judged[name].right, found)
+        return np.where(self.taxa.sum(axis=1) == 1, found, np.nan)
+
+    def deciding(self) -> tuple[np.ndarray, np.ndarray]:
+        """The criterion (k,) that decides, by name, and its margin (k,); empty and NaN where no taxon is in question.
+
+        It is that of `boundary`, else the one nearest to its cut of those that matter.
+        """
+        matter, boundary = self.matter(), self.boundary()
+        name, least = np.full(len(self), "", dtype=object), np.full(len(self), np.inf)
+        for criterion in TABLE:
+            margin = np.where(matter[criterion.name], self.judged[criterion.name].margin, np.nan)
+            mine = (boundary == criterion.name) | ((boundary == "") & (margin < least))
+            name[mine], least[mine] = criterion.name, margin[mine]
+        out = self.foreign | self.few | (name == "")
+        return np.where(out, "", name).astype(object), np.where(out, np.nan, least)
 
     def matter(self) -> dict[str, np.ndarray]:
         """By criterion whether (k,) the CpG's taxon hangs on it, given the other answers."""

@@ -17,7 +17,6 @@ from cpgtaxa.taxa.criteria import BY_NAME, RULES, TABLE, Answers
 from cpgtaxa.wording import counted
 
 EXAMPLES = 10
-LABEL_COLUMNS = ("cpg", "taxon", "reason", "boundary")
 
 
 def label_cohort(statistics, out, *, thresholds: dict, errors: dict) -> None:
@@ -34,19 +33,26 @@ def define_taxa(statistics: pd.DataFrame, thresholds: dict, errors: dict) -> pd.
     statistics: one row per CpG with `cpg` and the columns of `statistics.compute`. thresholds, errors: the config's
     `taxa.thresholds` (zones by criterion) and `taxa.errors`.
 
-    Returns cpg, taxon, reason, boundary. reason: the answers of a label; for Unclassified the pattern that no taxon
-    has ("no taxon: curved"), the open questions and the taxa they leave ("open: trend; UniUnstable or LinAgeHomo"), or
-    "too few samples". boundary: the criterion that is open, or in whose zone the CpG lies; empty if clear.
+    Returns cpg, taxon, reason, boundary, confidence, criterion, margin. reason: the answers of a label; if Unclassified
+    the pattern that no taxon has ("no taxon: curved"), the open questions and the taxa they leave ("open: trend;
+    UniUnstable or LinAgeHomo"), or "too few samples". boundary: the criterion that is open, or in whose zone the CpG
+    lies; empty if clear. confidence: the probability that the taxon is right (float32), NaN if Unclassified. criterion,
+    margin: which decides, and how far from its cut the CpG lies (float32), 1 at the ends of its zone; empty and NaN
+    where no taxon is in question.
     """
     answers = Answers(statistics, thresholds, errors)
     placed = answers.taxa.sum(axis=1) == 1
     taxon = np.where(placed, np.array(TAXA, dtype=object)[answers.taxa.argmax(axis=1)], UNCLASSIFIED)
+    criterion, margin = answers.deciding()
     return pd.DataFrame(
         {
             "cpg": statistics["cpg"].to_numpy(),
             "taxon": taxon,
             "reason": _reasons(answers, taxon),
             "boundary": answers.boundary(),
+            "confidence": answers.confidence().astype(np.float32),
+            "criterion": criterion,
+            "margin": margin.astype(np.float32),
         }
     )
 

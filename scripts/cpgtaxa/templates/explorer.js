@@ -127,7 +127,7 @@ function fromPlanes(bytes, Type, start = 0, n = undefined) {
   return new Type(found.buffer);
 }
 
-const TYPES = { taxon: Uint8Array, source: Uint8Array, second_taxon: Uint8Array, reason: Uint8Array, boundary: Uint8Array, rank: Uint32Array, row: Uint32Array };
+const TYPES = { taxon: Uint8Array, source: Uint8Array, second_taxon: Uint8Array, reason: Uint8Array, boundary: Uint8Array, criterion: Uint8Array, disagrees: Uint8Array, rank: Uint32Array, row: Uint32Array, chromosome: Uint8Array, island: Uint8Array, position: Uint32Array };
 const typeOf = (name) => TYPES[name] ?? (name.startsWith("p_") ? Uint16Array : Float32Array);
 
 /* A column by name, as a promise; the array itself, once it is there, is had from `columns`. */
@@ -140,7 +140,16 @@ function column(name) {
   return Promise.resolve(columns.get(name));
 }
 
+const PLACED = "gene" in about.meanings;
+
+/* Texts by row: ids, genes. */
+async function textsOf(name) {
+  const text = whole ? await pieceOfFolder(name, `columns/${name}.js`) : await pieceOfPage(name);
+  return JSON.parse(new TextDecoder().decode(await bytesOf(text)));
+}
+
 async function makeColumn(name) {
+  if (name === "gene") return textsOf("gene");
   if (whole) return fromPlanes(await bytesOf(await pieceOfFolder(name, `columns/${name}.js`)), typeOf(name));
   if (!(name in PLACE) && !name.startsWith("p_")) return fromPlanes(await bytesOf(await pieceOfPage(name)), typeOf(name));
   const found = new (typeOf(name))(N);
@@ -192,7 +201,8 @@ async function cpgAt(row) {
   return {
     row, betas, id: ids[row], bands: part.bands[at], taxon: columns.get("taxon")[row],
     source: columns.get("source")[row], second: columns.get("second_taxon")[row], reason: columns.get("reason")[row],
-    boundary: columns.get("boundary")[row],
+    boundary: columns.get("boundary")[row], criterion: columns.get("criterion")[row], disagrees: columns.get("disagrees")[row],
+    margin: columns.get("margin")[row], networkP: columns.get("network_p")[row],
     confidence: columns.get("confidence")[row],
     shares: Array.from({ length: 10 }, (_, taxon) => shareOf(part.shares[taxon * part.k + at])),
     statistic: (name) => meant(name, part.statistics[PLACE[name] * part.k + at]),
@@ -301,17 +311,19 @@ async function drawTiles(tiles, own, still = () => true) {
 
 /* --- state, and the address that holds it -------------------------------------------------------------------------- */
 
-const START = { taxa: null, sources: null, low: "", high: "", second: "", reason: "", boundary: "", conditions: [], list: null, sort: "", view: "sheet", page: 0, cpg: "" };
-const SHOWN = ["taxon", "confidence", "source", "second_taxon", "boundary", "core_effect", "core_sd"];
+const START = { taxa: null, sources: null, low: "", high: "", second: "", reason: "", boundary: "", disagrees: "", gene: "", chromosome: "", island: "", conditions: [], list: null, sort: "", view: "sheet", page: 0, cpg: "" };
+const SHOWN = ["taxon", ...(PLACED ? ["gene", "chromosome", "position"] : []), "confidence", "source", "second_taxon", "boundary", "margin", "core_effect", "core_sd"];
 const state = { ...structuredClone(START), row: -1, hits: new Uint32Array(0), shown: [...SHOWN], chosen: null, chosenCount: 0, last: -1 };
 let known = null; // id → row, made when first asked for
 let asked = 0, opened = 0; // the latest filtering and opening: what comes later than another is dropped
+
+const TEXTS = ["low", "high", "second", "reason", "boundary", "disagrees", "gene", "chromosome", "island", "sort", "cpg"];
 
 function address() {
   const found = new URLSearchParams();
   if (state.taxa) found.set("taxon", [...state.taxa].map((code) => TAXA[code].name).join(","));
   if (state.sources) found.set("source", [...state.sources].map((code) => about.sources[code].name).join(","));
-  for (const key of ["low", "high", "second", "reason", "boundary", "sort", "cpg"]) if (state[key]) found.set(key, state[key]);
+  for (const key of TEXTS) if (state[key]) found.set(key, state[key]);
   for (const { name, low, high, missing } of state.conditions) found.append("s", [name, low, high, missing ? "missing" : ""].join("~"));
   if (state.list && state.list.length <= 100) found.set("list", state.list.join("\n"));
   if (state.view !== START.view) found.set("view", state.view);
@@ -331,11 +343,15 @@ function recall() {
   const found = new URLSearchParams(location.hash.slice(1));
   const codes = (text, names) => text === null ? null : new Set(text.split(",").map((name) => names.findIndex((one) => one.name === name)).filter((code) => code >= 0));
   Object.assign(state, structuredClone(START), { taxa: codes(found.get("taxon"), TAXA), sources: codes(found.get("source"), about.sources) });
-  for (const key of ["low", "high", "second", "reason", "boundary", "sort", "cpg"]) state[key] = found.get(key) ?? "";
+  for (const key of TEXTS) state[key] = found.get(key) ?? "";
   if (!TAXA.some((taxon) => taxon.name === state.second)) state.second = "";
   if (!about.reasons.some((reason) => reason.name === state.reason)) state.reason = "";
   if (state.boundary !== "clear" && !about.boundaries.some(({ name }) => name === state.boundary)) state.boundary = "";
-  if (state.sort && !isColumn(state.sort.replace(/^-/, ""))) state.sort = "";
+  if (!about.chromosomes.some(({ name }) => name === state.chromosome)) state.chromosome = "";
+  if (!about.islands.some(({ name }) => name === state.island)) state.island = "";
+  if (!PLACED) state.gene = "";
+  if (!["yes", "no"].includes(state.disagrees)) state.disagrees = "";
+  if (state.sort && (!isColumn(state.sort.replace(/^-/, "")) || state.sort.endsWith("gene"))) state.sort = "";
   state.conditions = found.getAll("s").map((text) => text.split("~")).filter(([name]) => FILTERED.some((one) => one.name === name))
     .map(([name, low = "", high = "", missing]) => ({ name, low, high, missing: missing === "missing" }));
   state.list = found.has("list") ? found.get("list").split("\n") : null;
@@ -343,7 +359,9 @@ function recall() {
   state.page = Math.max((parseInt(found.get("page"), 10) || 1) - 1, 0);
 }
 
-const CODED = ["taxon", "source", "second_taxon", "reason", "boundary"];
+const CODED = ["taxon", "source", "second_taxon", "reason", "boundary", "criterion", "disagrees"];
+const NUMBERS = ["confidence", "margin", "network_p"];
+const PLACES = PLACED ? ["chromosome", "position", "gene", "island"] : [];
 const FILTERED = [...about.statistics, ...TAXA.slice(0, 10).map(({ name }) => ({ name: `p_${name}`, kind: "share", meaning: `the network's probability of ${name}` }))];
 const MEANS = { cpg: "the CpG's id", ...about.meanings, ...Object.fromEntries(FILTERED.map(({ name, meaning }) => [name, meaning])) };
 const isColumn = (name) => name === "cpg" || name in MEANS;
@@ -371,6 +389,14 @@ async function filter() {
   if (state.second) among(columns.get("second_taxon"), table([TAXA.findIndex(({ name }) => name === state.second)]));
   if (state.reason) among(columns.get("reason"), table([about.reasons.findIndex(({ name }) => name === state.reason)]));
   if (state.boundary) among(columns.get("boundary"), table([state.boundary === "clear" ? NO_NAME : about.boundaries.findIndex(({ name }) => name === state.boundary)]));
+  if (state.disagrees) among(columns.get("disagrees"), table([state.disagrees === "yes" ? 1 : 0]));
+  if (state.chromosome) among(columns.get("chromosome"), table([about.chromosomes.findIndex(({ name }) => name === state.chromosome)]));
+  if (state.island) among(columns.get("island"), table([about.islands.findIndex(({ name }) => name === state.island)]));
+  if (state.gene.trim()) {
+    const listed = new Uint8Array(N);
+    for (const gene of state.gene.toUpperCase().split(/[\s,;]+/).filter(Boolean)) for (const row of rowsOfGene().get(gene) ?? []) listed[row] = 1;
+    for (let i = 0; i < N; i++) keep[i] &= listed[i];
+  }
   const within = (name, values, low, high) => {
     low = keptBound(name, low); high = keptBound(name, high);
     const share = name.startsWith("p_");
@@ -430,6 +456,18 @@ function sorted(rows, values, down) {
   return order;
 }
 
+/* Rows by gene, in capitals; made when first asked for. */
+let ofGene = null;
+function rowsOfGene() {
+  if (ofGene) return ofGene;
+  ofGene = new Map();
+  (PLACED ? columns.get("gene") : []).forEach((text, row) => {
+    if (!text) return;
+    for (const gene of text.toUpperCase().split(";")) { const rows = ofGene.get(gene); if (rows) rows.push(row); else ofGene.set(gene, [row]); }
+  });
+  return ofGene;
+}
+
 /* Rows of ids, and the ids that are not there. */
 function looked(names) {
   known ??= new Map(ids.map((id, row) => [id, row]));
@@ -485,8 +523,12 @@ function cellOf(name, row) {
   if (name === "source") return el("td", { text: about.sources[value].name });
   if (name === "second_taxon") return el("td", { text: value === NO_NAME ? "–" : TAXA[value].name });
   if (name === "reason") return el("td", { text: value === NO_NAME ? "–" : about.reasons[value].name });
-  if (name === "boundary") return el("td", { text: value === NO_NAME ? "–" : about.boundaries[value].name });
-  const share = name === "confidence" ? value : name.startsWith("p_") ? shareOf(value) : null;
+  if (name === "boundary" || name === "criterion") return el("td", { text: value === NO_NAME ? "–" : about.boundaries[value].name });
+  if (name === "disagrees") return el("td", { text: value ? "yes" : "no" });
+  if (name === "gene") return el("td", { text: value.split(";").slice(0, 3).join(", ") + (value.split(";").length > 3 ? " …" : "") || "–" });
+  if (name === "chromosome" || name === "island") return el("td", { text: value === NO_NAME ? "–" : about[`${name}s`][value].name });
+  if (name === "position") return el("td", { className: "n", text: value ? value.toLocaleString("en") : "–" });
+  const share = NUMBERS.includes(name) ? value : name.startsWith("p_") ? shareOf(value) : null;
   if (share !== null) return el("td", { className: "n", text: Number.isNaN(share) ? "–" : share.toFixed(3) });
   return el("td", { className: "n", text: KINDS[name] === "yes" ? (value ? "yes" : "no") : number(meant(name, value)) });
 }
@@ -496,7 +538,8 @@ async function showTable() {
   await Promise.all(state.shown.map(column));
   if (turn !== asked || state.view !== "table") return;
   const heads = ["cpg", ...state.shown].map((name) => {
-    const numeric = name !== "cpg" && !CODED.includes(name), current = state.sort.replace(/^-/, "") === name;
+    if (name === "gene") return el("th", { scope: "col", title: MEANS[name], text: name });
+    const numeric = isNumeric(name), current = state.sort.replace(/^-/, "") === name;
     const way = current ? (state.sort.startsWith("-") ? "descending" : "ascending") : null;
     const button = el("button", { type: "button", title: MEANS[name], text: (name === "cpg" ? "CpG" : name) + (way ? (way === "ascending" ? " ↑" : " ↓") : ""), onclick: () => sortBy(name) });
     button.dataset.sort = name;
@@ -521,10 +564,12 @@ async function showTable() {
   if (focused) $("table").querySelector(`[data-sort="${focused}"]`)?.focus();
 }
 
+const isNumeric = (name) => name !== "cpg" && !CODED.includes(name) && !["chromosome", "island"].includes(name);
+
 const rowClass = (row) => `${state.chosen[row] ? "chosen" : ""} ${row === state.row ? "current" : ""}`.trim();
 
 function sortBy(name) {
-  const numeric = name !== "cpg" && !CODED.includes(name);
+  const numeric = isNumeric(name);
   const first = numeric ? `-${name}` : name, second = numeric ? name : `-${name}`;
   state.sort = state.sort === first ? second : state.sort === second ? "" : first;
   resort();
@@ -602,11 +647,11 @@ function csvNumber(name, raw) {
 }
 
 async function exportCsv() {
-  const rows = exported(), names = [...CODED.slice(0, 2), "confidence", ...CODED.slice(2), ...TAXA.slice(0, 10).map(({ name }) => `p_${name}`), ...NAMES];
+  const rows = exported(), names = [...PLACES, ...CODED.slice(0, 2), ...NUMBERS, ...CODED.slice(2), ...TAXA.slice(0, 10).map(({ name }) => `p_${name}`), ...NAMES];
   $("export").disabled = true;
   $("work").textContent = "Reading the columns …";
   const values = await Promise.all(names.map(column));
-  const words = { taxon: TAXA, source: about.sources, second_taxon: TAXA, reason: about.reasons, boundary: about.boundaries };
+  const words = { taxon: TAXA, source: about.sources, second_taxon: TAXA, reason: about.reasons, boundary: about.boundaries, criterion: about.boundaries, disagrees: [{ name: "no" }, { name: "yes" }], chromosome: about.chromosomes, island: about.islands };
   const parts = [`cpg,${names.join(",")}\n`];
   let altered = 0;
   for (let start = 0; start < rows.length; start += 5000) {
@@ -616,6 +661,8 @@ async function exportCsv() {
       if (/^"?'[=+\-@\t\r]/.test(id) && !ids[row].startsWith("'")) altered += 1;
       const cells = names.map((name, at) => {
         const raw = values[at][row];
+        if (name === "gene") return csvText(raw);
+        if (name === "position") return raw ? String(raw) : "";
         return words[name] ? (raw === NO_NAME ? "" : csvText(words[name][raw].name)) : csvNumber(name, raw);
       });
       lines.push(`${id},${cells.join(",")}\n`);
@@ -689,6 +736,8 @@ async function open(row, step = true) {
   if (turn !== opened) return;
   $("detail-name").textContent = cpg.id;
   $("detail-taxon").replaceChildren(mark(cpg.taxon), ...verdict(cpg));
+  $("detail-place").textContent = placeOf(row);
+  $("detail-place").hidden = !placeOf(row);
   showShares(cpg);
   showStatistics(cpg);
   for (const button of document.querySelectorAll(".sheet [aria-current]")) button.setAttribute("aria-current", String(Number(button.dataset.row) === row));
@@ -720,18 +769,31 @@ function close(step = true) {
   for (const button of document.querySelectorAll(".sheet [aria-current]")) button.setAttribute("aria-current", "false");
 }
 
+/* Where a CpG lies, in words; empty where that is not known. */
+function placeOf(row) {
+  if (!PLACED) return "";
+  const [chromosome, position, gene, island] = PLACES.map((name) => columns.get(name)[row]);
+  const at = chromosome === NO_NAME ? "" : `${about.chromosomes[chromosome].name}:${position.toLocaleString("en")}`;
+  return [at, gene.replaceAll(";", ", "), island === NO_NAME ? "" : about.islands[island].name.replaceAll("_", " ")].filter(Boolean).join(" · ");
+}
+
 function verdict(cpg) {
   const source = about.sources[cpg.source].name, sure = Number.isNaN(cpg.confidence) ? "" : ` (confidence ${cpg.confidence.toFixed(3)})`;
   const second = cpg.second === NO_NAME ? "" : ` Second: ${TAXA[cpg.second].name} (${cpg.shares[cpg.second].toFixed(3)}).`;
   const name = el("b", { text: ` ${TAXA[cpg.taxon].name}` });
+  const criterion = cpg.criterion === NO_NAME ? "" : about.boundaries[cpg.criterion].name.replaceAll("_", " ");
+  const decides = !criterion ? "" : cpg.boundary === NO_NAME ? ` Nearest criterion: ${criterion}, margin ${number(cpg.margin, 2)}.` : ` Boundary CpG: ${criterion}, margin ${number(cpg.margin, 2)}.`;
   if (cpg.taxon === UNCLASSIFIED) {
-    if (Number.isNaN(cpg.confidence)) return [name, ", and no network looked at it."];
+    if (Number.isNaN(cpg.networkP)) return [name, ", and no network looked at it."];
     const reason = cpg.reason === NO_NAME ? "" : `: ${about.reasons[cpg.reason].name}, ${about.reasons[cpg.reason].meaning}`;
-    return [name, `${reason}. Highest probability ${cpg.confidence.toFixed(3)}.${second}`];
+    const best = cpg.shares.indexOf(Math.max(...cpg.shares));
+    return [name, `${reason}. The network's first: ${TAXA[best].name} (${cpg.shares[best].toFixed(3)}).${second}${decides}`];
   }
-  const boundary = cpg.boundary === NO_NAME ? "" : ` Boundary CpG: ${about.boundaries[cpg.boundary].name.replaceAll("_", " ")}.`;
   const by = source === "statistical" ? "the statistical rules" : source.replace(/^round_(\d+)$/, "the network of round $1");
-  return [name, `, ${TAXA[cpg.taxon].meaning}. Given by ${by}${sure}.${second}${boundary}`];
+  const against = cpg.disagrees ? " The network disagrees." : "";
+  const own = Number.isNaN(cpg.networkP) ? "" : ` The network's probability of it: ${cpg.networkP.toFixed(3)}.`;
+  const other = second.replace(" Second:", cpg.disagrees ? " Its first:" : " Next:");
+  return [name, `, ${TAXA[cpg.taxon].meaning}. Given by ${by}${sure}.${against}${own}${other}${decides}`];
 }
 
 function showShares(cpg) {
@@ -934,17 +996,21 @@ function suggest() {
   suggested = [];
   if (text) {
     for (let row = 0; row < N && suggested.length < 10; row++) if (lower[row].startsWith(text)) suggested.push(row);
-    for (let row = 0; row < N && suggested.length < 10; row++) if (lower[row].indexOf(text) > 0) suggested.push(row);
+    const add = (rows) => { for (const row of rows) if (suggested.length < 10 && !suggested.includes(row)) suggested.push(row); };
+    const gene = text.toUpperCase();
+    add(rowsOfGene().get(gene) ?? []);
+    if (suggested.length < 10) for (const [name, rows] of rowsOfGene()) if (name.startsWith(gene)) add(rows);
+    for (let row = 0; row < N && suggested.length < 10; row++) if (lower[row].indexOf(text) > 0) add([row]);
   }
   active = -1;
   $("suggestions").replaceChildren(...suggested.map((row, at) => {
-    const item = el("li", { role: "option", id: `suggestion-${at}` }, el("span", { text: ids[row] }), el("span", { className: "quiet" }, mark(columns.get("taxon")[row]), ` ${TAXA[columns.get("taxon")[row]].name}`));
+    const item = el("li", { role: "option", id: `suggestion-${at}` }, el("span", { text: ids[row] }), el("span", { className: "quiet" }, mark(columns.get("taxon")[row]), ` ${TAXA[columns.get("taxon")[row]].name}${PLACED && columns.get("gene")[row] ? ` · ${columns.get("gene")[row].split(";")[0]}` : ""}`));
     item.setAttribute("aria-selected", "false");
     item.addEventListener("mousedown", (event) => { event.preventDefault(); take(at); });
     return item;
   }));
   if (text && !suggested.length) {
-    const nothing = el("li", { role: "option", text: `No CpG ${whole || about.n === about.total ? "of this run" : "in this page"} has this id` });
+    const nothing = el("li", { role: "option", text: `No CpG ${whole || about.n === about.total ? "of this run" : "in this page"} has this id${PLACED ? " or gene" : ""}` });
     nothing.setAttribute("aria-disabled", "true");
     nothing.setAttribute("aria-selected", "false");
     $("suggestions").append(nothing);
@@ -1037,6 +1103,7 @@ function showForm() {
   $("second").value = state.second;
   $("reason").value = state.reason;
   $("boundary").value = state.boundary;
+  for (const key of ["disagrees", "gene", "chromosome", "island"]) $(key).value = state[key];
   $("list").value = state.list ? state.list.join("\n") : "";
   showConditions();
   showList();
@@ -1091,7 +1158,7 @@ function listen() {
   const setTaxa = (codes) => { state.taxa = codes; state.page = 0; showForm(); refresh(); };
   on("taxa-all", "click", () => setTaxa(null));
   on("taxa-none", "click", () => setTaxa(new Set()));
-  for (const [id, key] of [["confidence-low", "low"], ["confidence-high", "high"], ["second", "second"], ["reason", "reason"], ["boundary", "boundary"]]) {
+  for (const [id, key] of [["confidence-low", "low"], ["confidence-high", "high"], ["second", "second"], ["reason", "reason"], ["boundary", "boundary"], ["disagrees", "disagrees"], ["gene", "gene"], ["chromosome", "chromosome"], ["island", "island"]]) {
     on(id, "input", () => { state[key] = $(id).value; state.page = 0; refresh(); });
   }
   on("add-condition", "click", () => {
@@ -1180,18 +1247,20 @@ async function start() {
   whole = folder === "whole";
   if (whole) N = about.total;
   sayWhat(folder);
-  const text = whole ? await pieceOfFolder("ids", "columns/ids.js") : await pieceOfPage("ids");
-  ids = JSON.parse(new TextDecoder().decode(await bytesOf(text)));
-  await Promise.all([...CODED, "confidence"].map(column));
+  ids = await textsOf("ids");
+  await Promise.all([...CODED, ...PLACES, ...NUMBERS].map(column));
   state.chosen = new Uint8Array(N);
   ticks("taxa", TAXA, "taxa", true);
   ticks("sources", about.sources, "sources", false);
   options($("second"), TAXA.slice(0, 10).map(({ name }) => [name, name]), "any");
   options($("reason"), about.reasons.map(({ name, meaning }) => [name, `${name}: ${meaning}`]), "any reason, or none");
   options($("boundary"), [["clear", "none: clear"], ...about.boundaries.map(({ name }) => [name, name.replaceAll("_", " ")])], "any, or none");
-  options($("sheet-sort"), ["cpg", "taxon", "confidence"].map((name) => [name, name === "cpg" ? "CpG" : name]), "order of the data");
+  options($("disagrees"), [["yes", `the network disagrees (${about.disagreements[1].toLocaleString("en")})`], ["no", `it does not (${about.disagreements[0].toLocaleString("en")})`]], "any");
+  $("places").hidden = !PLACED;
+  for (const [key, entries] of [["chromosome", about.chromosomes], ["island", about.islands]]) options($(key), entries.map(({ name, total }) => [name, `${name.replaceAll("_", " ")} (${total.toLocaleString("en")})`]), "any");
+  options($("sheet-sort"), ["cpg", "taxon", ...NUMBERS].map((name) => [name, name === "cpg" ? "CpG" : name]), "order of the data");
   groupedColumns($("sheet-sort"));
-  options($("add-column"), [["reason", "reason"], ["boundary", "boundary"]], "…");
+  options($("add-column"), ["reason", "boundary", "criterion", "network_p", "disagrees", ...PLACES].map((name) => [name, name]), "…");
   groupedColumns($("add-column"));
   about.samples.covariates.forEach(({ name }, at) => $("colour").append(el("option", { value: String(at), text: name })));
   if (!about.samples.covariates.length) $("colour").closest("label").hidden = true;

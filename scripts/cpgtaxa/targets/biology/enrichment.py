@@ -26,6 +26,8 @@ EXACT_UP_TO = 3000
 """Values a cell of the table may take beyond which the exact interval takes seconds to minutes."""
 FEW = 50
 """Smallest cell from which on the normal approximation stands in for the exact interval, in tables that large."""
+FEWEST_DRAWN = 5
+"""CpGs of a list in the background from which its odds ratios are drawn: of fewer the intervals are without end."""
 TREND_P = 1e-3
 """CpGs whose slope has a p below this count as changing with age in the sign agreement."""
 COLUMNS = [
@@ -338,10 +340,11 @@ def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
     write_csv(outputs["signs"], told)
     write_csv(outputs["summary"], summary)
     of_lists, of_context = (table[table["kind"] == kind] for kind in ("list", "context"))
+    drawable = of_lists[of_lists["set"].isin([name for name, n in covered.items() if n >= FEWEST_DRAWN])]
     with atomic_folder(outputs["figures"]) as partial, matplotlib.rc_context(STYLE):
         figures = Figures(partial)
         drawn = {
-            "lists": _lists_figure(figures, of_lists) if len(of_lists) else None,
+            "lists": _lists_figure(figures, drawable) if len(drawable) else None,
             "context": _context_figure(figures, of_context) if len(of_context) else None,
             "signs": _signs_figure(figures, told) if len(told) else None,
         }
@@ -358,14 +361,16 @@ def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
         "woolf": bool((table["method"] == "Woolf").any()),
         "notes": notes,
         "drawn": drawn,
-        "large": len(pd.unique(of_lists["set"])) > 1,
+        "large": len(pd.unique(drawable["set"])) > 1,
+        "not_drawn": [name for name in pd.unique(of_lists["set"]) if covered[name] < FEWEST_DRAWN],
+        "fewest": FEWEST_DRAWN,
         "trend_p": f"{TREND_P:g}",
         "files": {key: pathlib.Path(path).name for key, path in outputs.items()},
     }
     write_page(outputs["html"], "enrichment.html.j2", page)
     for note in notes:
         logging.warning(note)
-    logging.info(f"{len(table):,} tests, {len(clear):,} with q < 0.05; {outputs['html']}")
+    logging.info(f"{len(table):,} tests, {len(clear):,} with q < 0.05")
 
 
 def _ratio(value) -> str:

@@ -33,14 +33,14 @@ def names_of(codes: np.ndarray, names) -> pa.DictionaryArray:
 def sureness(beside: Beside, rows: np.ndarray, which: np.ndarray) -> np.ndarray:
     """How sure one cohort each, `which` (m,), is of the taxon of the CpGs at `rows` (m,): its confidence, (m,) float32.
 
-    Of what the tests labelled at least BY_RULES; of what is placed with no confidence told TOLD.
+    Of what the tests labelled with no confidence told BY_RULES; of what else is placed with none TOLD.
     """
     found = np.full(len(rows), np.nan, dtype=np.float32)
     for at, cohort in enumerate(beside.cohorts):
         mine = which == at
         own = beside.rows[rows[mine], at]
         sure = cohort.confidence[own]
-        sure = np.where(cohort.by_rules[own], np.fmax(sure, BY_RULES), sure)
+        sure = np.where(cohort.by_rules[own] & np.isnan(sure), BY_RULES, sure)
         found[mine] = np.where(np.isnan(sure) & (cohort.taxon[own] < LEFT), TOLD, sure)
     return found
 

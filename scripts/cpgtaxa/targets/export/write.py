@@ -46,15 +46,37 @@ MAIN = (
     *("far_n", "dip_p", "two_depth", "two_gap", "two_weight", "three_depth", "three_gap", "three_weight"),
 )
 """Statistics in the supplementary table; all of them would make a workbook that few programs open."""
-WORDS = ("cpg", "chrom", "taxon", "source", "second_taxon", "boundary", "reason", "detail")
+GENES = ("gene", "island")
+"""What a manifest tells beside positions."""
+PLACES = ("chrom", "position", *GENES)
+WORDS = (
+    "cpg",
+    "chrom",
+    *GENES,
+    "taxon",
+    "source",
+    "second_taxon",
+    "boundary",
+    "criterion",
+    "reason",
+    "detail",
+    "disagrees",
+)
 """Columns of text; all others are numbers."""
-LEFT = ("boundary", "reason", "detail")
+OF_NETWORK = ("margin", "network_p", "disagrees")
+SAID = ("taxon", "source", "confidence", "network_p", "disagrees", "second_taxon")
+LEFT = ("boundary", "criterion", "margin", "reason", "detail")
 """Where a CpG lies, and why it has no taxon."""
 UNITS = {
     "cpg": "name",
     "chrom": "name (UCSC)",
     "position": "bases, from 1",
+    "gene": "name",
+    "island": "name",
     "confidence": "probability",
+    "margin": "halves of a zone",
+    "criterion": "name",
+    "disagrees": "yes or empty",
     "n": "samples",
     "far_n": "samples",
     "slope": "beta per year",
@@ -69,13 +91,19 @@ COLUMNS = {
     "cpg": "CpG (probe) as in the beta matrix",
     "chrom": "chromosome",
     "position": "position of the C on the + strand",
+    "gene": "genes that the array's manifest names, with semicolons between",
+    "island": "where the CpG lies to a CpG island, by the manifest",
     "taxon": "taxon, or Unclassified",
     "source": "what gave it: statistical (the tests), round_N (the network of that round), none",
-    "confidence": "of a CpG that a round placed the probability that the call is right; of others the last network's "
-    "probability of the taxon, for Unclassified, its highest; empty where none looked",
+    "confidence": "probability that the taxon is right, by the tests where these gave it, else by the round that "
+    "placed the CpG; empty if Unclassified, or if the label was given",
     "second_taxon": "the likeliest other taxon by the network",
     "boundary": "criterion in whose zone the CpG lies, or that is open; empty if clear",
-    "reason": "why it is Unclassified: ambiguous (several taxa are likely), contradicted (the tests leave no taxon), "
+    "criterion": "criterion that decides: that of boundary, else the one nearest to its cut",
+    "margin": "how far the CpG lies from the cut of that criterion, in halves of its zone (1: at an end; at most 10)",
+    "network_p": "the last network's probability of the taxon, for Unclassified, its highest; empty where none looked",
+    "disagrees": "whether the network finds another taxon likelier than the one that the tests gave",
+    "reason": "why it is Unclassified: ambiguous (the tests leave several taxa), contradicted (they leave none), "
     "unlike (the training images and simulated CpGs)",
     "detail": "what the tests say of an Unclassified CpG: open criteria and the taxa they leave, or the pattern found",
 } | {name: f"the last network's probability of {name.removeprefix('p_')}" for name in PROBABILITY_COLUMNS}
@@ -85,7 +113,8 @@ def export(given: dict, out: dict, *, settings: dict, seed: int) -> None:
     """Write the results in other formats.
 
     given: paths `taxonomy`, `unclassified`, `statistics`, `samples`; `beta` where the matrix goes into the AnnData
-    file; `positions` where they are given. settings: see `plan.Plan.export_settings`.
+    file; `positions`, and the cohort's `annotation`, where they are given; positions of the first stand before those of
+    the second. settings: see `plan.Plan.export_settings`.
     out: paths `anndata`, `table` (CSV.gz), `legend` (CSV), `r`; and where wanted `excel`, and with positions `bed`,
     `track` (BED.gz with a track line) and `no_position` (names of CpGs without one).
 
@@ -95,6 +124,11 @@ def export(given: dict, out: dict, *, settings: dict, seed: int) -> None:
     places = None
     if given.get("positions"):
         places = place(taxonomy["cpg"], given["positions"], settings)
+    if given.get("annotation"):
+        known = read_parquet(given["annotation"])
+        if places is None:
+            places = pd.DataFrame({"chrom": known["chromosome"].replace("", None), "start": known["position"] - 1})
+        places = places.assign(**{name: known[name] for name in GENES})
     samples = read_samples(given["samples"])
     logging.info("AnnData")
     write_anndata(out["anndata"], taxonomy, samples, places, given, settings, seed)
@@ -140,7 +174,7 @@ def bed_of(taxonomy: pd.DataFrame, places: pd.DataFrame) -> pd.DataFrame:
     """BED9 of the CpGs that have a position, sorted as bedToBigBed wants it: by the bytes of chrom, then by start.
 
     Both bases of a CpG are marked; one base of probes that are none (`ch.` and `rs`). The score is 1,000 times the
-    confidence, 0 where no network looked.
+    confidence, 0 where there is none.
     """
     there = places["chrom"].notna().to_numpy()
     rows, start = taxonomy[there], places["start"][there].to_numpy(dtype=np.int64)
@@ -201,16 +235,19 @@ def write_anndata(out, taxonomy, samples, places, given: dict, settings: dict, s
             "confidence": taxonomy["confidence"].to_numpy(),
             "second_taxon": pd.Categorical(taxonomy["second_taxon"].astype(object), categories=list(TAXA)),
             "boundary": pd.Categorical(taxonomy["boundary"].astype(object), categories=["", *BY_NAME]),
+            "criterion": pd.Categorical(taxonomy["criterion"].astype(object), categories=["", *BY_NAME]),
+            **{name: taxonomy[name].to_numpy() for name in OF_NETWORK},
             **{name: taxonomy[name].to_numpy() for name in PROBABILITY_COLUMNS},
         }
         if places is not None:
             columns["chrom"] = pd.Categorical(places["chrom"].astype(object))
             columns["position"] = (places["start"] + 1).array
+            columns |= {name: pd.Categorical(places[name].astype(object)) for name in GENES if name in places}
         columns |= {name: statistics[name].to_numpy() for name in statistics.columns if name != "cpg"}
         del statistics
         names = pd.Index(taxonomy["cpg"].astype(object), name="cpg", dtype=object)
         data = anndata.AnnData(
-            obs=_obs(samples), var=pd.DataFrame(columns, index=names), uns=_uns(settings, seed, places is not None)
+            obs=_obs(samples), var=pd.DataFrame(columns, index=names), uns=_uns(settings, seed, places)
         )
         # HDF5 would lock the file too, and find it locked.
         with h5py.File(temporary, "w", locking=False) as file:
@@ -243,11 +280,11 @@ def _obs(samples: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, index=pd.Index(samples["sample_id"].astype(object), name="sample_id", dtype=object))
 
 
-def _uns(settings: dict, seed: int, placed: bool) -> dict:
+def _uns(settings: dict, seed: int, places) -> dict:
     colours = np.array([COLOURS[taxon] for taxon in ORDER], dtype=object)
     described = COLUMNS | DESCRIPTION
-    if not placed:
-        described = {name: text for name, text in described.items() if name not in ("chrom", "position")}
+    absent = set(PLACES) - set(_placed_columns(places))
+    described = {name: text for name, text in described.items() if name not in absent}
     return {
         "taxon_colors": colours,
         "second_taxon_colors": colours[: len(TAXA)],
@@ -296,10 +333,21 @@ def versions() -> list[tuple[str, str]]:
     return found
 
 
-def table_columns(placed: bool) -> list[str]:
-    """Columns of the supplementary table, in order."""
-    where = ["chrom", "position"] if placed else []
-    return ["cpg", *where, "taxon", "source", "confidence", "second_taxon", *LEFT, *PROBABILITY_COLUMNS, *MAIN]
+def _placed_columns(places) -> list[str]:
+    """Those of PLACES that there are."""
+    return [] if places is None else [name for name in PLACES if name in places or name == "position"]
+
+
+def table_columns(places) -> list[str]:
+    """Columns of the supplementary table, in order; places: of `place`, or None."""
+    return [
+        "cpg",
+        *_placed_columns(places),
+        *SAID,
+        *LEFT,
+        *PROBABILITY_COLUMNS,
+        *MAIN,
+    ]
 
 
 def methods(settings: dict) -> list[str]:
@@ -348,7 +396,7 @@ def legend_of(taxonomy, samples, places, settings: dict, seed: int) -> pd.DataFr
         *(("about", f"version of {name}", "", version) for name, version in versions()),
     ]
     described = COLUMNS | DESCRIPTION
-    for name in table_columns(places is not None):
+    for name in table_columns(places):
         kind = "probability" if name.startswith("p_") or name.endswith("_p") else "beta" if name in MAIN else ""
         rows.append(("column", name, UNITS.get(name, kind), described[name]))
     meaning = MEANING | {UNCLASSIFIED: "no taxon: see reason"}
@@ -363,7 +411,7 @@ def legend_of(taxonomy, samples, places, settings: dict, seed: int) -> pd.DataFr
 
 def table_blocks(taxonomy, places, given: dict):
     """The rows of the supplementary table, as data frames of text: numbers with DIGITS, empty where missing."""
-    columns = table_columns(places is not None)
+    columns = table_columns(places)
     left = read_parquet(given["unclassified"], columns=["cpg", "reason", "detail"]).set_index("cpg").astype(object)
     start = 0
     for block in parquet_blocks(given["statistics"], BLOCK, columns=["cpg", *MAIN]):
@@ -372,10 +420,14 @@ def table_blocks(taxonomy, places, given: dict):
         found = taxonomy.iloc[rows].reset_index(drop=True)
         if not np.array_equal(found["cpg"].to_numpy(dtype=object), block["cpg"].to_numpy(dtype=object)):
             raise InputError(f"{given['statistics']} and {given['taxonomy']} are not of the same CpGs: delete both")
+        found["disagrees"] = np.where(found["disagrees"], "yes", "")
         for name in left:
             found[name] = found["cpg"].astype(object).map(left[name])
         if places is not None:
             found["chrom"], found["position"] = places["chrom"].array[rows], places["start"].array[rows] + 1
+            for name in GENES:
+                if name in places:
+                    found[name] = places[name].array[rows]
         for name in MAIN:
             found[name] = block[name]
         for name in PROBABILITY_COLUMNS:
@@ -421,7 +473,7 @@ def write_tables(out: dict, taxonomy, places, legend: pd.DataFrame, given: dict)
                 # The same results give the same file at any time.
                 book.set_properties({"title": "Taxa of CpGs", "created": datetime.datetime(2026, 1, 1)})
                 _write_legend(book, legend)
-                sheet = _Sheet(book, len(taxonomy), table_columns(places is not None)) if fits else None
+                sheet = _Sheet(book, len(taxonomy), table_columns(places)) if fits else None
                 _write_rows(packed, sheet, taxonomy, places, given)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)

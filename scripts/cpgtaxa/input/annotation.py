@@ -1,0 +1,197 @@
+"""What an array's manifest says of the CpGs: chromosome, position, gene, and where they lie to a CpG island."""
+
+import csv
+import gzip
+import io
+import logging
+import pathlib
+import re
+import zlib
+
+import numpy as np
+import pandas as pd
+
+from cpgtaxa.errors import InputError, reason_of, some
+from cpgtaxa.input.positions import NOWHERE, beyond_ends, chromosomes
+from cpgtaxa.input.probes import SUFFIX, cpg_of
+from cpgtaxa.input.streams import codec_of, magic, refuse_foreign
+from cpgtaxa.input.texts import separator_of
+
+KEY = "annotation.manifest"
+NAMES = {
+    "cpg": ("ilmnid", "cpg", "cpgid", "probe", "probeid", "name", "id"),
+    "chromosome": ("chr", "chromosome", "chrom", "cpgchrm", "seqnames"),
+    "position": ("mapinfo", "position", "pos"),
+    "gene": ("ucscrefgenename", "gene", "genes", "genename", "genenames", "genesymbol", "symbol"),
+    "island": ("relationtoucsccpgisland", "relationtoisland", "island", "islandcontext", "cpgisland"),
+}
+"""What manifests call the columns, in small letters without other signs: Illumina's names first, then minfi's."""
+ROWS = 100_000
+HEADINGS = 100
+"""Lines in which the section [Assay] begins."""
+OPEN_SEA = "OpenSea"
+"""Of a CpG that the manifest lists and that lies at no island, as minfi calls it."""
+
+
+class _Assay(io.TextIOBase):
+    """The lines of a manifest's section [Assay]: up to [Controls]."""
+
+    def __init__(self, handle):
+        self.handle, self.over = handle, False
+
+    def read(self, size=-1):
+        lines = [] if self.over else self.handle.readlines(1 << 20)
+        for at, line in enumerate(lines):
+            if line.startswith("[Controls]"):
+                self.over = True
+                return "".join(lines[:at])
+        return "".join(lines)
+
+
+def _header(path, handle) -> tuple[list[str], str, int]:
+    """Names of the columns, separator, and the header's line; the handle is left behind that line."""
+    first, number = handle.readline(), 1
+    if first.startswith(("Illumina", "[Heading]")):
+        while first and not first.startswith("[Assay]") and number < HEADINGS:
+            first, number = handle.readline(), number + 1
+        if not first.startswith("[Assay]"):
+            raise InputError(f"{KEY}: {path} begins as Illumina's manifests do but has no line [Assay]: copy it again")
+        first, number = handle.readline(), number + 1
+    separator = separator_of(first) or ","
+    return [name.strip() for name in next(csv.reader([first], delimiter=separator), [])], separator, number
+
+
+def _columns(path, names: list[str], given: dict) -> dict[str, str]:
+    """Which column of the file is which of NAMES: as the config says, else by common names."""
+    plain = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in reversed(names)}
+    found, problems = {}, []
+    for part, common in NAMES.items():
+        if given.get(part):
+            if given[part] not in names:
+                problems.append(f"annotation.columns.{part}: {path} has no column {given[part]!r}; found {some(names)}")
+            found[part] = given[part]
+        elif name := next((plain[one] for one in common if one in plain), None):
+            found[part] = name
+    if not problems and ("cpg" not in found or len(found) == 1):
+        lacking = "ids of CpGs" if "cpg" not in found else "chromosome, position, gene or island"
+        problems.append(
+            f"{KEY}: {path} has no column with {lacking}; found {some(names)}. Say which it is in annotation.columns"
+        )
+    if not problems and ("chromosome" in found) != ("position" in found):
+        there, lacking = sorted(("chromosome", "position"), key=lambda part: part not in found)
+        problems.append(
+            f"{KEY}: {path} has a {there} ({found[there]}), but no {lacking}; found {some(names)}. Say which it is in "
+            f"annotation.columns.{lacking}"
+        )
+    if problems:
+        raise InputError(problems)
+    return found
+
+
+def _rows(path, cpgs, given: dict) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The manifest's rows of the CpGs as text (their parts, `base`: the id without suffix, `line`), and its columns."""
+    path = pathlib.Path(path)
+    first = magic(path, KEY)
+    refuse_foreign(path, first)
+    codec = codec_of(first)
+    if codec not in (None, "gzip"):
+        raise InputError(f"{KEY}: {path} is packed with {codec}: unpack it, or use gzip")
+    exact, bases, frames = set(cpgs), {cpg_of(cpg) for cpg in cpgs}, []
+    way = {"mode": "rt", "encoding": "utf-8-sig", "errors": "replace", "newline": ""}
+    try:
+        with gzip.open(path, **way) if codec else open(path, **way) as handle:
+            names, separator, line = _header(path, handle)
+            columns = _columns(path, names, given)
+            place = {part: names.index(name) for part, name in columns.items()}
+            how = {"names": range(len(names)), "usecols": sorted(place.values()), "sep": separator, "chunksize": ROWS}
+            how |= {"dtype": str, "keep_default_na": False, "header": None, "index_col": False}
+            for block in pd.read_csv(_Assay(handle), **how):
+                block = pd.DataFrame({part: block[at].fillna("").str.strip() for part, at in place.items()})
+                block["base"] = block["cpg"].str.replace(SUFFIX, "", regex=True)
+                block["line"] = block.index + line + 1
+                frames.append(block[block["cpg"].isin(exact) | block["base"].isin(bases)])
+    except pd.errors.EmptyDataError:
+        frames = []
+    except (OSError, EOFError, zlib.error, pd.errors.ParserError, csv.Error) as error:
+        raise InputError(f"{KEY}: {path} is damaged or cut off ({reason_of(error)}): copy it again") from error
+    if not sum(map(len, frames)):
+        raise InputError(
+            f"{KEY}: {path} and the cohort share no CpG (the cohort has {some(cpgs, 3)}): take the manifest of this "
+            "array, or say which column has the ids in annotation.columns.cpg"
+        )
+    return pd.concat(frames, ignore_index=True).astype(dict.fromkeys([*columns, "base"], object)), columns
+
+
+def _distinct(fields: pd.Series) -> list[str]:
+    """What a field lists with semicolons, each once; missing as empty text."""
+    parts = (dict.fromkeys(part.strip() for part in field.split(";")) for field in fields)
+    return [";".join(part for part in found if part.upper() not in NOWHERE) for found in parts]
+
+
+def _placed(path, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with chromosome (chr1 …, empty: nowhere) and position (Int64, from 1). Raises InputError."""
+    problems, what = [], f"{KEY}: {path}"
+    rows["chromosome"] = chromosomes(rows["chromosome"]).to_numpy(dtype=object)
+    nowhere = (rows["chromosome"] == "") | rows["position"].str.upper().isin({*NOWHERE, "0"})
+    numbers = pd.to_numeric(rows["position"].where(~nowhere), errors="coerce")
+    odd = (~nowhere & (numbers.isna() | (numbers < 1) | (numbers % 1 != 0))).to_numpy()
+    if odd.any():
+        worst = rows[odd].iloc[0]
+        problems.append(
+            f"{what}, line {worst['line']}: {worst['position'][:40]!r} is no position ({int(odd.sum()):,} such rows): "
+            "positions are whole numbers of bases, from 1. Say which column has them in annotation.columns.position"
+        )
+    else:
+        beyond = beyond_ends(rows["chromosome"].str.removeprefix("chr"), numbers)
+        if all(found.any() for found in beyond.values()):
+            worst = rows[np.logical_and.reduce(list(beyond.values()))]
+            worst = (worst if len(worst) else rows[beyond["hg38"]]).iloc[0]
+            problems.append(
+                f"{what}, line {worst['line']}: {worst['cpg']} at {worst['chromosome']}:{worst['position']} lies "
+                "beyond the end of its chromosome, in hg19 as in hg38. Give positions of one human assembly"
+            )
+    if problems:
+        raise InputError(problems)
+    rows.loc[nowhere, "chromosome"] = ""
+    return rows.assign(position=numbers.astype("Int64"))
+
+
+def annotate(cpgs: np.ndarray, path, given: dict) -> pd.DataFrame:
+    """What a manifest says of CpGs: cpg, chromosome, position, gene, island, one row each, in their order.
+
+    cpgs: (n,) str, ids with or without the suffixes of EPICv2 and MSA. path: Illumina's manifest of 450K, EPICv1,
+    EPICv2 or MSA, or another table with a header: CSV or TSV (.gz). given: names of columns, None where they are found.
+    chromosome (chr1 …), gene and island ("A;B" where there are several) are empty text where there is none, position
+    (Int64, from 1) is missing then. Raises InputError.
+    """
+    rows, columns = _rows(path, cpgs, given)
+    if "chromosome" in columns:
+        rows = _placed(path, rows)
+        apart = rows.drop_duplicates(["cpg", "chromosome", "position"])["cpg"]
+        if apart.duplicated().any():
+            twice = apart[apart.duplicated()].unique()
+            raise InputError(f"{KEY}: {path} gives {len(twice):,} CpGs more than one position: {some(twice)}. Keep one")
+    for part in ("gene", "island"):
+        if part in columns:
+            rows[part] = _distinct(rows[part])
+    if "island" in columns:
+        rows["island"] = rows["island"].replace("", OPEN_SEA)
+    # A probe's own row stands before that of another probe of its CpG.
+    own, of_base = {}, {}
+    for at, (probe, base) in enumerate(zip(rows["cpg"], rows["base"], strict=True)):
+        own.setdefault(probe, at)
+        of_base.setdefault(base, at)
+    found = rows.reindex([own.get(cpg, of_base.get(cpg_of(cpg), -1)) for cpg in cpgs])
+    n_lacking = int(found["line"].isna().sum())
+    if n_lacking:
+        names = cpgs[found["line"].isna().to_numpy()]
+        logging.warning(f"{n_lacking:,} of {len(cpgs):,} CpGs are not in {path}: {some(names)}")
+    logging.info(f"{len(cpgs) - n_lacking:,} CpGs annotated from {path}: {', '.join(columns.values())}")
+    table = pd.DataFrame({"cpg": cpgs})
+    for part in ("chromosome", "position", "gene", "island"):
+        values = found[part] if part in columns else pd.Series("", index=found.index, dtype=object)
+        if part == "position":
+            table[part] = pd.to_numeric(values, errors="coerce").astype("Int64").array
+        else:
+            table[part] = values.fillna("").to_numpy(dtype=object)
+    return table

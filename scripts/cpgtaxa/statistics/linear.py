@@ -1,0 +1,66 @@
+"""The trend with age beside covariates, CpG by CpG: the slope and standard error of limma's lmFit."""
+
+import numpy as np
+
+FLAT = 1e-6
+"""A combination of columns that varies less than this, in standard deviations, is none."""
+ROWS = 1024
+"""CpGs with missing values that are solved together."""
+
+
+class AgeSlope:
+    """Least squares of beta on 1 + age + covariates, over the samples in which a CpG has a value."""
+
+    def __init__(self, ages: np.ndarray, covariates: np.ndarray):
+        """ages: (n,) years, not all equal. covariates: (n, c) numbers, indicators of all levels but one.
+
+        Columns that add nothing to the others cost no degree of freedom, as in R.
+        """
+        centred = ages - ages.mean()
+        columns = covariates - covariates.mean(axis=0)
+        columns = columns / np.where(columns.std(axis=0) > 0, columns.std(axis=0), 1)
+        left, size, _ = np.linalg.svd(np.column_stack([np.ones(len(ages)), columns]), full_matrices=False)
+        others = left[:, size > FLAT * np.sqrt(len(ages))]
+        beside = centred - others @ (others.T @ centred)
+        self.length = np.linalg.norm(beside)
+        self.basis = np.column_stack([others, beside / self.length])
+
+    def fit(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Slope per year, its standard error, and the residual degrees of freedom, each (k,) float64.
+
+        values: (k, n) float64, NaN where missing. Slope and error are NaN where the samples with a value do not tell
+        age from the covariates, the error also where no degree of freedom is left.
+        """
+        known = np.isfinite(values)
+        count = known.sum(axis=1)
+        y = np.where(known, values, 0)
+        y -= known * (y.sum(axis=1) / np.maximum(count, 1))[:, None]
+        weights = y @ self.basis
+        scale = np.ones(len(y))
+        rank = np.full(len(y), self.basis.shape[1])
+        gaps = np.flatnonzero(count < values.shape[1])
+        for start in range(0, len(gaps), ROWS):
+            rows = gaps[start : start + ROWS]
+            weights[rows], scale[rows], rank[rows] = self._solve(weights[rows], known[rows])
+        left = np.where(known, y - weights @ self.basis.T, 0)
+        df = np.maximum(count - rank, 0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            error = np.sqrt(np.sum(left**2, axis=1) / df * scale) / self.length
+        slope = np.where(np.isnan(scale), np.nan, weights[:, -1]) / self.length
+        return slope, np.where(df > 0, error, np.nan), df
+
+    def _solve(self, right: np.ndarray, known: np.ndarray):
+        """Weights (k, p), variance of age's weight over that of the noise (k,), and rank (k,), on each CpG's samples.
+
+        right: (k, p) sums of value × basis. The variance is NaN where age is not told from the others.
+        """
+        p = self.basis.shape[1]
+        products = (self.basis[:, :, None] * self.basis[:, None, :]).reshape(-1, p * p)
+        gram = (known.astype(np.float64) @ products).reshape(-1, p, p)
+        size, turn = np.linalg.eigh(gram)
+        kept = size > FLAT * size[:, -1:]
+        with np.errstate(divide="ignore"):
+            inverse = (turn * np.where(kept, 1 / size, 0)[:, None, :]) @ turn.transpose(0, 2, 1)
+        told = np.sum(np.square(turn[:, -1, :]) * kept, axis=1) > 1 - FLAT
+        weights = np.einsum("ijk,ik->ij", inverse, right)
+        return weights, np.where(told, inverse[:, -1, -1], np.nan), kept.sum(axis=1)
