@@ -21,13 +21,13 @@ FLOOR = 0.005
 BY_RULES = 0.98
 """Probability of a taxon that the tests gave: their labels are clean, and the network's doubts were not asked."""
 TOLD = 0.9
-"""The same of a taxon in a table that tells no probabilities."""
+"""The same of a taxon in a table without probabilities."""
 VERDICTS = ("agreed", "one cohort", "disputed", "unclear", "unplaced")
 BLOCK = 1 << 16
 
 
 def evidence(taxon: np.ndarray, by_rules: np.ndarray, p: np.ndarray, unplaced: float) -> np.ndarray:
-    """What one cohort adds to the pool: log probabilities (n, 10) float32, times the weight; 0 where it tells nothing.
+    """What one cohort adds to the pool: log probabilities (n, 10) float32, times the weight; 0 where it has none.
 
     taxon: (n,) codes, −1 where the cohort lacks the CpG; by_rules: (n,) bool; p: (n, 10), NaN where there are none.
     unplaced: weight of a cohort that could not place the CpG; 1 has all others.
@@ -94,7 +94,7 @@ def decide(taxon: np.ndarray, p: np.ndarray, *, probability: float, agreement: f
 
 
 def combine_effects(effect: np.ndarray, se: np.ndarray) -> dict[str, np.ndarray]:
-    """Meta-analysis of effects (n, k) with standard errors (n, k), both NaN where a cohort tells none; (n,) each.
+    """Meta-analysis of effects (n, k) with standard errors (n, k), both NaN where a cohort has none; (n,) each.
 
     `meta_slope`, `meta_se`, `meta_p` with random effects (DerSimonian and Laird; p: normal), `fixed_slope`, `fixed_se`,
     `fixed_p` with fixed ones, `q_p` (that the cohorts have one effect; chi-square of Cochran's Q), `i2` (share of the

@@ -44,7 +44,7 @@ class Cohort:
     """One cohort's taxonomy.
 
     cpgs: (n,) names; original: those of the files. taxon: (n,) int8, index into TAXA, LEFT: Unclassified. by_rules:
-    (n,) bool, labelled by the tests. confidence: (n,) float32, NaN where none is told. p: (n, 10) float32,
+    (n,) bool, labelled by the tests. confidence: (n,) float32, NaN where there is none. p: (n, 10) float32,
     NaN where there is none. statistics: (n,) float64 by the names of STATISTICS; empty where the cohort has none.
     replicates: CpGs of which several probes were there; replicates_differ: of these, how many had different taxa.
     """

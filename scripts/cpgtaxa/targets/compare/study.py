@@ -33,7 +33,7 @@ def names_of(codes: np.ndarray, names) -> pa.DictionaryArray:
 def sureness(beside: Beside, rows: np.ndarray, which: np.ndarray) -> np.ndarray:
     """How sure one cohort each, `which` (m,), is of the taxon of the CpGs at `rows` (m,): its confidence, (m,) float32.
 
-    Of what the tests labelled with no confidence told BY_RULES; of what else is placed with none TOLD.
+    Of what the tests labelled with no confidence given BY_RULES; of what else is placed with none TOLD.
     """
     found = np.full(len(rows), np.nan, dtype=np.float32)
     for at, cohort in enumerate(beside.cohorts):

@@ -462,7 +462,7 @@ def _readings(inputs: dict, records: pd.DataFrame, leads: np.ndarray):
 
 
 def _drawn_records(reading: dict, gaps: pd.DataFrame, wanted: int) -> list[int]:
-    """Which of the records read are drawn: the one told best first, then those told worst."""
+    """Which of the records read are drawn: the one predicted best first, then those predicted worst."""
     size = gaps.set_index("record")["gap"].abs().reindex(reading["record"]).to_numpy()
     order = np.argsort(size, kind="stable")
     return list(dict.fromkeys([order[0], *order[::-1]]))[:wanted] if wanted else []
@@ -551,7 +551,7 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
 
 
 def _all_gaps(gaps, asked, networks, coverage: float) -> pd.DataFrame:
-    """The gap tables of all groups, and the records asked about, whose ages are told with an interval."""
+    """The gap tables of all groups, and the records asked about, whose ages are predicted with an interval."""
     parts = []
     for group, name in networks.items():
         parts.append(gaps[group])

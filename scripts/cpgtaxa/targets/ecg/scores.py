@@ -1,4 +1,4 @@
-"""How far told ages are from true ones, which model is nearer, and between which ages a person's is expected.
+"""Error of predicted ages, which model has the smaller one, and the interval that holds a person's age.
 
 Intervals are percentile bootstraps over patients, whose records stay together.
 """
@@ -65,7 +65,7 @@ def interval(draws: np.ndarray, n_patients: int) -> tuple[float, float]:
 
 
 def half_widths(errors: np.ndarray, patients: np.ndarray, coverage: float) -> np.ndarray:
-    """Of each record, (n,), how far its person's age may be from the told one, by the errors of all other patients.
+    """Of each record, (n,), how far the age may be from the predicted one, by the errors of all other patients.
 
     Conformal prediction (Vovk, Gammerman & Shafer 2005; split-conformal of Lei et al., JASA 2018): the k-th smallest of
     the m others' absolute errors, k = ceil((m + 1) · coverage). For a new person whose record is like theirs the age is
@@ -96,8 +96,8 @@ def score(group: str, tables: dict[str, pd.DataFrame], first: str, coverage: flo
 
     tables: by model record, patient, sex, age, predicted, all in one order. first: the network, against which the
     others are compared. The metrics, each after the group's name and `_`: `mae` (mean absolute error, years), `bias`
-    (mean of told less true age), `limits_low`, `limits_high` (of agreement), `rmse`, `r` (Pearson), `slope` (of the gap
-    on age: below 0, the old are told too young), `mae_over_median` (of `first`, if Median is among the models),
+    (mean of predicted minus chronological age), `limits_low`, `limits_high` (of agreement), `rmse`, `r` (Pearson), `slope` (of the gap
+    on age: below 0, the old are predicted too young), `mae_over_median` (of `first`, if Median is among the models),
     `half_width` (median, of `half_widths`), and `mae_` of each sex and age bin.
     """
     reference = tables[first]
@@ -182,7 +182,7 @@ def with_holm(table: pd.DataFrame) -> pd.DataFrame:
 def adjusted(gaps: np.ndarray, ages: np.ndarray) -> np.ndarray:
     """Gaps less what is usual at their age, (n,): the residuals of a straight line.
 
-    What tells ages with errors tells the old too young and the young too old, so that a gap is partly age itself
+    Predictions regress to the mean, so that a gap is partly age itself
     (Butler et al., Human Brain Mapping 2021).
     """
     if len(gaps) < 3 or np.ptp(ages) == 0:
@@ -192,7 +192,7 @@ def adjusted(gaps: np.ndarray, ages: np.ndarray) -> np.ndarray:
 
 
 def gap_table(group: str, model: str, table: pd.DataFrame, coverage: float) -> pd.DataFrame:
-    """A row for each record tested: group, record, patient, sex, age, predicted, gap (told less true age, years),
+    """A row for each record tested: group, record, patient, sex, age, predicted, gap (predicted minus chronological age, years),
     gap_adjusted (`adjusted`), age_low and age_high (between which the age of a person with such a record lies, with
     probability `coverage`), unusual (whether it does not), model."""
     gaps = (table["predicted"] - table["age"]).to_numpy()

@@ -1,4 +1,4 @@
-"""An age from methylation for every person of the cohort, told by a clock that has not seen them.
+"""An age from methylation for every person of the cohort, predicted by a clock trained without them.
 
 An elastic net on the CpGs that change most with age, as the first clocks of many tissues and of blood (Horvath 2013,
 Genome Biology 14:R115; Hannum et al. 2013, Molecular Cell 49:359). The people are dealt out to folds; for each fold the

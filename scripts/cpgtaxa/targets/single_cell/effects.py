@@ -151,7 +151,7 @@ def read_variants(path, genome, key: str = "single_cell.variants") -> pd.DataFra
     tell(
         no_base,
         lambda row: (
-            f"{row['ref']!r} to {row['alt']!r} is no substitution of one base. Only these can be told: split "
+            f"{row['ref']!r} to {row['alt']!r} is no substitution of one base. Only these have an effect: split "
             "longer ones and alternatives, and leave out insertions and deletions"
         ),
     )

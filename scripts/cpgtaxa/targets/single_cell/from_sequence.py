@@ -1,4 +1,4 @@
-"""Can a CpG's taxon be told from the DNA around it? Networks and k-mers, on held-out stretches of the genome."""
+"""Can a CpG's taxon be predicted from the DNA around it? Networks and k-mers, on held-out stretches of the genome."""
 
 import pathlib
 
@@ -301,7 +301,7 @@ def cross_predict(dna, labels, fold, model: str, *, settings: dict, seed: int, w
 
 
 def balanced_accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """Mean over the taxa that occur in `labels` of the share told rightly."""
+    """Mean over the taxa that occur in `labels` of the share predicted correctly."""
     return float(np.mean([(predicted[labels == taxon] == taxon).mean() for taxon in np.unique(labels)]))
 
 
@@ -331,7 +331,7 @@ def score(labels: np.ndarray, probabilities: np.ndarray) -> dict:
 
 
 def _hits(labels: np.ndarray, predicted: np.ndarray, n: int) -> np.ndarray:
-    """How many CpGs of each taxon are told rightly after each rotation of the labels: (taxa, rotations) float64."""
+    """How many CpGs of each taxon are predicted correctly after each rotation of the labels: (taxa, rotations) float64."""
     found = np.empty((n, len(labels)))
     for taxon in range(n):
         turned = np.fft.rfft(labels == taxon).conj() * np.fft.rfft(predicted == taxon)
