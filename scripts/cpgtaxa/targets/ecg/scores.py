@@ -96,9 +96,9 @@ def score(group: str, tables: dict[str, pd.DataFrame], first: str, coverage: flo
 
     tables: by model record, patient, sex, age, predicted, all in one order. first: the network, against which the
     others are compared. The metrics, each after the group's name and `_`: `mae` (mean absolute error, years), `bias`
-    (mean of predicted minus chronological age), `limits_low`, `limits_high` (of agreement), `rmse`, `r` (Pearson), `slope` (of the gap
-    on age: below 0, the old are predicted too young), `mae_over_median` (of `first`, if Median is among the models),
-    `half_width` (median, of `half_widths`), and `mae_` of each sex and age bin.
+    (mean of predicted minus chronological age), `limits_low`, `limits_high` (of agreement), `rmse`, `r` (Pearson),
+    `slope` (of the gap on age: below 0, the old are predicted too young), `mae_over_median` (of `first`, if Median is
+    among the models), `half_width` (median, of `half_widths`), and `mae_` of each sex and age bin.
     """
     reference = tables[first]
     patients = reference["patient"].to_numpy()
@@ -192,8 +192,8 @@ def adjusted(gaps: np.ndarray, ages: np.ndarray) -> np.ndarray:
 
 
 def gap_table(group: str, model: str, table: pd.DataFrame, coverage: float) -> pd.DataFrame:
-    """A row for each record tested: group, record, patient, sex, age, predicted, gap (predicted minus chronological age, years),
-    gap_adjusted (`adjusted`), age_low and age_high (between which the age of a person with such a record lies, with
+    """A row for each record tested: group, record, patient, sex, age, predicted, gap (predicted minus
+    chronological age, years), gap_adjusted (`adjusted`), age_low and age_high (between which the age of a person with such a record lies, with
     probability `coverage`), unusual (whether it does not), model."""
     gaps = (table["predicted"] - table["age"]).to_numpy()
     ages = table["age"].to_numpy()

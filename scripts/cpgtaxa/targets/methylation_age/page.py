@@ -1,4 +1,4 @@
-"""The page of the target `methylation_age`: predicted and chronological ages, the gap between them, and the clock's CpGs."""
+"""The page of the target `methylation_age`: predicted and chronological age, their gap, the clock's CpGs."""
 
 import matplotlib
 import matplotlib.pyplot as plt

@@ -331,7 +331,7 @@ def score(labels: np.ndarray, probabilities: np.ndarray) -> dict:
 
 
 def _hits(labels: np.ndarray, predicted: np.ndarray, n: int) -> np.ndarray:
-    """How many CpGs of each taxon are predicted correctly after each rotation of the labels: (taxa, rotations) float64."""
+    """CpGs of each taxon predicted correctly after each rotation of the labels: (taxa, rotations) float64."""
     found = np.empty((n, len(labels)))
     for taxon in range(n):
         turned = np.fft.rfft(labels == taxon).conj() * np.fft.rfft(predicted == taxon)
