@@ -192,9 +192,9 @@ def adjusted(gaps: np.ndarray, ages: np.ndarray) -> np.ndarray:
 
 
 def gap_table(group: str, model: str, table: pd.DataFrame, coverage: float) -> pd.DataFrame:
-    """A row for each record tested: group, record, patient, sex, age, predicted, gap (predicted minus
-    chronological age, years), gap_adjusted (`adjusted`), age_low and age_high (between which the age of a person with such a record lies, with
-    probability `coverage`), unusual (whether it does not), model."""
+    """A row for each record tested: group, record, patient, sex, age, predicted, gap (predicted minus chronological
+    age, years), gap_adjusted (`adjusted`), age_low and age_high (between which the age of a person with such a record
+    lies, with probability `coverage`), unusual (whether it does not), model."""
     gaps = (table["predicted"] - table["age"]).to_numpy()
     ages = table["age"].to_numpy()
     widths = half_widths(gaps, table["patient"].to_numpy(), coverage)
