@@ -4,13 +4,14 @@ PYTHON ?= python3
 CORES ?= $(shell nproc)
 BIN := .venv/bin
 
-.PHONY: help demo test test-slow reference guide docs lint format clean
+.PHONY: help demo test test-slow companions reference guide docs lint format clean
 
 help:
 	@echo "make demo       set up, then run the whole workflow on a simulated cohort (minutes on two cores)"
 	@echo "make test       set up, then run the tests"
 	@echo "make test-slow  all the parts below (half a day on two cores); PART=kills one alone, PART='kills slurm' some"
 	@sed -n 's/^#: /                  /p' Makefile
+	@echo "make companions run the real examples of four targets, and print them beside published figures"
 	@echo "make reference  train the shipped network anew (a quarter of an hour)"
 	@echo "make guide      draw the pictures of resources/guide anew (minutes)"
 	@echo "make docs       build the documentation in site/ (a minute)"
@@ -82,6 +83,12 @@ slow-benchmarks: .venv/.ready
 	$(BIN)/python tests/benchmarks/single_cell_windows.py
 	$(BIN)/python tests/benchmarks/ecg_throughput.py
 	$(BIN)/python tests/benchmarks/candidate_taxa.py --samples 300 656 1500
+
+EXAMPLES := single_cell ecg_age expression histone
+
+companions: .venv/.ready
+	@$(BIN)/snakemake $(EXAMPLES) --cores $(CORES) --configfile $(EXAMPLES:%=config/examples/%.yaml)
+	@$(BIN)/python tests/benchmarks/companions.py
 
 reference: .venv/.ready
 	@mkdir -p results/reference_run

@@ -118,7 +118,28 @@ def make_files(folder: pathlib.Path, seed: int) -> dict[str, pathlib.Path]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         _others(folder, frame, found)
+    _companions(put, table, rng)
     return found
+
+
+def _companions(put, table, rng) -> None:
+    """Files of the companions: cells in several forms, lists of CpGs, published scores and predictions."""
+    import numpy as np
+
+    rows = [(100 * at + 7, *rng.integers(0, 4, 2).tolist()) for at in range(60)]
+    counted = [(at, m, u, m + u, 100 * m / (m + u)) for at, m, u in rows if m + u]
+    put("profile.tsv", "".join(f"chr1\t{at}\t{m % 2}\n" for at, m, _ in rows))
+    put("profile.cov.gz", gzip.compress("".join(f"1\t{a}\t{a}\t{p}\t{m}\t{u}\n" for a, m, u, _, p in counted).encode()))
+    put("profile.allc", "".join(f"chr2\t{at}\t+\tCGA\t{m}\t{n}\t1\n" for at, m, _, n, _ in counted))
+    bed = "chr1\t{a}\t{b}\tm\t{n}\t+\t{a}\t{b}\t255,0,0\t{n}\t{p}\n"
+    put("profile.bed", "".join(bed.format(a=at - 1, b=at, n=n, p=p) for at, _, _, n, p in counted))
+    put("profile.csv", '"chr","pos","N","X"\n' + "".join(f'"chr1",{at},{n},{m}\n' for at, m, _, n, _ in counted))
+    put("order.npz", table(lambda buffer: np.savez(buffer, chr1=rng.integers(-1, 2, (50, 4)).astype(np.int8))))
+    weights = "".join(f"cg{at:04},{weight:.4f}\n" for at, weight in enumerate(rng.normal(size=40)))
+    put("list.csv", f'"A title, of 2013"\n\nCpGmarker,Coefficient\n(Intercept),0.5\n{weights}')
+    put("list.txt", '"cpg"\t"weight"\n' + "".join(f'"{at}"\t"cg{at:04}"\t0.{at}\n' for at in range(1, 30)))
+    put("scores.csv", "gene,Net\n" + "".join(f"ENSG{at:08},0.{at}\n" for at in range(1, 40)))
+    put("predictions.csv", "gene,label,prediction\n" + "".join(f"g{at},{at % 2},0.{at}\n" for at in range(1, 40)))
 
 
 def _others(folder: pathlib.Path, frame, found: dict) -> None:
@@ -152,6 +173,12 @@ def readers(folder: pathlib.Path, valid: dict[str, pathlib.Path]) -> dict:
     from cpgtaxa.images.image_sets import read_images
     from cpgtaxa.input.ingest import ingest
     from cpgtaxa.learning import loop, training
+    from cpgtaxa.targets.biology.lists import read_list
+    from cpgtaxa.targets.expression.published import read_published as read_scores
+    from cpgtaxa.targets.histone.published import read_published as read_predictions
+    from cpgtaxa.targets.single_cell.by_order import read_by_order
+    from cpgtaxa.targets.single_cell.plan import cell_names
+    from cpgtaxa.targets.single_cell.profiles import read_profile
     from cpgtaxa.taxa.labels import read_labels
 
     cpgs = [f"cg{number:04}" for number in range(60)]
@@ -192,7 +219,15 @@ def readers(folder: pathlib.Path, valid: dict[str, pathlib.Path]) -> dict:
         list(files.parquet_blocks(path, 16))
         files.concatenate_parquet([path, path], folder / "twice.parquet")
 
+    def order(path):
+        read_by_order(path, cell_names(path))
+
     return {
+        "profile": lambda path: read_profile(path, "a"),
+        "order": order,
+        "list": lambda path: read_list("mine", path, "enrichment.sets.mine"),
+        "scores": lambda path: read_scores(path, {"gene_versions": "drop"}),
+        "predictions": lambda path: read_predictions(path, "C"),
         "beta": beta,
         "series": series,
         "sheet": sheet,

@@ -286,6 +286,8 @@ def test_blocks_do_not_show(tmp_path, monkeypatch):
         ("track type=bedGraph\nchr1\t10\t1\n", "has 3 columns, expected chromosome, start, end and value"),
         ("chr1\n", "is no table"),
         ("chr1\t10\t1\nchr1\t20\nchr1\t30\t1\t1\n", "line 2: 2 columns instead of 3; line 3: 4 columns instead of 3"),
+        ('"chr","pos","value","x"\n1,10,1,a\n1,20,0,"b\n1,30,1,c"\n1,40,0,d\n', "a quotation mark"),
+        ("chr\tpos\tvalue\nchr1\t10\t1\nchr1\tten\t1\n", "cell 'a': line 3: the position 'ten' is no whole number"),
         ("chr1\t10.0\t1.0\n", "line 1: the position '10.0' is no whole number"),
         ("chr1\t10\t1\nchr1\tten\t1\n", "line 2: the position 'ten' is no whole number"),
         ("chr1\t-10\t1\nchr1\t20\t1\n", "line 1: the position -10 cannot be"),

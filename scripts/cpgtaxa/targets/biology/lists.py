@@ -95,6 +95,9 @@ def read_list(name: str, path, key: str) -> CpgList:
         (line, [_unquoted(field) for field in row if field or separator != " "])
         for line, row in csv_rows("\n".join(lines), separator, f"{key}: {path}")
     ]
+    rows = [(line, row) for line, row in rows if any(row)]
+    if not rows:
+        raise InputError(f"{key}: {path} lists no CpG: one a line is expected, or a table with a column `cpg`")
     table = _tabled(name, rows, separator, f"{key}: {path}")
     return _checked(name, path, key, table)
 

@@ -1,7 +1,5 @@
 """Cells whose sites are known by their order alone: an .npz with one array of states per chromosome."""
 
-import zipfile
-
 import numpy as np
 
 from cpgtaxa.errors import InputError, reason_of, some
@@ -50,7 +48,9 @@ def read_by_order(path, names: list[str]) -> dict[str, dict[str, tuple[np.ndarra
                     rank = np.flatnonzero(values[:, column] >= 0).astype(np.int32)
                     if len(rank):
                         found[name][chrom] = rank + 1, values[rank, column].astype(np.int8)
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # numpy and zipfile raise what spoilt bytes lead to, of many kinds
         raise InputError(f"{what} is damaged or cut off ({reason_of(error)}): copy it again") from error
     empty = [name for name, chroms in found.items() if not chroms]
     if empty and not problems:

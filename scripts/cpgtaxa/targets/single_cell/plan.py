@@ -339,7 +339,9 @@ def cell_names(path) -> list[str]:
                 with archive.open(next(iter(members.values()))) as member:
                     shape = _header(member)[1]
                 names = [f"cell{number}" for number in range(1, shape[1] + 1)] if len(shape) == 2 else []
-    except (zipfile.BadZipFile, OSError, ValueError, SyntaxError, StopIteration, struct.error, KeyError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # zipfile raises what spoilt bytes lead to, of many kinds
         raise InputError(f"{what} is damaged or no .npz ({reason_of(error)}): copy it again") from error
     if not names or not all(names) or len(set(names)) < len(names):
         raise InputError(

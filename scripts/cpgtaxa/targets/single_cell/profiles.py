@@ -261,7 +261,14 @@ def _parsed(rows: bytes, layout: Layout, first: int, block: bytes, numbers: np.n
         or (layout.end is not None and at[layout.end].null_count)
         or "" in at[layout.chrom].dictionary.to_pylist()
     ):
+        there, lines = set(numbers.tolist()), enumerate(block.split(b"\n")[:-1], first)
+        block = b"".join((line if number in there else b"") + b"\n" for number, line in lines)  # without its header
         raise odd_rows(first, block, judge=_judge(layout, values), what=what, **how)
+    if len(at[layout.position]) != len(numbers):
+        raise InputError(
+            f"{what}: the {len(numbers):,} lines from line {first:,} on are {len(at[layout.position]):,} rows: a "
+            "quotation mark lacks its partner, or line ends are mixed. Correct them"
+        )
     found = {column: at[column].to_numpy(zero_copy_only=False) for column in values}
     if layout.end is not None:
         _check_ends(at[layout.position].to_numpy(), at[layout.end].to_numpy(), layout, numbers, what)

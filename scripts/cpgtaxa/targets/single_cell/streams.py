@@ -148,7 +148,8 @@ def odd_rows(first: int, block: bytes, *, separator: str, n_fields: int, judge, 
         if reason:
             found.append(f"line {first + at:,}: {reason}")
     if not found:
-        return InputError(f"{what} cannot be read as a table near line {first:,}: check how it was made")
+        quotes = ", where a quotation mark may lack its partner" if b'"' in block else ""
+        return InputError(f"{what} cannot be read as a table near line {first:,}{quotes}: check how it was made")
     more = f" and {len(found) - EXAMPLES:,} more" if len(found) > EXAMPLES else ""
     return InputError(f"{what}: {'; '.join(found[:EXAMPLES])}{more}. Correct these rows or take them out")
 

@@ -1,0 +1,46 @@
+"""The table of the companions' own and published figures."""
+
+import importlib.util
+
+import pandas as pd
+import pytest
+from conftest import ROOT
+
+PATH = ROOT / "tests/benchmarks/companions.py"
+
+
+@pytest.fixture(scope="module")
+def companions():
+    spec = importlib.util.spec_from_file_location("companions", PATH)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def summary(folder, target, rows):
+    (folder / target).mkdir()
+    frame = pd.DataFrame(rows, columns=["model", "metric", "value"]).assign(ci_low=0.1, ci_high=0.9, n=5)
+    frame.to_csv(folder / target / "summary.csv", index=False)
+
+
+def test_published_figures_stand_beside_ours(companions, tmp_path, capsys):
+    summary(tmp_path, "expression", [("ElasticNet", "r2_pearson", 0.2), ("Ridge", "r2", 0.1), ("Ridge", "other", 9)])
+    summary(tmp_path, "histone", [("GeneNet", "auc_E123", 0.85)])
+    summary(tmp_path, "single_cell", [("cpg", "auc", 0.9)])
+    assert companions.main(["--results", str(tmp_path), "--out", str(tmp_path / "t.csv")]) == 1
+    said = capsys.readouterr()
+    assert "ecg_age was not run" in said.err
+    assert "0.200 (0.100 to 0.900)" in said.out
+    table = pd.read_csv(tmp_path / "t.csv").set_index(["target", "model", "metric"])
+    assert table.loc[("expression", "ElasticNet", "r2_pearson"), ["ours", "published"]].astype(float).tolist() == [
+        *(0.2, 0.449)
+    ]
+    assert pd.isna(table.loc[("histone", "GC-MERGE", "auc_E123"), "ours"])
+    assert table.loc[("single_cell", "DeepCpG", "auc"), "published"] == "0.96 to 0.969"
+    assert ("expression", "Ridge", "other") not in table.index
+
+
+def test_every_metric_of_a_published_figure_is_shown(companions):
+    published = pd.read_csv(companions.PUBLISHED)
+    assert all(row.metric in companions.METRICS[row.target] for row in published.itertuples())
+    assert (published["low"] <= published["high"]).all()
