@@ -302,10 +302,29 @@ def _mangled(name: str) -> str:
     return name if re.match(r"[A-Za-z]|\.(?!\d)", name) else "X" + name
 
 
+def _shifted(matrix, known: set[str]) -> str | None:
+    """Why the names of a matrix's columns may stand one place beside their values; None where nothing says so."""
+    if getattr(matrix, "row_names", False) and matrix.samples[0] not in known:
+        return (
+            f"its rows have one field more than its header, as R's write.table leaves it; then the header's first name, "
+            f"{matrix.samples[0]!r}, is a sample, but the sheet has no such sample. Write one name for each column, that "
+            "of the ids included (in R: col.names = NA)"
+        )
+    if getattr(matrix, "heading", None) in known:
+        return (
+            f"the header begins with {matrix.heading!r}, a sample of the sheet, where the heading of the column of ids "
+            "belongs, so that every name would stand one column too far to the right. Write one name for each column, "
+            "that of the ids included"
+        )
+    return None
+
+
 def _check_match(matrix, beta, samples, wanted: list[str], unmatched: str, warn) -> tuple[list[int], list[str], bool]:
     """Columns of the matrix to read, the problems of matching, and whether reading makes sense."""
     known = set(wanted)
     columns = [column for column, name in enumerate(matrix.samples) if name in known]
+    if columns and (doubt := _shifted(matrix, known)):
+        return columns, [f"{beta}: {doubt}"], True
     if columns:
         have = set(matrix.samples)
         lacking = list(dict.fromkeys(name for name in wanted if name not in have))
@@ -581,7 +600,7 @@ def ingest(
     try:
         sheet, found = read_sheet(samples, columns, set(given.samples) if given else None)
         problems += found
-        for note in sheet.attrs["notes"]:
+        for note in [*sheet.attrs["notes"], *getattr(given, "notes", [])]:
             warn(note)
     except InputError as error:
         problems += error.problems

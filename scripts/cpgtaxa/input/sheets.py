@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cpgtaxa.errors import reason_of, some
+from cpgtaxa.input.delimited import aligned
 from cpgtaxa.input.series import is_series
 from cpgtaxa.input.standard_layout import sexes_of
 from cpgtaxa.input.streams import (
@@ -23,7 +24,7 @@ from cpgtaxa.input.streams import (
     stream_of,
 )
 from cpgtaxa.input.tables import read_sheet_frame
-from cpgtaxa.input.texts import MOST, csv_rows, lines_of, separator_of
+from cpgtaxa.input.texts import MOST, ROW_NAMES, lines_of, table_rows
 
 OLDEST = 125.0
 PER_YEAR = {"years": 1.0, "months": 12.0, "weeks": 52.1775, "days": 365.25}
@@ -119,6 +120,7 @@ def read_sheet(path: pathlib.Path, columns: dict, known: set[str] | None = None)
     The sheet's `attrs` tell `chosen` (which column serves for what), `notes` (what was translated) and `rows` (what
     `row` counts: line or sample). Raises Unreadable where nothing can be read.
     """
+    notes = []
     first = magic(path, "cohort.samples")
     codec = codec_of(first)
     needed = tuple(columns[name] for name in ("sample_id", "age") if columns.get(name))
@@ -129,62 +131,78 @@ def read_sheet(path: pathlib.Path, columns: dict, known: set[str] | None = None)
         frame, rows, problems = geo.read_samples(path, codec)
     elif given is None:
         refuse_foreign(path, first)
-        frame, rows, problems = _table(path, _decoded(path, codec))
+        text, notes = _decoded(path, codec)
+        frame, rows, problems, said = _table(path, text)
+        notes += said
     else:
         frame, rows, problems = given, list(range(1, len(given) + 1)), []
     sheet, found = _named(path, frame, columns, known, series)
     sheet["row"] = rows
+    sheet.attrs["notes"] = [*notes, *sheet.attrs["notes"]]
     sheet.attrs["rows"] = "sample" if series else "line" if given is None else "row"
     return sheet, problems + found
 
 
-def _decoded(path: pathlib.Path, codec: str | None) -> str:
+def _decoded(path: pathlib.Path, codec: str | None) -> tuple[str, list[str]]:
+    """A sheet's text, and notes: UTF-8, or what Windows writes where it is no UTF-8."""
+    notes = []
     try:
         data = read_all(stream_of(path, codec)[1], MOST)
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Unreadable(f"{path} is not text in UTF-8: save it as CSV (UTF-8)") from error
     except DAMAGE as error:
         raise Unreadable(f"{path} is damaged or cut off ({reason_of(error)}): copy it again") from error
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        try:
+            text = data.decode("cp1252")
+        except UnicodeDecodeError:
+            raise Unreadable(f"{path} is not text in UTF-8: save it as CSV (UTF-8)") from error
+        line = data.count(b"\n", 0, error.start) + 1
+        notes.append(
+            f"{path} is not text in UTF-8 and was read in Windows' code page 1252 (line {line}: "
+            f"{lines_of(text)[line - 1][:60]!r}). If letters come out wrong, save it as CSV (UTF-8)"
+        )
     if not text.strip():
         raise Unreadable(f"{path} is empty: check `cohort.samples` and how the file was made")
     if "\0" in text:
         raise Unreadable(f"{path} is not text, it holds NUL bytes: save it as CSV (UTF-8)")
-    return text
+    return text, notes
 
 
-def _table(path: pathlib.Path, text: str) -> tuple[pd.DataFrame, list[int], list[str]]:
-    """A delimited table as text, the line of each row, and the problems found."""
-    separator = separator_of(lines_of(text.lstrip())[0])
+def _table(path: pathlib.Path, text: str) -> tuple[pd.DataFrame, list[int], list[str], list[str]]:
+    """A delimited table as text, the line of each row, the problems found, and notes."""
+    separator, rows = table_rows(text, str(path))
     if separator is None:
         raise Unreadable(
             f"{path} has a single column. Expected: one row per sample, columns for its id and its age in years, "
             "separated by commas or tabs"
         )
-    rows = csv_rows(text, separator, str(path))
-    names = rows[0][1] if rows else []
-    rows = rows[1:]
-    if not rows:
-        raise Unreadable(f"{path} has a header but no rows: there is not a single sample in it")
-    if all(len(row) == len(names) + 1 for _, row in rows):
-        names = ["row_names", *names]  # R's write.table: row names without a heading
-    elif not names[0]:
-        names[0] = "row_names"
-    names = [name or f"column_{number}" for number, name in enumerate(names, 1)]
-
-    problems = []
-    odd = [f"line {number} ({many(len(row), 'field')})" for number, row in rows if len(row) != len(names)]
-    if odd:
-        problems.append(
-            f"{path}: {many(len(odd), 'row')} with another number of fields than the header's {len(names)}: "
-            f"{', '.join(odd[:EXAMPLES])}. Quote fields that contain the separator"
+    notes, problems = [], []
+    above = next((number for number, (_, row) in enumerate(rows) if sum(map(bool, row)) > 1), 0)
+    if above:
+        notes.append(
+            f"{path}: {many(above, 'line')} above the header not read: {some((row[0] for _, row in rows[:above]), 3)}"
         )
-        rows = [(number, row) for number, row in rows if len(row) == len(names)]
+        rows = rows[above:]
+    names, rows, odd, doubt = aligned(rows[0][1], rows[1:], separator) if rows else ([], [], [], None)
+    if not rows and not odd:
+        raise Unreadable(f"{path} has a header but no rows: there is not a single sample in it")
+    if names[0] == "":
+        names[0] = ROW_NAMES
+    names = [name or (ROW_NAMES if name is None else f"column_{number}") for number, name in enumerate(names, 1)]
+    if odd:
+        listed = ", ".join(f"line {number} ({many(len(row), 'field')})" for number, row in odd[:EXAMPLES])
+        problems.append(
+            f"{path}: {many(len(odd), 'row')} with another number of fields than the header's {len(names)}: {listed}. "
+            "Quote fields that contain the separator"
+        )
+    if doubt:
+        problems.append(f"{path}: {doubt}")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         problems.append(f"{path} has several columns of the same name: {some(twice)}. Rename or remove them")
     frame = pd.DataFrame([row for _, row in rows], columns=names, dtype=object)
-    return frame.loc[:, ~frame.columns.duplicated()], [number for number, _ in rows], problems
+    return frame.loc[:, ~frame.columns.duplicated()], [number for number, _ in rows], problems, notes
 
 
 # --- which column is which -------------------------------------------------------------------------------------------
@@ -264,6 +282,12 @@ def _best_ids(path, found: dict[str, pd.Series], frame: pd.DataFrame, known) -> 
             return best, [
                 f"{path}: the column {other!r} holds ids of the matrix: set `cohort.columns.sample_id: {other}`"
             ]
+    if best == ROW_NAMES and known and (named := frame.columns[1]) in found and not shares[named]:
+        return best, [
+            f"{path}: its rows have one field more than its header; their first fields are the matrix's ids, and those of "
+            f"the column {named!r} ({some(frame[named], 3)}) are not, so that a column may lack its name. Write one name "
+            "for each column"
+        ]
     if not best:
         return None, [
             f"{path} has no column 'sample_id', or of another common name; its columns are {some(frame.columns, 20)}. "

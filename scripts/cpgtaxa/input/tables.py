@@ -10,8 +10,7 @@ import pyarrow.parquet
 
 from cpgtaxa.errors import reason_of
 from cpgtaxa.input.streams import DAMAGE, Unreadable, magic
-
-ROW_NAMES = "row_names"
+from cpgtaxa.input.texts import ROW_NAMES
 
 
 def read_sheet_frame(path, key: str, object: str | None = None, needed: tuple[str, ...] = ()) -> pd.DataFrame | None:
