@@ -16,8 +16,9 @@ from cpgtaxa import files
 from cpgtaxa.cohort import CohortWriter
 from cpgtaxa.errors import InputError, gathered, reason_of, some
 from cpgtaxa.input import probes, scales, strata
+from cpgtaxa.input.ages import check_ages
 from cpgtaxa.input.opening import open_matrix
-from cpgtaxa.input.sheets import check_ages, check_ids, numbered, read_sheet, typed
+from cpgtaxa.input.sheets import check_ids, numbered, read_sheet, typed
 from cpgtaxa.input.standard_layout import parts_of
 from cpgtaxa.input.streams import DAMAGE, EXAMPLES, MISSING, many
 from cpgtaxa.input.transposed import oriented
@@ -306,9 +307,9 @@ def _shifted(matrix, known: set[str]) -> str | None:
     """Why the names of a matrix's columns may stand one place beside their values; None where nothing says so."""
     if getattr(matrix, "row_names", False) and matrix.samples[0] not in known:
         return (
-            f"its rows have one field more than its header, as R's write.table leaves it; then the header's first name, "
-            f"{matrix.samples[0]!r}, is a sample, but the sheet has no such sample. Write one name for each column, that "
-            "of the ids included (in R: col.names = NA)"
+            "its rows have one field more than its header, as R's write.table leaves it; then the header's first name, "
+            f"{matrix.samples[0]!r}, is a sample, but the sheet has no such sample. Write one name for each column, "
+            "that of the ids too (in R: col.names = NA)"
         )
     if getattr(matrix, "heading", None) in known:
         return (
@@ -649,8 +650,11 @@ def ingest(
         if n_used < FEWEST_SAMPLES:
             problems.append(f"Only {many(n_used, 'sample')} in {samples}" + _found(matrix) + _TOO_FEW)
         if "age" in sheet and len(sheet):
+            said = len(sheet.attrs["notes"])
             ages, found = check_ages(samples, sheet, age_unit)
             problems += found
+            for note in sheet.attrs["notes"][said:]:
+                warn(note)
 
     if not readable or not wanted_columns:
         raise InputError(problems)

@@ -35,8 +35,8 @@ PACKED = {"gzip": 2.2, "bz2": 2.5, "zstd": 2.2}
 class TextMatrix:
     """A delimited text file, possibly compressed: CpGs in rows.
 
-    row_names: whether the ids have no heading, as R's `write.table` leaves it; heading: what it is, else. notes: what was
-    understood that the user should know.
+    row_names: whether the ids have no heading, as R's `write.table` leaves it; heading: what it is, else. notes: what
+    was understood that the user should know.
     """
 
     def __init__(self, path: pathlib.Path, codec: str | None):
@@ -132,7 +132,9 @@ class TextMatrix:
             for row in [row for row, text in enumerate(given) if text]:
                 self.n_odd_rows += 1
                 if len(self.odd_rows) < EXAMPLES:
-                    self.odd_rows.append(f"{ids[row]!r} ({given[row][:20]!r} in field {int(place) + 1}, behind the header)")
+                    self.odd_rows.append(
+                        f"{ids[row]!r} ({given[row][:20]!r} in field {int(place) + 1}, behind the header)"
+                    )
 
     def _chunks(self):
         """The file in pieces of whole lines, the next one being read meanwhile.
@@ -214,7 +216,11 @@ class TextMatrix:
             ),
             parse_options=pa.csv.ParseOptions(delimiter=self.separator, invalid_row_handler=self._odd_row),
             convert_options=pa.csv.ConvertOptions(
-                column_types={"0": pa.string(), **dict.fromkeys(wanted, kind), **dict.fromkeys(self._spare, pa.string())},
+                column_types={
+                    "0": pa.string(),
+                    **dict.fromkeys(wanted, kind),
+                    **dict.fromkeys(self._spare, pa.string()),
+                },
                 null_values=MISSING,
                 decimal_point=self._point,
                 include_columns=["0", *wanted, *self._spare],

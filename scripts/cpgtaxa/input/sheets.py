@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from cpgtaxa.errors import reason_of, some
-from cpgtaxa.input.delimited import aligned
+from cpgtaxa.input.ages import UNITS, bare, in_years, is_age, said_by_values, unit_column, unit_of_name
+from cpgtaxa.input.delimited import aligned, commas_for_points, pointed
 from cpgtaxa.input.series import is_series
 from cpgtaxa.input.standard_layout import sexes_of
 from cpgtaxa.input.streams import (
@@ -25,9 +26,6 @@ from cpgtaxa.input.streams import (
 )
 from cpgtaxa.input.tables import read_sheet_frame
 from cpgtaxa.input.texts import MOST, ROW_NAMES, lines_of, table_rows
-
-OLDEST = 125.0
-PER_YEAR = {"years": 1.0, "months": 12.0, "weeks": 52.1775, "days": 365.25}
 
 # --- common names of columns, without case, blanks and punctuation; the best first -----------------------------------
 
@@ -54,57 +52,6 @@ SEXES = (
     *("subjectsex", "samplesex", "geneticsex", "sexatbirth", "donorgender", "patientgender", "subjectgender"),
     *("inferredsex", "estimatedsex", "predictedsex", "predictedgender"),
 )
-_AGES = (
-    *(
-        "age",
-        "ages",
-        "chronologicalage",
-        "chronage",
-        "calendarage",
-        "sampleage",
-        "patientage",
-        "donorage",
-        "subjectage",
-    ),
-    *("participantage", "ageatdraw", "ageatblooddraw", "ageatsampling", "ageatsample", "ageatcollection", "ageatvisit"),
-    *("ageatsamplecollection", "ageatrecruitment", "ageatenrollment", "ageatenrolment", "ageatbaseline", "ageatexam"),
-    *("ageatbloodcollection", "ageatmeasurement", "ageattimeofsampling", "ageattimeofcollection"),
-)
-UNITS = {
-    **dict.fromkeys(("y", "yr", "yrs", "year", "years", "yo", "yearsold", "yearold"), "years"),
-    **dict.fromkeys(("mo", "mos", "mth", "mths", "month", "months", "monthsold"), "months"),
-    **dict.fromkeys(("w", "wk", "wks", "week", "weeks", "weeksold"), "weeks"),
-    **dict.fromkeys(("d", "day", "days", "daysold"), "days"),
-}
-_VALUE = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+))[\s_-]*([a-z/. ]+)", re.IGNORECASE)
-_RANGE = re.compile(
-    r"[a-z:\s]*(?:[<>≤≥~]=?\s*\d.*|\d+(?:\.\d+)?\s*(?:-|–|to)\s*\d+(?:\.\d+)?\b.*|\d+(?:\.\d+)?\s*\+.*)"
-)
-_DATE = re.compile(r"\d+[-/.]\d+[-/.]\d+.*")
-
-
-def bare(name: str) -> str:
-    """A column's name without case, blanks and punctuation."""
-    return re.sub(r"[\W_]+", "", name.casefold())
-
-
-def unit_said(name: str) -> str | None:
-    """The unit that a column's name ends with, or holds in brackets: `age_months`, `Age (years)`, `ageDays`."""
-    bracketed = re.findall(r"[(\[]\s*(?:in\s+)?([a-z ]+?)\s*[)\]]", name.casefold())
-    words = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower())
-    last = words[-1:] if len(words) > 1 else []
-    found = next((UNITS[bare(word)] for word in (*bracketed, *last) if bare(word) in UNITS), None)
-    plain = bare(name)
-    return found or next(
-        (UNITS[plain[len(age) :]] for age in _AGES if plain.startswith(age) and plain[len(age) :] in UNITS), None
-    )
-
-
-def _is_age(name: str) -> bool:
-    plain = bare(name)
-    return any(
-        plain == age or (plain.startswith(age) and plain[len(age) :].removeprefix("in") in UNITS) for age in _AGES
-    )
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -138,6 +85,11 @@ def read_sheet(path: pathlib.Path, columns: dict, known: set[str] | None = None)
         frame, rows, problems = given, list(range(1, len(given) + 1)), []
     sheet, found = _named(path, frame, columns, known, series)
     sheet["row"] = rows
+    if {"sample_id", "age"} <= set(sheet) and len(sheet) and sheet["sample_id"].iloc[0] in MISSING:
+        unit = UNITS.get(bare(sheet["age"].iloc[0]))
+        if unit:  # a second line of the header
+            sheet = sheet.iloc[1:].reset_index(drop=True)
+            sheet.attrs["stated"] = (unit, f"the line below the header, {sheet.attrs['rows']} {rows[0]}")
     sheet.attrs["notes"] = [*notes, *sheet.attrs["notes"]]
     sheet.attrs["rows"] = "sample" if series else "line" if given is None else "row"
     return sheet, problems + found
@@ -189,6 +141,7 @@ def _table(path: pathlib.Path, text: str) -> tuple[pd.DataFrame, list[int], list
         raise Unreadable(f"{path} has a header but no rows: there is not a single sample in it")
     if names[0] == "":
         names[0] = ROW_NAMES
+    unnamed = names[0] is None
     names = [name or (ROW_NAMES if name is None else f"column_{number}") for number, name in enumerate(names, 1)]
     if odd:
         listed = ", ".join(f"line {number} ({many(len(row), 'field')})" for number, row in odd[:EXAMPLES])
@@ -202,7 +155,9 @@ def _table(path: pathlib.Path, text: str) -> tuple[pd.DataFrame, list[int], list
     if twice:
         problems.append(f"{path} has several columns of the same name: {some(twice)}. Rename or remove them")
     frame = pd.DataFrame([row for _, row in rows], columns=names, dtype=object)
-    return frame.loc[:, ~frame.columns.duplicated()], [number for number, _ in rows], problems, notes
+    frame = frame.loc[:, ~frame.columns.duplicated()]
+    frame.attrs["unnamed"] = unnamed
+    return frame, [number for number, _ in rows], problems, notes
 
 
 # --- which column is which -------------------------------------------------------------------------------------------
@@ -244,11 +199,27 @@ def _named(path, frame: pd.DataFrame, columns: dict, known, series: bool) -> tup
     if "sex" in sheet and (sexes := sexes_of(path, sheet["sex"].tolist())):
         sheet["sex"] = sexes
         notes.append(f"{path}: sex codes 0 and 1 read as F and M, as its standard says (methylation array data V-2410)")
+    for name, kind in frame.attrs.get("refused", {}).items():
+        if name not in chosen.values():
+            notes.append(f"{path}: the column {name!r} is of R's class {kind!r} and was not read")
     serving = [name for name in chosen.values() if name in frame]
     covariates = frame.drop(columns=[*serving, *(["row_names"] if "row_names" in frame else [])], errors="ignore")
     for name in covariates:
         sheet[f"sheet_{name}" if name in ("sample_id", "age", "sex", "row") else name] = covariates[name]
     sheet.attrs = {"chosen": chosen, "notes": notes, "rows": "line"}
+    if "age" in chosen:
+        place, certain = unit_column(frame, chosen["age"])
+        place = f"sheet_{place}" if place in ("sample_id", "age", "sex", "row") else place
+        sheet.attrs["unit_column"] = (place, certain)
+        if unit := frame.attrs.get("units", {}).get(chosen["age"]):
+            sheet.attrs["stated"] = (unit, "the column's class or label in R")
+        refused = frame.attrs.get("refused", {})
+        problems += [
+            f"{path}: the column {theirs!r} is of R's class {refused[theirs]!r}, which is not read. In R, make it "
+            + ('plain numbers of years, such as as.numeric(x, "years")' if name == "age" else "text: as.character(x)")
+            for name, theirs in chosen.items()
+            if theirs in refused
+        ]
     return sheet, problems
 
 
@@ -282,11 +253,10 @@ def _best_ids(path, found: dict[str, pd.Series], frame: pd.DataFrame, known) -> 
             return best, [
                 f"{path}: the column {other!r} holds ids of the matrix: set `cohort.columns.sample_id: {other}`"
             ]
-    if best == ROW_NAMES and known and (named := frame.columns[1]) in found and not shares[named]:
+    if best == ROW_NAMES and known and frame.attrs.get("unnamed") and not shares.get(named := frame.columns[1], 1):
         return best, [
-            f"{path}: its rows have one field more than its header; their first fields are the matrix's ids, and those of "
-            f"the column {named!r} ({some(frame[named], 3)}) are not, so that a column may lack its name. Write one name "
-            "for each column"
+            f"{path}: its rows have one field more than its header; their first fields are the matrix's ids, and those "
+            f"of {named!r} ({some(frame[named], 3)}) are not: a name may be lacking. Write one name for each column"
         ]
     if not best:
         return None, [
@@ -311,11 +281,11 @@ def _cuts(name: str) -> list[int]:
 
 def _found_age(path, frame: pd.DataFrame, ids, series: bool, sex: str | None) -> tuple[str | None, list[str]]:
     """The column of ages by its name, or what to say where there is none, are several, or need to be confirmed."""
-    names = [name for name in frame if _is_age(name)]
+    names = [name for name in frame if is_age(name)]
     if series:
         return None, [_to_confirm(path, frame, names, ids, sex)]
     if len(names) > 1:
-        told = [years_of(frame[name], "auto", name)[0] for name in names]
+        told = [in_years(frame[name], "auto", name).years for name in names]
         if all(np.allclose(ages, told[0], rtol=0, atol=1e-6, equal_nan=True) for ages in told[1:]):
             return names[0], []
         shown = "; ".join(_described(name, frame[name]) for name in names)
@@ -337,7 +307,7 @@ def _numbers(column: pd.Series) -> pd.Series:
 
 
 def _described(name: str, column: pd.Series) -> str:
-    values = years_of(column, "years", name, convert=False)[0]
+    values = in_years(column, "auto", name).given
     values = values[~np.isnan(values)]
     return f"{name!r} ({values.min():g} to {values.max():g})" if len(values) else f"{name!r} (no numbers)"
 
@@ -346,7 +316,7 @@ def _to_confirm(path, frame: pd.DataFrame, names: list[str], ids, sex: str | Non
     """What a series' characteristics offer as ages, and the lines of config that take one."""
     ids = frame["geo_accession"] if ids is None else ids
     wider = [name for name in frame if name not in names and re.search(r"(?<![a-z])age(?![a-z])", name.casefold())]
-    numbers = {name: years_of(frame[name], "years", name, convert=False)[0] for name in [*names, *wider]}
+    numbers = {name: in_years(frame[name], "auto", name).given for name in [*names, *wider]}
     offered = [name for name, values in numbers.items() if (~np.isnan(values)).mean() > 0.5]
     if not offered:
         return (
@@ -357,7 +327,7 @@ def _to_confirm(path, frame: pd.DataFrame, names: list[str], ids, sex: str | Non
     lines = [f"{path} is a GEO series matrix of {many(len(frame), 'sample')}. Its ages are used once you confirm them:"]
     units = {}
     for name in offered:
-        said = unit_said(name) or _said_by_values(frame[name])
+        said = unit_of_name(name)[0] or said_by_values(frame[name])
         units[name] = said or "years"
         values = numbers[name][~np.isnan(numbers[name])]
         given = np.flatnonzero(~np.isnan(numbers[name]))[:3]
@@ -407,121 +377,17 @@ def numbered(numbers, limit: int = 5) -> str:
     )
 
 
-def _said_by_values(column: pd.Series) -> str | None:
-    """The one unit that values such as "67 yrs" name; None where they name none or several."""
-    found = {unit for _, unit in map(_parsed, column) if unit}
-    return found.pop() if len(found) == 1 else None
-
-
-def _parsed(text: str) -> tuple[float, str | None]:
-    """Number and unit of a value such as "34 mo"; NaN where it is something else."""
-    match = _VALUE.fullmatch(text.strip())
-    unit = UNITS.get(bare(match[2])) if match else None
-    return (float(match[1]), unit) if unit else (np.nan, None)
-
-
-def years_of(given: pd.Series, unit: str, name: str, convert: bool = True) -> tuple[np.ndarray, str | None, np.ndarray]:
-    """Ages in years, NaN where there is no number; the unit that was said, if any; and which values say another one.
-
-    `unit` is that of the config: "auto" takes the one that a value says, else the column's `name`, else the one that
-    the other values agree on, else years. `convert=False` leaves the numbers as they stand.
-    """
-    ages = np.array(pd.to_numeric(given, errors="coerce"), dtype=float)
-    ages[~np.isfinite(ages)] = np.nan
-    units = np.full(len(ages), None, dtype=object)
-    texts = np.flatnonzero(np.isnan(ages) & ~given.isin(MISSING).to_numpy())
-    for row in texts:
-        ages[row], units[row] = _parsed(given.iloc[row])
-    own = {found for found in units if found}
-    said = unit if unit != "auto" else unit_said(name) or (own.copy().pop() if len(own) == 1 else None)
-    other = np.array([bool(found) and unit != "auto" and found != unit for found in units], dtype=bool)
-    if convert:
-        ages /= np.array([PER_YEAR[found or said or "years"] for found in units])
-    return ages, said or ("mixed" if own else None), other
-
-
-def check_ages(path, sheet: pd.DataFrame, unit: str = "auto") -> tuple[np.ndarray, list[str]]:
-    """Ages in years (NaN where there is none), and what is wrong with them.
-
-    `unit`: "auto", "years", "months", "weeks" or "days"; see `years_of`. The unit is noted in `attrs["chosen"]`.
-    """
-    given = sheet["age"]
-    chosen = sheet.attrs.get("chosen", {})
-    column = chosen.get("age", "age")
-    ages, said, other = years_of(given, unit, column)
-    chosen["age_unit"] = said or "years"
-    names = sheet["sample_id"] if "sample_id" in sheet else sheet["row"].astype(str)
-    word = sheet.attrs.get("rows", "line")
-
-    def listed(mask, value) -> str:
-        places = zip(names[mask], sheet["row"][mask], value[mask], strict=True)
-        return ", ".join(f"{name!r} ({word} {row}): {found!r}" for name, row, found in list(places)[:EXAMPLES])
-
-    problems = []
-    lacking = given.isin(MISSING).to_numpy()
-    if lacking.any():
-        where = [
-            f"{name!r} ({word} {row})"
-            for name, row in list(zip(names[lacking], sheet["row"][lacking], strict=True))[:EXAMPLES]
-        ]
-        problems.append(
-            f"{path}: {many(int(lacking.sum()), 'sample')} without an age: {', '.join(where)}. "
-            "Give the age in years, or remove the row and set `cohort.unmatched: drop`"
-        )
-    text = np.isnan(ages) & ~lacking
-    vague = text & np.array(
-        [bool(_RANGE.fullmatch(one.lower())) and not _DATE.fullmatch(one) for one in given], dtype=bool
-    )
-    if vague.any():
-        problems.append(
-            f"{path}: {many(int(vague.sum()), 'age')} a range or a bound: {listed(vague, given)}. Each sample needs "
-            "one number: find the exact ages, write the middle of a narrow range, or remove the rows and set "
-            "`cohort.unmatched: drop`"
-        )
-    text &= ~vague
-    if text.any():
-        problems.append(
-            f"{path}: {many(int(text.sum()), 'age')} not a number: {listed(text, given)}. Give the age in years"
-        )
-    if other.any():
-        problems.append(
-            f"{path}: {many(int(other.sum()), 'age')} in another unit than `cohort.age_unit: {unit}`: "
-            f"{listed(other, given)}. Correct `cohort.age_unit`, or set it to auto"
-        )
-    valid = ages[~np.isnan(ages)]
-    if not len(valid):
-        return ages, problems
-    negative = ages < 0
-    if negative.any():
-        problems.append(
-            f"{path}: {many(int(negative.sum()), 'age')} negative: {listed(negative, given)}. Give the age in years"
-        )
-    old = ages > OLDEST
-    median = float(np.median(valid))
-    if median > 200 and said is None:
-        likely, remedy = ("months", "divide by 12") if median < 1500 else ("days", "divide by 365.25")
-        setting = f", or set `cohort.age_unit: {likely}`"
-        if valid.min() >= 1900 and valid.max() <= 2030:
-            likely, remedy, setting = "years of birth", "subtract them from the year of sampling", ""
-        problems.append(
-            f"{path}: the ages (median {median:,.6g}, largest {valid.max():,.6g}) look like {likely}; "
-            f"give years: {remedy}{setting}"
-        )
-    elif old.any():
-        as_unit = f", read as {said} (`cohort.age_unit`)" if said not in (None, "years") else ""
-        problems.append(
-            f"{path}: {many(int(old.sum()), 'age')} above {OLDEST:g} years: {listed(old, given)}{as_unit}. "
-            "Give the age in years"
-        )
-    if len(valid) > 1 and valid.min() == valid.max():
-        problems.append(
-            f"{path}: all ages are equal ({valid[0]:g}): without different ages nothing can be said about ageing"
-        )
-    return ages, problems
-
-
 def typed(column: pd.Series) -> pd.Series:
-    """A covariate as numbers if all its values are, else as text; what stands for missing is missing."""
+    """A covariate as numbers if all its values are, else as text; what stands for missing is missing.
+
+    Names in digits stay text: such with leading zeros, and different texts that are one number (1E2 and 100).
+    """
     column = column.where(~column.isin(MISSING), None)
-    number = pd.to_numeric(column, errors="coerce")
-    return number if number.notna().equals(column.notna()) else column.astype("str")
+    given = column.dropna()
+    comma = commas_for_points(given, None)
+    number = pd.to_numeric(column.map(pointed, na_action="ignore") if comma else column, errors="coerce")
+    if not number.notna().equals(column.notna()) or given.str.match(r"[-+]?0\d").any():
+        return column.astype("str")
+    if number.nunique() < given.nunique():
+        return column.astype("str")
+    return number

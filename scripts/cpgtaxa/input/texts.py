@@ -133,7 +133,9 @@ def table_rows(text: str, what: str) -> tuple[str | None, list[tuple[int, list[s
     declared = declared_separator(lines[0]) if lines else None
     starts = [number for number, line in enumerate(lines[:1000]) if _SECTION.match(line)]
     data = next((number for number in starts if lines[number].lstrip('" ').lower().startswith("[data]")), None)
-    separator = declared or separator_among(lines[1 if data is None and declared else 0 if data is None else data + 1 :])
+    separator = declared or separator_among(
+        lines[1 if data is None and declared else 0 if data is None else data + 1 :]
+    )
     rows = csv_rows(text, separator or ",", what)
     if declared:
         rows = rows[1:]
