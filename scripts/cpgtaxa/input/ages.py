@@ -38,7 +38,15 @@ AGES = (
     ),
     *("participantage", "ageatdraw", "ageatblooddraw", "ageatsampling", "ageatsample", "ageatcollection", "ageatvisit"),
     *("ageatsamplecollection", "ageatrecruitment", "ageatenrollment", "ageatenrolment", "ageatbaseline", "ageatexam"),
-    *("ageatbloodcollection", "ageatmeasurement", "ageattimeofsampling", "ageattimeofcollection"),
+    *(
+        "âge",
+        "alter",
+        "edad",
+        "ageatbloodcollection",
+        "ageatmeasurement",
+        "ageattimeofsampling",
+        "ageattimeofcollection",
+    ),
 )
 """Names of columns of ages, without case, blanks and punctuation."""
 UNITS = {

@@ -1,9 +1,12 @@
 """Matrices of values as people have them, read block by block: CpGs in rows, samples in columns."""
 
 import concurrent.futures
+import json
 import pathlib
+import re
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -12,6 +15,7 @@ import pyarrow.parquet
 from cpgtaxa.errors import reason_of, some
 from cpgtaxa.input import plain_text
 from cpgtaxa.input.delimited import LOOKED_AT, Layout, commas_for_points, declared_separator, separator_among
+from cpgtaxa.input.probes import KIND
 from cpgtaxa.input.streams import (
     DAMAGE,
     EXAMPLES,
@@ -28,6 +32,7 @@ BLOCK_BYTES = 48 << 20
 """Text parsed at a time: with thousands of columns, smaller blocks cost more per column than per value."""
 LONGEST_LINE = 1 << 28
 """Bytes in a row of the matrix. Where a file holds no line ends, memory must not grow with its unpacked size."""
+MOST_ARE = 0.5
 PACKED = {"gzip": 2.2, "bz2": 2.5, "zstd": 2.2}
 """Bytes of text in a byte of compressed betas: their digits are nearly random."""
 
@@ -61,6 +66,8 @@ class TextMatrix:
         self.samples = [name or "" for name in layout.names[1:]]
         if not self.samples or self.separator is None:
             raise Unreadable(self._single())
+        self.as_text: set[int] = set()
+        self._first = fields
         self.n_fields, self._spare = layout.n_fields, [str(place) for place in layout.spare]
         self._point = "."
         if commas_for_points([field for row in fields for field in row[1:]], self.separator):
@@ -68,6 +75,11 @@ class TextMatrix:
             self.notes.append(f"{path}: decimal commas were read as points")
         self._row_bytes = len(rows[0]) + 1
         self._block = max(BLOCK_BYTES, 4 * max(len(header), len(rows[0])))
+
+    def looks_like_text(self, column: int) -> bool:
+        """Whether a column has something else than numbers in the first rows; `as_text` then spares trying."""
+        given = (row[column + 1] for row in self._first if len(row) > column + 1)
+        return any(re.fullmatch(r"\s*[<≤].*", field) for field in given)
 
     def _single(self) -> str:
         return (
@@ -173,13 +185,15 @@ class TextMatrix:
                 yield plain
                 continue
             n_odd_rows, odd_rows = self.n_odd_rows, list(self.odd_rows)
+            texts = {str(column + 1) for column in self.as_text}
+            kinds = [pa.string() if column in texts else pa.float64() for column in wanted]  # read faster than float32
             try:
-                table = self._parse(chunk, skip, wanted, pa.float64())  # read faster than float32
+                table = self._parse(chunk, skip, wanted, kinds)
             except pa.ArrowInvalid as error:
                 if "conversion error to double" not in str(error):
                     raise
                 self.n_odd_rows, self.odd_rows = n_odd_rows, odd_rows
-                table = self._parse(chunk, skip, wanted, pa.string())
+                table = self._parse(chunk, skip, wanted, [pa.string()] * len(wanted))
             skip = 0
             for batch in table.to_batches():
                 ids = batch.column(0).to_pylist()
@@ -206,7 +220,7 @@ class TextMatrix:
             found = ids, np.ascontiguousarray(values[:, : len(columns)])
         return found
 
-    def _parse(self, chunk: bytes, skip: int, wanted: list[str], kind: pa.DataType) -> pa.Table:
+    def _parse(self, chunk: bytes, skip: int, wanted: list[str], kinds: list[pa.DataType]) -> pa.Table:
         return pa.csv.read_csv(
             pa.BufferReader(chunk),
             read_options=pa.csv.ReadOptions(
@@ -218,7 +232,7 @@ class TextMatrix:
             convert_options=pa.csv.ConvertOptions(
                 column_types={
                     "0": pa.string(),
-                    **dict.fromkeys(wanted, kind),
+                    **dict(zip(wanted, kinds, strict=True)),
                     **dict.fromkeys(self._spare, pa.string()),
                 },
                 null_values=MISSING,
@@ -257,9 +271,17 @@ class ArrowMatrix:
         mapped = pa.memory_map(str(path))
         self._file = pa.parquet.ParquetFile(mapped) if parquet else pa.ipc.open_file(mapped)
         schema = self._file.schema_arrow if parquet else self._file.schema
-        texts = [number for number, field in enumerate(schema) if _is_text(field.type)]
-        self._ids = texts[0] if len(texts) == 1 else 0  # pandas stores its index last
-        self._columns = [number for number in range(len(schema)) if number != self._ids]
+        self._rows = max(1, BLOCK_BYTES // (4 * max(len(schema), 1)))
+        self._n_batches = 0 if parquet else self._file.num_record_batches
+        self._n_rows = self._file.metadata.num_rows if parquet else 0
+        self._done = 0.0
+        self._ids = self._id_column(schema)
+        self.notes: list[str] = []
+        words = self._words(schema)
+        if words:
+            names = some([schema.names[number] for number in words], 3)
+            self.notes.append(f"{path}: {many(len(words), 'column')} of text beside the ids not used: {names}")
+        self._columns = [number for number in range(len(schema)) if number not in (self._ids, *words)]
         self._names = schema.names
         self.samples = [self._names[number].strip() for number in self._columns]
         self.n_fields = len(self.samples) + 1
@@ -273,10 +295,26 @@ class ArrowMatrix:
                 f"{path} has no CpG ids: its first column, {self._names[self._ids]!r}, holds "
                 f"{schema.types[self._ids]}. Write the row names as the first column"
             )
-        self._rows = max(1, BLOCK_BYTES // (4 * len(self.samples)))
-        self._n_batches = 0 if parquet else self._file.num_record_batches
-        self._n_rows = self._file.metadata.num_rows if parquet else 0
-        self._done = 0.0
+
+    def _id_column(self, schema: pa.Schema) -> int:
+        """The place of the ids: pandas' index where it is text; else the only text; else the one of probes' ids."""
+        texts = [number for number, field in enumerate(schema) if _is_text(field.type)]
+        told = json.loads((schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
+        index = [schema.names.index(name) for name in told if isinstance(name, str) and name in schema.names]
+        if len(index) == 1 and index[0] in texts:
+            return index[0]
+        if len(texts) <= 1:
+            return texts[0] if texts else 0  # pandas stores its index last
+        first = next(self._raw_batches(None), None)
+        shares = {number: _probes(first.column(number)) if first is not None else 0.0 for number in texts}
+        best = max(texts, key=lambda number: shares[number])
+        return best if shares[best] > MOST_ARE else 0
+
+    def _words(self, schema: pa.Schema) -> list[int]:
+        """Columns of text beside the ids of which hardly a value is a number: annotations, no samples."""
+        texts = [number for number, field in enumerate(schema) if _is_text(field.type) and number != self._ids]
+        first = next(self._raw_batches(None), None) if texts and len(texts) < len(schema) / 2 else None
+        return [number for number in texts if _wordy(first.column(number))] if first is not None else []
 
     def _raw_batches(self, names: list[str] | None):
         if self.parquet:
@@ -324,6 +362,19 @@ class ArrowMatrix:
     def n_rows(self) -> float:
         """How many CpGs there are; of Feather about how many, from the size of the file."""
         return self._n_rows or self.path.stat().st_size / (4 * len(self.samples))
+
+
+def _probes(column: pa.Array) -> float:
+    """The share of ids of Illumina's among the first hundred values."""
+    given = [text for text in column[:100].cast(pa.string()).to_pylist() if text]
+    return sum(bool(KIND.match(text)) for text in given) / max(len(given), 1)
+
+
+def _wordy(column: pa.Array) -> bool:
+    """Whether most of the first hundred values are neither numbers nor missing."""
+    given = [text for text in column[:100].cast(pa.string()).to_pylist() if text and text not in MISSING]
+    numbers = pd.to_numeric(pd.Series(given, dtype=object), errors="coerce").notna().sum()
+    return len(given) > 0 and numbers < len(given) / 2
 
 
 def _is_text(kind: pa.DataType) -> bool:

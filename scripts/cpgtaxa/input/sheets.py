@@ -45,6 +45,8 @@ IDS = (
     *("title", "sampletitle", "description", "subjectid", "subject", "rownames", "column1", "x"),
 )
 """`sentrix` stands for the chip and the position on it, joined."""
+SCIENTIFIC = re.compile(r"\d(?:[.,]\d+)?[eE]\+\d+(?:_.*)?")
+"""What spreadsheets make of long numbers, with a position joined to it or not."""
 CHIPS = ("sentrixid", "slide", "sentrixbarcode", "chip", "chipid", "beadchip")
 POSITIONS = ("sentrixposition", "array", "position", "sentrixrow", "row")
 SEXES = (
@@ -192,6 +194,11 @@ def _named(path, frame: pd.DataFrame, columns: dict, known, series: bool) -> tup
         problems += found
         if name:
             chosen["age"] = name
+    if ids is not None and known and not known.intersection(ids):
+        parts = ids.map(last_part)
+        if known.intersection(parts):
+            ids = parts
+            notes.append(f"{path}: of the ids the last part of the path is taken: {ids.iloc[0]!r}")
     sheet = pd.DataFrame({name: frame[theirs] for name, theirs in chosen.items() if theirs in frame})
     if ids is not None:
         sheet["sample_id"] = ids
@@ -242,9 +249,16 @@ def _id_candidates(frame: pd.DataFrame) -> dict[str, pd.Series]:
     return found
 
 
+def last_part(name: str) -> str:
+    """What minfi calls a sample by the path of its raw files, `/data/2009/2009_R01C01_Grn.idat`."""
+    return re.sub(r"_(?:Grn|Red)\.idat(?:\.gz)?$", "", re.split(r"[/\\]", name)[-1], flags=re.IGNORECASE)
+
+
 def _best_ids(path, found: dict[str, pd.Series], frame: pd.DataFrame, known) -> tuple[str | None, list[str]]:
     """The candidate with most ids that are in the matrix, the first of several; and a hint where none has any."""
     shares = {name: len(known.intersection(ids)) for name, ids in found.items()} if known else {}
+    if known and not any(shares.values()):
+        shares = {name: len(known.intersection(ids.map(last_part))) for name, ids in found.items()}
     best = max(shares, key=shares.get, default=next(iter(found), None))
     if not best or (known and not shares[best]):
         others = {name: len(known.intersection(frame[name])) for name in frame} if known else {}
@@ -265,6 +279,11 @@ def _best_ids(path, found: dict[str, pd.Series], frame: pd.DataFrame, known) -> 
         ]
     if known and not shares[best]:
         for name, ids in found.items():
+            if sum(map(bool, map(SCIENTIFIC.fullmatch, ids))) > len(frame) / 2:
+                return best, [
+                    f"{path}: a spreadsheet rewrote the long numbers of {name!r} ({some(ids, 2)}), and their digits "
+                    "are lost: export the sheet again from its source, the column formatted as text"
+                ]
             starts = {one for one in ids if one}
             longer = [one for one in sorted(known) if "_" in one and any(one[:at] in starts for at in _cuts(one))]
             if len(longer) > len(frame) / 2:
@@ -359,6 +378,12 @@ def check_ids(path, sheet: pd.DataFrame) -> list[str]:
         )
     ids = sheet["sample_id"][~sheet["sample_id"].isin(MISSING)]
     twice = ids[ids.duplicated()].unique()
+    if len(twice) and (rewritten := [one for one in twice if SCIENTIFIC.fullmatch(one)]):
+        return [
+            *problems,
+            f"{path}: a spreadsheet rewrote the ids as {some(rewritten)}, so that several samples have the same, and "
+            "their digits are lost: export the sheet again from its source, the column formatted as text",
+        ]
     if len(twice):
         where = [
             f"{name!r} ({word}s {numbered(sheet['row'][sheet['sample_id'] == name])})" for name in twice[:EXAMPLES]
