@@ -91,6 +91,7 @@ KEYS = [
     ("cohort", "min_age", 18, COHORT),
     ("cohort", "max_age", 90, COHORT),
     ("cohort", "detection_p", 0.05, COHORT),
+    ("cohort", "probes", ["cg", "rs"], COHORT),
     ("cohort", "tolerance", 0.001, COHORT),
     ("cohort", "values", "beta", COHORT),
     ("cohort", "collapse", "first", COHORT),

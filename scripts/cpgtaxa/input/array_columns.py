@@ -28,8 +28,13 @@ OFFSET = 100.0
 _BELOW = r"^\s*[<≤]\s*=?\s*"
 
 
+_ANY = re.compile("det|p.?.?val|beta|meth|signal|intensity", re.IGNORECASE)
+
+
 def _described(name: str) -> tuple[str, str]:
     """Sample and kind of a column by its name; the kind "" says nothing."""
+    if not _ANY.search(name):
+        return name, ""
     for pattern in (_ENDS, _STARTS):
         for kind, one in pattern.items():
             if match := one.fullmatch(name):
@@ -140,6 +145,10 @@ class ArrayColumns:
         self.n_masked, self.n_p = np.zeros(len(self.samples), dtype=np.int64), 0
         self.by_cpg: list[np.ndarray] = []
         self.n_bad, self.bad = 0, []
+
+    def place_of(self, column: int) -> int:
+        """The column of the file, from 1, that a sample's betas stand in."""
+        return self._betas[column] + 2
 
     @property
     def has_p(self) -> bool:

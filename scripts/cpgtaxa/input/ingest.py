@@ -13,9 +13,10 @@ import pandas as pd
 import pyarrow as pa
 
 from cpgtaxa import files
-from cpgtaxa.cohort import CohortWriter
+from cpgtaxa.cohort import CohortWriter, two_sexes
 from cpgtaxa.errors import InputError, gathered, reason_of, some
-from cpgtaxa.input import platforms, probes, scales, strata
+from cpgtaxa.input import platforms, plausible, scales, strata
+from cpgtaxa.input import probes as probe_ids
 from cpgtaxa.input.ages import check_ages
 from cpgtaxa.input.array_columns import ArrayColumns, array_columns
 from cpgtaxa.input.opening import open_matrix
@@ -72,6 +73,9 @@ class Scan:
     text: list[str] = dataclasses.field(default_factory=list)
     comma: bool = True
     damage: str | None = None
+    looked: plausible.Looked | None = None
+    shown: list[tuple[int, str, int, float]] = dataclasses.field(default_factory=list)
+    """A few values as they were read: row from 0, CpG, place among the columns read, value."""
 
     def bad_values(self) -> int:
         return self.n_below + self.n_above + self.n_infinite + self.n_text
@@ -94,11 +98,17 @@ class Reading:
     """`beta`, `percent`, `m`; or `auto`: given up as soon as the values are beyond doubt on another scale than beta."""
     tolerance: float = TOLERANCE
     """How far outside 0..1 a value may lie to be clipped."""
+    look: bool = False
+    """Whether rows are kept for `plausible`."""
+    sex: np.ndarray | None = None
+    """The sheet's sex of each column, (n,) int8, 0 and 1, -1 where unknown."""
+    kinds: tuple[str, ...] | None = None
+    """Kinds of probes that count (`probes.KIND`); None for all."""
     of_sample: np.ndarray | None = None
     """The array of each column, (n,) int, where there are several (`platforms`)."""
     suffixes: bool = True
     """Whether ids keep what EPICv2 and MSA append to them."""
-    lists: probes.Lists | None = None
+    lists: probe_ids.Lists | None = None
     first: bool = False
     """Of several probes of a CpG, whether the first alone counts."""
     merge: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -117,20 +127,21 @@ class Reading:
 
     def names(self, ids: list[str]) -> list[str]:
         """The CpGs of probes."""
-        return ids if self.suffixes else [probes.cpg_of(name) for name in ids]
+        return ids if self.suffixes else [probe_ids.cpg_of(name) for name in ids]
 
     def aside(self, ids: list[str], cpgs: list[str]) -> np.ndarray | None:
         """Why probes do not count, "" where they do, (k,) objects; None if all do."""
-        if not (self.lists or self.first or self._left):
+        others = {} if self.kinds is None else probe_ids.others(ids, self.kinds)
+        if not (self.lists or self.first or self._left or others):
             return None
         reason = np.full(len(ids), "", dtype=object)
         for row, (probe, cpg) in enumerate(zip(ids, cpgs, strict=True)):
-            reason[row] = self.lists.reason(probe, cpg) if self.lists else ""
+            reason[row] = others.get(row) or (self.lists.reason(probe, cpg) if self.lists else "")
             if reason[row]:
                 continue
             if self.first:
                 if cpg in self._seen:
-                    reason[row] = probes.REPLICATE
+                    reason[row] = probe_ids.REPLICATE
                 self._seen.add(cpg)
         return reason
 
@@ -144,7 +155,7 @@ class Reading:
             total[known] += values[row][known]
             number += known
             self._left[cpg] -= 1
-            aside[row] = probes.REPLICATE if self._left[cpg] else ""
+            aside[row] = probe_ids.REPLICATE if self._left[cpg] else ""
             if not self._left[cpg]:
                 with np.errstate(invalid="ignore"):
                     values[row] = total / number
@@ -259,6 +270,8 @@ def scan_matrix(
     reading.start()
     rows = max(1, STATISTICS_BYTES // (4 * len(columns)))
     progress = Progress(1.0, "")
+    if reading.look:
+        scan.looked = plausible.Looked(max(1, int(matrix.n_rows()) // plausible.SAMPLED), reading.sex)
     with CohortWriter(path, scan.samples, in_place=True) as writer:
         try:
             for ids, arrays in matrix.batches(columns):
@@ -271,6 +284,7 @@ def scan_matrix(
                 if reading.scale in ("percent", "m"):
                     values[values == TEXT] = np.nan  # noted already
                     values = scales.to_beta(values, reading.scale)
+                _show(scan, cpgs, values)
                 if reading.merge:
                     reading.average(cpgs, values, aside)
                 for start in range(0, len(cpgs), rows):
@@ -294,6 +308,19 @@ def scan_matrix(
         except DAMAGE as error:
             scan.damage = reason_of(error)
     return scan
+
+
+def _show(scan: Scan, cpgs: list[str], values: np.ndarray) -> None:
+    """Note values of the first row, of a row within, and of the last one so far."""
+    if not len(values):
+        return
+    done, n = len(scan.cpgs), values.shape[1]
+    if not done:
+        middle = len(values) // 2
+        places = [(0, 0), (0, n - 1), (middle, n // 2)]
+        scan.shown = [(row, cpgs[row], column, float(values[row, column])) for row, column in places]
+    last = len(values) - 1
+    scan.shown[3:] = [(done + last, cpgs[last], column, float(values[last, column])) for column in (0, n - 1)]
 
 
 def _take(
@@ -333,6 +360,8 @@ def _take(
     if not scan.bad_values():
         kept = cpgs if good.all() else [cpgs[row] for row in np.flatnonzero(good)]
         writer.append(kept, values if good.all() else values[good])
+        if scan.looked is not None:
+            scan.looked.add(kept, values if good.all() else values[good], numbers[2][good], bool(n_missing.any()))
         scan.n_written += len(kept)
         scan.n_kept_missing += int(n_missing[good].sum() - (values.shape[1] - n_on[good]).sum())
         scan.n_kept_values += int(n_on[good].sum())
@@ -613,6 +642,7 @@ def ingest(
     tolerance: float = 0.01,
     min_age: float | None = None,
     max_age: float | None = None,
+    probes: tuple[str, ...] = ("cg",),
     object: str | None = None,
     index: dict | None = None,
 ) -> None:
@@ -642,6 +672,8 @@ def ingest(
         warnings (JSON).
     out_qc_table
         What was kept and what was left out, and why: what, reason, n, share, explanation, examples (CSV).
+    probes
+        Kinds of probes that count, of cg, ch, rs, nv and ctl.
     values
         "beta", "percent", "m" (M-values), or "auto": beta, or what is beyond doubt.
     collapse
@@ -684,7 +716,7 @@ def ingest(
     sheet, matrix, lists, turned = None, None, None, False
     folder = pathlib.Path(out_beta).parent
     try:
-        lists = probes.Lists(filters, only_cpgs)
+        lists = probe_ids.Lists(filters, only_cpgs)
     except InputError as error:
         problems += error.problems
     given = gathered(problems, lambda: open_matrix(beta, name=object, index=index, folder=folder))
@@ -760,8 +792,16 @@ def ingest(
     size = matrix.n_rows() * (4 * len(wanted_columns) + PER_CPG)
     files.need_space(out_beta, size, f"{len(wanted_columns):,} samples of about {matrix.n_rows():,.0f} CpGs take")
     with files.atomic(out_beta) as temporary:
+        sex = _sexes(sheet, [matrix.samples[column] for column in wanted_columns])
         reading = Reading(
-            values, tolerance, suffixes=collapse == "keep", lists=lists or None, first=collapse == "first"
+            values,
+            tolerance,
+            look=True,
+            sex=sex,
+            kinds=tuple(probes),
+            suffixes=collapse == "keep",
+            lists=lists or None,
+            first=collapse == "first",
         )
         scan = scan_matrix(matrix, wanted_columns, temporary, max_missing_cpg, reading)
         scale, certain = scale_of(scan) if scan.bad_values() else ("beta", True)
@@ -772,7 +812,7 @@ def ingest(
         elif values in _TOLD and not scan.bad_values() and (doubt := _not_on(values, scan)):
             problems.append(f"{beta}: {doubt}")
         if collapse == "mean" and not scan.damage:
-            several = probes.replicated(np.array(scan.cpgs, dtype=object)[scan.set_aside() == ""])
+            several = probe_ids.replicated(np.array(scan.cpgs, dtype=object)[scan.set_aside() == ""])
             if several and not check_values(beta, matrix, scan, _REMEDIES | {"replicate": None}, turned):
                 logging.info(f"{len(several):,} CpGs are measured by several probes: read again, to average them")
                 reading = dataclasses.replace(reading, merge=several)
@@ -793,7 +833,7 @@ def ingest(
             )
         if lists and not scan.damage:
             problems += lists.problems()
-        n_replicates = int((scan.set_aside() == probes.REPLICATE).sum())
+        n_replicates = int((scan.set_aside() == probe_ids.REPLICATE).sum())
         if n_replicates:
             warn(
                 f"{beta}: {many(n_replicates, 'probe')} of CpGs that have several: the "
@@ -820,6 +860,8 @@ def ingest(
                 dropped = [scan.samples[column] for column in gappy]
                 wanted_columns = np.delete(wanted_columns, gappy).tolist()
                 if not problems:
+                    if sex is not None:
+                        reading = dataclasses.replace(reading, sex=np.delete(sex, gappy))
                     if reading.of_sample is not None:
                         reading = dataclasses.replace(reading, of_sample=np.delete(reading.of_sample, gappy))
                     scan = scan_matrix(matrix, wanted_columns, temporary, max_missing_cpg, reading)
@@ -834,6 +876,11 @@ def ingest(
         if problems:
             raise InputError(problems)
 
+        doubts, alike = plausible.doubts(
+            beta, samples, scan.looked, scan.samples, ages[sheet.set_index("sample_id").index.get_indexer(scan.samples)]
+        )
+        for text in doubts:
+            warn(text)
         order = sheet.set_index("sample_id").index.get_indexer(scan.samples)
         table = sheet.iloc[order].reset_index(drop=True).drop(columns="row")
         for name in table.columns.drop(["sample_id", "age"]):
@@ -855,8 +902,9 @@ def ingest(
                 "dropped_constant": int((reason == "constant").sum()),
                 **{f"dropped_{name}": int((reason == name).sum()) for name in _by_lists(lists)},
                 **({"dropped_replicate": n_replicates} if n_replicates else {}),
+                **{f"dropped_{kind}": n for kind in probe_ids.KINDS if (n := int((reason == kind).sum()))},
             },
-            "array": probes.describe(scan.probes),
+            "array": probe_ids.describe(scan.probes),
             "values": reading.scale if reading.scale != "auto" else "beta",
             "n_samples": {"in_matrix": len(matrix.samples), "in_sheet": len(in_sheet), "kept": len(scan.samples)},
             "samples_dropped": {
@@ -867,6 +915,7 @@ def ingest(
             },
             "age": {"min": float(ages.min()), "median": float(np.median(ages)), "max": float(ages.max())},
             "missing_fraction": scan.n_kept_missing / scan.n_kept_values,
+            **alike,
             **({"n_clipped": scan.n_clipped} if scan.n_clipped else {}),
             **({"undetected": _undetected(matrix, wanted_columns)} if masked else {}),
             **({"arrays": _arrays(scan, reading.of_sample)} if reading.of_sample is not None else {}),
@@ -891,9 +940,29 @@ def ingest(
             with files.atomic(out_qc_table) as partial:
                 _qc_table(scan, reason, qc, thresholds).to_csv(partial, index=False, float_format="%.6g")
         files.write_json(out_qc, qc)
+    logging.info(f"read from {beta}: {_shown(scan, matrix, wanted_columns, turned)}")
     chosen = ", ".join(f"{what} = {name}" for what, name in sheet.attrs["chosen"].items())
     logging.info(f"columns of {samples}: {chosen}")
     logging.info(f"{int(kept.sum()):,} CpGs x {len(scan.samples):,} samples, ages {ages.min():g} to {ages.max():g}")
+
+
+def _sexes(sheet: pd.DataFrame | None, samples: list[str]) -> np.ndarray | None:
+    """The sheet's two sexes as 0 and 1, (n,) int8, -1 where unknown; None where there are not enough of both."""
+    if sheet is None or "sex" not in sheet or "sample_id" not in sheet or sheet["sample_id"].duplicated().any():
+        return None
+    known = sheet.assign(sex=sheet["sex"].where(~sheet["sex"].isin(MISSING), None)).set_index("sample_id")
+    codes = two_sexes(known.reindex(samples))
+    return codes if min((codes == code).sum() for code in (0, 1)) >= plausible.FEWEST_OF_A_SEX else None
+
+
+def _shown(scan: Scan, matrix, columns: list[int], turned: bool) -> str:
+    """Values as they were read, with their places in the file: row below the header, column counted from 1."""
+    place = getattr(matrix, "place_of", lambda column: column + 2)
+    shown = []
+    for row, cpg, column, value in dict.fromkeys(scan.shown):
+        at = (columns[column], row + 1) if turned else (row, place(columns[column]) - 1)
+        shown.append(f"{cpg} of {scan.samples[column]} (row {at[0] + 1}, column {at[1] + 1}): {value:.6g}")
+    return "; ".join(shown)
 
 
 def _in_range(path, sheet: pd.DataFrame, ages: np.ndarray, least, most, warn) -> tuple[np.ndarray, list[str]]:
@@ -942,9 +1011,9 @@ def _undetected(matrix: ArrayColumns, columns: list[int]) -> dict:
     }
 
 
-def _by_lists(lists: probes.Lists | None) -> list[str]:
+def _by_lists(lists: probe_ids.Lists | None) -> list[str]:
     """Reasons that the user's lists give."""
-    return [*lists.filters, *([probes.NOT_LISTED] if lists.only is not None else [])] if lists else []
+    return [*lists.filters, *([probe_ids.NOT_LISTED] if lists.only is not None else [])] if lists else []
 
 
 def _not_on(scale: str, scan: Scan) -> str | None:
@@ -966,8 +1035,9 @@ def _qc_table(scan: Scan, reason: np.ndarray, qc: dict, told: dict) -> pd.DataFr
         "": "used",
         "missing": f"missing in more than {told['missing']:.3g} of the samples (cohort.max_missing_cpg)",
         "constant": "the same value in all samples",
-        probes.REPLICATE: "another probe of a CpG that is used (cohort.collapse)",
-        probes.NOT_LISTED: "not among the CpGs wanted (cohort.only_cpgs)",
+        probe_ids.REPLICATE: "another probe of a CpG that is used (cohort.collapse)",
+        probe_ids.NOT_LISTED: "not among the CpGs wanted (cohort.only_cpgs)",
+        **{kind: f"{words} (cohort.probes)" for kind, words in probe_ids.KINDS.items()},
     }
     rows = []
     for name in ["", *dict.fromkeys(reason[reason != ""])]:
@@ -985,6 +1055,18 @@ def _qc_table(scan: Scan, reason: np.ndarray, qc: dict, told: dict) -> pd.DataFr
     }
     dropped = {name: names for name, names in qc["samples_dropped"].items() if names}
     total = qc["n_samples"]["kept"] + sum(map(len, dropped.values()))
+    for name, text in (
+        ("other_sex", "of another sex than the sheet says"),
+        ("between_sexes", "between women and men"),
+    ):
+        if found := qc.get(name):
+            examples = "; ".join(found[:EXAMPLES])
+            rows.append(("sample seen", name, len(found), len(found) / len(scan.samples), f"{text} (kept)", examples))
+    if pairs := qc.get("alike"):
+        names = {name for one, two, _ in pairs for name in (one, two)}
+        examples = "; ".join(f"{one} and {two}" for one, two, _ in pairs[:EXAMPLES])
+        text = "identical, or nearly so, to another (kept)"
+        rows.append(("sample seen", "alike", len(names), len(names) / len(scan.samples), text, examples))
     if "undetected" in qc:
         found = qc["undetected"]
         worst = sorted(found["by_sample"], key=lambda name: -found["by_sample"][name])[:EXAMPLES]
