@@ -165,3 +165,30 @@ def test_values_stay_those_of_the_file(bench):
     bench.beta_text = text.replace(f"\n{CPGS[3]}\t", f"\n{CPGS[3]}\t ")
     bench.run()
     np.testing.assert_array_equal(bench.cohort().read(0, 99), bench.frame.to_numpy(np.float32))
+
+
+def test_excel_workbooks(bench):
+    path = bench.folder / "cohort.xlsx"
+    bench.sheet.insert(1, "Slide", 200925700125)
+    with pd.ExcelWriter(path, engine="openpyxl") as book:
+        bench.sheet.to_excel(book, sheet_name="people", index=False, startrow=2)
+        bench.frame.astype(float).to_excel(book, sheet_name="betas")
+        book.sheets["people"]["A1"] = "Our cohort, 2024"
+    bench.beta = bench.samples = path
+    bench.run(object="betas")
+    check(bench)
+    samples = pd.read_parquet(bench.out("samples.parquet"))
+    assert samples["age"].tolist() == bench.sheet["age"].tolist()
+    assert samples["Slide"].tolist() == [200925700125] * len(SAMPLES)
+    warnings = " ".join(bench.qc()["warnings"])
+    assert "the workbook's sheet 'people' was read; others are 'betas'" in warnings
+    assert "1 line above the header not read: 'Our cohort, 2024'" in warnings
+    bench.out("qc.json").parent.rename(bench.folder / "before")
+    assert "has no sheet 'M'" in bench.problems(object="M")[0]
+    path.write_bytes(path.read_bytes()[:3000])
+    assert any("save it as CSV" in text for text in bench.problems())
+    path.unlink()
+    with pd.ExcelWriter(path) as book:
+        bench.sheet.to_excel(book, sheet_name="people", index=False)
+        bench.frame.replace({bench.frame.iat[2, 3]: "high"}).to_excel(book, sheet_name="betas")
+    assert "text instead of a number in row 4, column 5: 'high'" in bench.problems(object="betas")[0]

@@ -26,6 +26,7 @@ from cpgtaxa.input.streams import (
 )
 from cpgtaxa.input.tables import read_sheet_frame
 from cpgtaxa.input.texts import MOST, ROW_NAMES, lines_of, table_rows
+from cpgtaxa.input.workbooks import is_workbook, read_workbook
 
 # --- common names of columns, without case, blanks and punctuation; the best first -----------------------------------
 
@@ -78,6 +79,10 @@ def read_sheet(path: pathlib.Path, columns: dict, known: set[str] | None = None)
         from cpgtaxa.input import geo  # whose matrices know this module's neighbours
 
         frame, rows, problems = geo.read_samples(path, codec)
+    elif given is None and first.startswith(b"PK\x03\x04") and is_workbook(path):
+        rows, notes = read_workbook(path, most=MOST)
+        frame, rows, problems, said = _of_rows(path, rows, "\t")
+        notes += said
     elif given is None:
         refuse_foreign(path, first)
         text, notes = _decoded(path, codec)
@@ -131,6 +136,11 @@ def _table(path: pathlib.Path, text: str) -> tuple[pd.DataFrame, list[int], list
             f"{path} has a single column. Expected: one row per sample, columns for its id and its age in years, "
             "separated by commas or tabs"
         )
+    return _of_rows(path, rows, separator)
+
+
+def _of_rows(path, rows: list[tuple[int, list[str]]], separator: str) -> tuple:
+    """A table as text from its rows, the header among the first; what `_table` returns."""
     notes, problems = [], []
     above = next((number for number, (_, row) in enumerate(rows) if sum(map(bool, row)) > 1), 0)
     if above:
