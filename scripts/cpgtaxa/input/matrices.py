@@ -299,7 +299,11 @@ class ArrowMatrix:
     def _id_column(self, schema: pa.Schema) -> int:
         """The place of the ids: pandas' index where it is text; else the only text; else the one of probes' ids."""
         texts = [number for number, field in enumerate(schema) if _is_text(field.type)]
-        told = json.loads((schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
+        try:
+            told = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))["index_columns"]
+        except (ValueError, LookupError, TypeError, RecursionError):  # none, or damaged
+            told = []
+        told = told if isinstance(told, list) else []
         index = [schema.names.index(name) for name in told if isinstance(name, str) and name in schema.names]
         if len(index) == 1 and index[0] in texts:
             return index[0]
