@@ -80,6 +80,15 @@ def make_files(folder: pathlib.Path, seed: int) -> dict[str, pathlib.Path]:
     rows = frame.rename_axis("ID_REF").to_csv(sep="\t", quoting=2).splitlines()
     series += ["!series_matrix_table_begin", *rows, "!series_matrix_table_end", ""]
     put("series.txt.gz", gzip.compress("\n".join(series).encode()))
+    p_values = frame.map(lambda value: f"<{value / 99:.4f}").add_suffix(".Detection Pval")
+    interleaved = pd.concat([frame.add_suffix(".AVG_Beta"), p_values], axis=1)
+    order = [name + end for name in samples for end in (".AVG_Beta", ".Detection Pval")]
+    put("beta.array.txt", interleaved[order].to_csv(sep="\t"))
+    put("beta.comma.csv", "sep=;\n" + frame.to_csv(sep=";", decimal=","))
+    put("beta.xlsx", table(frame.to_excel))
+    put("sheet.xlsx", table(sheet.to_excel, index=False))
+    put("sheet.units.txt", sheet.assign(age_unit="years", age=[f"{20 + n} years" for n in range(12)]).to_csv(sep="\t"))
+    put("sheet.ragged.csv", sheet.to_csv(index=False).replace("\n", ",\n"))
     labels = pd.DataFrame({"cpg": cpgs, "taxon": [TAXA[number % 10] for number in range(60)]})
     put("labels.csv", labels.to_csv(index=False))
     put("labels.parquet", table(labels.to_parquet, index=False))

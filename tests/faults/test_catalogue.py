@@ -174,8 +174,8 @@ MATRIX = {
     "names mangled by R": (CSV.replace(",s", ",Xs"), ["No sample of the sheet", "'Xs0'"]),
     # values
     "decimal commas": (
-        FRAME.to_csv(sep=";", decimal=","),
-        ["96 cells with text", "decimal commas: write decimal points"],
+        FRAME.to_csv(sep=";").replace(";0.", ";0,", 9),
+        ["9 cells with text", "decimal commas: write decimal points"],
     ),
     "M-values": (m_values(FRAME).to_csv(), ["look like M-values", "`cohort.values: m`"]),
     "percent": ((FRAME * 100).to_csv(), ["look like percent", "`cohort.values: percent`"]),
@@ -204,7 +204,7 @@ SHEETS = {
     "an Excel workbook": (excel(), ["samples.csv is a zip archive or an Excel workbook", "save it as CSV"]),
     "an error page": (PAGE, ["samples.csv is a web page"]),
     "UTF-16": (AGES.encode("utf-16"), ["samples.csv is text in UTF-16", "CSV (UTF-8)"]),
-    "Latin-1": (AGES.encode() + "s12,müde\n".encode("latin-1"), ["samples.csv is not text in UTF-8", "CSV (UTF-8)"]),
+    "no code page": (AGES.encode() + b"s12,m\x81de\n", ["samples.csv is not text in UTF-8", "CSV (UTF-8)"]),
     "NUL bytes": (AGES.encode() + b"s12\0,40\n", ["samples.csv", "NUL bytes", "save it as CSV"]),
     "gzip cut off": (cut(gzip.compress(AGES.encode()), 0.9), ["samples.csv is damaged or cut off", "copy it again"]),
     "a gzip bomb": (gzip.compress(b"s,1\n" * (70 << 20)), ["samples.csv", "more than 256 MB"]),
@@ -475,7 +475,9 @@ def run_ingest(folder, beta, samples):
     put(folder / "beta.csv", beta)
     put(folder / "samples.csv", samples)
     outputs = [folder / "out" / name for name in ("beta.arrow", "samples.parquet", "cpgs.parquet", "qc.json")]
-    ingest(folder / "beta.csv", folder / "samples.csv", *outputs, columns={"sample_id": "sample_id", "age": "age"})
+    columns = {"sample_id": "sample_id", "age": "age"}
+    either = {"bad_cpgs": "error", "bad_samples": "error"}
+    ingest(folder / "beta.csv", folder / "samples.csv", *outputs, columns=columns, **either)
 
 
 def run_labels(folder, content):

@@ -8,6 +8,7 @@ import pytest
 from cpgtaxa.cohort import Cohort, CohortWriter
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import read_parquet, write_parquet
+from cpgtaxa.input.sheets import typed
 from cpgtaxa.statistics.adjust import Model, adjust_cohort, clear_bands, code_covariates
 from cpgtaxa.statistics.kernel import compute
 
@@ -289,3 +290,23 @@ def test_a_cohort_is_adjusted_block_by_block(tmp_path, monkeypatch):
     assert summary["share_taken"] > sex["share_alone"] > 0.8 > 0.1 > dose["share_alone"]
     assert summary["terms"] == 2
     assert 0 < summary["statistics"]["t_scale"] < 1
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "found"),
+    [
+        (["1E2", "100", "2E2"], None, ["1E2", "100", "2E2"]),
+        (["001", "01", "2"], "category", ["001", "01", "2"]),
+        (["1.10", "1.1", "2"], "category", ["1.10", "1.1", "2"]),
+        (["27.10", "27.1", "25"], None, None),
+        (["001", "2", "03"], "number", None),
+    ],
+)
+def test_names_in_digits_are_not_merged(values, kind, found):
+    column = typed(pd.Series(values * 4, dtype=object))
+    samples = pd.DataFrame({"sample_id": range(12), "age": range(12), "plate": column})
+    (covariate,) = code_covariates(samples, [{"plate": kind} if kind else "plate"])
+    assert covariate.kind == ("category" if found else "number")
+    assert set(covariate.levels or []) == set(found or [])
+    if not found:
+        assert covariate.columns[:3, 0].tolist() == [float(value) for value in values]

@@ -10,7 +10,7 @@ from conftest import ROOT
 from cpgtaxa.errors import InputError
 from cpgtaxa.plan import config as module
 from cpgtaxa.plan import sources
-from cpgtaxa.plan.config import check_config
+from cpgtaxa.plan.config import as_written, check_config
 from cpgtaxa.plan.sources import library_files
 
 SCHEMA = """
@@ -320,3 +320,30 @@ def test_a_bare_no_and_yes_are_the_ends_of_a_zone():
         config |= {"cohort": {"beta": "b", "samples": "s"}}
         assert check_config(config, rules)["taxa"]["thresholds"]["trend"] == {"no": 0.2, "yes": 1.0}
     assert check_config(given, rules)["taxa"]["thresholds"]["width"] == {"no": 0.008, "yes": 0.03}
+
+
+@pytest.mark.parametrize("word", ["1_2", "010", "12:30", "no", "1e3", "1E2", "1.10", "2020-01-01", "0x1F", "+1", ".5"])
+def test_names_are_what_the_file_says(tmp_path, word):
+    """YAML reads 12, 8, 750, false … in these places."""
+    path, other = tmp_path / "config.yaml", tmp_path / "other.yaml"
+    path.write_text(
+        f"cohort: {{only: {{plate: {word}, {word}: [{word}, x]}}, one_per: {word}, "
+        f"columns: {{age: {word}, sex: null}}}}\n"
+        f"adjust: {{covariates: [{word}, {{{word}: category}}]}}\n"
+    )
+    other.write_text("cohort: {only: {}, one_per: null}\n")
+    found = as_written(yaml.safe_load(path.read_text()), [path, other])
+    assert found == {
+        "cohort": {"only": {"plate": word, word: [word, "x"]}, "one_per": word, "columns": {"age": word, "sex": None}},
+        "adjust": {"covariates": [word, {word: "category"}]},
+    }
+    check_config(found, ROOT / "workflow/schemas/config.schema.yaml")
+    given = {"cohort": {"only": {"plate": 3}}}
+    assert as_written(given, [path, other]) == given
+
+
+def test_names_of_a_modules_config_are_as_its_section_of_the_file_has_them(tmp_path):
+    path = tmp_path / "outer.yaml"
+    path.write_text("mine: {x: 1}\ncpgtaxa:\n  cohort: {only: {batch: 1_2}}\n")
+    given = yaml.safe_load(path.read_text())["cpgtaxa"]
+    assert as_written(given, [path]) == {"cohort": {"only": {"batch": "1_2"}}}

@@ -110,7 +110,7 @@ def test_ages_must_be_confirmed(tmp_path):
     text = caught.value.text()
     for words in (
         "'age (y)': years; 12 of 12 samples, 20 to 75 (GSM9898200: 20; GSM9898201: 25; GSM9898202: 30)",
-        "'gestational age (weeks)': weeks; 12 of 12 samples, 30 to 41",
+        "'gestational age (weeks)': gestational_weeks; 12 of 12 samples, 30 to 41",
         '       columns: {age: "age (y)", sex: "gender"}\n       age_unit: years',
     ):
         assert words in text, text

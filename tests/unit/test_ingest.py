@@ -46,7 +46,7 @@ class Bench:
         ).astype(object)
         self.columns = dict(COLUMNS)
         self.beta_text = self.samples_text = None
-        self.options = {}
+        self.options = {"bad_cpgs": "error", "bad_samples": "error"}
 
     def write(self):
         text = self.frame.to_csv(na_rep="NA") if self.beta_text is None else self.beta_text
@@ -62,7 +62,7 @@ class Bench:
     def run(self, **options):
         self.write()
         names = ("beta.arrow", "samples.parquet", "cpgs.parquet", "qc.json")
-        ingest(self.beta, self.samples, *map(self.out, names), columns=self.columns, **self.options, **options)
+        ingest(self.beta, self.samples, *map(self.out, names), columns=self.columns, **self.options | options)
 
     def cohort(self):
         return Cohort(self.out("beta.arrow"))
@@ -493,8 +493,8 @@ PROBLEMS = {
         ["is not a matrix: 2 rows with", "'cg02' (11 fields), 'cg04' (14 fields). Write"],
     ),
     "decimal comma": (
-        _beta(lambda bench: bench.frame.to_csv(sep=";", decimal=",").replace(".", ",")),
-        ["360 cells with text", "'cg00', sample 's0': '0,", "355 more. These are decimal commas: write decimal points"],
+        _beta(lambda bench: bench.frame.to_csv(sep=";").replace(";0.", ";0,", 3)),
+        ["3 cells with text", "'cg00', sample 's0': '0,", "These are decimal commas: write decimal points"],
     ),
     "no header": (
         _beta(lambda bench: bench.frame.to_csv(header=False)),
@@ -517,8 +517,8 @@ PROBLEMS = {
         ["1 cell with text instead of a number: CpG 'cg04', sample 's2': 'high'"],
     ),
     "transposed, decimal commas": (
-        _beta(lambda bench: bench.frame.T.to_csv(sep=";").replace(".", ",")),
-        ["360 cells with text", "CpG 'cg00', sample 's0': '0,", "These are decimal commas: write decimal points"],
+        _beta(lambda bench: bench.frame.T.to_csv(sep=";").replace(";0.", ";0,", 3)),
+        ["3 cells with text", "CpG 'cg00', sample 's0': '0,", "These are decimal commas: write decimal points"],
     ),
     "transposed, rows unequal": (
         _beta(lambda bench: bench.frame.T.to_csv().replace("s4,", "s4,0.5,")),
@@ -584,7 +584,7 @@ PROBLEMS = {
     "sheet header only": (_samples("sample_id,age\n"), ["samples.csv has a header but no rows"]),
     "sheet single column": (_samples("sample_id\ns1\n"), ["samples.csv has a single column"]),
     "sheet Excel": (_samples(b"PK\x03\x04" * 9), ["samples.csv is a zip archive or an Excel workbook"]),
-    "sheet not UTF-8": (_samples("sample_id,age\ns1,é\n".encode("latin-1")), ["samples.csv is not text in UTF-8"]),
+    "sheet not UTF-8": (_samples(b"sample_id,age\ns1,\x81\n"), ["samples.csv is not text in UTF-8"]),
     "sheet cut off": (_samples(gzip.compress(b"sample_id,age\n" * 99)[:-9]), ["samples.csv is damaged or cut off"]),
     "sheet rows unequal": (
         _samples(lambda bench: bench.sheet.to_csv(index=False).replace("s4,", "s4,1,")),
@@ -785,6 +785,7 @@ def test_real_cohorts(bench, cohort, sex, shape, ages, sexes):
     bench.run()
     expected = pd.read_csv(bench.beta, index_col=0)
     assert expected.shape == shape
+    expected = expected[~expected.index.str.startswith("ch.")]  # methylation outside CpGs
     check(bench, expected)
     sheet = pd.read_csv(bench.samples).set_index("sample").loc[expected.columns]
     samples = read_samples(bench.out("samples.parquet"))
@@ -793,8 +794,10 @@ def test_real_cohorts(bench, cohort, sex, shape, ages, sexes):
     assert set(samples["sex"]) == sexes
     assert set(sheet.columns) - {"gender", "sex"} < set(samples.columns)
     cpgs = bench.cpgs()
+    assert len(cpgs) == shape[0]
+    cpgs = cpgs[cpgs["kept"]]
     np.testing.assert_allclose(cpgs["sd"], expected.std(axis=1), rtol=1e-4)
-    assert bench.qc()["n_cpgs"]["kept"] == shape[0]
+    assert bench.qc()["n_cpgs"]["kept"] == len(expected)
 
 
 def test_memory_does_not_grow_with_the_number_of_cpgs(tmp_path):

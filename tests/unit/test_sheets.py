@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from cpgtaxa.errors import InputError
+from cpgtaxa.input import ages as ages_of
 from cpgtaxa.input import matrices, sheets
 from cpgtaxa.input.ingest import ingest
 from cpgtaxa.input.opening import open_matrix
@@ -23,7 +24,7 @@ def read(folder, frame, columns=NONE, known=frozenset(IDS), unit="auto", name="s
     path = folder / name
     frame.to_csv(path, index=False)
     sheet, problems = sheets.read_sheet(path, columns, known)
-    ages, found = sheets.check_ages(path, sheet, unit) if "age" in sheet else (None, [])
+    ages, found = ages_of.check_ages(path, sheet, unit) if "age" in sheet else (None, [])
     return sheet, ages, problems + found
 
 
@@ -41,7 +42,7 @@ def test_common_names(tmp_path, ids, age):
         "sample_id": ids,
         "age": age,
         "sex": "Gender",
-        "age_unit": sheets.unit_said(age) or "years",
+        "age_unit": ages_of.unit_of_name(age)[0] or "years",
     }
 
 

@@ -15,7 +15,7 @@ QUICK = {
 
 @pytest.mark.parametrize(
     ("name", "cpgs", "samples"),
-    [("gse40279", 418, 656), pytest.param("gse42861", 3000, 100, marks=pytest.mark.slow)],
+    [("gse40279", 416, 656), pytest.param("gse42861", 2995, 100, marks=pytest.mark.slow)],
 )
 def test_example_runs_on_its_cohort(shared, tmp_path, name, cpgs, samples):
     config = merged(yaml.safe_load((ROOT / f"config/examples/{name}.yaml").read_text()), QUICK)
@@ -24,7 +24,7 @@ def test_example_runs_on_its_cohort(shared, tmp_path, name, cpgs, samples):
     run = snakemake(tmp_path, config=config)
     assert run.code == 0, run.text
     table = pd.read_parquet(tmp_path / "results/taxonomy.parquet")
-    assert len(table) == cpgs
+    assert len(table) == cpgs  # probes outside CpGs (ch.…) are left out
     assert len(pd.read_parquet(tmp_path / "results/cohort/samples.parquet")) == samples
     assert (table["taxon"] != UNCLASSIFIED).any()
     assert (tmp_path / "results/report.html").stat().st_size > 50_000

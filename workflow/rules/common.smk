@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cpgtaxa.targets.biology.plan import BiologyPlan
 from cpgtaxa.targets.compare.plan import ComparePlan
-from cpgtaxa.plan.config import check_config
+from cpgtaxa.plan.config import as_written, check_config
 from cpgtaxa.targets.ecg.plan import NETWORKS as ECG_NETWORKS
 from cpgtaxa.targets.ecg.plan import PEERS as ECG_PEERS
 from cpgtaxa.targets.ecg.plan import EcgPlan
@@ -37,6 +37,7 @@ if workflow.modifier.path_modifier.replace_prefix("results/") != "results/":
     )
 
 try:
+    config = as_written(config, [*reversed(workflow.overwrite_configfiles), *workflow.configfiles])
     config = check_config(config, BASE / "schemas/config.schema.yaml")
     PLAN = Plan(config, HOME / "resources", local, STORED)
 except InputError as error:

@@ -109,8 +109,8 @@ def _used(row: list[str]) -> int:
 
 
 def _counting(fields: list[str]) -> bool:
-    """Whether fields are 1, 2, 3 …, as R names rows by itself."""
-    return fields == [str(number + 1) for number in range(len(fields))]
+    """Whether fields count from 1 or 0, as R and pandas name rows by themselves."""
+    return any(fields == [str(number + start) for number in range(len(fields))] for start in (0, 1))
 
 
 def _numeric(fields: list[str]) -> bool:

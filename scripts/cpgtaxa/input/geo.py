@@ -83,7 +83,7 @@ def head(path: pathlib.Path, codec: str | None) -> tuple[list[list[str]], list[s
 class SeriesMatrix(TextMatrix):
     """The table of a series matrix, CpGs in rows, samples named by their GSM numbers."""
 
-    def _head(self) -> tuple[str, str, int]:
+    def _head(self) -> tuple[list[str], list[int]]:
         said, table, self._lines_before = head(self.path, self.codec)
         rows = [line for line in table if not line.startswith(END.decode())]
         if len(rows) < 2:
@@ -97,7 +97,7 @@ class SeriesMatrix(TextMatrix):
                 "`cohort.samples`, with `cohort.columns.sample_id` set to what names the columns there: title, "
                 "geo_accession, barcode …"
             )
-        return rows[0], rows[1], 0
+        return rows, [0] * len(rows)
 
     def _chunks(self):
         """The rows of the table alone. Raises EOFError where its last line is lacking."""

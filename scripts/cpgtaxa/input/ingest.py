@@ -13,11 +13,14 @@ import pandas as pd
 import pyarrow as pa
 
 from cpgtaxa import files
-from cpgtaxa.cohort import CohortWriter
+from cpgtaxa.cohort import CohortWriter, two_sexes
 from cpgtaxa.errors import InputError, gathered, reason_of, some
-from cpgtaxa.input import probes, scales, strata
+from cpgtaxa.input import platforms, plausible, scales, strata
+from cpgtaxa.input import probes as probe_ids
+from cpgtaxa.input.ages import check_ages
+from cpgtaxa.input.array_columns import ArrayColumns, array_columns
 from cpgtaxa.input.opening import open_matrix
-from cpgtaxa.input.sheets import check_ages, check_ids, numbered, read_sheet, typed
+from cpgtaxa.input.sheets import SCIENTIFIC, check_ids, numbered, read_sheet, typed
 from cpgtaxa.input.standard_layout import parts_of
 from cpgtaxa.input.streams import DAMAGE, EXAMPLES, MISSING, many
 from cpgtaxa.input.transposed import oriented
@@ -49,12 +52,20 @@ class Scan:
     pieces: list[tuple] = dataclasses.field(default_factory=list)
     aside: list[np.ndarray] = dataclasses.field(default_factory=list)
     sample_missing: np.ndarray = None
-    n_judged: int = 0
+    n_judged: np.ndarray = None
+    """CpGs by which each column is judged, (n,) int."""
+    reasons: list[np.ndarray] = dataclasses.field(default_factory=list)
+    patterns: platforms.Patterns = dataclasses.field(default_factory=platforms.Patterns)
+    sums: np.ndarray = None
+    """Of the values of each column in CpGs with values outside 0-1: their number, sum and sum of squares, (3, n)."""
     n_written: int = 0
     n_kept_missing: int = 0
+    n_kept_values: int = 0
     n_values: int = 0
     n_below: int = 0
     n_above: int = 0
+    n_clipped: int = 0
+    clipped: list[str] = dataclasses.field(default_factory=list)
     n_infinite: int = 0
     n_text: int = 0
     outside: list[str] = dataclasses.field(default_factory=list)
@@ -62,6 +73,9 @@ class Scan:
     text: list[str] = dataclasses.field(default_factory=list)
     comma: bool = True
     damage: str | None = None
+    looked: plausible.Looked | None = None
+    shown: list[tuple[int, str, int, float]] = dataclasses.field(default_factory=list)
+    """A few values as they were read: row from 0, CpG, place among the columns read, value."""
 
     def bad_values(self) -> int:
         return self.n_below + self.n_above + self.n_infinite + self.n_text
@@ -82,9 +96,19 @@ class Reading:
 
     scale: str = "beta"
     """`beta`, `percent`, `m`; or `auto`: given up as soon as the values are beyond doubt on another scale than beta."""
+    tolerance: float = TOLERANCE
+    """How far outside 0..1 a value may lie to be clipped."""
+    look: bool = False
+    """Whether rows are kept for `plausible`."""
+    sex: np.ndarray | None = None
+    """The sheet's sex of each column, (n,) int8, 0 and 1, -1 where unknown."""
+    kinds: tuple[str, ...] | None = None
+    """Kinds of probes that count (`probes.KIND`); None for all."""
+    of_sample: np.ndarray | None = None
+    """The array of each column, (n,) int, where there are several (`platforms`)."""
     suffixes: bool = True
     """Whether ids keep what EPICv2 and MSA append to them."""
-    lists: probes.Lists | None = None
+    lists: probe_ids.Lists | None = None
     first: bool = False
     """Of several probes of a CpG, whether the first alone counts."""
     merge: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -103,20 +127,21 @@ class Reading:
 
     def names(self, ids: list[str]) -> list[str]:
         """The CpGs of probes."""
-        return ids if self.suffixes else [probes.cpg_of(name) for name in ids]
+        return ids if self.suffixes else [probe_ids.cpg_of(name) for name in ids]
 
     def aside(self, ids: list[str], cpgs: list[str]) -> np.ndarray | None:
         """Why probes do not count, "" where they do, (k,) objects; None if all do."""
-        if not (self.lists or self.first or self._left):
+        others = {} if self.kinds is None else probe_ids.others(ids, self.kinds)
+        if not (self.lists or self.first or self._left or others):
             return None
         reason = np.full(len(ids), "", dtype=object)
         for row, (probe, cpg) in enumerate(zip(ids, cpgs, strict=True)):
-            reason[row] = self.lists.reason(probe, cpg) if self.lists else ""
+            reason[row] = others.get(row) or (self.lists.reason(probe, cpg) if self.lists else "")
             if reason[row]:
                 continue
             if self.first:
                 if cpg in self._seen:
-                    reason[row] = probes.REPLICATE
+                    reason[row] = probe_ids.REPLICATE
                 self._seen.add(cpg)
         return reason
 
@@ -130,7 +155,7 @@ class Reading:
             total[known] += values[row][known]
             number += known
             self._left[cpg] -= 1
-            aside[row] = probes.REPLICATE if self._left[cpg] else ""
+            aside[row] = probe_ids.REPLICATE if self._left[cpg] else ""
             if not self._left[cpg]:
                 with np.errstate(invalid="ignore"):
                     values[row] = total / number
@@ -159,8 +184,9 @@ def block_values(scan: Scan, cpgs: list[str], arrays: list[pa.Array], aside: np.
     return batch.to_tensor(null_to_nan=True, row_major=True).to_numpy().astype(np.float32, copy=False)
 
 
-def _look(scan: Scan, cpgs: list[str], values: np.ndarray) -> tuple[np.ndarray, ...]:
-    """n_missing, mean, sd, min and max of a few CpGs, and everything suspicious in them noted.
+def _look(scan: Scan, cpgs: list[str], values: np.ndarray, reading: Reading) -> tuple[np.ndarray, ...]:
+    """n_missing, mean, sd, min and max of a few CpGs, and everything suspicious in them noted; then the number of
+    samples on whose array each is.
 
     Values just outside 0..1 are clipped in place.
     """
@@ -169,7 +195,7 @@ def _look(scan: Scan, cpgs: list[str], values: np.ndarray) -> tuple[np.ndarray, 
     n_missing = missing.sum(axis=1, dtype=np.int32)
     low, high = np.fmin.reduce(values, axis=1), np.fmax.reduce(values, axis=1)
     for row in np.flatnonzero((low < 0) | (high > 1)):
-        _look_outside(scan, cpgs[row], values[row])
+        _look_outside(scan, cpgs[row], values[row], reading.tolerance)
         low[row], high[row] = np.fmin.reduce(values[row]), np.fmax.reduce(values[row])
     gaps = bool(n_missing.any())
     present = n_samples - n_missing
@@ -180,24 +206,38 @@ def _look(scan: Scan, cpgs: list[str], values: np.ndarray) -> tuple[np.ndarray, 
         if gaps:
             deviation[missing] = 0
         sd = np.sqrt(np.einsum("ij,ij->i", deviation, deviation) / np.where(present > 1, present - 1, np.nan))
+    n_on = np.full(len(cpgs), n_samples, dtype=np.int32)
+    counted = missing
+    if gaps and reading.of_sample is not None:
+        elsewhere = platforms.excused(missing, reading.of_sample)
+        n_on -= elsewhere.sum(axis=1, dtype=np.int32)
+        counted = missing & ~elsewhere
     # A probe that failed everywhere says nothing about a sample.
-    judged = n_missing <= n_samples / 2
+    judged = counted.sum(axis=1) <= n_on / 2 if gaps else np.ones(len(cpgs), dtype=bool)
     scan.n_judged += int(judged.sum())
     if gaps:
-        scan.sample_missing += missing[judged].sum(axis=0)
+        scan.sample_missing += counted[judged].sum(axis=0)
+        if counted is not missing:
+            scan.n_judged -= elsewhere[judged].sum(axis=0)
     scan.n_values += int(present.sum())
-    return n_missing, mean, sd, low, high
+    return n_missing, mean, sd, low, high, n_on
 
 
-def _look_outside(scan: Scan, cpg: str, row: np.ndarray) -> None:
+def _look_outside(scan: Scan, cpg: str, row: np.ndarray, tolerance: float) -> None:
     row[row == TEXT] = np.nan
     infinite = np.flatnonzero(np.isinf(row))
     scan.n_infinite += len(infinite)
     for column in infinite[: EXAMPLES - len(scan.infinite)]:
         scan.infinite.append(f"CpG {cpg!r}, sample {scan.samples[column]!r}: {row[column]}")
     row[infinite] = np.nan
-    row[(row < 0) & (row >= -TOLERANCE)] = 0
-    row[(row > 1) & (row <= 1 + TOLERANCE)] = 1
+    known = np.nan_to_num(row.astype(np.float64))
+    scan.sums += np.stack([~np.isnan(row), known, known**2])
+    near = np.flatnonzero(((row < -TOLERANCE) & (row >= -tolerance)) | ((row > 1 + TOLERANCE) & (row <= 1 + tolerance)))
+    scan.n_clipped += len(near)
+    for column in near[: EXAMPLES - len(scan.clipped)]:
+        scan.clipped.append(f"CpG {cpg!r}, sample {scan.samples[column]!r}: {row[column]:.6g}")
+    row[(row < 0) & (row >= -tolerance)] = 0
+    row[(row > 1) & (row <= 1 + tolerance)] = 1
     odd = np.flatnonzero((row < 0) | (row > 1))
     scan.n_below += int((row[odd] < 0).sum())
     scan.n_above += int((row[odd] > 1).sum())
@@ -205,11 +245,16 @@ def _look_outside(scan: Scan, cpg: str, row: np.ndarray) -> None:
         scan.outside.append(f"CpG {cpg!r}, sample {scan.samples[column]!r}: {row[column]:.6g}")
 
 
-def cpg_reasons(n_missing, low, high, n_samples: int, max_missing: float) -> np.ndarray:
-    """Reason why a CpG is bad ("missing", "constant") or "" where it is good, as objects."""
+def cpg_reasons(n_missing, low, high, n_samples: int, max_missing: float, n_on=None) -> np.ndarray:
+    """Reason why a CpG is bad ("missing", "constant") or "" where it is good, as objects.
+
+    n_on: samples on whose array each CpG is; all where it is None.
+    """
+    n_on = n_samples if n_on is None else n_on
+    failed = n_missing - (n_samples - n_on)
     reason = np.full(len(n_missing), "", dtype=object)
     reason[(low == high) & (n_samples - n_missing > 1)] = "constant"
-    reason[(n_missing > max_missing * n_samples) | (n_missing == n_samples)] = "missing"
+    reason[(failed > max_missing * n_on) | (n_missing == n_samples)] = "missing"
     return reason
 
 
@@ -219,10 +264,14 @@ def scan_matrix(
     """Go through the matrix once: look at every value, and write the good CpGs to `path`."""
     scan = Scan([matrix.samples[column] for column in columns])
     scan.sample_missing = np.zeros(len(columns), dtype=np.int64)
+    scan.n_judged = np.zeros(len(columns), dtype=np.int64)
+    scan.sums = np.zeros((3, len(columns)))
     reading = reading or Reading()
     reading.start()
     rows = max(1, STATISTICS_BYTES // (4 * len(columns)))
     progress = Progress(1.0, "")
+    if reading.look:
+        scan.looked = plausible.Looked(max(1, int(matrix.n_rows()) // plausible.SAMPLED), reading.sex)
     with CohortWriter(path, scan.samples, in_place=True) as writer:
         try:
             for ids, arrays in matrix.batches(columns):
@@ -235,6 +284,7 @@ def scan_matrix(
                 if reading.scale in ("percent", "m"):
                     values[values == TEXT] = np.nan  # noted already
                     values = scales.to_beta(values, reading.scale)
+                _show(scan, cpgs, values)
                 if reading.merge:
                     reading.average(cpgs, values, aside)
                 for start in range(0, len(cpgs), rows):
@@ -246,6 +296,7 @@ def scan_matrix(
                         values[piece],
                         None if aside is None else aside[piece],
                         max_missing_cpg,
+                        reading,
                     )
                 scan.cpgs += cpgs
                 scan.probes += ids
@@ -259,29 +310,61 @@ def scan_matrix(
     return scan
 
 
-def _take(scan: Scan, writer: CohortWriter, cpgs: list[str], values: np.ndarray, aside, max_missing_cpg: float) -> None:
+def _show(scan: Scan, cpgs: list[str], values: np.ndarray) -> None:
+    """Note values of the first row, of a row within, and of the last one so far."""
+    if not len(values):
+        return
+    done, n = len(scan.cpgs), values.shape[1]
+    if not done:
+        middle = len(values) // 2
+        places = [(0, 0), (0, n - 1), (middle, n // 2)]
+        scan.shown = [(row, cpgs[row], column, float(values[row, column])) for row, column in places]
+    last = len(values) - 1
+    scan.shown[3:] = [(done + last, cpgs[last], column, float(values[last, column])) for column in (0, n - 1)]
+
+
+def _take(
+    scan: Scan,
+    writer: CohortWriter,
+    cpgs: list[str],
+    values: np.ndarray,
+    aside,
+    max_missing_cpg: float,
+    reading: Reading,
+) -> None:
     """Look at a few CpGs, but for those set aside, and write the good ones while no value is bad."""
     use = None if aside is None or not np.any(aside != "") else aside == ""
     scan.aside.append(np.full(len(cpgs), "", dtype=object) if aside is None else aside)
     if use is None:
-        numbers = _look(scan, cpgs, values)
+        *numbers, n_on = _look(scan, cpgs, values, reading)
     else:
         cpgs = [cpg for cpg, wanted in zip(cpgs, use, strict=True) if wanted]
         n_missing = np.isnan(values).sum(axis=1, dtype=np.int32)
         values = np.ascontiguousarray(values[use])
-        numbers = _look(scan, cpgs, values)
+        *numbers, n_on = _look(scan, cpgs, values, reading)
         full = (n_missing, *(np.full(len(use), np.nan) for _ in numbers[1:]))
         for all_rows, used in zip(full[1:], numbers[1:], strict=True):
             all_rows[use] = used
         full[0][use] = numbers[0]
     scan.pieces.append(numbers if use is None else full)
     n_missing, _, _, low, high = numbers
-    good = cpg_reasons(n_missing, low, high, values.shape[1], max_missing_cpg) == ""
+    reason = cpg_reasons(n_missing, low, high, values.shape[1], max_missing_cpg, n_on)
+    good = reason == ""
+    if (lacking := n_missing >= platforms.FEWEST_SAMPLES).any():
+        scan.patterns.add(np.isnan(values[lacking]))
+    if use is None:
+        scan.reasons.append(reason)
+    else:
+        scan.reasons.append(aside.copy())
+        scan.reasons[-1][use] = reason
     if not scan.bad_values():
         kept = cpgs if good.all() else [cpgs[row] for row in np.flatnonzero(good)]
         writer.append(kept, values if good.all() else values[good])
+        if scan.looked is not None:
+            scan.looked.add(kept, values if good.all() else values[good], numbers[2][good], bool(n_missing.any()))
         scan.n_written += len(kept)
-        scan.n_kept_missing += int(n_missing[good].sum())
+        scan.n_kept_missing += int(n_missing[good].sum() - (values.shape[1] - n_on[good]).sum())
+        scan.n_kept_values += int(n_on[good].sum())
 
 
 def scale_of(scan: Scan) -> tuple[str, bool]:
@@ -290,6 +373,8 @@ def scale_of(scan: Scan) -> tuple[str, bool]:
     infinite_or_text = scan.n_infinite + scan.n_text
     if infinite_or_text > 0.5 * max(scan.n_values, 1):
         return "beta", False
+    if scales.centred(numbers["mean"], numbers["sd"], len(scan.samples), scan.sums):
+        return "centred", False
     return scales.guess(scan.n_values, scan.n_below, scan.n_above, *(numbers[name] for name in ("min", "max", "mean")))
 
 
@@ -302,22 +387,64 @@ def _mangled(name: str) -> str:
     return name if re.match(r"[A-Za-z]|\.(?!\d)", name) else "X" + name
 
 
+_CHANGES = {
+    "R changed the names: use `check.names = FALSE` when reading the matrix in R": _mangled,
+    "they differ only in upper and lower case": str.casefold,
+    "a program made numbers of the ids, with a point (1001.0): save the column as text": lambda n: n.removesuffix(".0"),
+    "a spreadsheet took the leading zeros away: format the column as text before filling it": lambda n: n.lstrip("0"),
+    "they differ only in blanks and punctuation": lambda name: re.sub(r"[\W_]+", "", name),
+}
+"""What happens to ids on their way, and how to see that it did."""
+
+
+def _rewritten(lacking, extra) -> str:
+    """How the sheet's ids that are `lacking` in the matrix became others than its `extra`; "" where nothing shows."""
+    if any(SCIENTIFIC.fullmatch(name) for name in [*lacking, *extra]):
+        return (
+            "a spreadsheet rewrote long numbers (2.00926E+11), and their digits are lost: export the sheet again from "
+            "its source, the column formatted as text"
+        )
+    for hint, change in _CHANGES.items():
+        changed = {change(name) for name in lacking}
+        others = set(extra) if change is _mangled else {change(name) for name in extra}
+        if changed and len(changed & others) > len(changed) / 2:
+            return hint
+    return ""
+
+
+def _shifted(matrix, known: set[str]) -> str | None:
+    """Why the names of a matrix's columns may stand one place beside their values; None where nothing says so."""
+    if getattr(matrix, "row_names", False) and matrix.samples[0] not in known:
+        return (
+            "its rows have one field more than its header, as R's write.table leaves it; then the header's first name, "
+            f"{matrix.samples[0]!r}, is a sample, but the sheet has no such sample. Write one name for each column, "
+            "that of the ids too (in R: col.names = NA)"
+        )
+    if getattr(matrix, "heading", None) in known:
+        return (
+            f"the header begins with {matrix.heading!r}, a sample of the sheet, where the heading of the column of ids "
+            "belongs, so that every name would stand one column too far to the right. Write one name for each column, "
+            "that of the ids included"
+        )
+    return None
+
+
 def _check_match(matrix, beta, samples, wanted: list[str], unmatched: str, warn) -> tuple[list[int], list[str], bool]:
     """Columns of the matrix to read, the problems of matching, and whether reading makes sense."""
     known = set(wanted)
     columns = [column for column, name in enumerate(matrix.samples) if name in known]
+    if columns and (doubt := _shifted(matrix, known)):
+        return columns, [f"{beta}: {doubt}"], True
     if columns:
         have = set(matrix.samples)
         lacking = list(dict.fromkeys(name for name in wanted if name not in have))
         extra = list(dict.fromkeys(name for name in matrix.samples if name and name not in known))
         found = []
         if lacking:
-            hint = ""
-            mangled = {_mangled(name) for name in lacking}
-            if len(mangled.intersection(extra)) > len(mangled) / 2:
-                hint = " (R changed the names: use `check.names = FALSE` when reading the matrix in R)"
+            hint = _rewritten(lacking, extra)
             found.append(
-                f"{many(len(lacking), 'sample')} of the sheet {samples} not in the matrix {beta}: {some(lacking)}{hint}"
+                f"{many(len(lacking), 'sample')} of the sheet {samples} not in the matrix {beta}: {some(lacking)}"
+                f"{f' ({hint})' if hint else ''}"
             )
         if extra:
             found.append(f"{many(len(extra), 'sample')} of the matrix {beta} not in the sheet {samples}: {some(extra)}")
@@ -331,10 +458,8 @@ def _check_match(matrix, beta, samples, wanted: list[str], unmatched: str, warn)
     if all(re.fullmatch(r"NA|[01]?\.\d+(e-?\d+)?", name) for name in matrix.samples):
         problem = f"The matrix {beta} has no header: its first line holds values. Add a line with the sample ids"
         return [], [problem], False
-    hint = ""
-    mangled = {_mangled(name) for name in known}
-    if len(mangled.intersection(matrix.samples)) > len(mangled) / 2:
-        hint = " R changed the names: use `check.names = FALSE` when reading the matrix in R."
+    hint = _rewritten(wanted, matrix.samples)
+    hint = f" {hint[0].upper()}{hint[1:]}." if hint else ""
     return (
         list(range(len(matrix.samples))),
         [
@@ -451,6 +576,11 @@ def check_values(beta, matrix, scan: Scan, remedies: dict[str, str] = REMEDIES, 
             text = f"{found}: these look like M-values. {remedies['m']}"
         elif scale == "percent":
             text = f"{found}: these look like percent. {remedies['percent']}"
+        elif scale == "centred":
+            text = (
+                f"{found}, on both sides of 0 in every CpG or sample: these look like z-scores or residuals, in which "
+                "the levels of methylation are lost, so that no conversion makes betas of them. Give the betas"
+            )
         else:
             more = f" and {outside - len(scan.outside):,} more" if outside > len(scan.outside) else ""
             text = f"{found}: {'; '.join(scan.outside)}{more}. Beta values lie in 0-1: correct them, or write NA"
@@ -505,9 +635,14 @@ def ingest(
     one_per: str | None = None,
     max_missing_cpg: float = 0.2,
     max_missing_sample: float = 0.2,
-    bad_cpgs: str = "error",
-    bad_samples: str = "error",
+    bad_cpgs: str = "drop",
+    bad_samples: str = "drop",
     unmatched: str = "error",
+    detection_p: float | None = 0.01,
+    tolerance: float = 0.01,
+    min_age: float | None = None,
+    max_age: float | None = None,
+    probes: tuple[str, ...] = ("cg",),
     object: str | None = None,
     index: dict | None = None,
 ) -> None:
@@ -524,7 +659,12 @@ def ingest(
         maps `sample_id`, `age` and `sex` to its columns, None being found by common names (`sheets.read_sheet`); a
         column called `sex` may be absent. All others pass through as covariates.
     age_unit
-        Unit of the ages: years, months, weeks, days, or auto (`sheets.years_of`).
+        Unit of the ages: years, months, weeks, days, gestational_weeks, or auto (`ages.in_years`).
+    min_age, max_age
+        Years; samples outside are left out with a warning. Ages before birth are taken from a negative `min_age` on.
+    detection_p, tolerance
+        Detection p-value above which a beta is masked where the table has such columns (`array_columns`), None for
+        never; how far outside 0..1 values are clipped.
     out_beta, out_samples, out_cpgs, out_qc
         The cohort (`cpgtaxa.cohort`); sample_id, age (float64), sex (text), covariates in the order of the matrix's
         columns (Parquet); cpg, n_missing, mean, sd (n-1), min, max, kept, reason, probe (the id as given) for every
@@ -532,6 +672,8 @@ def ingest(
         warnings (JSON).
     out_qc_table
         What was kept and what was left out, and why: what, reason, n, share, explanation, examples (CSV).
+    probes
+        Kinds of probes that count, of cg, ch, rs, nv and ctl.
     values
         "beta", "percent", "m" (M-values), or "auto": beta, or what is beyond doubt.
     collapse
@@ -574,14 +716,15 @@ def ingest(
     sheet, matrix, lists, turned = None, None, None, False
     folder = pathlib.Path(out_beta).parent
     try:
-        lists = probes.Lists(filters, only_cpgs)
+        lists = probe_ids.Lists(filters, only_cpgs)
     except InputError as error:
         problems += error.problems
     given = gathered(problems, lambda: open_matrix(beta, name=object, index=index, folder=folder))
+    given = gathered(problems, array_columns, given, detection_p) if given else None
     try:
         sheet, found = read_sheet(samples, columns, set(given.samples) if given else None)
         problems += found
-        for note in sheet.attrs["notes"]:
+        for note in [*sheet.attrs["notes"], *getattr(given, "notes", [])]:
             warn(note)
     except InputError as error:
         problems += error.problems
@@ -630,15 +773,36 @@ def ingest(
         if n_used < FEWEST_SAMPLES:
             problems.append(f"Only {many(n_used, 'sample')} in {samples}" + _found(matrix) + _TOO_FEW)
         if "age" in sheet and len(sheet):
-            ages, found = check_ages(samples, sheet, age_unit)
+            said = len(sheet.attrs["notes"])
+            ages, found = check_ages(samples, sheet, age_unit, 0.0 if min_age is None else min_age)
             problems += found
+            for note in sheet.attrs["notes"][said:]:
+                warn(note)
+            inside, found = _in_range(samples, sheet, ages, min_age, max_age, warn)
+            problems += found
+            if has_ids and not inside.all():
+                aside["outside_ages"] = sheet["sample_id"][~inside].tolist()
+                left_out = set(aside["outside_ages"])
+                if matrix and readable:
+                    wanted_columns = [column for column in wanted_columns if matrix.samples[column] not in left_out]
+                sheet, ages = sheet[inside].reset_index(drop=True), ages[inside]
 
     if not readable or not wanted_columns:
         raise InputError(problems)
     size = matrix.n_rows() * (4 * len(wanted_columns) + PER_CPG)
     files.need_space(out_beta, size, f"{len(wanted_columns):,} samples of about {matrix.n_rows():,.0f} CpGs take")
     with files.atomic(out_beta) as temporary:
-        reading = Reading(values, collapse == "keep", lists or None, collapse == "first")
+        sex = _sexes(sheet, [matrix.samples[column] for column in wanted_columns])
+        reading = Reading(
+            values,
+            tolerance,
+            look=True,
+            sex=sex,
+            kinds=tuple(probes),
+            suffixes=collapse == "keep",
+            lists=lists or None,
+            first=collapse == "first",
+        )
         scan = scan_matrix(matrix, wanted_columns, temporary, max_missing_cpg, reading)
         scale, certain = scale_of(scan) if scan.bad_values() else ("beta", True)
         if values == "auto" and certain and scale != "beta":
@@ -648,15 +812,28 @@ def ingest(
         elif values in _TOLD and not scan.bad_values() and (doubt := _not_on(values, scan)):
             problems.append(f"{beta}: {doubt}")
         if collapse == "mean" and not scan.damage:
-            several = probes.replicated(np.array(scan.cpgs, dtype=object)[scan.set_aside() == ""])
+            several = probe_ids.replicated(np.array(scan.cpgs, dtype=object)[scan.set_aside() == ""])
             if several and not check_values(beta, matrix, scan, _REMEDIES | {"replicate": None}, turned):
                 logging.info(f"{len(several):,} CpGs are measured by several probes: read again, to average them")
                 reading = dataclasses.replace(reading, merge=several)
                 scan = scan_matrix(matrix, wanted_columns, temporary, max_missing_cpg, reading)
         problems += check_values(beta, matrix, scan, _REMEDIES, turned)
+        if isinstance(matrix, ArrayColumns):
+            problems += matrix.problems()
+        of_sample = scan.patterns.platforms(len(scan.cpgs), len(scan.samples))
+        if of_sample is not None and not problems:
+            reading = dataclasses.replace(reading, of_sample=of_sample)
+            scan = scan_matrix(matrix, wanted_columns, temporary, max_missing_cpg, reading)
+            warn(_joined(beta, scan, of_sample))
+        if scan.n_clipped and not scan.bad_values():
+            more = f" and {scan.n_clipped - len(scan.clipped):,} more" if scan.n_clipped > len(scan.clipped) else ""
+            warn(
+                f"{beta}: {many(scan.n_clipped, 'value')} up to {tolerance:g} outside 0-1 (`cohort.tolerance`) set to "
+                f"0 or 1: {'; '.join(scan.clipped)}{more}"
+            )
         if lists and not scan.damage:
             problems += lists.problems()
-        n_replicates = int((scan.set_aside() == probes.REPLICATE).sum())
+        n_replicates = int((scan.set_aside() == probe_ids.REPLICATE).sum())
         if n_replicates:
             warn(
                 f"{beta}: {many(n_replicates, 'probe')} of CpGs that have several: the "
@@ -664,8 +841,8 @@ def ingest(
             )
 
         dropped: list[str] = []
-        gaps = scan.sample_missing / max(scan.n_judged, 1)
-        gappy = np.flatnonzero(gaps > max_missing_sample) if scan.n_judged else np.empty(0, dtype=int)
+        gaps = scan.sample_missing / np.maximum(scan.n_judged, 1)
+        gappy = np.flatnonzero(gaps > max_missing_sample)
         if len(gappy):
             first = [f"{scan.samples[column]!r} ({gaps[column]:.0%})" for column in gappy[:EXAMPLES]]
             more = f" and {len(gappy) - EXAMPLES:,} more" if len(gappy) > EXAMPLES else ""
@@ -683,6 +860,10 @@ def ingest(
                 dropped = [scan.samples[column] for column in gappy]
                 wanted_columns = np.delete(wanted_columns, gappy).tolist()
                 if not problems:
+                    if sex is not None:
+                        reading = dataclasses.replace(reading, sex=np.delete(sex, gappy))
+                    if reading.of_sample is not None:
+                        reading = dataclasses.replace(reading, of_sample=np.delete(reading.of_sample, gappy))
                     scan = scan_matrix(matrix, wanted_columns, temporary, max_missing_cpg, reading)
                     left = ~sheet["sample_id"].isin(dropped).to_numpy()
                     sheet, ages = sheet[left].reset_index(drop=True), ages[left]
@@ -690,13 +871,16 @@ def ingest(
                         problems.append(f"{samples}: without the samples left out, all ages are equal ({ages[0]:g})")
 
         numbers = scan.numbers()
-        reason = cpg_reasons(numbers["n_missing"], numbers["min"], numbers["max"], len(scan.samples), max_missing_cpg)
-        by_lists = scan.set_aside()
-        reason[by_lists != ""] = by_lists[by_lists != ""]
+        reason = np.concatenate(scan.reasons) if scan.reasons else np.empty(0, dtype=object)
         problems += _check_cpgs(beta, scan, reason, max_missing_cpg, bad_cpgs, warn)
         if problems:
             raise InputError(problems)
 
+        doubts, alike = plausible.doubts(
+            beta, samples, scan.looked, scan.samples, ages[sheet.set_index("sample_id").index.get_indexer(scan.samples)]
+        )
+        for text in doubts:
+            warn(text)
         order = sheet.set_index("sample_id").index.get_indexer(scan.samples)
         table = sheet.iloc[order].reset_index(drop=True).drop(columns="row")
         for name in table.columns.drop(["sample_id", "age"]):
@@ -707,6 +891,9 @@ def ingest(
         cpgs = pd.DataFrame({"cpg": pd.Series(scan.cpgs, dtype="str"), **numbers, "kept": kept})
         cpgs["reason"] = pd.Series(np.where(kept, None, reason), dtype="str")
         cpgs["probe"] = pd.Series(scan.probes, dtype="str")
+        masked = isinstance(matrix, ArrayColumns) and matrix.has_p
+        if masked:
+            cpgs["n_undetected"] = np.concatenate(matrix.by_cpg)
         qc = {
             "n_cpgs": {
                 "in": len(reason),
@@ -715,8 +902,9 @@ def ingest(
                 "dropped_constant": int((reason == "constant").sum()),
                 **{f"dropped_{name}": int((reason == name).sum()) for name in _by_lists(lists)},
                 **({"dropped_replicate": n_replicates} if n_replicates else {}),
+                **{f"dropped_{kind}": n for kind in probe_ids.KINDS if (n := int((reason == kind).sum()))},
             },
-            "array": probes.describe(scan.probes),
+            "array": probe_ids.describe(scan.probes),
             "values": reading.scale if reading.scale != "auto" else "beta",
             "n_samples": {"in_matrix": len(matrix.samples), "in_sheet": len(in_sheet), "kept": len(scan.samples)},
             "samples_dropped": {
@@ -726,7 +914,11 @@ def ingest(
                 **{key: names for key, names in aside.items() if names},
             },
             "age": {"min": float(ages.min()), "median": float(np.median(ages)), "max": float(ages.max())},
-            "missing_fraction": scan.n_kept_missing / (scan.n_written * len(scan.samples)),
+            "missing_fraction": scan.n_kept_missing / scan.n_kept_values,
+            **alike,
+            **({"n_clipped": scan.n_clipped} if scan.n_clipped else {}),
+            **({"undetected": _undetected(matrix, wanted_columns)} if masked else {}),
+            **({"arrays": _arrays(scan, reading.of_sample)} if reading.of_sample is not None else {}),
             "sha256": {
                 "cohort": files.sha256(temporary),
                 "matrix": files.sha256(*parts),
@@ -744,17 +936,84 @@ def ingest(
         files.write_parquet(out_cpgs, cpgs)
         if out_qc_table:
             thresholds = {"missing": max_missing_cpg, "sample": max_missing_sample, "only": only, "one_per": one_per}
+            thresholds |= {"ages": (min_age, max_age), "p": detection_p, "tolerance": tolerance}
             with files.atomic(out_qc_table) as partial:
                 _qc_table(scan, reason, qc, thresholds).to_csv(partial, index=False, float_format="%.6g")
         files.write_json(out_qc, qc)
+    logging.info(f"read from {beta}: {_shown(scan, matrix, wanted_columns, turned)}")
     chosen = ", ".join(f"{what} = {name}" for what, name in sheet.attrs["chosen"].items())
     logging.info(f"columns of {samples}: {chosen}")
     logging.info(f"{int(kept.sum()):,} CpGs x {len(scan.samples):,} samples, ages {ages.min():g} to {ages.max():g}")
 
 
-def _by_lists(lists: probes.Lists | None) -> list[str]:
+def _sexes(sheet: pd.DataFrame | None, samples: list[str]) -> np.ndarray | None:
+    """The sheet's two sexes as 0 and 1, (n,) int8, -1 where unknown; None where there are not enough of both."""
+    if sheet is None or "sex" not in sheet or "sample_id" not in sheet or sheet["sample_id"].duplicated().any():
+        return None
+    known = sheet.assign(sex=sheet["sex"].where(~sheet["sex"].isin(MISSING), None)).set_index("sample_id")
+    codes = two_sexes(known.reindex(samples))
+    return codes if min((codes == code).sum() for code in (0, 1)) >= plausible.FEWEST_OF_A_SEX else None
+
+
+def _shown(scan: Scan, matrix, columns: list[int], turned: bool) -> str:
+    """Values as they were read, with their places in the file: row below the header, column counted from 1."""
+    place = getattr(matrix, "place_of", lambda column: column + 2)
+    shown = []
+    for row, cpg, column, value in dict.fromkeys(scan.shown):
+        at = (columns[column], row + 1) if turned else (row, place(columns[column]) - 1)
+        shown.append(f"{cpg} of {scan.samples[column]} (row {at[0] + 1}, column {at[1] + 1}): {value:.6g}")
+    return "; ".join(shown)
+
+
+def _in_range(path, sheet: pd.DataFrame, ages: np.ndarray, least, most, warn) -> tuple[np.ndarray, list[str]]:
+    """Which samples are of the ages wanted, (n,) bool; and what is wrong where they are too few."""
+    low, high = -np.inf if least is None else least, np.inf if most is None else most
+    inside = ~((ages < low) | (ages > high))
+    if inside.all():
+        return inside, []
+    names = sheet["sample_id"] if "sample_id" in sheet else sheet["row"]
+    text = (
+        f"{path}: {many(int((~inside).sum()), 'sample')} outside the ages wanted (`cohort.min_age`, `cohort.max_age`: "
+        f"{'' if least is None else f'{least:g}'} to {'' if most is None else f'{most:g}'}): {some(names[~inside])}"
+    )
+    if inside.sum() < FEWEST_SAMPLES:
+        return inside, [f"{text}. Only {many(int(inside.sum()), 'sample')} would be left{_TOO_FEW}"]
+    warn(f"left out: {text}")
+    if np.ptp(ages[inside]) == 0:
+        return inside, [
+            f"{path}: without the samples outside the ages wanted, all ages are equal ({ages[inside][0]:g})"
+        ]
+    return inside, []
+
+
+def _arrays(scan: Scan, of_sample: np.ndarray) -> list[dict]:
+    """Of each array in the matrix, its number of samples and the first of them."""
+    groups = [np.flatnonzero(of_sample == group) for group in np.unique(of_sample)]
+    return [{"n_samples": len(group), "samples": [scan.samples[at] for at in group[:EXAMPLES]]} for group in groups]
+
+
+def _joined(beta, scan: Scan, of_sample: np.ndarray) -> str:
+    groups = "; ".join(f"{one['n_samples']:,} ({some(one['samples'], 2)} …)" for one in _arrays(scan, of_sample))
+    return (
+        f"{beta}: the samples seem to be on {len(np.unique(of_sample))} arrays, of {groups}: CpGs are missing in "
+        "exactly these. They are kept, each on the samples whose array has it; `cohort.only_cpgs` can keep one array's"
+    )
+
+
+def _undetected(matrix: ArrayColumns, columns: list[int]) -> dict:
+    """Betas masked for their detection p-values: in all, and of each sample that has any."""
+    n_masked = {matrix.samples[column]: int(matrix.n_masked[column]) for column in columns}
+    return {
+        "limit": matrix.limit,
+        "n": sum(n_masked.values()),
+        "n_p_values": matrix.n_p,
+        "by_sample": {name: number for name, number in n_masked.items() if number},
+    }
+
+
+def _by_lists(lists: probe_ids.Lists | None) -> list[str]:
     """Reasons that the user's lists give."""
-    return [*lists.filters, *([probes.NOT_LISTED] if lists.only is not None else [])] if lists else []
+    return [*lists.filters, *([probe_ids.NOT_LISTED] if lists.only is not None else [])] if lists else []
 
 
 def _not_on(scale: str, scan: Scan) -> str | None:
@@ -776,8 +1035,9 @@ def _qc_table(scan: Scan, reason: np.ndarray, qc: dict, told: dict) -> pd.DataFr
         "": "used",
         "missing": f"missing in more than {told['missing']:.3g} of the samples (cohort.max_missing_cpg)",
         "constant": "the same value in all samples",
-        probes.REPLICATE: "another probe of a CpG that is used (cohort.collapse)",
-        probes.NOT_LISTED: "not among the CpGs wanted (cohort.only_cpgs)",
+        probe_ids.REPLICATE: "another probe of a CpG that is used (cohort.collapse)",
+        probe_ids.NOT_LISTED: "not among the CpGs wanted (cohort.only_cpgs)",
+        **{kind: f"{words} (cohort.probes)" for kind, words in probe_ids.KINDS.items()},
     }
     rows = []
     for name in ["", *dict.fromkeys(reason[reason != ""])]:
@@ -790,10 +1050,31 @@ def _qc_table(scan: Scan, reason: np.ndarray, qc: dict, told: dict) -> pd.DataFr
         "only_in_sheet": "no column in the matrix (cohort.unmatched)",
         "not_only": f"not of the stratum {told['only']} (cohort.only)",
         "not_first": f"another sample of the same {told['one_per']} is used (cohort.one_per)",
+        "outside_ages": f"younger or older than {told['ages']} (cohort.min_age, cohort.max_age)",
         "missing": f"missing in more than {told['sample']:.3g} of the CpGs (cohort.max_missing_sample)",
     }
     dropped = {name: names for name, names in qc["samples_dropped"].items() if names}
     total = qc["n_samples"]["kept"] + sum(map(len, dropped.values()))
+    for name, text in (
+        ("other_sex", "of another sex than the sheet says"),
+        ("between_sexes", "between women and men"),
+    ):
+        if found := qc.get(name):
+            examples = "; ".join(found[:EXAMPLES])
+            rows.append(("sample seen", name, len(found), len(found) / len(scan.samples), f"{text} (kept)", examples))
+    if pairs := qc.get("alike"):
+        names = {name for one, two, _ in pairs for name in (one, two)}
+        examples = "; ".join(f"{one} and {two}" for one, two, _ in pairs[:EXAMPLES])
+        text = "identical, or nearly so, to another (kept)"
+        rows.append(("sample seen", "alike", len(names), len(names) / len(scan.samples), text, examples))
+    if "undetected" in qc:
+        found = qc["undetected"]
+        worst = sorted(found["by_sample"], key=lambda name: -found["by_sample"][name])[:EXAMPLES]
+        share, text = found["n"] / max(found["n_p_values"], 1), f"detection p above {told['p']:g} (cohort.detection_p)"
+        rows.append(("value", "undetected", found["n"], share, text, "; ".join(worst)))
+    if scan.n_clipped:
+        text = f"up to {told['tolerance']:g} outside 0-1, set to 0 or 1 (cohort.tolerance)"
+        rows.append(("value", "clipped", scan.n_clipped, scan.n_clipped / scan.n_values, text, "; ".join(scan.clipped)))
     rows.append(("sample", "kept", qc["n_samples"]["kept"], qc["n_samples"]["kept"] / total, "used", ""))
     for name, names in dropped.items():
         rows.append(("sample", name, len(names), len(names) / total, why[name], "; ".join(names[:EXAMPLES])))

@@ -99,8 +99,9 @@ def opened(path) -> h5py.File:
         raise Unreadable(f"{path} is damaged or cut off ({reason_of(error)}): copy it again") from error
     if not {"obs", "var"} <= members:
         raise Unreadable(
-            f"{path} is an HDF5 file, but not AnnData: it lacks the tables obs and var. Write it with "
-            "anndata.AnnData(values, obs, var).write_h5ad(file), or export it as CSV or Parquet"
+            f"{path} is an HDF5 file, but not AnnData: it lacks the tables obs and var. Of R's HDF5Array: "
+            'saveRDS(as.matrix(assay(se)), "beta.rds"), which keeps the names; of Python: '
+            "anndata.AnnData(values, obs, var).write_h5ad(file); or export it as CSV or Parquet"
         )
     return file
 
@@ -108,11 +109,30 @@ def opened(path) -> h5py.File:
 def frame_of(path, file: h5py.File, table: str) -> pd.DataFrame:
     """The table obs or var. Raises Unreadable."""
     try:
-        return anndata.io.read_elem(file[table])
+        node = file[table]
+        return _compound(file, node) if isinstance(node, h5py.Dataset) else anndata.io.read_elem(node)
     except InputError:
         raise
     except Exception as error:  # whatever a spoilt description leads to
         raise Unreadable(f"{path}: {table} cannot be read ({reason_of(error)}): copy or write it again") from error
+
+
+def _compound(file: h5py.File, node: h5py.Dataset) -> pd.DataFrame:
+    """A table as anndata before 0.7 wrote it: one array of records, the names first, categories as codes."""
+    records = node[:]
+    columns = {}
+    for name in records.dtype.names:
+        column = records[name]
+        if column.dtype.kind in "SO":
+            column = [text.decode() if isinstance(text, bytes) else text for text in column.tolist()]
+        words = file.get(f"uns/{name}_categories")
+        if words is not None:
+            words = [text.decode() if isinstance(text, bytes) else text for text in words[:].tolist()]
+            column = [words[code] if code >= 0 else None for code in np.asarray(column).tolist()]
+        columns[name] = column
+    frame = pd.DataFrame(columns)
+    index = next((name for name in ("index", "_index") if name in frame), records.dtype.names[0])
+    return frame.set_index(index)
 
 
 def names_of(path, file: h5py.File, table: str) -> list[str]:

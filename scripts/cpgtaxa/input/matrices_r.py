@@ -4,7 +4,7 @@ import numpy as np
 
 from cpgtaxa.errors import some
 from cpgtaxa.input.matrices_array import ArrayMatrix
-from cpgtaxa.input.r_files import KINDS, NUMBERS, RThing, chosen, levels, read_r, strings
+from cpgtaxa.input.r_files import KINDS, NUMBERS, PLAIN, RThing, chosen, classes, levels, read_r, strings
 from cpgtaxa.input.streams import Unreadable
 
 NAMES = 'in R, rownames(beta) <- cpgs; colnames(beta) <- samples; saveRDS(beta, "beta.rds")'
@@ -67,7 +67,11 @@ def _of_frame(path, thing: RThing) -> ArrayMatrix:
         first = min(texts)
         rows = [name or "" for name in texts.pop(first)]
         del columns[first]
-    odd = [names[at] for at, column in columns.items() if at in texts or column.info.type not in NUMBERS]
+    odd = [
+        names[at]
+        for at, column in columns.items()
+        if at in texts or column.info.type not in NUMBERS or set(classes(column)) - PLAIN
+    ]
     if odd:
         raise Unreadable(
             f"{path}: {len(odd):,} columns of the data frame hold no numbers: {some(odd)}. In R, leave them out: "

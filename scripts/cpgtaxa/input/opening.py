@@ -2,16 +2,49 @@
 
 import pathlib
 
+import numpy as np
+
 from cpgtaxa.errors import reason_of
 from cpgtaxa.input.geo import SeriesMatrix
 from cpgtaxa.input.matrices import ArrowMatrix, TextMatrix, refuse_foreign
+from cpgtaxa.input.matrices_array import ArrayMatrix
 from cpgtaxa.input.matrices_numpy import is_npz, open_npy, open_npz
 from cpgtaxa.input.matrices_r import open_r
 from cpgtaxa.input.parts_matrix import PartsMatrix
 from cpgtaxa.input.r_files import is_r
 from cpgtaxa.input.series import is_series
 from cpgtaxa.input.standard_layout import parts_of
-from cpgtaxa.input.streams import DAMAGE, Unreadable, codec_of, magic
+from cpgtaxa.input.streams import DAMAGE, MISSING, Unreadable, codec_of, magic
+from cpgtaxa.input.workbooks import is_workbook, read_workbook
+
+
+def open_workbook(path: pathlib.Path, name: str | None) -> ArrayMatrix:
+    """The matrix in a sheet of an Excel workbook, which memory holds. Raises Unreadable."""
+    rows, notes = read_workbook(path, name)
+    above = next((number for number, (_, row) in enumerate(rows) if sum(map(bool, row)) > 1), 0)
+    header, rows = rows[above][1], rows[above + 1 :]
+    values = np.full((len(rows), len(header) - 1), np.nan, dtype=np.float32)
+    for at, (number, row) in enumerate(rows):
+        for column, field in enumerate(row[1:]):
+            if field in MISSING:
+                continue
+            try:
+                values[at, column] = float(field)
+            except ValueError:
+                raise Unreadable(
+                    f"{path}: text instead of a number in row {number}, column {column + 2}: {field[:40]!r}. Missing "
+                    "values are written NA or left empty"
+                ) from None
+    ids = [row[0] for _, row in rows]
+    matrix = ArrayMatrix(
+        path,
+        ids,
+        header[1:],
+        lambda start, stop: values[start:stop],
+        flip=lambda: ArrayMatrix(path, header[1:], ids, lambda start, stop: values.T[start:stop]),
+    )
+    matrix.notes = notes
+    return matrix
 
 
 def open_matrix(path: pathlib.Path, key: str = "cohort.beta", *, name=None, index=None, folder=None):
@@ -37,6 +70,8 @@ def open_matrix(path: pathlib.Path, key: str = "cohort.beta", *, name=None, inde
         raise Unreadable(f"{path} is no .npy, and brings its own ids: leave `cohort.index` out")
     if first.startswith(b"PK\x03\x04") and is_npz(path):
         return open_npz(path, name, folder)
+    if first.startswith(b"PK\x03\x04") and is_workbook(path):
+        return open_workbook(path, name)
     if first.startswith(b"\x89HDF"):
         from cpgtaxa.input.matrices_h5ad import open_h5ad  # takes a second to import
 

@@ -11,14 +11,30 @@ from cpgtaxa.input.texts import csv_rows, lines_of, read_text, separator_of
 SUFFIX = re.compile(r"_[TB][CO][12]\d{1,2}$")
 """What EPICv2 and MSA append to an id: strand, conversion, design type, number of the replicate (Illumina 2023)."""
 KIND = re.compile(r"(cg|ch|rs|nv|ctl)(?=[\d.\-_])")
+KINDS = {
+    "ch": "methylation outside CpGs",
+    "rs": "a probe of a SNP",
+    "nv": "a probe of a mutation",
+    "ctl": "a control probe",
+}
+"""Kinds of probes beside cg, and what they are; all measure something else than a CpG."""
 REPLICATE, NOT_LISTED = "replicate", "not_listed"
-RESERVED = ("missing", "constant", REPLICATE, NOT_LISTED)
+RESERVED = ("missing", "constant", REPLICATE, NOT_LISTED, *KINDS)
 """Reasons of ours, which no list of the user's may be called."""
 
 
 def cpg_of(probe: str) -> str:
     """The CpG that a probe measures: its id without the suffix of EPICv2 and MSA."""
     return SUFFIX.sub("", probe) if "_" in probe else probe
+
+
+def others(probes: list[str], wanted) -> dict[int, str]:
+    """The kind of each probe that is not a CpG's, by its place, but for kinds that are `wanted`."""
+    found = {}
+    for place, probe in enumerate(probes):
+        if not probe.startswith("cg") and (match := KIND.match(probe)) and match[1] not in ("cg", *wanted):
+            found[place] = match[1]
+    return found
 
 
 def describe(probes) -> dict:

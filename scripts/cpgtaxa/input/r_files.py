@@ -37,6 +37,8 @@ LONGEST_SHEET = 1 << 20
 """Rows of a sheet: longer vectors beside it are no columns of it."""
 KINDS = rdata.parser.RObjectType
 NUMBERS = (KINDS.REAL, KINDS.INT, KINDS.LGL)
+PLAIN = {"numeric", "integer", "double", "character", "logical", "AsIs", "noquote", "haven_labelled_spss", "vctrs_vctr"}
+"""Classes that change nothing in what numbers mean."""
 
 
 def is_r(path, first: bytes) -> bool:
@@ -225,6 +227,11 @@ def strings(raw) -> list[str | None]:
     if raw.info.type is not KINDS.STR:
         raise TypeError("no character vector where one belongs")
     return [_text(char) for char in raw.value]
+
+
+def attribute(raw, name: str):
+    """An attribute of an object of R's; None where it has none of that name."""
+    return dict(_pairs(raw.attributes)).get(name)
 
 
 def classes(raw) -> list[str | None]:

@@ -8,6 +8,10 @@ M_MEANS = 0.75
 """Standard deviation of the CpGs' means beyond which values on both sides of 0 are M-values: of residuals and z-scores,
 whose values lie there too, it is near 0."""
 M_MOST = 25.0
+M_LEAST = 3.0
+"""Some M-value of an array lies this far from 0 (betas of 0.11 and 0.89); betas standardised as a whole do not."""
+SAMPLES = 0.9
+"""Share of the samples that are standardised where the values are z-scores."""
 SOME = 0.1
 MOST = 0.5
 
@@ -22,6 +26,25 @@ def to_beta(values: np.ndarray, scale: str) -> np.ndarray:
     return values
 
 
+def centred(means: np.ndarray, sds: np.ndarray, n: int, sums: np.ndarray) -> bool:
+    """Whether values are z-scores or residuals: CpGs' means are 0 within their errors, or samples are standardised.
+
+    means, sds: of each CpG, of n samples. sums: (3, n), number, sum and sum of squares of each sample's values.
+    """
+    known = np.isfinite(means) & np.isfinite(sds)
+    if known.sum() >= FEWEST_CPGS:
+        error = float(np.median(sds[known])) / np.sqrt(n)
+        overall = abs(float(means[known].mean()))
+        if float(means[known].std()) <= 2 * error and overall <= 4 * error / np.sqrt(known.sum()):
+            return True
+    count, total, squares = sums
+    if (count < FEWEST_CPGS).any():
+        return False
+    mean = total / count
+    sd = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    return bool((np.abs(mean) < 0.1).mean() > SAMPLES and (np.abs(sd - 1) < 0.1).mean() > SAMPLES)
+
+
 def guess(n_values: int, n_below: int, n_above: int, lowest, highest, means) -> tuple[str, bool]:
     """The scale values seem to be on, and whether that is beyond doubt.
 
@@ -32,7 +55,7 @@ def guess(n_values: int, n_below: int, n_above: int, lowest, highest, means) -> 
     low, high = float(np.nanmin(lowest)), float(np.nanmax(highest))
     if min(n_below, n_above) > 0.005 * n_values:
         spread = float(np.nanstd(means))
-        return "m", len(means) >= FEWEST_CPGS and spread >= M_MEANS and max(-low, high) <= M_MOST
+        return "m", len(means) >= FEWEST_CPGS and spread >= M_MEANS and M_LEAST <= max(-low, high) <= M_MOST
     if not n_below and 1.5 < high <= 100.001:
         return "percent", len(means) >= FEWEST_CPGS and n_above > MOST * n_values and high > 20
     return "beta", False

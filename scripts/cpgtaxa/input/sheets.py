@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 
 from cpgtaxa.errors import reason_of, some
+from cpgtaxa.input.ages import UNITS, bare, in_years, is_age, said_by_values, unit_column, unit_of_name
+from cpgtaxa.input.delimited import aligned, commas_for_points, pointed
 from cpgtaxa.input.series import is_series
 from cpgtaxa.input.standard_layout import sexes_of
 from cpgtaxa.input.streams import (
@@ -23,10 +25,8 @@ from cpgtaxa.input.streams import (
     stream_of,
 )
 from cpgtaxa.input.tables import read_sheet_frame
-from cpgtaxa.input.texts import MOST, csv_rows, lines_of, separator_of
-
-OLDEST = 125.0
-PER_YEAR = {"years": 1.0, "months": 12.0, "weeks": 52.1775, "days": 365.25}
+from cpgtaxa.input.texts import MOST, ROW_NAMES, lines_of, table_rows
+from cpgtaxa.input.workbooks import is_workbook, read_workbook
 
 # --- common names of columns, without case, blanks and punctuation; the best first -----------------------------------
 
@@ -46,6 +46,8 @@ IDS = (
     *("title", "sampletitle", "description", "subjectid", "subject", "rownames", "column1", "x"),
 )
 """`sentrix` stands for the chip and the position on it, joined."""
+SCIENTIFIC = re.compile(r"\d(?:[.,]\d+)?[eE]\+\d+(?:_.*)?")
+"""What spreadsheets make of long numbers, with a position joined to it or not."""
 CHIPS = ("sentrixid", "slide", "sentrixbarcode", "chip", "chipid", "beadchip")
 POSITIONS = ("sentrixposition", "array", "position", "sentrixrow", "row")
 SEXES = (
@@ -53,57 +55,6 @@ SEXES = (
     *("subjectsex", "samplesex", "geneticsex", "sexatbirth", "donorgender", "patientgender", "subjectgender"),
     *("inferredsex", "estimatedsex", "predictedsex", "predictedgender"),
 )
-_AGES = (
-    *(
-        "age",
-        "ages",
-        "chronologicalage",
-        "chronage",
-        "calendarage",
-        "sampleage",
-        "patientage",
-        "donorage",
-        "subjectage",
-    ),
-    *("participantage", "ageatdraw", "ageatblooddraw", "ageatsampling", "ageatsample", "ageatcollection", "ageatvisit"),
-    *("ageatsamplecollection", "ageatrecruitment", "ageatenrollment", "ageatenrolment", "ageatbaseline", "ageatexam"),
-    *("ageatbloodcollection", "ageatmeasurement", "ageattimeofsampling", "ageattimeofcollection"),
-)
-UNITS = {
-    **dict.fromkeys(("y", "yr", "yrs", "year", "years", "yo", "yearsold", "yearold"), "years"),
-    **dict.fromkeys(("mo", "mos", "mth", "mths", "month", "months", "monthsold"), "months"),
-    **dict.fromkeys(("w", "wk", "wks", "week", "weeks", "weeksold"), "weeks"),
-    **dict.fromkeys(("d", "day", "days", "daysold"), "days"),
-}
-_VALUE = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+))[\s_-]*([a-z/. ]+)", re.IGNORECASE)
-_RANGE = re.compile(
-    r"[a-z:\s]*(?:[<>≤≥~]=?\s*\d.*|\d+(?:\.\d+)?\s*(?:-|–|to)\s*\d+(?:\.\d+)?\b.*|\d+(?:\.\d+)?\s*\+.*)"
-)
-_DATE = re.compile(r"\d+[-/.]\d+[-/.]\d+.*")
-
-
-def bare(name: str) -> str:
-    """A column's name without case, blanks and punctuation."""
-    return re.sub(r"[\W_]+", "", name.casefold())
-
-
-def unit_said(name: str) -> str | None:
-    """The unit that a column's name ends with, or holds in brackets: `age_months`, `Age (years)`, `ageDays`."""
-    bracketed = re.findall(r"[(\[]\s*(?:in\s+)?([a-z ]+?)\s*[)\]]", name.casefold())
-    words = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower())
-    last = words[-1:] if len(words) > 1 else []
-    found = next((UNITS[bare(word)] for word in (*bracketed, *last) if bare(word) in UNITS), None)
-    plain = bare(name)
-    return found or next(
-        (UNITS[plain[len(age) :]] for age in _AGES if plain.startswith(age) and plain[len(age) :] in UNITS), None
-    )
-
-
-def _is_age(name: str) -> bool:
-    plain = bare(name)
-    return any(
-        plain == age or (plain.startswith(age) and plain[len(age) :].removeprefix("in") in UNITS) for age in _AGES
-    )
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -119,6 +70,7 @@ def read_sheet(path: pathlib.Path, columns: dict, known: set[str] | None = None)
     The sheet's `attrs` tell `chosen` (which column serves for what), `notes` (what was translated) and `rows` (what
     `row` counts: line or sample). Raises Unreadable where nothing can be read.
     """
+    notes = []
     first = magic(path, "cohort.samples")
     codec = codec_of(first)
     needed = tuple(columns[name] for name in ("sample_id", "age") if columns.get(name))
@@ -127,64 +79,97 @@ def read_sheet(path: pathlib.Path, columns: dict, known: set[str] | None = None)
         from cpgtaxa.input import geo  # whose matrices know this module's neighbours
 
         frame, rows, problems = geo.read_samples(path, codec)
+    elif given is None and first.startswith(b"PK\x03\x04") and is_workbook(path):
+        rows, notes = read_workbook(path, most=MOST)
+        frame, rows, problems, said = _of_rows(path, rows, "\t")
+        notes += said
     elif given is None:
         refuse_foreign(path, first)
-        frame, rows, problems = _table(path, _decoded(path, codec))
+        text, notes = _decoded(path, codec)
+        frame, rows, problems, said = _table(path, text)
+        notes += said
     else:
         frame, rows, problems = given, list(range(1, len(given) + 1)), []
     sheet, found = _named(path, frame, columns, known, series)
     sheet["row"] = rows
+    if {"sample_id", "age"} <= set(sheet) and len(sheet) and sheet["sample_id"].iloc[0] in MISSING:
+        unit = UNITS.get(bare(sheet["age"].iloc[0]))
+        if unit:  # a second line of the header
+            sheet = sheet.iloc[1:].reset_index(drop=True)
+            sheet.attrs["stated"] = (unit, f"the line below the header, {sheet.attrs['rows']} {rows[0]}")
+    sheet.attrs["notes"] = [*notes, *sheet.attrs["notes"]]
     sheet.attrs["rows"] = "sample" if series else "line" if given is None else "row"
     return sheet, problems + found
 
 
-def _decoded(path: pathlib.Path, codec: str | None) -> str:
+def _decoded(path: pathlib.Path, codec: str | None) -> tuple[str, list[str]]:
+    """A sheet's text, and notes: UTF-8, or what Windows writes where it is no UTF-8."""
+    notes = []
     try:
         data = read_all(stream_of(path, codec)[1], MOST)
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Unreadable(f"{path} is not text in UTF-8: save it as CSV (UTF-8)") from error
     except DAMAGE as error:
         raise Unreadable(f"{path} is damaged or cut off ({reason_of(error)}): copy it again") from error
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        try:
+            text = data.decode("cp1252")
+        except UnicodeDecodeError:
+            raise Unreadable(f"{path} is not text in UTF-8: save it as CSV (UTF-8)") from error
+        line = data.count(b"\n", 0, error.start) + 1
+        notes.append(
+            f"{path} is not text in UTF-8 and was read in Windows' code page 1252 (line {line}: "
+            f"{lines_of(text)[line - 1][:60]!r}). If letters come out wrong, save it as CSV (UTF-8)"
+        )
     if not text.strip():
         raise Unreadable(f"{path} is empty: check `cohort.samples` and how the file was made")
     if "\0" in text:
         raise Unreadable(f"{path} is not text, it holds NUL bytes: save it as CSV (UTF-8)")
-    return text
+    return text, notes
 
 
-def _table(path: pathlib.Path, text: str) -> tuple[pd.DataFrame, list[int], list[str]]:
-    """A delimited table as text, the line of each row, and the problems found."""
-    separator = separator_of(lines_of(text.lstrip())[0])
+def _table(path: pathlib.Path, text: str) -> tuple[pd.DataFrame, list[int], list[str], list[str]]:
+    """A delimited table as text, the line of each row, the problems found, and notes."""
+    separator, rows = table_rows(text, str(path))
     if separator is None:
         raise Unreadable(
             f"{path} has a single column. Expected: one row per sample, columns for its id and its age in years, "
             "separated by commas or tabs"
         )
-    rows = csv_rows(text, separator, str(path))
-    names = rows[0][1] if rows else []
-    rows = rows[1:]
-    if not rows:
-        raise Unreadable(f"{path} has a header but no rows: there is not a single sample in it")
-    if all(len(row) == len(names) + 1 for _, row in rows):
-        names = ["row_names", *names]  # R's write.table: row names without a heading
-    elif not names[0]:
-        names[0] = "row_names"
-    names = [name or f"column_{number}" for number, name in enumerate(names, 1)]
+    return _of_rows(path, rows, separator)
 
-    problems = []
-    odd = [f"line {number} ({many(len(row), 'field')})" for number, row in rows if len(row) != len(names)]
-    if odd:
-        problems.append(
-            f"{path}: {many(len(odd), 'row')} with another number of fields than the header's {len(names)}: "
-            f"{', '.join(odd[:EXAMPLES])}. Quote fields that contain the separator"
+
+def _of_rows(path, rows: list[tuple[int, list[str]]], separator: str) -> tuple:
+    """A table as text from its rows, the header among the first; what `_table` returns."""
+    notes, problems = [], []
+    above = next((number for number, (_, row) in enumerate(rows) if sum(map(bool, row)) > 1), 0)
+    if above:
+        notes.append(
+            f"{path}: {many(above, 'line')} above the header not read: {some((row[0] for _, row in rows[:above]), 3)}"
         )
-        rows = [(number, row) for number, row in rows if len(row) == len(names)]
+        rows = rows[above:]
+    names, rows, odd, doubt = aligned(rows[0][1], rows[1:], separator) if rows else ([], [], [], None)
+    if not rows and not odd:
+        raise Unreadable(f"{path} has a header but no rows: there is not a single sample in it")
+    if names[0] == "":
+        names[0] = ROW_NAMES
+    unnamed = names[0] is None
+    names = [name or (ROW_NAMES if name is None else f"column_{number}") for number, name in enumerate(names, 1)]
+    if odd:
+        listed = ", ".join(f"line {number} ({many(len(row), 'field')})" for number, row in odd[:EXAMPLES])
+        problems.append(
+            f"{path}: {many(len(odd), 'row')} with another number of fields than the header's {len(names)}: {listed}. "
+            "Quote fields that contain the separator"
+        )
+    if doubt:
+        problems.append(f"{path}: {doubt}")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         problems.append(f"{path} has several columns of the same name: {some(twice)}. Rename or remove them")
     frame = pd.DataFrame([row for _, row in rows], columns=names, dtype=object)
-    return frame.loc[:, ~frame.columns.duplicated()], [number for number, _ in rows], problems
+    frame = frame.loc[:, ~frame.columns.duplicated()]
+    frame.attrs["unnamed"] = unnamed
+    return frame, [number for number, _ in rows], problems, notes
 
 
 # --- which column is which -------------------------------------------------------------------------------------------
@@ -219,6 +204,11 @@ def _named(path, frame: pd.DataFrame, columns: dict, known, series: bool) -> tup
         problems += found
         if name:
             chosen["age"] = name
+    if ids is not None and known and not known.intersection(ids):
+        parts = ids.map(last_part)
+        if known.intersection(parts):
+            ids = parts
+            notes.append(f"{path}: of the ids the last part of the path is taken: {ids.iloc[0]!r}")
     sheet = pd.DataFrame({name: frame[theirs] for name, theirs in chosen.items() if theirs in frame})
     if ids is not None:
         sheet["sample_id"] = ids
@@ -226,11 +216,27 @@ def _named(path, frame: pd.DataFrame, columns: dict, known, series: bool) -> tup
     if "sex" in sheet and (sexes := sexes_of(path, sheet["sex"].tolist())):
         sheet["sex"] = sexes
         notes.append(f"{path}: sex codes 0 and 1 read as F and M, as its standard says (methylation array data V-2410)")
+    for name, kind in frame.attrs.get("refused", {}).items():
+        if name not in chosen.values():
+            notes.append(f"{path}: the column {name!r} is of R's class {kind!r} and was not read")
     serving = [name for name in chosen.values() if name in frame]
     covariates = frame.drop(columns=[*serving, *(["row_names"] if "row_names" in frame else [])], errors="ignore")
     for name in covariates:
         sheet[f"sheet_{name}" if name in ("sample_id", "age", "sex", "row") else name] = covariates[name]
     sheet.attrs = {"chosen": chosen, "notes": notes, "rows": "line"}
+    if "age" in chosen:
+        place, certain = unit_column(frame, chosen["age"])
+        place = f"sheet_{place}" if place in ("sample_id", "age", "sex", "row") else place
+        sheet.attrs["unit_column"] = (place, certain)
+        if unit := frame.attrs.get("units", {}).get(chosen["age"]):
+            sheet.attrs["stated"] = (unit, "the column's class or label in R")
+        refused = frame.attrs.get("refused", {})
+        problems += [
+            f"{path}: the column {theirs!r} is of R's class {refused[theirs]!r}, which is not read. In R, make it "
+            + ('plain numbers of years, such as as.numeric(x, "years")' if name == "age" else "text: as.character(x)")
+            for name, theirs in chosen.items()
+            if theirs in refused
+        ]
     return sheet, problems
 
 
@@ -253,9 +259,16 @@ def _id_candidates(frame: pd.DataFrame) -> dict[str, pd.Series]:
     return found
 
 
+def last_part(name: str) -> str:
+    """What minfi calls a sample by the path of its raw files, `/data/2009/2009_R01C01_Grn.idat`."""
+    return re.sub(r"_(?:Grn|Red)\.idat(?:\.gz)?$", "", re.split(r"[/\\]", name)[-1], flags=re.IGNORECASE)
+
+
 def _best_ids(path, found: dict[str, pd.Series], frame: pd.DataFrame, known) -> tuple[str | None, list[str]]:
     """The candidate with most ids that are in the matrix, the first of several; and a hint where none has any."""
     shares = {name: len(known.intersection(ids)) for name, ids in found.items()} if known else {}
+    if known and not any(shares.values()):
+        shares = {name: len(known.intersection(ids.map(last_part))) for name, ids in found.items()}
     best = max(shares, key=shares.get, default=next(iter(found), None))
     if not best or (known and not shares[best]):
         others = {name: len(known.intersection(frame[name])) for name in frame} if known else {}
@@ -264,6 +277,11 @@ def _best_ids(path, found: dict[str, pd.Series], frame: pd.DataFrame, known) -> 
             return best, [
                 f"{path}: the column {other!r} holds ids of the matrix: set `cohort.columns.sample_id: {other}`"
             ]
+    if best == ROW_NAMES and known and frame.attrs.get("unnamed") and not shares.get(named := frame.columns[1], 1):
+        return best, [
+            f"{path}: its rows have one field more than its header; their first fields are the matrix's ids, and those "
+            f"of {named!r} ({some(frame[named], 3)}) are not: a name may be lacking. Write one name for each column"
+        ]
     if not best:
         return None, [
             f"{path} has no column 'sample_id', or of another common name; its columns are {some(frame.columns, 20)}. "
@@ -271,6 +289,11 @@ def _best_ids(path, found: dict[str, pd.Series], frame: pd.DataFrame, known) -> 
         ]
     if known and not shares[best]:
         for name, ids in found.items():
+            if sum(map(bool, map(SCIENTIFIC.fullmatch, ids))) > len(frame) / 2:
+                return best, [
+                    f"{path}: a spreadsheet rewrote the long numbers of {name!r} ({some(ids, 2)}), and their digits "
+                    "are lost: export the sheet again from its source, the column formatted as text"
+                ]
             starts = {one for one in ids if one}
             longer = [one for one in sorted(known) if "_" in one and any(one[:at] in starts for at in _cuts(one))]
             if len(longer) > len(frame) / 2:
@@ -287,11 +310,11 @@ def _cuts(name: str) -> list[int]:
 
 def _found_age(path, frame: pd.DataFrame, ids, series: bool, sex: str | None) -> tuple[str | None, list[str]]:
     """The column of ages by its name, or what to say where there is none, are several, or need to be confirmed."""
-    names = [name for name in frame if _is_age(name)]
+    names = [name for name in frame if is_age(name)]
     if series:
         return None, [_to_confirm(path, frame, names, ids, sex)]
     if len(names) > 1:
-        told = [years_of(frame[name], "auto", name)[0] for name in names]
+        told = [in_years(frame[name], "auto", name).years for name in names]
         if all(np.allclose(ages, told[0], rtol=0, atol=1e-6, equal_nan=True) for ages in told[1:]):
             return names[0], []
         shown = "; ".join(_described(name, frame[name]) for name in names)
@@ -313,7 +336,7 @@ def _numbers(column: pd.Series) -> pd.Series:
 
 
 def _described(name: str, column: pd.Series) -> str:
-    values = years_of(column, "years", name, convert=False)[0]
+    values = in_years(column, "auto", name).given
     values = values[~np.isnan(values)]
     return f"{name!r} ({values.min():g} to {values.max():g})" if len(values) else f"{name!r} (no numbers)"
 
@@ -322,7 +345,7 @@ def _to_confirm(path, frame: pd.DataFrame, names: list[str], ids, sex: str | Non
     """What a series' characteristics offer as ages, and the lines of config that take one."""
     ids = frame["geo_accession"] if ids is None else ids
     wider = [name for name in frame if name not in names and re.search(r"(?<![a-z])age(?![a-z])", name.casefold())]
-    numbers = {name: years_of(frame[name], "years", name, convert=False)[0] for name in [*names, *wider]}
+    numbers = {name: in_years(frame[name], "auto", name).given for name in [*names, *wider]}
     offered = [name for name, values in numbers.items() if (~np.isnan(values)).mean() > 0.5]
     if not offered:
         return (
@@ -333,7 +356,7 @@ def _to_confirm(path, frame: pd.DataFrame, names: list[str], ids, sex: str | Non
     lines = [f"{path} is a GEO series matrix of {many(len(frame), 'sample')}. Its ages are used once you confirm them:"]
     units = {}
     for name in offered:
-        said = unit_said(name) or _said_by_values(frame[name])
+        said = unit_of_name(name)[0] or said_by_values(frame[name])
         units[name] = said or "years"
         values = numbers[name][~np.isnan(numbers[name])]
         given = np.flatnonzero(~np.isnan(numbers[name]))[:3]
@@ -365,6 +388,12 @@ def check_ids(path, sheet: pd.DataFrame) -> list[str]:
         )
     ids = sheet["sample_id"][~sheet["sample_id"].isin(MISSING)]
     twice = ids[ids.duplicated()].unique()
+    if len(twice) and (rewritten := [one for one in twice if SCIENTIFIC.fullmatch(one)]):
+        return [
+            *problems,
+            f"{path}: a spreadsheet rewrote the ids as {some(rewritten)}, so that several samples have the same, and "
+            "their digits are lost: export the sheet again from its source, the column formatted as text",
+        ]
     if len(twice):
         where = [
             f"{name!r} ({word}s {numbered(sheet['row'][sheet['sample_id'] == name])})" for name in twice[:EXAMPLES]
@@ -383,121 +412,17 @@ def numbered(numbers, limit: int = 5) -> str:
     )
 
 
-def _said_by_values(column: pd.Series) -> str | None:
-    """The one unit that values such as "67 yrs" name; None where they name none or several."""
-    found = {unit for _, unit in map(_parsed, column) if unit}
-    return found.pop() if len(found) == 1 else None
-
-
-def _parsed(text: str) -> tuple[float, str | None]:
-    """Number and unit of a value such as "34 mo"; NaN where it is something else."""
-    match = _VALUE.fullmatch(text.strip())
-    unit = UNITS.get(bare(match[2])) if match else None
-    return (float(match[1]), unit) if unit else (np.nan, None)
-
-
-def years_of(given: pd.Series, unit: str, name: str, convert: bool = True) -> tuple[np.ndarray, str | None, np.ndarray]:
-    """Ages in years, NaN where there is no number; the unit that was said, if any; and which values say another one.
-
-    `unit` is that of the config: "auto" takes the one that a value says, else the column's `name`, else the one that
-    the other values agree on, else years. `convert=False` leaves the numbers as they stand.
-    """
-    ages = np.array(pd.to_numeric(given, errors="coerce"), dtype=float)
-    ages[~np.isfinite(ages)] = np.nan
-    units = np.full(len(ages), None, dtype=object)
-    texts = np.flatnonzero(np.isnan(ages) & ~given.isin(MISSING).to_numpy())
-    for row in texts:
-        ages[row], units[row] = _parsed(given.iloc[row])
-    own = {found for found in units if found}
-    said = unit if unit != "auto" else unit_said(name) or (own.copy().pop() if len(own) == 1 else None)
-    other = np.array([bool(found) and unit != "auto" and found != unit for found in units], dtype=bool)
-    if convert:
-        ages /= np.array([PER_YEAR[found or said or "years"] for found in units])
-    return ages, said or ("mixed" if own else None), other
-
-
-def check_ages(path, sheet: pd.DataFrame, unit: str = "auto") -> tuple[np.ndarray, list[str]]:
-    """Ages in years (NaN where there is none), and what is wrong with them.
-
-    `unit`: "auto", "years", "months", "weeks" or "days"; see `years_of`. The unit is noted in `attrs["chosen"]`.
-    """
-    given = sheet["age"]
-    chosen = sheet.attrs.get("chosen", {})
-    column = chosen.get("age", "age")
-    ages, said, other = years_of(given, unit, column)
-    chosen["age_unit"] = said or "years"
-    names = sheet["sample_id"] if "sample_id" in sheet else sheet["row"].astype(str)
-    word = sheet.attrs.get("rows", "line")
-
-    def listed(mask, value) -> str:
-        places = zip(names[mask], sheet["row"][mask], value[mask], strict=True)
-        return ", ".join(f"{name!r} ({word} {row}): {found!r}" for name, row, found in list(places)[:EXAMPLES])
-
-    problems = []
-    lacking = given.isin(MISSING).to_numpy()
-    if lacking.any():
-        where = [
-            f"{name!r} ({word} {row})"
-            for name, row in list(zip(names[lacking], sheet["row"][lacking], strict=True))[:EXAMPLES]
-        ]
-        problems.append(
-            f"{path}: {many(int(lacking.sum()), 'sample')} without an age: {', '.join(where)}. "
-            "Give the age in years, or remove the row and set `cohort.unmatched: drop`"
-        )
-    text = np.isnan(ages) & ~lacking
-    vague = text & np.array(
-        [bool(_RANGE.fullmatch(one.lower())) and not _DATE.fullmatch(one) for one in given], dtype=bool
-    )
-    if vague.any():
-        problems.append(
-            f"{path}: {many(int(vague.sum()), 'age')} a range or a bound: {listed(vague, given)}. Each sample needs "
-            "one number: find the exact ages, write the middle of a narrow range, or remove the rows and set "
-            "`cohort.unmatched: drop`"
-        )
-    text &= ~vague
-    if text.any():
-        problems.append(
-            f"{path}: {many(int(text.sum()), 'age')} not a number: {listed(text, given)}. Give the age in years"
-        )
-    if other.any():
-        problems.append(
-            f"{path}: {many(int(other.sum()), 'age')} in another unit than `cohort.age_unit: {unit}`: "
-            f"{listed(other, given)}. Correct `cohort.age_unit`, or set it to auto"
-        )
-    valid = ages[~np.isnan(ages)]
-    if not len(valid):
-        return ages, problems
-    negative = ages < 0
-    if negative.any():
-        problems.append(
-            f"{path}: {many(int(negative.sum()), 'age')} negative: {listed(negative, given)}. Give the age in years"
-        )
-    old = ages > OLDEST
-    median = float(np.median(valid))
-    if median > 200 and said is None:
-        likely, remedy = ("months", "divide by 12") if median < 1500 else ("days", "divide by 365.25")
-        setting = f", or set `cohort.age_unit: {likely}`"
-        if valid.min() >= 1900 and valid.max() <= 2030:
-            likely, remedy, setting = "years of birth", "subtract them from the year of sampling", ""
-        problems.append(
-            f"{path}: the ages (median {median:,.6g}, largest {valid.max():,.6g}) look like {likely}; "
-            f"give years: {remedy}{setting}"
-        )
-    elif old.any():
-        as_unit = f", read as {said} (`cohort.age_unit`)" if said not in (None, "years") else ""
-        problems.append(
-            f"{path}: {many(int(old.sum()), 'age')} above {OLDEST:g} years: {listed(old, given)}{as_unit}. "
-            "Give the age in years"
-        )
-    if len(valid) > 1 and valid.min() == valid.max():
-        problems.append(
-            f"{path}: all ages are equal ({valid[0]:g}): without different ages nothing can be said about ageing"
-        )
-    return ages, problems
-
-
 def typed(column: pd.Series) -> pd.Series:
-    """A covariate as numbers if all its values are, else as text; what stands for missing is missing."""
+    """A covariate as numbers if all its values are, else as text; what stands for missing is missing.
+
+    Names in digits stay text: such with leading zeros, and different texts that are one number (1E2 and 100).
+    """
     column = column.where(~column.isin(MISSING), None)
-    number = pd.to_numeric(column, errors="coerce")
-    return number if number.notna().equals(column.notna()) else column.astype("str")
+    given = column.dropna()
+    comma = commas_for_points(given, None)
+    number = pd.to_numeric(column.map(pointed, na_action="ignore") if comma else column, errors="coerce")
+    if not number.notna().equals(column.notna()) or given.str.match(r"[-+]?0\d").any():
+        return column.astype("str")
+    if number.nunique() < given.nunique():
+        return column.astype("str")
+    return number

@@ -37,23 +37,23 @@ def in_stratum(sheet: pd.DataFrame, path, only: dict | None) -> tuple[pd.Series,
             columns = sheet.columns.drop(["row", "sample_id"], errors="ignore")
             problems.append(f"cohort.only: {path} has no column {name!r}; it has {some(columns, 20)}")
             continue
-        wanted = wanted if isinstance(wanted, list) else [wanted]
-        given = sheet[name].map(_plain)
-        odd = [value for value in wanted if _plain(value) not in set(given)]
+        wanted = [_text(value) for value in (wanted if isinstance(wanted, list) else [wanted])]
+        given = sheet[name].str.strip()
+        known = given[~given.isin(MISSING)]
+        if len(known) and known.str.fullmatch(r"-?\d+\.0").all():  # whole numbers, as pandas writes them beside gaps
+            given = given.str.removesuffix(".0")
+            wanted = [value.removesuffix(".0") for value in wanted]
+        odd = [value for value in wanted if value not in set(given)]
         if odd:
             there = sorted(set(given) - {""})
             problems.append(f"cohort.only.{name}: no sample of {path} has {some(odd)}; there are {some(there, 10)}")
-        keep &= given.isin([_plain(value) for value in wanted])
+        keep &= given.isin(wanted)
     return keep, problems
 
 
-def _plain(value) -> str:
-    """A value as text by which 1, "1" and "1.0" are the same."""
-    text = str(value).strip()
-    try:
-        return f"{float(text):.12g}"
-    except ValueError:
-        return text
+def _text(value) -> str:
+    """A value of the config as written; whole numbers have no point."""
+    return f"{value:g}" if isinstance(value, float) and value.is_integer() else str(value).strip()
 
 
 def first_of_each(sheet: pd.DataFrame, path, column: str) -> tuple[pd.Series, list[str]]:
@@ -69,4 +69,4 @@ def first_of_each(sheet: pd.DataFrame, path, column: str) -> tuple[pd.Series, li
             f"cohort.one_per: {many(int(lacking.sum()), 'sample')} of {path} without a {column!r}: "
             f"line {numbered(sheet['row'][lacking], EXAMPLES)}. Fill in whose they are (an id of its own, if nobody's)"
         ]
-    return ~sheet[column].map(_plain).duplicated(), []
+    return ~sheet[column].str.strip().duplicated(), []

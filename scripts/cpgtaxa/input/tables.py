@@ -9,17 +9,21 @@ import pyarrow.feather
 import pyarrow.parquet
 
 from cpgtaxa.errors import reason_of
+from cpgtaxa.input.ages import unit_of_name
 from cpgtaxa.input.streams import DAMAGE, Unreadable, magic
+from cpgtaxa.input.texts import ROW_NAMES
 
-ROW_NAMES = "row_names"
+_DIFFTIME = {"secs": "seconds", "mins": "minutes", "hours": "hours", "days": "days", "weeks": "weeks"}
 
 
 def read_sheet_frame(path, key: str, object: str | None = None, needed: tuple[str, ...] = ()) -> pd.DataFrame | None:
     """A sheet's columns as text, just as a CSV would hold them; None for files of text.
 
     path: .rds or .RData (a data frame), Parquet, Feather, or .h5ad (its obs), told by content. Missing values are "",
-    factors their labels, whole numbers have no point. Row names of R's and names of observations are the column
-    `row_names`. object: which object of an .RData; needed: columns that tell the sheet among several data frames.
+    factors and labelled numbers their labels, whole numbers have no point. Row names of R's and names of observations
+    are the column `row_names`. object: which object of an .RData; needed: columns that tell the sheet among several
+    data frames. `attrs` may have `units`, units of time that R's classes and labels state, and `refused`, classes of
+    R's that are not read, both by column.
 
     Raises Unreadable for a damaged file, and one that holds no table.
     """
@@ -82,7 +86,7 @@ def _number(value) -> str:
 
 def _r(path, first: bytes, name: str | None, needed: tuple[str, ...]) -> pd.DataFrame:
     from cpgtaxa.input.matrices_r import row_names
-    from cpgtaxa.input.r_files import chosen, levels, read_r, strings
+    from cpgtaxa.input.r_files import chosen, read_r, strings
 
     objects = read_r(path, first, precise=True)
     fitting = {
@@ -97,26 +101,71 @@ def _r(path, first: bytes, name: str | None, needed: tuple[str, ...]) -> pd.Data
     names = [given or "" for given in strings(thing.attributes["names"])]
     rows = row_names(thing)
     columns = {} if rows is None or ROW_NAMES in names else {ROW_NAMES: rows}
+    units, refused = {}, {}
     for label, column in zip(names, thing.raw.value, strict=True):
-        found = levels(column)
-        if found is not None:
-            columns[label.strip()] = ["" if text is None else text.strip() for text in found]
-        else:
-            columns[label.strip()] = _r_numbers(column)
-    return pd.DataFrame({label: pd.Series(column, dtype=object) for label, column in columns.items()})
+        columns[label.strip()], unit, kind = r_column(column, thing.shape[0])
+        units |= {label.strip(): unit} if unit else {}
+        refused |= {label.strip(): kind} if kind else {}
+    frame = pd.DataFrame({label: pd.Series(column, dtype=object) for label, column in columns.items()})
+    frame.attrs = {"units": units, "refused": refused}
+    return frame
 
 
-def _r_numbers(column) -> list[str]:
-    """Numbers, truth values and dates of R's as text."""
-    from cpgtaxa.input.r_files import KINDS, classes
+def r_column(column, n_rows: int) -> tuple[list[str], str | None, str | None]:
+    """A column of a data frame of R's as text, "" where missing; the unit that its class or label states; and its class
+    where that cannot be read, the text then being "" throughout."""
+    from cpgtaxa.input.r_files import KINDS, PLAIN, attribute, classes, levels, strings
 
-    values, missing = np.ma.getdata(column.value), np.ma.getmaskarray(column.value)
+    kinds = [kind for kind in classes(column) if kind not in (*PLAIN, "table", "array", "matrix")]
+    missing, unit = [""] * n_rows, None
+    if len(column.value) != n_rows:
+        return missing, None, next(iter(kinds), "matrix")
+    if (label := attribute(column, "label")) is not None and label.info.type is KINDS.STR:
+        unit = unit_of_name(f"x {strings(label)[0] or ''}")[0]
+    found = levels(column)
+    if found is not None:
+        return ["" if text is None else text.strip() for text in found], unit, None
+    if column.info.type not in (KINDS.REAL, KINDS.INT, KINDS.LGL):
+        return missing, None, next(iter(kinds), "list" if column.info.type is KINDS.VEC else "a type without numbers")
+    values, gone = np.ma.getdata(column.value), np.ma.getmaskarray(column.value)
     if column.info.type is KINDS.LGL:
-        return ["" if gone else "TRUE" if value else "FALSE" for value, gone in zip(values, missing, strict=True)]
-    if column.info.type in (KINDS.REAL, KINDS.INT):
-        missing = missing | np.isnan(values) if column.info.type is KINDS.REAL else missing
-        if "Date" in classes(column):
-            days = np.where(missing, 0, values).astype("datetime64[D]").astype(str)
-            return ["" if gone else day for day, gone in zip(days, missing, strict=True)]
-        return ["" if gone else _number(value) for value, gone in zip(values.tolist(), missing, strict=True)]
-    return [""] * len(column.value)  # a column of lists says nothing about a sample
+        return ["" if no else "TRUE" if value else "FALSE" for value, no in zip(values, gone, strict=True)], unit, None
+    if column.info.type is KINDS.REAL:
+        gone = gone | np.isnan(values)
+    if "integer64" in kinds:
+        whole = np.ascontiguousarray(values, dtype=np.float64).view(np.int64)
+        gone = whole == np.iinfo(np.int64).min
+        return ["" if no else str(value) for value, no in zip(whole.tolist(), gone, strict=True)], unit, None
+    if "Date" in kinds or "POSIXct" in kinds:
+        step = "datetime64[D]" if "Date" in kinds else "datetime64[s]"
+        times = np.where(gone, 0, np.floor(values)).astype(step).astype(str).tolist()
+        return ["" if no else time for time, no in zip(times, gone, strict=True)], unit, None
+    texts = ["" if no else _number(value) for value, no in zip(values.tolist(), gone, strict=True)]
+    if "difftime" in kinds:
+        word = attribute(column, "units")
+        said = _DIFFTIME.get(strings(word)[0]) if word is not None else None
+        return (texts, said, None) if said else (missing, None, "difftime")
+    if "haven_labelled" in kinds or "labelled" in kinds:
+        return _labelled(column, texts), unit, None
+    return (missing, None, kinds[0]) if kinds else (texts, unit, None)
+
+
+def _labelled(column, texts: list[str]) -> list[str]:
+    """Numbers whose meaning labels give (haven): the labels in their place; what SPSS calls missing is missing."""
+    from cpgtaxa.input.r_files import KINDS, attribute, strings
+
+    def numbers(name: str) -> list[str]:
+        found = attribute(column, name)
+        if found is None or found.info.type not in (KINDS.REAL, KINDS.INT):
+            return []
+        return [_number(value) for value in np.ma.getdata(found.value).astype(float).tolist()]
+
+    none = set(numbers("na_values"))
+    low, high = [float(bound) for bound in numbers("na_range")] or (np.inf, -np.inf)
+    labels = attribute(column, "labels")
+    words = attribute(labels, "names") if labels is not None else None
+    meaning = dict(zip(numbers("labels"), strings(words), strict=False)) if words is not None else {}
+    return [
+        "" if not text or text in none or low <= float(text) <= high else (meaning.get(text) or text).strip()
+        for text in texts
+    ]

@@ -11,7 +11,11 @@ import pyarrow.parquet as pq
 
 from cpgtaxa.errors import InputError, some
 from cpgtaxa.files import naming_damage
+from cpgtaxa.input.delimited import aligned, declared_separator, separator_among
 
+ROW_NAMES = "row_names"
+"""The column of R's row names, which have no heading."""
+_SECTION = re.compile(r"\s*\"?\[[A-Za-z][\w ]*\]")
 MOST = 256 << 20
 """Bytes of text in a sheet or list; a gzip of a few kilobytes can hold far more than memory does."""
 
@@ -119,33 +123,56 @@ def csv_rows(text: str, separator: str, what: str) -> list[tuple[int, list[str]]
     return [(number, row) for number, row in rows if any(row)]
 
 
+def table_rows(text: str, what: str) -> tuple[str | None, list[tuple[int, list[str]]]]:
+    """The separator of a table as text (None: a single column), and line and fields of its rows, the header first.
+
+    Excel's `sep=;` is taken and left out, and of Illumina's sample sheets the section [Data] alone is read. Raises
+    InputError, beginning with `what`.
+    """
+    lines = [line for line in lines_of(text) if line.strip()]
+    declared = declared_separator(lines[0]) if lines else None
+    starts = [number for number, line in enumerate(lines[:1000]) if _SECTION.match(line)]
+    data = next((number for number in starts if lines[number].lstrip('" ').lower().startswith("[data]")), None)
+    separator = declared or separator_among(
+        lines[1 if data is None and declared else 0 if data is None else data + 1 :]
+    )
+    rows = csv_rows(text, separator or ",", what)
+    if declared:
+        rows = rows[1:]
+    if data is not None:
+        heads = [number for number, (_, row) in enumerate(rows) if _SECTION.match(row[0])]
+        begin = next((number for number in heads if rows[number][1][0].lower().startswith("[data]")), -1)
+        rows = rows[begin + 1 : next((number for number in heads if number > begin), None)]
+    return separator, rows
+
+
 def read_table(path, key: str, needed: tuple[str, ...]) -> tuple[dict[str, list[str]], list[int]]:
     """Columns by name, as stripped text, and the line of each row, of a CSV or TSV with a header; see `read_text`.
 
     Raises InputError also where a column of `needed` is lacking, or rows have another number of fields.
     """
-    text = read_text(path, key)
-    separator = separator_of(lines_of(text.lstrip())[0]) or ","
-    rows = csv_rows(text, separator, f"{key}: {path}")
-    names = rows[0][1] if rows else []
+    separator, rows = table_rows(read_text(path, key), f"{key}: {path}")
+    header, rows = (rows[0][1], rows[1:]) if rows else ([], [])
+    given, rows, odd, doubt = aligned(header, rows, separator)
+    names = [ROW_NAMES if name is None else name for name in given]
     lacking = [name for name in needed if name not in names]
     if lacking:
         raise InputError(
-            f"{key}: {path} needs the columns {' and '.join(needed)} in its header; found {some(names) or 'none'}"
+            f"{key}: {path} needs the columns {' and '.join(needed)} in its header; found {some(header) or 'none'}"
         )
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
         raise InputError(f"{key}: {path} has several columns of the same name: {some(twice)}. Rename or remove them")
-    rows = rows[1:]
-    if not rows:
+    if not rows and not odd:
         raise InputError(f"{key}: {path} has a header but no rows: check how the file was made")
-    odd = [f"line {number} ({len(row)})" for number, row in rows if len(row) != len(names)]
     if odd:
+        listed = ", ".join(f"line {number} ({len(row)})" for number, row in odd[:5])
         raise InputError(
             f"{key}: {path}: {len(odd)} rows with another number of fields than the header's {len(names)}: "
-            f"{', '.join(odd[:5])}{' …' if len(odd) > 5 else ''}. Write rows in full, and quote fields that contain "
-            "the separator"
+            f"{listed}{' …' if len(odd) > 5 else ''}. Write rows in full, and quote fields that contain the separator"
         )
+    if doubt:
+        raise InputError(f"{key}: {path}: {doubt}")
     return {name: [row[at] for _, row in rows] for at, name in enumerate(names)}, [number for number, _ in rows]
 
 

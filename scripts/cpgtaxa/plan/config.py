@@ -54,6 +54,60 @@ def check_config(config: dict, schema: pathlib.Path) -> dict:
     return filled
 
 
+NAMES = (
+    ("cohort", "only"),
+    ("cohort", "columns"),
+    ("cohort", "one_per"),
+    ("cohort", "object"),
+    ("adjust", "covariates"),
+)
+"""Sections of which every key and value is a name, never a number."""
+
+
+def as_written(config: dict, paths) -> dict:
+    """A copy of `config` in which the names of NAMES are text as the files have it.
+
+    YAML makes numbers and truth values of 1_2, 010, 12:30 and no. paths: the config files, those that win first; what
+    none of them has (`--config`) stays as it is. Where cpgtaxa is a module, its config may be a section of a file.
+    """
+    texts = [pathlib.Path(path).read_text(encoding="utf-8") for path in paths]
+    safe, base = getattr(yaml, "CSafeLoader", yaml.SafeLoader), getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+    files = [pair for text in texts for pair in _parts(yaml.load(text, safe), yaml.load(text, base))]
+    config = dict(config)
+    for section, key in NAMES:
+        if isinstance(config.get(section), dict) and key in config[section]:
+            value = config[section][key]
+            for read, written in files:
+                if isinstance(read, dict) and isinstance(read.get(section), dict) and key in read[section]:
+                    value = _spelled(value, read[section][key], written[section][key])
+            config[section] = {**config[section], key: value}
+    return config
+
+
+def _parts(read, written) -> list[tuple]:
+    """A file as read and as written, and its sections, the same way."""
+    if not isinstance(read, dict):
+        return []
+    inner = zip(read.values(), written.values(), strict=True) if len(read) == len(written) else ()
+    return [(read, written), *(pair for pair in inner if isinstance(pair[0], dict))]
+
+
+def _spelled(value, read, written):
+    """A value of the config with text in place of what YAML read as something else, where it is what a file has."""
+    if isinstance(value, dict) and isinstance(read, dict) and len(read) == len(written):
+        spelled = dict(zip(read, written.items(), strict=True))
+        found = {}
+        for key, inner in value.items():
+            name, text = spelled.get(key, (key, None))
+            found[name] = _spelled(inner, read.get(key), text)
+        return found
+    if isinstance(value, list) and isinstance(read, list) and len(value) == len(read):
+        return [_spelled(*three) for three in zip(value, read, written, strict=True)]
+    if value is None or isinstance(value, str) or type(value) is not type(read) or value != read:
+        return value
+    return written if isinstance(written, str) else value
+
+
 def _unusable(value, path: tuple = ()) -> list[str]:
     """What no key takes, and no schema can say: numbers that are none, and text with control characters.
 

@@ -75,6 +75,10 @@ def _of_column(name: str, kind: str | None, column: pd.Series, ids, problems: li
         problems.append(f"{key} is {column.iat[0]!r} in all samples: leave it out")
         return None
     numeric = pd.api.types.is_numeric_dtype(column)
+    if not numeric and kind != "category":  # numbers that the cohort keeps as text: 001, or 27.10 beside 27.1
+        numbers = pd.to_numeric(column, errors="coerce")
+        if numbers.notna().all() and (kind == "number" or (numbers != np.round(numbers)).any()):
+            numeric, column = True, numbers
     whole = numeric and (column == np.round(column)).all()
     if kind is None:
         kind = "category" if not numeric or (whole and column.nunique() < FEW) else "number"

@@ -1,0 +1,66 @@
+"""Excel workbooks (.xlsx): their first sheet, or one by name, as rows of text."""
+
+import datetime
+import pathlib
+import zipfile
+
+from cpgtaxa.errors import reason_of, some
+from cpgtaxa.input.streams import Unreadable
+
+MOST = 2 << 30
+"""Bytes of XML in a workbook; a zip of a few kilobytes can hold far more than memory does."""
+
+
+def is_workbook(path) -> bool:
+    """Whether a zip archive is an Excel workbook."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "xl/workbook.xml" in archive.namelist()
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
+        return False
+
+
+def read_workbook(path, name: str | None = None, most: int = MOST) -> tuple[list[tuple[int, list[str]]], list[str]]:
+    """Number and fields of each row that is not blank, as text, and notes.
+
+    name: of the sheet; None takes the first. Numbers are as Excel holds them, not as it shows them; whole ones have no
+    point, dates are ISO dates. Raises Unreadable for damaged workbooks and those of more than `most` bytes.
+    """
+    import openpyxl  # only here: it takes a moment
+
+    path = pathlib.Path(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > most:
+            raise Unreadable(f"{path} unpacks to more than {most >> 20} MB: save the sheet as CSV")
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        names = book.sheetnames
+        if name is not None and name not in names:
+            raise Unreadable(f"{path} has no sheet {name!r} (`cohort.object`); it has {some(names, 10)}")
+        sheet = book[name or names[0]]
+        rows = [(number, [_text(value) for value in row]) for number, row in enumerate(sheet.values, 1)]
+        book.close()
+    except Unreadable:
+        raise
+    except Exception as error:  # whatever a spoilt archive or its XML leads to
+        raise Unreadable(f"{path} is a damaged Excel workbook ({reason_of(error)}): save it as CSV") from error
+    rows = [(number, row) for number, row in rows if any(row)]
+    if not rows:
+        raise Unreadable(f"{path}: the sheet {name or names[0]!r} is empty")
+    width = max(place for _, row in rows for place, field in enumerate(row, 1) if field)
+    rows = [(number, [*row[:width], *[""] * (width - len(row))]) for number, row in rows]
+    others = "" if len(names) == 1 else f"; others are {some([one for one in names if one != (name or names[0])])}"
+    return rows, [f"{path}: the workbook's sheet {name or names[0]!r} was read{others}"]
+
+
+def _text(value) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
+        return value.date().isoformat()
+    return value.isoformat() if isinstance(value, datetime.datetime | datetime.date) else str(value).strip()

@@ -1,0 +1,196 @@
+"""Units of age: used where something states them, asked for where that is in doubt, never guessed."""
+
+import shutil
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pytest
+from cpgtaxa.input import ages
+from cpgtaxa.input.sheets import read_sheet
+
+IDS = [f"s{number}" for number in range(12)]
+YEARS = [20.5 + 3 * number for number in range(12)]
+NONE = {"sample_id": None, "age": None, "sex": None}
+
+
+def read(folder, columns, unit="auto", age=None, sep=","):
+    """Ages in years, problems and notes of a sheet with these columns beside the ids."""
+    path = folder / "sheet.csv"
+    pd.DataFrame({"sample_id": IDS, **columns}).to_csv(path, index=False, sep=sep)
+    return ages_in(path, unit, age)
+
+
+def ages_in(path, unit="auto", age=None, least=0.0):
+    sheet, problems = read_sheet(path, NONE | {"age": age}, set(IDS))
+    if "age" not in sheet:
+        return None, problems, []
+    found, more = ages.check_ages(path, sheet, unit, least)
+    return found, problems + more, sheet.attrs["notes"]
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    {
+        **dict.fromkeys(("age..months..ch1", "age (months):ch1", "Age.in.months", "ageinmonths", "AGE_MTHS"), "months"),
+        **dict.fromkeys(("age..w..", "Age_at_Draw..weeks.", "age.wk", "age [w]"), "weeks"),
+        **dict.fromkeys(("ageDays", "age, days", "Alter (Tage)"), "days"),
+        **dict.fromkeys(("age..y..ch1", "AgeYr", "âge (ans)"), "years"),
+        **dict.fromkeys(("age", "age_w1", "age_d0", "age_m2", "age_y1", "age_w_1", "stage"), None),
+    }.items(),
+)
+def test_units_in_names(name, unit):
+    assert ages.unit_of_name(name)[0] == unit
+
+
+@pytest.mark.parametrize("name", ["age_w", "ageM", "age (m)", "age_6mo", "age_at_6_months", "age_years_months", "ga"])
+def test_names_in_doubt_are_asked_about(tmp_path, name):
+    _, problems, _ = read(tmp_path, {name: YEARS}, age=name)
+    assert len(problems) == 1
+    assert f"the unit of the ages is not certain: the column's name, {name!r}" in problems[0]
+    found, problems, _ = read(tmp_path, {name: YEARS}, age=name, unit="years")
+    assert problems == []
+    assert found.tolist() == YEARS
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "first"),
+    [
+        ("age_unit", ["month", *["year"] * 11], 20.5 / 12),
+        ("AGEU", ["WEEKS", *["YEARS"] * 11], 20.5 / 52.1775),
+        ("Age unit", ["m", *["y"] * 11], 20.5 / 12),
+        ("units", ["days"] * 12, 20.5 / 365.25),
+    ],
+)
+def test_a_column_of_units_is_used(tmp_path, name, given, first):
+    found, problems, notes = read(tmp_path, {"age": YEARS, name: given})
+    assert problems == []
+    assert found[0] == pytest.approx(first)
+    assert len(notes) == 1
+    assert f"by the column {name!r}" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"age": ["8 months", *YEARS[1:]]}, "1 of 12 have a unit: 's0' (line 2): '8 months'"),
+        ({"age": ["20.5", *[f"{age} weeks" for age in YEARS[1:]]]}, "1 of 12 have none: 's0' (line 2): '20.5'"),
+        ({"age": YEARS, "age_unit": ["", *["month"] * 11]}, "1 of 12 have none: 's0' (line 2): '20.5'"),
+        ({"age": YEARS, "age_unit": ["decade", *["year"] * 11]}, "1 unit in the column 'age_unit' not known: 's0'"),
+        ({"age_years": YEARS, "age_unit": ["month"] * 12}, "says years, and 'age_unit' something else of 12 samples"),
+        ({"age": ["8 months", *YEARS[1:]], "age_unit": ["year"] * 12}, "1 age with one unit in its text and another"),
+        ({"age": YEARS, "follow_up": ["months"] * 12}, "'follow_up' holds units of time ('months')"),
+    ],
+)
+def test_contradictions_are_asked_about(tmp_path, columns, words):
+    _, problems, notes = read(tmp_path, columns)
+    assert len(problems) == 1
+    assert words in problems[0]
+    assert notes == []
+
+
+def test_following_the_advice_on_mixtures(tmp_path):
+    found, problems, _ = read(tmp_path, {"age": ["8 months", *[f"{age} years" for age in YEARS[1:]]]})
+    assert problems == []
+    assert found.tolist() == [pytest.approx(8 / 12), *YEARS[1:]]
+    found, problems, _ = read(tmp_path, {"age": YEARS, "age_unit": ["months"] * 12})
+    assert problems == []
+    assert found.tolist() == [pytest.approx(age / 12) for age in YEARS]
+    found, problems, _ = read(tmp_path, {"age": YEARS, "follow_up": ["months"] * 12}, unit="years")
+    assert problems == []
+    assert found.tolist() == YEARS
+
+
+def test_a_second_line_of_units(tmp_path):
+    path = tmp_path / "sheet.csv"
+    path.write_text(
+        "sample_id,age\n,months\n" + "".join(f"{name},{age}\n" for name, age in zip(IDS, YEARS, strict=True))
+    )
+    found, problems, notes = ages_in(path)
+    assert problems == []
+    assert found[0] == pytest.approx(20.5 / 12)
+    assert "ages read as months, by the line below the header" in notes[0]
+
+
+def test_decimal_commas(tmp_path):
+    commas = [str(age).replace(".", ",") for age in YEARS]
+    found, problems, notes = read(tmp_path, {"age": commas}, sep=";")
+    assert problems == []
+    assert found.tolist() == YEARS
+    assert "decimal commas" in notes[0]
+    # 7,300 may be 7.3 years or 7,300 days
+    _, problems, _ = read(tmp_path, {"age": [f"{number},300" for number in range(7, 19)]}, sep=";")
+    assert "12 ages not a number: 's0' (line 2): '7,300'" in problems[0]
+
+
+def test_ages_before_birth(tmp_path):
+    weeks = [30 + number / 2 for number in range(12)]
+    name = "gestational age (weeks)"
+    _, problems, _ = read(tmp_path, {name: weeks}, age=name)
+    assert "Set `cohort.age_unit: gestational_weeks` (and `cohort.min_age: -1`)" in problems[0]
+    found, problems, _ = ages_in(tmp_path / "sheet.csv", "gestational_weeks", name, -1.0)
+    assert problems == []
+    np.testing.assert_allclose(found, [(week - 40) / 52.1775 for week in weeks])
+    _, problems, _ = read(tmp_path, {"age": [-0.5, *YEARS[1:]]})
+    assert "1 age negative: 's0' (line 2): '-0.5'" in problems[0]
+    assert "set `cohort.min_age`" in problems[0]
+    found, problems, _ = ages_in(tmp_path / "sheet.csv", least=-0.5)
+    assert problems == []
+    assert found[0] == -0.5
+
+
+R = """
+ids <- sprintf("s%d", 0:11); age <- 20.5 + 3 * (0:11)
+put <- function(age, name) {
+  frame <- data.frame(sample_id = ids)
+  frame$age <- age
+  saveRDS(frame, paste0(name, ".rds"))
+}
+int64 <- function(x) {  # as bit64 stores them
+  bytes <- unlist(lapply(x, function(one) c(writeBin(as.integer(one), raw(), endian = "little"), raw(4))))
+  structure(readBin(bytes, "double", length(x), endian = "little"), class = "integer64")
+}
+put(int64(floor(age)), "integer64")
+put(as.difftime(age * 52.1775, units = "weeks"), "difftime")
+put(as.difftime(age * 365.25 * 24, units = "hours"), "hours")
+put(structure(age * 12, label = "Age (months)"), "label")
+put(structure(age, labels = c(unknown = -9), class = c("haven_labelled", "vctrs_vctr", "double")), "labelled")
+put(structure(replace(age, 2, 97), labels = c("97 or older" = 97), class = "haven_labelled"), "code")
+put(factor(age, ordered = TRUE), "ordered")
+put(as.Date("1950-01-01") + 1:12, "Date")
+put(as.POSIXct("1950-01-01", tz = "UTC") + 86400 * 1:12, "POSIXct")
+put(as.POSIXlt(as.POSIXct("1950-01-01", tz = "UTC") + 86400 * 1:12), "POSIXlt")
+put(structure(age, class = "Duration"), "Duration")
+"""
+
+
+@pytest.fixture(scope="module")
+def classes(tmp_path_factory):
+    if shutil.which("Rscript") is None:
+        pytest.skip("no R here: its files cannot be written")
+    folder = tmp_path_factory.mktemp("r")
+    done = subprocess.run(["Rscript", "-e", R], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.parametrize("name", ["integer64", "difftime", "hours", "label", "labelled", "ordered"])
+def test_classes_of_r_are_decoded(classes, name):
+    found, problems, _ = ages_in(classes / f"{name}.rds")
+    assert problems == []
+    np.testing.assert_allclose(found, np.floor(YEARS) if name == "integer64" else YEARS)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    {
+        "code": "1 age not a number: 's1' (row 2): '97 or older'",
+        "Date": "These are dates: give the age at sampling",
+        "POSIXct": "'1950-01-02T00:00:00'",
+        "POSIXlt": "is of R's class 'POSIXlt', which is not read",
+        "Duration": "is of R's class 'Duration', which is not read",
+    }.items(),
+)
+def test_classes_of_r_are_refused_by_name(classes, name, words):
+    _, problems, _ = ages_in(classes / f"{name}.rds")
+    assert words in problems[0]
