@@ -36,9 +36,9 @@ from cpgtaxa.learning.training import (
     targets_of,
     train,
 )
-from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA
 from cpgtaxa.placement import novelty
-from cpgtaxa.placement.rounds import read_parts
+from cpgtaxa.placement.rounds import predicted, read_parts
 from cpgtaxa.plan.paths import MODELS, shard_bounds
 from cpgtaxa.progress import Progress, so_far
 
@@ -264,11 +264,24 @@ def draw(beta, ages, predictor):
 
 
 def predict_shard(
-    network, beta, samples, labels, placed, out, *, round_number, shard, shards, predict_labelled, device, precision
+    network,
+    beta,
+    samples,
+    labels,
+    placed,
+    out,
+    *,
+    round_number,
+    shard,
+    shards,
+    predict_labelled,
+    seed,
+    device,
+    precision,
 ) -> None:
     """Calibrated probabilities (cpg, p_<taxon>) of a shard's CpGs that are not placed, and their `distance`.
 
-    With `predict_labelled` round 0 predicts those placed by the rules too.
+    Round 0 predicts those placed by the rules too, as `predict_labelled` says (see `placement.rounds.predicted`).
 
     Images are drawn on the fly, a block at a time, and never written.
     """
@@ -278,14 +291,12 @@ def predict_shard(
     cohort = Cohort(beta)
     ages = read_samples(samples)["age"].to_numpy()
     start, stop = shard_bounds(shard, shards, cohort.n_cpgs)
-    wanted = np.arange(start, stop)
     names = cohort.names(start, stop)
-    if round_number > 0 or not predict_labelled:
-        taxa = read_parquet(labels, columns=["taxon"])["taxon"].to_numpy()[start:stop]
-        left = taxa == UNCLASSIFIED
-        done = {cpg for path in placed for cpg in read_parquet(path, columns=["cpg"])["cpg"]}
-        left &= np.array([cpg not in done for cpg in names], dtype=bool)
-        wanted = wanted[left]
+    taxa = read_parquet(labels, columns=["taxon"])["taxon"].to_numpy()
+    left = predicted(taxa, predict_labelled if round_number == 0 else False, seed)[start:stop]
+    done = {cpg for path in placed for cpg in read_parquet(path, columns=["cpg"])["cpg"]}
+    left &= np.array([cpg not in done for cpg in names], dtype=bool)
+    wanted = np.arange(start, stop)[left]
     table = _classify(cohort, wanted, ages, predictor)
     table.insert(0, "cpg", names[wanted - start])
     write_parquet(out, table)
