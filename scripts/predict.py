@@ -16,5 +16,6 @@ with job(snakemake):
         round_number=int(snakemake.wildcards.round),
         shard=int(snakemake.wildcards.shard),
         shards=int(snakemake.wildcards.shards),
+        seed=snakemake.params.seed,
         **snakemake.params.settings,
     )

@@ -4,11 +4,15 @@ from cpgtaxa.job import job
 
 with job(snakemake):
     from cpgtaxa.cohort import read_samples
-    from cpgtaxa.files import read_json
+    from cpgtaxa.files import read_json, read_parquet
+    from cpgtaxa.names import UNCLASSIFIED
     from cpgtaxa.simulation.calibration_cpgs import simulate_calibration
 
     adjusted = snakemake.input.get("adjusted")
     samples = read_samples(snakemake.input.samples)
+    settings = dict(snakemake.params.settings)
+    if UNCLASSIFIED not in set(read_parquet(snakemake.input.labels, columns=["taxon"])["taxon"]):
+        settings["cpgs"] = 0  # there is nothing to place
     simulate_calibration(
         samples["sample_id"],
         samples["age"],
@@ -16,5 +20,5 @@ with job(snakemake):
         out_beta=snakemake.output.beta,
         out_truth=snakemake.output.truth,
         scales=read_json(adjusted)["statistics"] if adjusted else {},
-        **snakemake.params.settings,
+        **settings,
     )

@@ -4,7 +4,7 @@ from cpgtaxa.job import job
 
 with job(snakemake):
     from cpgtaxa.images.image_sets import PARTS
-    from cpgtaxa.learning.classifier import train_round
+    from cpgtaxa.learning.teaching import train_round
 
     train_round(
         {part: snakemake.input[part] for part in PARTS},

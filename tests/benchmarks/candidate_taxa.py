@@ -20,8 +20,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from cpgtaxa.embedding.embed import half_way_sites, judge, outputs_of  # noqa: E402
+from cpgtaxa.learning.networks import load_predictor  # noqa: E402
 from cpgtaxa.learning.temperature import softmax  # noqa: E402
-from cpgtaxa.learning.training import load_predictor  # noqa: E402
 from cpgtaxa.names import TAXA, UNCLASSIFIED  # noqa: E402
 from cpgtaxa.simulation import simulate  # noqa: E402
 from cpgtaxa.statistics.kernel import compute  # noqa: E402

@@ -20,8 +20,10 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from cpgtaxa.images.render import render as draw_on_cpu  # noqa: E402
 from cpgtaxa.images.render_torch import planes, render  # noqa: E402
+from cpgtaxa.learning.devices import choose_device  # noqa: E402
+from cpgtaxa.learning.networks import Predictor  # noqa: E402
 from cpgtaxa.learning.recipes import recipe  # noqa: E402
-from cpgtaxa.learning.training import Images, Predictor, choose_device, targets_of, train  # noqa: E402
+from cpgtaxa.learning.training import Images, targets_of, train  # noqa: E402
 from cpgtaxa.models import create_model, vision  # noqa: E402, F401  (vision before torch's other users)
 from cpgtaxa.names import TAXA  # noqa: E402
 from cpgtaxa.targets.benchmark.measure import STATISTICS, _tiled  # noqa: E402

@@ -46,8 +46,8 @@ from cpgtaxa.images.render import (  # noqa: E402
     to_rgb,
 )
 from cpgtaxa.learning.classifier import MODELS, card_beside  # noqa: E402
+from cpgtaxa.learning.networks import load_predictor  # noqa: E402
 from cpgtaxa.learning.temperature import softmax  # noqa: E402
-from cpgtaxa.learning.training import load_predictor  # noqa: E402
 from cpgtaxa.names import TAXA  # noqa: E402
 from cpgtaxa.statistics.kernel import compute  # noqa: E402
 from cpgtaxa.taxa.labels import define_taxa  # noqa: E402

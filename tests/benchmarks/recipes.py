@@ -33,9 +33,10 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from cpgtaxa.images.packed import normalisation  # noqa: E402
 from cpgtaxa.images.render import planes, render  # noqa: E402
+from cpgtaxa.learning.networks import Predictor, load_weights  # noqa: E402
 from cpgtaxa.learning.recipes import RECIPES, TUNED_RESNET18  # noqa: E402
 from cpgtaxa.learning.temperature import expected_calibration_error, softmax  # noqa: E402
-from cpgtaxa.learning.training import Images, Predictor, calibrate, load_weights, targets_of, train  # noqa: E402
+from cpgtaxa.learning.training import Images, calibrate, targets_of, train  # noqa: E402
 from cpgtaxa.names import TAXA  # noqa: E402
 from cpgtaxa.simulation import simulate  # noqa: E402
 from cpgtaxa.simulation.training_images import GROUP, plan, share_of, simulate_group  # noqa: E402

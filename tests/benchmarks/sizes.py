@@ -28,9 +28,10 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from cpgtaxa.images.packed import normalisation  # noqa: E402
 from cpgtaxa.images.render import planes_of_rgb, read_png  # noqa: E402
+from cpgtaxa.learning.networks import Predictor, load_weights  # noqa: E402
 from cpgtaxa.learning.recipes import RECIPES, TUNED_RESNET18  # noqa: E402
 from cpgtaxa.learning.temperature import softmax  # noqa: E402
-from cpgtaxa.learning.training import Images, Predictor, calibrate, load_weights, targets_of, train  # noqa: E402
+from cpgtaxa.learning.training import Images, calibrate, targets_of, train  # noqa: E402
 from cpgtaxa.names import TAXA  # noqa: E402
 from cpgtaxa.simulation import simulate  # noqa: E402
 from cpgtaxa.simulation.training_images import plan  # noqa: E402

@@ -25,8 +25,9 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from cpgtaxa.images.packed import normalisation  # noqa: E402
 from cpgtaxa.images.render import planes, render  # noqa: E402
+from cpgtaxa.learning.networks import Predictor, load_predictor  # noqa: E402
 from cpgtaxa.learning.recipes import RECIPES  # noqa: E402
-from cpgtaxa.learning.training import Images, Predictor, load_predictor, targets_of, train  # noqa: E402
+from cpgtaxa.learning.training import Images, targets_of, train  # noqa: E402
 from cpgtaxa.names import TAXA  # noqa: E402
 from cpgtaxa.simulation import simulate  # noqa: E402
 

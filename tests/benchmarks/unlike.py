@@ -28,8 +28,8 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from cpgtaxa.cohort import Cohort  # noqa: E402
 from cpgtaxa.images.render import planes, render  # noqa: E402
+from cpgtaxa.learning.networks import load_predictor  # noqa: E402
 from cpgtaxa.learning.temperature import softmax  # noqa: E402
-from cpgtaxa.learning.training import load_predictor  # noqa: E402
 from cpgtaxa.names import PROBABILITY_COLUMNS, UNCLASSIFIED  # noqa: E402
 from cpgtaxa.placement import novelty, selection  # noqa: E402
 from cpgtaxa.simulation import simulate  # noqa: E402

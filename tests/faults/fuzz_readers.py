@@ -45,7 +45,7 @@ def make_files(folder: pathlib.Path, seed: int) -> dict[str, pathlib.Path]:
     from cpgtaxa import files
     from cpgtaxa.cohort import CohortWriter
     from cpgtaxa.images import packed as images
-    from cpgtaxa.learning.training import _rounded, save_model
+    from cpgtaxa.learning.networks import _rounded, save_model
     from cpgtaxa.names import TAXA
     from PIL import Image
 

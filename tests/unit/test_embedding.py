@@ -10,7 +10,7 @@ import torch
 from cpgtaxa.cohort import CohortWriter
 from cpgtaxa.embedding import clusters
 from cpgtaxa.embedding import embed as embedding
-from cpgtaxa.learning.training import save_model
+from cpgtaxa.learning.networks import save_model
 from cpgtaxa.models import create_model
 from cpgtaxa.names import COLOURS, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.simulation import simulate

@@ -15,7 +15,7 @@ from cpgtaxa.cohort import Cohort, CohortWriter
 from cpgtaxa.errors import InputError
 from cpgtaxa.explain import page as explain
 from cpgtaxa.learning.classifier import draw
-from cpgtaxa.learning.training import load_predictor
+from cpgtaxa.learning.networks import load_predictor
 from cpgtaxa.names import INDEX, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.pages.drawing import Figures
 from cpgtaxa.plan.config import check_config

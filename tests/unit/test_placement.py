@@ -184,3 +184,16 @@ def test_calibration_cpgs_are_those_the_tests_leave_open(tmp_path):
     assert 0 < (truth["admissible"] == "").mean() < 0.6
     calibration_cpgs.simulate_calibration([f"s{n}" for n in range(90)], ages, by_rules=False, **settings, **out)
     assert len(pd.read_parquet(out["out_truth"])) == 300
+
+
+def test_no_calibration_cpgs_are_tables_without_rows(tmp_path):
+    ages = np.random.default_rng(1).uniform(20, 80, 20)
+    samples = [f"s{n}" for n in range(20)]
+    settings = {"seed": 1, "by_rules": False, "thresholds": {}, "errors": {}}
+    out = {"out_beta": tmp_path / "beta.arrow", "out_truth": tmp_path / "truth.parquet"}
+    tables = []
+    for cpgs in (30, 0):
+        calibration_cpgs.simulate_calibration(samples, ages, cpgs=cpgs, **settings, **out)
+        tables.append(pd.read_parquet(out["out_truth"]))
+        assert len(tables[-1]) == len(Cohort(out["out_beta"]).cpgs) == cpgs
+    assert set(tables[0]) == set(tables[1])

@@ -424,7 +424,9 @@ def test_error_rates_reasons_and_boundary_cpgs_are_shown(written):
     assert "of which at most 5\u00a0% are wrong" in html
     assert "None" not in re.sub(r"<pre>.*?</pre>", "", html, flags=re.S)
     assert '<td class="n">0.2 of 10</td><td class="n">2 of 10</td>' in html  # of few calls, counts
-    assert "is the label on 80.0\u00a0% of the 25 labelled CpGs, some of which it was trained on." in html
+    assert (
+        "is the label on 80.0\u00a0% of the 25 labelled CpGs that are clear, some of which it was trained on." in html
+    )
     assert html.count("That is little: this cohort is unlike the simulated ones") == 1
     assert '<td class="n">–</td><td class="n">–</td>' in html  # round 1 has no error rate
     assert '<tr><th scope="row">0</th><td class="n">4</td><td class="n">3</td><td class="n">1</td></tr>' in html

@@ -22,6 +22,7 @@ SETTINGS = {
     "test_share": 0.2,
     "max_test_per_taxon": 10,
     "max_added_per_taxon": 5,
+    "trains": True,
 }
 
 
@@ -43,6 +44,30 @@ def split(tmp_path, seed=1, own=40, **changes):
     out = {part: tmp_path / f"{part}_{seed}.csv" for part in rounds.PARTS}
     rounds.split_first_round(labels, simulated, "results/round_0", SETTINGS | changes, seed, out)
     return {part: pd.read_csv(path, header=None, names=["path", "label"]) for part, path in out.items()}
+
+
+def test_where_nothing_is_trained_there_are_only_test_images(tmp_path):
+    labels, simulated = inputs()
+    out = {part: tmp_path / f"{part}.csv" for part in rounds.PARTS}
+    for settings in (SETTINGS, SETTINGS | {"source": "statistical"}):
+        # Nor is it a fault that taxa have too few CpGs to learn from.
+        rounds.split_first_round(labels[30:], simulated, "results/round_0", settings | {"trains": False}, 1, out)
+        parts = rounds.read_parts(out)
+        assert {part: len(rows) for part, rows in parts.items()} == {"training": 0, "val": 0, "test": 400}
+        assert origins(parts["test"]) == {False: 100, True: 300}
+
+    whole = {"training": {"weights": "reference"}, "rounds": {"max": 1}}
+    settings = {one: plan(whole | {"simulation": {"per_taxon": one}}) for one in (1000, 5, 0)}
+    assert [found.simulation_settings()["per_taxon"] for found in settings.values()] == [20, 5, 0]
+    assert [found.simulates for found in settings.values()] == [True, True, False]
+    assert settings[1000].simulation_settings()["half_way"] == 0
+    assert plan({"training": {"weights": "reference"}}).simulation_settings()["per_taxon"] == 1000
+    assert plan({"rounds": {"max": 1}}).split_settings()["trains"]
+
+
+def plan(changes):
+    config = {"cohort": {"beta": "b.csv", "samples": "s.csv"}} | changes
+    return Plan(check_config(config, ROOT / "workflow/schemas/config.schema.yaml"), ROOT / "resources")
 
 
 def origins(rows):
@@ -197,6 +222,21 @@ def test_nothing_is_placed_where_all_calls_are_wrong(tmp_path, caplog):
     assert counts["judge_at_least"] is None
 
 
+def test_where_nothing_can_be_placed_no_selection_model_is_fitted(monkeypatch):
+    monkeypatch.setattr(selection, "Judge", None)
+    rng = np.random.default_rng(1)
+    p, signal, truth = world(rng, 30, 0.5)
+    some, none = calls(p, signal=signal), calls(p[:0], signal=signal[:0])
+    barred = calls(p, signal=signal)
+    barred.contradicted[:] = True
+    for mine, known in ((none, none), (some, none), (none, some), (barred, some)):
+        stands, score, again, found = selection.controlled(mine, known, truth[: len(known)], error_rate=0.05, seed=1)
+        assert (len(score), len(again)) == (len(mine), len(known))
+        assert not stands.any()
+        assert not again.any()
+        assert found["judge_at_least"] is None
+
+
 def test_what_is_unlike_anything_seen_is_not_placed_and_named(tmp_path):
     rng = np.random.default_rng(2)
     known_p, known_signal, truth = world(rng, 1000, 0.3)
@@ -220,13 +260,30 @@ def test_a_network_that_parts_from_the_labels_is_doubted(caplog):
     labels = pd.DataFrame({"cpg": [f"c{index}" for index in range(60)], "taxon": TAXA[0]})
     labels.loc[50:, "taxon"] = UNCLASSIFIED
     found = selection.agreement_with_labels(p, labels)
-    assert found == {"labelled_cpgs": 40, "network_as_labels": 0.75, "doubtful": True}
+    assert found == {"clear_cpgs": 50, "labelled_cpgs": 40, "network_as_labels": 0.75, "doubtful": True}
     assert "the label on only 75 % of the 40 labelled CpGs" in caplog.text
     caplog.clear()
     assert not selection.agreement_with_labels(p[:30], labels)["doubtful"]
     assert selection.agreement_with_labels(p[:0], labels)["network_as_labels"] is None
     assert not selection.agreement_with_labels(p[30:], labels)["doubtful"]  # ten are too few to say
     assert not caplog.text
+
+
+def test_labelled_cpgs_are_all_predicted_where_they_are_few_and_at_random_where_many():
+    taxa = np.full(40_000, "Outlier", dtype=object)
+    taxa[::10] = UNCLASSIFIED
+    open_ones = taxa == UNCLASSIFIED
+    assert (rounds.predicted(taxa, False, 1) == open_ones).all()
+    assert rounds.predicted(taxa, True, 1).all()
+    assert rounds.predicted(taxa[:20_000], "auto", 1).all()
+    some = rounds.predicted(taxa, "auto", 1)
+    assert some[open_ones].all()
+    assert some.sum() == open_ones.sum() + rounds.SOME_PREDICTED
+    # Anywhere in the array, and others for another seed.
+    parts = (some & ~open_ones).reshape(8, -1).sum(axis=1)
+    assert parts.min() > 500
+    assert (some == rounds.predicted(taxa, "auto", 1)).all()
+    assert (some != rounds.predicted(taxa, "auto", 2)).any()
 
 
 def test_taxonomy_takes_each_number_from_where_it_belongs():
@@ -284,6 +341,5 @@ def test_a_given_label_that_no_network_looked_at_has_no_numbers():
 def test_a_round_is_trained_only_if_it_could_place_something(tmp_path, counts, settings, rounds_made):
     path = tmp_path / "reassigned.json"
     write_json(path, counts)
-    config = {"cohort": {"beta": "b.csv", "samples": "s.csv"}, "rounds": settings}
-    plan = Plan(check_config(config, ROOT / "workflow/schemas/config.schema.yaml"), ROOT / "resources")
-    assert len(plan.rounds(lambda number: path)) == rounds_made
+    made = plan({"rounds": settings}).rounds(lambda number: path)
+    assert len(made) == rounds_made

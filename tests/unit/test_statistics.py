@@ -16,6 +16,7 @@ import pytest
 import scipy.stats
 import statsmodels.api as sm
 from cpgtaxa.cohort import Cohort, CohortWriter
+from cpgtaxa.small_sort import heap_sort
 from cpgtaxa.statistics import kernel as statistics
 from cpgtaxa.statistics.kernel import DESCRIPTION, NAMES, compute, compute_cohort
 from cpgtaxa.taxa import criteria
@@ -557,11 +558,45 @@ def test_works_without_a_place_for_the_compilation_cache(monkeypatch):
     assert statistics._jit()(lambda: 0) == "compiled"
 
 
+def test_of_processes_that_start_together_one_compiles_and_the_others_wait_for_it(tmp_path):
+    (tmp_path / "doubling.py").write_text(
+        "import sys, numba, numpy as np\n"
+        "from cpgtaxa.threads import in_threads\n"
+        "@numba.njit(cache=True, nogil=True)\n"
+        "def double(low, high, values):\n"
+        "    for row in range(low, high):\n"
+        "        values[row] *= 2\n"
+        "sys.stdin.readline()\n"
+        "values = np.arange(5.0)\n"
+        "in_threads(double, len(values), values)\n"
+        "print(sum(double.stats.cache_misses.values()), sum(double.stats.cache_hits.values()), values.sum())\n"
+    )
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT / "scripts")}
+    command = [sys.executable, str(tmp_path / "doubling.py")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    running = [subprocess.Popen(command, env=environment, **pipes) for _ in range(3)]
+    for process in running:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    found = sorted(process.communicate()[0].split() for process in running)
+    assert found == [["0", "1", "20.0"], ["0", "1", "20.0"], ["1", "0", "20.0"]]
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 10, 257])
+def test_a_heap_is_sorted_whatever_the_order(size):
+    rng = np.random.default_rng(size)
+    for values in (rng.normal(size=size), np.arange(size, dtype=float), rng.integers(0, 3, size).astype(float)):
+        for given in (values, values[::-1].copy()):
+            mine = given.copy()
+            heap_sort(mine)
+            assert np.array_equal(mine, np.sort(given))
+
+
 @pytest.mark.slow
 def test_compiled_or_loaded_from_the_cache_the_last_digit_is_the_same(tmp_path):
     program = (
         "import hashlib, numpy as np\n"
-        "from cpgtaxa import statistics\n"
+        "from cpgtaxa.statistics import kernel as statistics\n"
         "rng = np.random.default_rng(0)\n"
         "beta = (rng.choice([0.2, 0.5], (40, 200)) + rng.normal(0, 0.05, (40, 200))).astype(np.float32)\n"
         "print(hashlib.sha256(statistics._raw(beta, rng.uniform(20, 80, 200)).tobytes()).hexdigest())\n"

@@ -2,13 +2,16 @@
 
 import json
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import ROOT
 from cpgtaxa.errors import InputError
-from cpgtaxa.learning import loop, training
+from cpgtaxa.learning import devices, loop, networks, training
 from cpgtaxa.learning.recipes import RECIPES, recipe
 from cpgtaxa.learning.temperature import expected_calibration_error, fit_temperature, softmax
 from cpgtaxa.models import MODEL_NAMES, create_model
@@ -102,7 +105,7 @@ def test_other_networks_end_in_a_linear_layer_that_gives_ten_outputs(name):
     network = create_model(name).eval()
     assert network(torch.zeros(2, 3, 64, 64)).shape == (2, 10)
     assert network.fc.out_features == 10
-    _, features = training.Predictor(network, STATISTICS, 64, device="cpu", precision="float32").outputs(
+    _, features = networks.Predictor(network, STATISTICS, 64, device="cpu", precision="float32").outputs(
         np.zeros((3, 2, 64, 64), dtype=np.uint8)
     )
     assert features.shape == (3, network.fc.in_features)
@@ -153,9 +156,9 @@ def test_half_way_targets_are_shared():
 def test_no_gpu_is_said_loudly():
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    assert training.choose_device("auto") == "cpu"
+    assert devices.choose_device("auto") == "cpu"
     with pytest.raises(InputError, match="torch sees no GPU"):
-        training.choose_device("gpu")
+        devices.choose_device("gpu")
 
 
 def test_temperature_undoes_overconfidence():
@@ -178,6 +181,37 @@ def save(path, content):
     return path
 
 
+def test_resnet18_is_torchvisions():
+    from cpgtaxa.models.vision import torchvision
+
+    torch.manual_seed(5)
+    theirs = torchvision.models.resnet18(weights=None, num_classes=10)
+    torch.manual_seed(5)
+    mine = create_model("ResNet18")
+    assert list(mine.state_dict()) == list(theirs.state_dict())
+    for name, weights in theirs.state_dict().items():
+        assert torch.equal(mine.state_dict()[name], weights), name
+    images = torch.rand(4, 3, 48, 64)
+    outputs = [network(images) for network in (mine, theirs)]  # in training: batch normalisation moves
+    assert torch.equal(*outputs)
+    for output in outputs:
+        output.square().sum().backward()
+    assert torch.equal(mine.conv1.weight.grad, theirs.conv1.weight.grad)
+    with torch.no_grad():
+        assert torch.equal(mine.eval()(images), theirs.eval()(images))
+
+
+@pytest.mark.parametrize("script", ["predict", "predict_calibration", "predict_test", "use_weights"])
+def test_jobs_that_predict_start_without_what_training_needs(script):
+    """What a job's imports bring in: lightning with torchvision and matplotlib takes longer than all else."""
+    body = (ROOT / "scripts" / f"{script}.py").read_text().splitlines()
+    imports = "\n".join(line.strip() for line in body if line.strip().startswith(("from cpgtaxa", "import")))
+    heavy = ("lightning", "torchvision", "torchmetrics", "matplotlib", "sklearn", "torch._dynamo")
+    code = f"import sys\n{imports}\nprint([name for name in {heavy} if name in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "scripts", capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
 def test_weights_that_do_not_fit_are_refused_with_the_reason(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     good = create_model("ResNet18").state_dict()
@@ -190,16 +224,16 @@ def test_weights_that_do_not_fit_are_refused_with_the_reason(tmp_path, monkeypat
     }
     for name, (content, message) in cases.items():
         with pytest.raises(InputError, match=message):
-            training.load_weights(save(tmp_path / name, content), "ResNet18")
+            networks.load_weights(save(tmp_path / name, content), "ResNet18")
     with open(tmp_path / "evil.pt", "wb") as handle:
         pickle.dump({"fc.weight": Evil()}, handle)
     with pytest.raises(InputError, match="refused"):
-        training.load_weights(tmp_path / "evil.pt", "ResNet18")
+        networks.load_weights(tmp_path / "evil.pt", "ResNet18")
     assert not (tmp_path / "harm.txt").exists()
     with pytest.raises(InputError, match="no such file"):
-        training.load_weights(tmp_path / "none.pt", "ResNet18")
+        networks.load_weights(tmp_path / "none.pt", "ResNet18")
     parallel = {f"module.{key}": value for key, value in good.items()}
-    training.load_weights(save(tmp_path / "parallel.pt", parallel), "ResNet18")
+    networks.load_weights(save(tmp_path / "parallel.pt", parallel), "ResNet18")
 
 
 @pytest.mark.parametrize("content", ["[]", "{", '{"mean": [1, 2, 3]}', '{"mean": [0,0,0], "std": [1,0,1]}'])
@@ -207,12 +241,12 @@ def test_wrong_statistics_are_refused(tmp_path, content):
     path = tmp_path / "stats.json"
     path.write_text(content)
     with pytest.raises(InputError, match="normalisation statistics"):
-        training.load_statistics(path)
+        networks.load_statistics(path)
 
 
 def save_whole(network, paths):
     """A network's files as a round writes them."""
-    training.save_model(
+    networks.save_model(
         *(network, paths),
         model_name="ResNet18",
         statistics=STATISTICS,
@@ -231,8 +265,8 @@ def test_saved_model_predicts_as_before(tmp_path):
     card = json.loads(paths["card"].read_text())
     assert (card["model"], card["image_size"], card["temperature"]) == ("ResNet18", 32, 1.5)
     planes = easy_images(10).planes.numpy()
-    before = training.Predictor(network, STATISTICS, 32, device="cpu", precision="float32").logits(planes)
-    loaded = training.load_predictor(**paths, model_name="ResNet18", device="cpu", precision="float32")
+    before = networks.Predictor(network, STATISTICS, 32, device="cpu", precision="float32").logits(planes)
+    loaded = networks.load_predictor(**paths, model_name="ResNet18", device="cpu", precision="float32")
     assert (loaded.size, loaded.temperature) == (32, 1.5)
     np.testing.assert_array_equal(loaded.logits(planes), before)
     assert loaded.kept.shape == (3, 512)
@@ -240,7 +274,7 @@ def test_saved_model_predicts_as_before(tmp_path):
 
 def test_features_are_what_the_last_layer_sees():
     network = create_model("ResNet18").eval()
-    predictor = training.Predictor(network, STATISTICS, 32, device="cpu", precision="float32")
+    predictor = networks.Predictor(network, STATISTICS, 32, device="cpu", precision="float32")
     logits, features = predictor.outputs(easy_images(5).planes.numpy(), batch=2)
     expected = features @ network.fc.weight.detach().numpy().T + network.fc.bias.detach().numpy()
     np.testing.assert_allclose(logits, expected, atol=1e-4)
@@ -262,7 +296,7 @@ def test_features_that_do_not_fit_are_refused(tmp_path, content, problem):
     if content is not None:
         np.save(path, content)
     with pytest.raises(InputError, match=problem):
-        training.load_features(path, 512)
+        networks.load_features(path, 512)
 
 
 def test_a_checkpoint_said_to_be_encrypted_is_not_continued(tmp_path):
@@ -327,7 +361,7 @@ def test_packed_weights_answer_as_the_network_they_were_made_from(tmp_path):
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = None
     with torch.no_grad():
-        network(training.Normalise(STATISTICS)(torch.from_numpy(planes)))
+        network(networks.Normalise(STATISTICS)(torch.from_numpy(planes)))
     network.eval()
     paths = {key: tmp_path / f"ResNet18_{key}" for key in ("weights", "stats", "card", "features")}
     save_whole(network, paths)
@@ -336,15 +370,15 @@ def test_packed_weights_answer_as_the_network_they_were_made_from(tmp_path):
     assert out["weights"].stat().st_size < 0.12 * paths["weights"].stat().st_size
     settings = {"model_name": "ResNet18", "device": "cpu", "precision": "float32"}
     first, second = (
-        training.load_predictor(files["weights"], files["stats"], files["card"], **settings).logits(planes)
+        networks.load_predictor(files["weights"], files["stats"], files["card"], **settings).logits(planes)
         for files in (paths, out)
     )
     assert np.corrcoef(first.ravel(), second.ravel())[0, 1] > 0.5  # all images look alike to this network
-    weights = [training.load_weights(files["weights"], "ResNet18").layer4[1].conv2.weight for files in (paths, out)]
-    step = training.STEP * weights[0].flatten(1).std(1).view(-1, 1, 1, 1)
+    weights = [networks.load_weights(files["weights"], "ResNet18").layer4[1].conv2.weight for files in (paths, out)]
+    step = networks.STEP * weights[0].flatten(1).std(1).view(-1, 1, 1, 1)
     assert ((weights[0] - weights[1]).abs() <= 0.501 * step).all()
     assert json.loads(out["card"].read_text())["image_size"] == 32
-    again = training.load_predictor(**out, **settings)  # whose features are kept, not those of the network before
+    again = networks.load_predictor(**out, **settings)  # whose features are kept, not those of the network before
     np.testing.assert_array_equal(again.kept, again.outputs(planes)[1].astype(np.float16))
 
 
@@ -360,7 +394,7 @@ def test_jobs_take_several_gpus_in_turn(monkeypatch, there, taken):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
     monkeypatch.setattr(torch.cuda, "set_device", found.append)
     for number in range(4):
-        training.spread_over_gpus(number)
+        networks.spread_over_gpus(number)
     assert found == taken
 
 

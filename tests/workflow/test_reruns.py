@@ -24,7 +24,7 @@ READS = {
     "predict_test 0": "train_0 split render_0 simulate_training",
     "evaluate 0": "predict_test_0 train_0",
     "predict 0": "train_0 cohort define_taxa",
-    "simulate_calibration": "cohort",
+    "simulate_calibration": "cohort define_taxa",
     "predict_calibration 0": "train_0 simulate_calibration cohort",
     "reassign 0": "predict_0 predict_calibration_0 simulate_calibration define_taxa gather_statistics",
     "enlarge 1": "split reassign_0",

@@ -21,7 +21,7 @@ rule simulate_training:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
-        settings=config["simulation"],
+        settings=PLAN.simulation_settings(),
         size=config["images"]["size"],
         seed=config["seed"],
     script:

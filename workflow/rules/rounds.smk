@@ -23,6 +23,7 @@ rule predict:
         gpu=PLAN.gpus,
     params:
         settings=PLAN.prediction_settings(),
+        seed=config["seed"],
     script:
         "../../scripts/predict.py"
 
@@ -31,6 +32,7 @@ rule simulate_calibration:
     input:
         **PLAN.adjusted(),
         samples=rules.cohort.output.samples,
+        labels="results/taxa/statistical.parquet",
         shapes=SHAPES,
         library=library_files(SCRIPTS / "simulate_calibration.py"),
     output:

@@ -19,8 +19,8 @@ from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.embedding import clusters
 from cpgtaxa.files import atomic, parquet_blocks, read_json, read_parquet, write_json
 from cpgtaxa.learning.classifier import draw
+from cpgtaxa.learning.networks import load_predictor
 from cpgtaxa.learning.temperature import softmax
-from cpgtaxa.learning.training import load_predictor
 from cpgtaxa.names import COLOURS, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.pages.drawing import HALO, INK, MARKERS, STYLE, save_pdf, svg_text
 from cpgtaxa.progress import Progress, so_far

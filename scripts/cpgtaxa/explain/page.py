@@ -28,7 +28,7 @@ from cpgtaxa.errors import InputError
 from cpgtaxa.files import atomic, atomic_folder, parquet_blocks, read_parquet
 from cpgtaxa.images.render import render
 from cpgtaxa.learning.classifier import draw
-from cpgtaxa.learning.training import load_predictor
+from cpgtaxa.learning.networks import load_predictor
 from cpgtaxa.names import INDEX, MEANING, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.pages.drawing import ACCENT, SECOND, STYLE, Figures
 from cpgtaxa.pages.page import write_page

@@ -1,4 +1,4 @@
-"""What the rules do with networks: train one on a round's images, classify test images, CpGs and foreign images."""
+"""What the rules do with trained networks: take given ones over, classify test images, CpGs and foreign images."""
 
 import logging
 import pathlib
@@ -13,17 +13,11 @@ from cpgtaxa.errors import InputError
 from cpgtaxa.files import CHECKSUMS, atomic, check_other_run, gzipped, read_parquet, write_parquet
 from cpgtaxa.images import render_torch
 from cpgtaxa.images.image_sets import Packs, read_images
-from cpgtaxa.images.packed import normalisation, read_image_csv
+from cpgtaxa.images.packed import read_image_csv
 from cpgtaxa.images.render import planes, render
-from cpgtaxa.learning.loop import use_threads
-from cpgtaxa.learning.recipes import recipe
-from cpgtaxa.learning.temperature import softmax
-from cpgtaxa.learning.training import (
+from cpgtaxa.learning.networks import (
     LOG_COLUMNS,
     SETTLING,
-    Images,
-    Predictor,
-    calibrate,
     load_card,
     load_features,
     load_predictor,
@@ -33,12 +27,11 @@ from cpgtaxa.learning.training import (
     save_features,
     save_model,
     spread_over_gpus,
-    targets_of,
-    train,
 )
-from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.learning.temperature import softmax
+from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA
 from cpgtaxa.placement import novelty
-from cpgtaxa.placement.rounds import read_parts
+from cpgtaxa.placement.rounds import predicted, read_parts
 from cpgtaxa.plan.paths import MODELS, shard_bounds
 from cpgtaxa.progress import Progress, so_far
 
@@ -46,79 +39,10 @@ BLOCK = {"cpu": 256, "cuda": 4096}
 """CpGs drawn and classified at a time."""
 
 
-def train_round(
-    parts, packs, simulated_images, simulated_info, previous, out, *, model_name, settings, seed, size, work
-) -> None:
-    """Train a round's network and write weights, normalisation statistics, card and log.
-
-    parts: the round's CSVs. packs: packed images of this and earlier rounds. simulated_*: simulated images and their
-    table (None without). previous: weights of the round before, or the shipped ones, for recipes that continue from
-    them.
-    """
-    chosen = recipe(settings["recipe"], model_name, settings["overrides"], settings["tuned"])
-    images = Packs(packs + ([simulated_images] if simulated_images else []))
-    listed = read_parts(parts)
-    sets = {}
-    boundary = _boundary_parts(simulated_info) if simulated_info and chosen["half_way"] else {}
-    for part in ("training", "val"):
-        paths, labels, others, shares = listed[part]["path"].tolist(), listed[part]["label"].tolist(), None, None
-        if part in boundary:
-            more = boundary[part]
-            others = [""] * len(paths) + more["other"].tolist()
-            shares = [1.0] * len(paths) + more["share"].tolist()
-            paths, labels = paths + more["path"].tolist(), labels + more["label"].tolist()
-        sets[part] = (images.planes(paths), targets_of(labels, others, shares))
-    statistics = normalisation(sets["training"][0])
-    initial = None
-    if previous and chosen["warm_start"]:
-        initial = load_weights(previous, model_name).state_dict()
-        logging.info("starting from the weights %s", previous)
-    train_set, val_set = Images(*sets["training"]), Images(*sets["val"])
-    use_threads(settings["threads"])
-    network = train(
-        train_set,
-        val_set,
-        model_name=model_name,
-        recipe=chosen,
-        statistics=statistics,
-        seed=seed,
-        device=settings["device"],
-        precision=settings["precision"],
-        work=pathlib.Path(work),
-        log_path=out["log"],
-        initial=initial,
-    )
-    temperature = calibrate(network, statistics, size, val_set, settings["device"], settings["precision"])
-    predictor = Predictor(network, statistics, size, 1.0, settings["device"], settings["precision"])
-    features = sample_features(predictor, train_set.planes, seed)
-    logging.info("temperature %.3f", temperature)
-    counts = {"training_images": len(train_set), "validation_images": len(val_set)}
-    save_model(
-        *(network, out),
-        model_name=model_name,
-        statistics=statistics,
-        size=size,
-        temperature=temperature,
-        recipe=chosen,
-        seed=seed,
-        features=features,
-        extra=counts,
-    )
-    shutil.rmtree(work, ignore_errors=True)  # nothing is left to continue
-
-
 def sample_features(predictor, planes, seed: int) -> np.ndarray:
     """Features (k, d) float16 of at most `novelty.KEPT` training images (n, 2, size, size), drawn at random."""
     rows = np.sort(np.random.default_rng([seed, 29]).permutation(len(planes))[: novelty.KEPT])
     return predictor.outputs(planes[rows])[1].astype(np.float16)
-
-
-def _boundary_parts(simulated_info) -> dict:
-    """Simulated boundary CpGs, four fifths for training, the rest for validation."""
-    info = read_parquet(simulated_info, columns=["path", "label", "other", "share"])
-    info = info[info["other"] != ""].reset_index(drop=True)
-    held = np.arange(len(info)) % 5 == 4
-    return {"training": info[~held], "val": info[held]}
 
 
 def use_weights(weights, stats, out, size: int) -> None:
@@ -162,7 +86,7 @@ def use_weights(weights, stats, out, size: int) -> None:
 
 
 def pack_reference(network: dict, planes, out: dict, *, seed: int, device, precision) -> None:
-    """Copy a network's files to ship them, the weights rounded and compressed to a tenth (see `training.rounded`).
+    """Copy a network's files to ship them, the weights rounded and compressed to a tenth (see `networks.rounded`).
 
     planes: (n, 2, size, size) uint8 of the training images: they settle the rounded network, and features are kept.
     """
@@ -264,11 +188,24 @@ def draw(beta, ages, predictor):
 
 
 def predict_shard(
-    network, beta, samples, labels, placed, out, *, round_number, shard, shards, predict_labelled, device, precision
+    network,
+    beta,
+    samples,
+    labels,
+    placed,
+    out,
+    *,
+    round_number,
+    shard,
+    shards,
+    predict_labelled,
+    seed,
+    device,
+    precision,
 ) -> None:
     """Calibrated probabilities (cpg, p_<taxon>) of a shard's CpGs that are not placed, and their `distance`.
 
-    With `predict_labelled` round 0 predicts those placed by the rules too.
+    Round 0 predicts those placed by the rules too, as `predict_labelled` says (see `placement.rounds.predicted`).
 
     Images are drawn on the fly, a block at a time, and never written.
     """
@@ -278,14 +215,12 @@ def predict_shard(
     cohort = Cohort(beta)
     ages = read_samples(samples)["age"].to_numpy()
     start, stop = shard_bounds(shard, shards, cohort.n_cpgs)
-    wanted = np.arange(start, stop)
     names = cohort.names(start, stop)
-    if round_number > 0 or not predict_labelled:
-        taxa = read_parquet(labels, columns=["taxon"])["taxon"].to_numpy()[start:stop]
-        left = taxa == UNCLASSIFIED
-        done = {cpg for path in placed for cpg in read_parquet(path, columns=["cpg"])["cpg"]}
-        left &= np.array([cpg not in done for cpg in names], dtype=bool)
-        wanted = wanted[left]
+    taxa = read_parquet(labels, columns=["taxon"])["taxon"].to_numpy()
+    left = predicted(taxa, predict_labelled if round_number == 0 else False, seed)[start:stop]
+    done = {cpg for path in placed for cpg in read_parquet(path, columns=["cpg"])["cpg"]}
+    left &= np.array([cpg not in done for cpg in names], dtype=bool)
+    wanted = np.arange(start, stop)[left]
     table = _classify(cohort, wanted, ages, predictor)
     table.insert(0, "cpg", names[wanted - start])
     write_parquet(out, table)

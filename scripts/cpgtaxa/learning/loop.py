@@ -1,7 +1,6 @@
 """One training loop for every network, on lightning: seeded, resumable, in mixed precision where it is fast."""
 
 import hashlib
-import io
 import json
 import logging
 import os
@@ -18,6 +17,7 @@ import torch
 
 from cpgtaxa.files import atomic, sha256
 from cpgtaxa.learning.devices import choose_device, use_bfloat16
+from cpgtaxa.learning.saving import save, tensors
 from cpgtaxa.models.vision import Callback, EarlyStopping, ModelCheckpoint, TorchCheckpointIO, lightning
 from cpgtaxa.plan.sources import library_files
 from cpgtaxa.progress import Progress
@@ -336,14 +336,6 @@ class Checkpoints(TorchCheckpointIO):
         save(path, checkpoint, durable=False)  # an incomplete one would be noticed, see `_whole`
 
 
-def save(path, content, durable: bool = True) -> None:
-    """torch.save, atomically. By way of memory: torch's own writing hides what is wrong with a disk."""
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    with atomic(path, durable) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
-
-
 def _whole(path) -> bool:
     """Whether a checkpoint is there and what was written: every part of the file carries a checksum."""
     try:
@@ -363,20 +355,6 @@ def is_checkpoint(path: pathlib.Path) -> bool:
         logging.warning("%s cannot be read (%s)", path, type(error).__name__)
         return False
     return isinstance(content, dict) and {"state_dict", "optimizer_states", "loops", "callbacks"} <= set(content)
-
-
-def tensors(source):
-    """What torch saved, tensors and plain values only; nothing in it is ever executed. Raises on damage.
-
-    torch.load itself does not look at the checksums in the archive that it writes.
-    """
-    if zipfile.is_zipfile(source):
-        with zipfile.ZipFile(source) as archive:
-            if damaged := archive.testzip():
-                raise ValueError(f"the checksum of {damaged} differs")
-    if isinstance(source, io.BytesIO):
-        source.seek(0)
-    return torch.load(source, map_location="cpu", weights_only=True)
 
 
 def code_digests(module) -> dict[str, str]:

@@ -39,7 +39,7 @@ def _collect(pieces: dict, split: dict) -> None:
 
 def _write_parts(pieces: dict, seed, out: dict) -> None:
     for part in PARTS:
-        rows = pd.concat(pieces[part], ignore_index=True)
+        rows = pd.concat(pieces[part] or [pd.DataFrame(columns=["path", "label"])], ignore_index=True)
         order = np.random.default_rng([seed, 3, PARTS.index(part)]).permutation(len(rows))
         with atomic(out[part]) as temporary:
             rows.iloc[order][["path", "label"]].to_csv(temporary, index=False, header=False)
@@ -50,7 +50,8 @@ def split_first_round(labels: pd.DataFrame, simulated: pd.DataFrame, folder: str
     """Choose the training, validation and test images of round 0 and write the three published CSVs.
 
     labels: cpg, taxon (the statistical ones). simulated: path, label, other of the simulated images. settings: the
-    config's `training`. out: paths by part. Raises InputError where a taxon has too few clean CpGs to learn from.
+    config's `training`, and `trains`: if false there are only test images. out: paths by part. Raises InputError where
+    a taxon has too few clean CpGs to learn from.
     """
     source = settings["source"]
     rng = np.random.default_rng([seed, 5])
@@ -59,7 +60,7 @@ def split_first_round(labels: pd.DataFrame, simulated: pd.DataFrame, folder: str
     clean = simulated[simulated["other"] == ""]
     counts = labels["taxon"].value_counts().reindex(TAXA).fillna(0).astype(int)
     short = {taxon: int(count) for taxon, count in counts.items() if count < settings["min_per_taxon"]}
-    if source == "statistical" and short:
+    if source == "statistical" and short and settings["trains"]:
         text = ", ".join(f"{taxon} {count}" for taxon, count in short.items())
         message = f"fewer than training.min_per_taxon = {settings['min_per_taxon']} statistically labelled CpGs: {text}"
         if not settings["fallback"]:
@@ -73,6 +74,10 @@ def split_first_round(labels: pd.DataFrame, simulated: pd.DataFrame, folder: str
         own = labels.loc[labels["taxon"] == taxon, ["cpg"]]
         own = own.assign(label=taxon, path=[image_path(f"{folder}/CpG_image", cpg) for cpg in own["cpg"]])
         made = clean[clean["label"] == taxon]
+        if not settings["trains"]:
+            own = own.iloc[rng.permutation(len(own))][: settings["max_test_per_taxon"]]
+            _collect(pieces, {"test": pd.concat([own, made])})
+            continue
         if source == "simulated":
             own = own.iloc[rng.permutation(len(own))][: settings["max_test_per_taxon"]]
             _collect(pieces, {"test": own})
@@ -106,7 +111,34 @@ def split_later_round(previous: dict, reassigned: pd.DataFrame, folder: str, set
 def read_parts(paths: dict) -> dict:
     """The three CSVs of a round as data frames path, label by part."""
     columns = {"header": None, "names": ["path", "label"], "dtype": str, "keep_default_na": False}
-    return {part: pd.read_csv(path, **columns) for part, path in paths.items()}
+    # Files are empty where nothing is trained.
+    return {
+        part: pd.read_csv(path, **columns)
+        if pathlib.Path(path).stat().st_size
+        else pd.DataFrame(columns=["path", "label"])
+        for part, path in paths.items()
+    }
+
+
+ALL_PREDICTED = 20_000
+"""CpGs with a label of which `rounds.predict_labelled: auto` has all predicted: two minutes on one core."""
+SOME_PREDICTED = 5000
+"""CpGs with a label, drawn at random, that it has predicted of more."""
+
+
+def predicted(taxa: np.ndarray, which: bool | str, seed: int) -> np.ndarray:
+    """CpGs, (n,) bool, that the network of round 0 looks at: those without a label, and labelled ones as asked.
+
+    taxa: (n,) labels of the whole cohort, whatever shards there are. which: the config's `rounds.predict_labelled`.
+    """
+    labelled = np.flatnonzero(taxa != UNCLASSIFIED)
+    if which == "auto" and len(labelled) > ALL_PREDICTED:
+        labelled = np.random.default_rng([seed, 37]).choice(labelled, SOME_PREDICTED, replace=False)
+    elif not which:
+        labelled = labelled[:0]
+    chosen = taxa == UNCLASSIFIED
+    chosen[labelled] = True
+    return chosen
 
 
 def write_taxonomy(labels, predictions, reassigned, left, out_parquet, out_csv, out_left) -> None:
@@ -131,7 +163,7 @@ def taxonomy(labels: pd.DataFrame, rounds: list[dict]) -> pd.DataFrame:
     """The final table, one row per CpG in the cohort's order.
 
     labels: of `define_taxa` or `read_labels`. rounds: per round {"predictions": cpg and p_<taxon>, "reassigned": …};
-    round 0 predicts every CpG (or those without a label), later ones those left. Returns cpg, taxon, source,
+    round 0 predicts every CpG (or those of `predicted`), later ones those left. Returns cpg, taxon, source,
     confidence, second_taxon, p_<taxon> ×10, boundary, criterion, margin, network_p, disagrees. p_<taxon>: probabilities
     of the last network that looked at the CpG (missing where none did). confidence: the probability that the taxon is
     right, by the tests where these gave it, else by the round that placed the CpG; missing of Unclassified ones and of

@@ -234,6 +234,8 @@ def controlled(calls: Calls, calibration: Calls, truth: np.ndarray, *, error_rat
     order; empty where none is right. Returns (k,) bool, the probability (k,) that each call is right, the same two for
     the calibration CpGs, and a dictionary of what the control rests on.
     """
+    if calls.contradicted.all() or not len(calibration):
+        return _controlled(np.zeros(len(calls)), np.zeros(len(calibration)), NO_BAR, calls, error_rate)
     names = np.array(TAXA, dtype=object)[calibration.first]
     right = np.array([name in taxa.split("|") for name, taxa in zip(names, truth, strict=True)], dtype=bool)
     weights = composition_weights(calibration.p, truth.astype(str), calls.p)
@@ -242,12 +244,17 @@ def controlled(calls: Calls, calibration: Calls, truth: np.ndarray, *, error_rat
     held_out = np.where(calibration.contradicted, -1.0, judge.held_out)
     score = judge(evidence(calls))
     bar = lowest_bar(held_out, right, weights, np.where(calls.contradicted, -1.0, score), error_rate)
+    return _controlled(score, held_out, bar, calls, error_rate)
+
+
+def _controlled(score, held_out, bar: Bar, calls: Calls, error_rate: float) -> tuple:
+    """What `controlled` returns, given the probabilities of the calls and of the calibration CpGs, and the bar."""
     found = {
         "promised_error_rate": error_rate,
         "judge_at_least": bar.height if np.isfinite(bar.height) else None,
         "expected_error_rate": bar.expected,
         "error_rate_at_most": bar.bound,
-        "calibration_cpgs": len(calibration),
+        "calibration_cpgs": len(held_out),
         "calibration_cpgs_above": bar.effective,
         "near_bar": near(score[~calls.contradicted], bar.height),
     }
@@ -361,16 +368,16 @@ def _calls(predictions: pd.DataFrame, blocks, settings: dict, detail=None) -> Ca
 def agreement_with_labels(predictions: pd.DataFrame, labels: pd.DataFrame) -> dict:
     """How often the network's first taxon is the label, over the labelled CpGs that it was asked about.
 
-    predictions: cpg, p_<taxon>. labels: cpg, taxon. Returns labelled_cpgs, network_as_labels (a share, or None) and
-    doubtful: the control of errors rests on simulated CpGs; where network and labels part on clear CpGs, the cohort is
-    not like these.
+    predictions: cpg, p_<taxon>. labels: cpg, taxon. Returns clear_cpgs (that have a label and are no boundary CpGs),
+    labelled_cpgs (those of them asked about), network_as_labels (a share, or None) and doubtful: the control of errors
+    rests on simulated CpGs; where network and labels part on clear CpGs, the cohort is not like these.
     """
     clear = labels["taxon"] != UNCLASSIFIED
     if "boundary" in labels:
         clear &= labels["boundary"] == ""
     labelled = labels[clear].merge(predictions, on="cpg")
     if labelled.empty:
-        return {"labelled_cpgs": 0, "network_as_labels": None, "doubtful": False}
+        return {"clear_cpgs": int(clear.sum()), "labelled_cpgs": 0, "network_as_labels": None, "doubtful": False}
     first = np.array(TAXA, dtype=object)[labelled[list(PROBABILITY_COLUMNS)].to_numpy().argmax(axis=1)]
     share = float(np.mean(first == labelled["taxon"].to_numpy()))
     doubtful = len(labelled) >= LEAST and share < DOUBTFUL
@@ -381,7 +388,8 @@ def agreement_with_labels(predictions: pd.DataFrame, labels: pd.DataFrame) -> di
             "(training.weights: null, training.source: both), and look at CpGs that have been placed",
             *(100 * share, len(labelled)),
         )
-    return {"labelled_cpgs": len(labelled), "network_as_labels": share, "doubtful": doubtful}
+    found = {"clear_cpgs": int(clear.sum()), "labelled_cpgs": len(labelled)}
+    return found | {"network_as_labels": share, "doubtful": doubtful}
 
 
 def place(

@@ -40,6 +40,8 @@ OTHER_TARGETS = (
 )
 """Sections of the config that the main job does not look at."""
 
+TESTED = 20
+"""Simulated images per taxon, at most, on which given weights are tested where nothing is trained."""
 WORTH_TRAINING = 20
 """Undecided CpGs for which another network is trained, at least."""
 MOST_EXPLAINED = 100
@@ -157,7 +159,20 @@ class Plan:
     def simulates(self) -> bool:
         """Whether simulated training images are needed."""
         training = self.config["training"]
+        if not self.trains and self.config["simulation"]["per_taxon"] == 0:
+            return False
         return not self.own_images and (training["source"] != "statistical" or training["fallback"])
+
+    @property
+    def trains(self) -> bool:
+        """Whether any network may be trained: not with given weights and a single round."""
+        return not self.config["training"]["weights"] or self.config["rounds"]["max"] > 1
+
+    def simulation_settings(self) -> dict:
+        """What simulating training images needs to know; where nothing is trained, they only test."""
+        settings = self.config["simulation"]
+        fewer = {"per_taxon": min(TESTED, settings["per_taxon"]), "half_way": 0}
+        return settings if self.trains else settings | fewer
 
     @property
     def other_run(self) -> bool:
@@ -488,7 +503,7 @@ class Plan:
         """What splitting into training, validation and test needs to know."""
         training = self.config["training"]
         keys = ("source", "min_per_taxon", "fallback", "max_per_taxon", "val_share", "test_share", "max_test_per_taxon")
-        return {key: training[key] for key in keys}
+        return {key: training[key] for key in keys} | {"trains": self.trains}
 
     def enlarge_settings(self) -> dict:
         """What adding a round's CpGs to the images needs to know."""

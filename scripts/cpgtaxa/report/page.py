@@ -120,6 +120,7 @@ def _round_rows(counts: list[dict], metrics: list[dict]) -> list[dict]:
         row["expected"], row["bound"] = _wrong(found)
         row["share"] = percent(share_of(found["placed"], found["candidates"]))
         row["labelled"] = count(found.get("labelled_cpgs", 0))
+        row["all_labelled"] = count(found.get("clear_cpgs", found.get("labelled_cpgs", 0)))
         row["as_labels"] = percent(found.get("network_as_labels"))
         row["doubtful"] = found.get("doubtful", False)
         validation = scores.get("validation")

@@ -37,7 +37,7 @@ def simulate_calibration(
 ) -> None:
     """Simulate CpGs, keep those that the tests leave open, and write them as a cohort and a table.
 
-    sample_ids, ages: of the cohort. cpgs: CpGs drawn. thresholds, errors: as the tests use them for the cohort.
+    sample_ids, ages: of the cohort. cpgs: CpGs drawn, or 0. thresholds, errors: as the tests use them for the cohort.
     by_rules: whether the cohort's labels are the tests' (with labels of the user's own, all CpGs are kept). out_beta:
     a cohort file. out_truth: the statistics, and the taxa that are right, `admissible` ("A|B"; empty for a pattern that
     no taxon has). scales: of `statistics.compute`, where the cohort's betas are adjusted.
@@ -60,6 +60,8 @@ def simulate_calibration(
             writer.append(table["cpg"][kept].tolist(), values[kept])
             tables.append(table[kept])
             progress.step(len(table))
+    if not tables:
+        tables.append(compute(np.empty((0, len(setting.ages))), setting.ages).assign(cpg="", admissible=""))
     table = pd.concat(tables, ignore_index=True)
     write_parquet(out_truth, table)
     logging.info(f"{len(table):,} of {cpgs:,} simulated CpGs are left open by the tests")

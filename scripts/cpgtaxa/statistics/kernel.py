@@ -22,8 +22,8 @@ from numba.extending import intrinsic
 from scipy import special
 
 from cpgtaxa.progress import Progress, so_far
-from cpgtaxa.small_sort import insertion_sort
-from cpgtaxa.threads import in_threads
+from cpgtaxa.small_sort import heap_sort, insertion_sort
+from cpgtaxa.threads import compile_once, in_threads
 
 MIN_SAMPLES = 10
 """Fewest values of a CpG for which anything beyond its location is computed."""
@@ -301,6 +301,36 @@ def _log(x):
     return 0.5493061443340549 + 2.0 * z * p
 
 
+# Plain loops in place of the library's slices, sorts and searches: those take longer to compile than all around them.
+@_jit()
+def _copy(source, target):
+    """Values of one array to another of the same size."""
+    for i in range(target.size):
+        target[i] = source[i]
+
+
+@_jit()
+def _copy_bands(source, target):
+    """`_copy` of (k, 4) bands."""
+    for j in range(target.shape[0]):
+        for p in range(target.shape[1]):
+            target[j, p] = source[j, p]
+
+
+@_jit()
+def _place(ordered, value, after):
+    """Number of sorted values below `value`, with `after` also of those equal to it."""
+    low = 0
+    high = ordered.size
+    while low < high:
+        middle = (low + high) // 2
+        if ordered[middle] < value or (after and ordered[middle] == value):
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
 @_jit()
 def _quantile(ordered, q):
     """Linearly interpolated quantile of sorted values, as numpy's default."""
@@ -330,7 +360,7 @@ def _sort(values, ordered, where, counts):
     n = values.size
     low, high = _range(values)
     if not high - low > 1e-200:
-        ordered[:] = values
+        _copy(values, ordered)
         return
     size = 0.0
     for i in range(n):
@@ -357,7 +387,7 @@ def _sort(values, ordered, where, counts):
         for b in range(buckets):
             stop = counts[b]
             if stop - start > 32:
-                ordered[start:stop].sort()
+                heap_sort(ordered[start:stop])
             start = stop
     insertion_sort(ordered)
 
@@ -381,7 +411,7 @@ def _sort_near(values, quantiles, ordered, where, counts):
     n = values.size
     low, high = _range(values)
     if not high - low > 1e-200:
-        ordered[:] = values
+        _copy(values, ordered)
         return low, high
     buckets = n
     scale = (buckets - 1) / (high - low)
@@ -414,7 +444,7 @@ def _sort_near(values, quantiles, ordered, where, counts):
                 at += 1
         part = ordered[counts[start] : at]
         if part.size > 32:
-            part.sort()
+            heap_sort(part)
         else:
             insertion_sort(part)
     return low, high
@@ -424,7 +454,7 @@ def _sort_near(values, quantiles, ordered, where, counts):
 def _median_distance(ordered, centre):
     """Median of |ordered − centre|, walking outwards from the centre of sorted values."""
     n = ordered.size
-    middle = np.searchsorted(ordered, centre)
+    middle = _place(ordered, centre, False)
     # Of all but the last two steps, how many go to the right: bisection.
     steps = max(n // 2 - 1, 0)
     least = max(steps - middle, 0)
@@ -1018,10 +1048,11 @@ def _starts(ordered, cuts):
     for b in range(bins):
         mass[b + 1] = mass[b] + histogram[b]
         first[b + 1] = first[b] + histogram[b] * (b + 0.5)
-    smooth = histogram.copy()
-    before = histogram.copy()
+    smooth = np.empty(bins)
+    before = np.empty(bins)
+    _copy(histogram, smooth)
     for _ in range(3):
-        before[:] = smooth
+        _copy(smooth, before)
         for b in range(bins):
             left = before[b - 1] if b else 0.0
             right = before[b + 1] if b < bins - 1 else 0.0
@@ -1109,8 +1140,8 @@ def _cells(u, v, ordered, of_cell, table, cells):
         filled += table[0, cell] > 0.0
     if 2 * filled > n:
         cells[0, :n] = 1.0
-        cells[1, :n] = u
-        cells[2, :n] = v
+        _copy(u, cells[1, :n])
+        _copy(v, cells[2, :n])
         return n, 0.0
     filled = 0
     within = 0.0
@@ -1144,7 +1175,8 @@ def _mixture(k, samples, cells, within, cuts, scale, floor, trend, ends, rival, 
     best = -np.inf
     bands = np.empty((k, 4))
     chosen = np.empty((k, 4))
-    tried = np.full((4, k), -1.0)
+    tried = np.empty((4, k))
+    tried[:] = -1.0
     points = samples if exact else cells
     within = 0.0 if exact else within
     constant = n * math.log(2.0 * math.pi) + (4 * k - 1) * math.log(n)
@@ -1167,13 +1199,13 @@ def _mixture(k, samples, cells, within, cuts, scale, floor, trend, ends, rival, 
         elif exact or constant - 2.0 * best >= rival + LONG_RUN_BIC:
             break
         else:
-            bands[:] = chosen
+            _copy_bands(chosen, bands)
             limit, tolerance = LONG_RUN, 1e-4
         _iterate(points, scale, floor, within, bands, sums, limit, tolerance, exact)
         likelihood = _likelihood(points, bands, sums)
         if likelihood > best:
             best = likelihood
-            chosen[:] = bands
+            _copy_bands(bands, chosen)
     if best == -np.inf:
         return
     if not exact:
@@ -1306,7 +1338,10 @@ def _look_between(samples, bands, out):
     for j in range(k):
         there += moments[j, 0] > 0.0
         for b in range(bins):
-            expected = moments[j, 0] / u.size * by_age[:, b].sum()
+            there_then = 0.0
+            for other in range(k):
+                there_then += by_age[other, b]
+            expected = moments[j, 0] / u.size * there_then
             if expected > 0.0:
                 chi += (by_age[j, b] - expected) ** 2 / expected
     if there > 1:
@@ -1445,11 +1480,11 @@ def _sexes(x, sex, residual, trend, spread, out):
                 spread[count] = residual[i]
                 count += 1
         part = spread[:count]
-        part.sort()
+        heap_sort(part)
         middle[s] = _quantile(part, 0.5)
         for i in range(count):
             part[i] = abs(part[i] - middle[s])
-        part.sort()
+        heap_sort(part)
         wide[s] = max(1.4826 * _quantile(part, 0.5), SD_FLOOR)
     out[0] = abs(middle[1] - middle[0])
     out[1] = math.sqrt(2.0) * out[0] / math.sqrt(wide[0] ** 2 + wide[1] ** 2)
@@ -1542,7 +1577,8 @@ def _kernel(low, high, beta, order, ages, sexes, out, exact):
     core_y = np.empty(room)
     sex_all = np.empty(room, dtype=np.int8)
     scaled_all = np.empty(room)
-    ones_all = np.ones(room)
+    ones_all = np.empty(room)
+    ones_all[:] = 1.0
     counts = np.empty(2 * room + 1, dtype=np.int32)
     where = np.empty(room, dtype=np.int32)
     hulls = np.empty((6, room), dtype=np.int64)
@@ -1603,8 +1639,8 @@ def _kernel(low, high, beta, order, ages, sexes, out, exact):
         q3 = _quantile(ordered, 0.75)
         bottom = q1 - OUTLIER_IQR * (q3 - q1) - OUTLIER_MARGIN
         top = q3 + OUTLIER_IQR * (q3 - q1) + OUTLIER_MARGIN
-        first = np.searchsorted(ordered, bottom)
-        last = np.searchsorted(ordered, top, side="right")
+        first = _place(ordered, bottom, False)
+        last = _place(ordered, top, True)
         outliers = m - (last - first)
         raw[_OUT_N] = outliers
 
@@ -1648,17 +1684,17 @@ def _kernel(low, high, beta, order, ages, sexes, out, exact):
             if x[0] < x[m - 1] and rss > 0.0:
                 _zones(x, residual, mean_x, sxx, more)
             raw[_OUT_DIST] = 0.0
-            raw[_CORE : _CORE + 10] = raw[_FULL : _FULL + 10]
+            _copy(raw[_FULL : _FULL + 10], raw[_CORE : _CORE + 10])
             raw[_CORE_DIP] = raw[_DIP]
             continue
         far = scaled_all[:outliers]
-        far[:first] = ordered[:first]
-        far[first:] = ordered[last:]
+        _copy(ordered[:first], far[:first])
+        _copy(ordered[last:], far[first:])
         for i in range(outliers):
             far[i] = abs(far[i] - centre)
-        far.sort()
+        heap_sort(far)
         raw[_OUT_DIST] = _quantile(far, 0.5)
-        more[_FAR_N] = outliers - np.searchsorted(far, OUTLIER_DISTANCE)
+        more[_FAR_N] = outliers - _place(far, OUTLIER_DISTANCE, False)
         kept = 0
         for i in range(m):
             if bottom <= residual[i] <= top:
@@ -1766,6 +1802,7 @@ def _raw(beta, ages, sexes=None, exact=False, serial=False):
         beta = np.require(beta, np.float32, ["C", "W"])
         arguments = beta, order, ages[order], sexes[order], raw, exact
         if serial:
+            compile_once(_kernel, *arguments)
             _kernel(0, len(beta), *arguments)
         else:
             in_threads(_kernel, len(beta), *arguments)
@@ -1878,7 +1915,7 @@ def compute_cohort(cohort, ages, start=0, stop=None, batch=512, sexes=None, **sc
     """
     stop = cohort.n_cpgs if stop is None else min(stop, cohort.n_cpgs)
     # Compiled before the clock starts, so that the estimates below are of the work itself.
-    logging.info("compiled first: half a minute or more where this machine has not kept it")
+    logging.info("compiled first: half a minute where this machine has not kept it, in one job for which others wait")
     _raw(np.zeros((1, cohort.n_samples), np.float32), ages, sexes, serial=True)
     progress, frames = Progress(stop - start, "CpGs"), []
 
