@@ -18,8 +18,10 @@ OUTPUTS = {
     "explorer": ["explorer.html", "explorer"],
     "report": [
         *("report.html", "summary.txt", "report/figures"),
-        *(f"report/{name}.csv" for name in ("counts", "agreement", "thresholds", "bars", "rounds", "tests", "gallery")),
+        *(f"report/{name}.csv" for name in ("counts", "left", "agreement", "thresholds", "bars", "rounds")),
+        *(f"report/{name}.csv" for name in ("tests", "gallery")),
     ],
+    "age_ewas": ["age_ewas.csv.gz", "age_ewas.json"],
     "embedding": [
         f"embedding/{name}" for name in ("map.csv", "map.svg", "map.pdf", "map.png", "separability.csv", "clusters.csv")
     ],

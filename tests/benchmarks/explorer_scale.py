@@ -77,6 +77,9 @@ def make_run(folder: pathlib.Path, cpgs: int, samples: int) -> dict[str, str]:
     table["second_taxon"] = np.array(TAXA, dtype=object)[p.argsort(axis=1)[:, -2]]
     table[list(PROBABILITY_COLUMNS)] = p
     table["boundary"] = np.where(rng.random(cpgs) < 0.1, rng.choice(list(BOUNDARIES), cpgs), "")
+    table["criterion"] = rng.choice(list(BOUNDARIES), cpgs)
+    table["margin"] = rng.exponential(1, cpgs).astype(np.float32)
+    table["network_p"], table["disagrees"] = table["confidence"], rng.random(cpgs) < 0.1
     table.to_parquet(folder / "taxonomy.parquet", index=False)
     left = table.loc[taxon == UNCLASSIFIED, ["cpg"]]
     left.assign(reason=rng.choice(list(REASONS), len(left))).to_parquet(folder / "unclassified.parquet", index=False)

@@ -81,6 +81,18 @@ def test_confidence_is_the_share_that_is_right_and_margin_the_distance_from_the_
     assert labels.loc[labels["reason"].str.startswith(("no taxon", "too few")), "margin"].isna().all()
 
 
+def test_confidence_of_few_samples_is_not_far_above_the_share_that_is_right():
+    setting, plan = simulate.cohort_setting(5, 150), simulate.plan_cohort(5, 600, 0.3)
+    drawn = [simulate.draw_cpg(5, index, taxon, setting) for index, taxon in enumerate(plan)]
+    labels = labels_of(np.stack([values for _, values in drawn]), setting.ages, setting.sex)
+    right = [taxon in profile.admissible(setting) for taxon, (profile, _) in zip(labels["taxon"], drawn, strict=True)]
+    placed = labels["taxon"] != UNCLASSIFIED
+    sure = labels["confidence"][placed]
+    hits = pd.Series(right)[placed]
+    assert abs(sure.mean() - hits.mean()) < 0.09
+    assert hits[sure < 0.5].mean() < 0.3 < 0.9 < hits[sure > 0.98].mean()
+
+
 def test_confidence_falls_where_samples_are_few_and_zones_are_near():
     rng = np.random.default_rng(5)
     values, ages = 0.5 + 0.03 * rng.normal(size=(60, 400)), rng.uniform(20, 80, 400)

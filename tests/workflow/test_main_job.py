@@ -139,15 +139,16 @@ def test_the_terminal_tells_what_begins_what_ends_and_how_far_it_is(tiny_run):
 # What deleting one file must cost, and nothing else: the rule that makes it first. Jobs after a checkpoint show once it
 # has run.
 LATER = ("predict_test", "evaluate", "predict", "predict_calibration", "reassign", "taxonomy", "embedding", "report")
-LATER += ("explorer",)
+LATER += ("explorer", "age_ewas")
 LOST = {
     "results/report.html": ["report"],
     "results/explorer.html": ["explorer"],
-    "results/taxonomy.csv.gz": ["taxonomy", "embedding", "report", "explorer"],
+    "results/age_ewas.csv.gz": ["age_ewas", "report"],
+    "results/taxonomy.csv.gz": ["taxonomy", "age_ewas", "embedding", "report", "explorer"],
     "results/embedding/map.csv": ["embedding", "report", "explorer"],
     "results/round_1/metrics.json": ["evaluate", "report"],
-    "results/round_1/reassigned.parquet": ["reassign", "taxonomy", "embedding", "report", "explorer"],
-    "results/round_1/reassigned.json": ["reassign", "taxonomy", "embedding", "report", "explorer"],
+    "results/round_1/reassigned.parquet": ["reassign", "taxonomy", "age_ewas", "embedding", "report", "explorer"],
+    "results/round_1/reassigned.json": ["reassign", "taxonomy", "age_ewas", "embedding", "report", "explorer"],
     "results/round_0/reassigned.json": ["reassign", "enlarge", "render", "train", *LATER],
     "results/round_1/MixResNet18_best_model.pt": ["train", *LATER],
     "results/statistics/shards/1-of-2.parquet": None,

@@ -230,6 +230,61 @@ def _list(paths) -> list[str]:
     return [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
 
 
+def _draw_networks(figures, metrics: list[dict], logs: list, tests: list) -> dict:
+    """Figures of the rounds' networks: training, confusion (by kind of image) and reliability."""
+    reliabilities = {
+        round_number: reliability(found, one["temperature"])
+        for round_number, (found, one) in enumerate(zip(tests, metrics, strict=True))
+        if len(found)
+    }
+    return {
+        "training": [draw.training_figure(figures, round_number, log) for round_number, log in enumerate(logs)],
+        "reliability": draw.reliability_figure(figures, reliabilities) if reliabilities else None,
+        "confusion": [
+            [
+                (
+                    images,
+                    draw.confusion_figure(
+                        *(figures, f"confusion_round_{at}_{images}", found[f"test_{images}"]["confusion"]),
+                        *(TAXA, TAXA, f"Confusions of round {at}, {images} images", "actual", "predicted"),
+                    ),
+                )
+                for images in ("cohort", "simulated")
+                if f"test_{images}" in found
+            ]
+            for at, found in enumerate(metrics)
+        ],
+    }
+
+
+def _sizes(counts: pd.DataFrame) -> dict:
+    """How many CpGs there are, that the tests name, leave open, that networks placed, and that none did."""
+    last = counts[counts["stage"] == counts["stage"].iat[-1]].set_index("taxon")["n_cpgs"]
+    first = counts[counts["stage"] == "statistical"].set_index("taxon")["n_cpgs"]
+    left, unplaced, total = int(first[UNCLASSIFIED]), int(last[UNCLASSIFIED]), int(last.sum())
+    numbers = {"cpgs": total, "labelled": total - left, "open": left, "networks": left - unplaced, "unplaced": unplaced}
+    found = {f"n_{name}": count(number) for name, number in numbers.items()}
+    found |= {"any_open": left > 0, "any_placed": left > unplaced, "any_unplaced": unplaced > 0}
+    found["share_placed"] = percent(share_of(total - unplaced, total))
+    return found | {"share_unplaced": percent(share_of(unplaced, total))}
+
+
+def _asked(config: dict) -> dict:
+    """What the page says of the config."""
+    rounds = config["rounds"]
+    plain = json.loads(json.dumps(config, default=str))
+    return {
+        "own_labels": bool(config["taxa"]["labels"]),
+        "own_images": bool(config["images"]["info"]),
+        "simulated_cohort": bool(config.get("simulate_cohort")),
+        "confidence": percent(rounds["confidence"], 0) if rounds["confidence"] else None,
+        "error_rate": percent(rounds["error_rate"], 0),
+        "veto": rounds["veto"],
+        "unlike": percent(1 - rounds["unlike"], 0),
+        "config": yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100),
+    }
+
+
 def write_report(inputs, outputs: dict, config: dict) -> None:
     """Write the report, the terminal's summary, and the tables and figures behind them.
 
@@ -252,7 +307,7 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
     samples, cohort, qc = read_samples(inputs.samples), Cohort(inputs.beta), _json(inputs.qc)
     ages = samples["age"].to_numpy()
     adjusted = _json(inputs.adjusted) if getattr(inputs, "adjusted", None) else None
-    rounds, own_labels = len(round_counts), bool(config["taxa"]["labels"])
+    rounds = len(round_counts)
 
     counts = count_taxa(taxonomy, rounds)
     write_csv(outputs["counts"], counts)
@@ -271,32 +326,12 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
         left = read_parquet(inputs.unclassified, columns=["reason", "detail"])
         thresholds = thresholds_page(figures, inputs.statistics, left, config)
         ageing = ageing_page(figures, inputs.ewas, _json(inputs.ewas_summary))
-        reliabilities = {
-            round_number: reliability(found, one["temperature"])
-            for round_number, (found, one) in enumerate(zip(tests, metrics, strict=True))
-            if len(found)
-        }
         drawn = {
             "taxa": draw.taxa_figure(figures, counts, config),
             "flow": draw.flow_figure(figures, flow(taxonomy, rounds), counts, config),
-            "training": [draw.training_figure(figures, round_number, log) for round_number, log in enumerate(logs)],
-            "reliability": draw.reliability_figure(figures, reliabilities) if reliabilities else None,
             "truth": draw.truth_figure(figures, taxonomy, truth) if truth is not None else None,
-            "confusion": [
-                [
-                    (
-                        images,
-                        draw.confusion_figure(
-                            *(figures, f"confusion_round_{at}_{images}", found[f"test_{images}"]["confusion"]),
-                            *(TAXA, TAXA, f"Confusions of round {at}, {images} images", "actual", "predicted"),
-                        ),
-                    )
-                    for images in ("cohort", "simulated")
-                    if f"test_{images}" in found
-                ]
-                for at, found in enumerate(metrics)
-            ],
         }
+        drawn |= _draw_networks(figures, metrics, logs, tests)
         run_time = run_time_page(figures, pathlib.Path(outputs["html"]).parent / "benchmarks")
     shown, table = gallery(inputs, taxonomy, labels, cohort, ages, config)
     write_csv(outputs["gallery"], table)
@@ -305,37 +340,18 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
     reasons = pd.DataFrame(thresholds["left"], columns=["reason", "detail", "n", "meaning", "setting"])
     write_csv(outputs["left"], reasons.set_axis(columns, axis=1).assign(n_cpgs=thresholds.pop("counts")))
 
-    last = counts[counts["stage"] == counts["stage"].iat[-1]].set_index("taxon")["n_cpgs"]
-    first = counts[counts["stage"] == "statistical"].set_index("taxon")["n_cpgs"]
-    unplaced, total = int(last[UNCLASSIFIED]), int(last.sum())
-    plain = json.loads(json.dumps(config, default=str))
     page = {
-        "n_cpgs": count(total),
+        **_sizes(counts),
         "n_samples": count(cohort.n_samples),
         "ages": (f"{ages.min():g}", f"{ages.max():g}"),
-        "n_labelled": count(total - first[UNCLASSIFIED]),
-        "n_open": count(first[UNCLASSIFIED]),
-        "n_networks": count(first[UNCLASSIFIED] - unplaced),
-        "n_unplaced": count(unplaced),
-        "any_open": bool(first[UNCLASSIFIED]),
-        "any_placed": bool(first[UNCLASSIFIED] - unplaced),
-        "any_unplaced": bool(unplaced),
         "trained": [len(log) > 0 for log in logs],
         "n_disagree": count(taxonomy["disagrees"].sum()),
         "looked_at": bool(taxonomy["network_p"].notna().any()),
         "n_sure": count((taxonomy["confidence"] >= SURE).sum()),
         "sure": percent(SURE, 0),
         "ageing": ageing,
-        "share_placed": percent(share_of(total - unplaced, total)),
-        "share_unplaced": percent(share_of(unplaced, total)),
         "rounds": rounds,
-        "own_labels": own_labels,
-        "own_images": bool(config["images"]["info"]),
-        "simulated_cohort": bool(config.get("simulate_cohort")),
-        "confidence": percent(config["rounds"]["confidence"], 0) if config["rounds"]["confidence"] else None,
-        "error_rate": percent(config["rounds"]["error_rate"], 0),
-        "veto": config["rounds"]["veto"],
-        "unlike": percent(1 - config["rounds"]["unlike"], 0),
+        **_asked(config),
         "stages": list(stage_names.values()),
         "cohort": of_cohort,
         "count_rows": _count_rows(counts),
@@ -349,13 +365,14 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
         "agreement": _agreement_page(agreed, stage_names) if agreed is not None else None,
         "run_time": run_time,
         "versions": versions(cards),
-        "config": yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100),
         "bins": BINS,
     }
     write_page(outputs["html"], "report.html.j2", page)
 
     paths = {"taxonomy": f"{inputs.taxonomy}, and as CSV beside it", "report": outputs["html"]}
     paths["explorer"] = "results/explorer.html: every CpG"
+    told = f"{ageing['changing']} of {ageing['tested']} CpGs change with age, {ageing['spread']} in spread"
+    paths["ageing"] = f"results/age_ewas.csv.gz: {told}"
     text = summary_text(counts, metrics, agreed, config, paths, len(page["cohort"]["warnings"]))
     with atomic(outputs["summary"]) as temporary:
         temporary.write_text(text, encoding="utf-8")
