@@ -4,6 +4,7 @@ The same inputs give the same bytes: no dates, fixed seeds, and fixed ids inside
 the run's time and memory is shown as it lies beside the results.
 """
 
+import dataclasses
 import importlib.metadata
 import json
 import os
@@ -14,6 +15,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 
+import numpy as np
 import pandas as pd
 import yaml
 from scipy.stats import binom
@@ -285,6 +287,75 @@ def _asked(config: dict) -> dict:
     }
 
 
+@dataclasses.dataclass
+class Run:
+    """A finished run. counts, metrics, logs, tests, cards: of the rounds, in order. truth: of a simulated cohort."""
+
+    taxonomy: pd.DataFrame
+    truth: pd.DataFrame | None
+    counts: list[dict]
+    metrics: list[dict]
+    logs: list[pd.DataFrame]
+    tests: list[pd.DataFrame]
+    cards: list[dict]
+    cohort: Cohort
+    samples: pd.DataFrame
+
+    @property
+    def rounds(self) -> int:
+        """Number of rounds."""
+        return len(self.counts)
+
+    @property
+    def ages(self) -> np.ndarray:
+        """Ages (n_samples,), years."""
+        return self.samples["age"].to_numpy()
+
+
+def _read_run(inputs) -> Run:
+    truth = getattr(inputs, "truth", None)
+    return Run(
+        taxonomy=read_parquet(inputs.taxonomy),
+        truth=read_truth(truth) if truth else None,
+        counts=sorted((_json(path) for path in _list(inputs.counts)), key=lambda found: found["round"]),
+        metrics=[_json(path) for path in _list(inputs.metrics)],
+        logs=[pd.read_csv(path) for path in _list(inputs.logs)],
+        tests=[pd.read_csv(path) for path in _list(inputs.tests)],
+        cards=[_json(path) for path in _list(inputs.cards)],
+        cohort=Cohort(inputs.beta),
+        samples=read_samples(inputs.samples),
+    )
+
+
+def _draw_parts(inputs, outputs: dict, run: Run, counts: pd.DataFrame, config: dict) -> dict:
+    """Draw the figures, and give the parts of the page that have some."""
+    adjusted = _json(inputs.adjusted) if getattr(inputs, "adjusted", None) else None
+    left = read_parquet(inputs.unclassified, columns=["reason", "detail"])
+    with atomic_folder(outputs["figures"]) as partial, matplotlib.rc_context(STYLE):
+        figures = Figures(partial)
+        drawn = {
+            "taxa": draw.taxa_figure(figures, counts, config),
+            "flow": draw.flow_figure(figures, flow(run.taxonomy, run.rounds), counts, config),
+            "truth": draw.truth_figure(figures, run.taxonomy, run.truth) if run.truth is not None else None,
+        }
+        return {
+            "embedding": embedding_page(inputs, figures, run.cohort, run.ages),
+            "cohort": cohort_page(inputs, figures, run.samples, run.cohort, _json(inputs.qc), config, adjusted),
+            "criteria": thresholds_page(figures, inputs.statistics, left, config),
+            "ageing": ageing_page(figures, inputs.ewas, _json(inputs.ewas_summary)),
+            "figures": drawn | _draw_networks(figures, run.metrics, run.logs, run.tests),
+            "run_time": run_time_page(figures, pathlib.Path(outputs["html"]).parent / "benchmarks"),
+        }
+
+
+def _write_criteria(outputs: dict, criteria: dict) -> None:
+    """Write the tables behind the part on criteria, which leave it."""
+    write_csv(outputs["thresholds"], criteria.pop("table"))
+    columns = ["reason", "detail", "n_cpgs", "meaning", "setting"]
+    reasons = pd.DataFrame(criteria["left"], columns=["reason", "detail", "n", "meaning", "setting"])
+    write_csv(outputs["left"], reasons.set_axis(columns, axis=1).assign(n_cpgs=criteria.pop("counts")))
+
+
 def write_report(inputs, outputs: dict, config: dict) -> None:
     """Write the report, the terminal's summary, and the tables and figures behind them.
 
@@ -295,84 +366,53 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
     rounds, test_scores, gallery (CSV), figures (a folder). config: the whole config, with its defaults. Beside the
     page, the folder benchmarks is looked at, where there is one. Raises InputError for a truth that cannot be used.
     """
-    truth_path = getattr(inputs, "truth", None)
-    truth = read_truth(truth_path) if truth_path else None
-    round_counts = sorted((_json(path) for path in _list(inputs.counts)), key=lambda found: found["round"])
-    metrics = [_json(path) for path in _list(inputs.metrics)]
-    logs = [pd.read_csv(path) for path in _list(inputs.logs)]
-    tests = [pd.read_csv(path) for path in _list(inputs.tests)]
-    cards = [_json(path) for path in _list(inputs.cards)]
-    taxonomy = read_parquet(inputs.taxonomy)
-    labels = read_parquet(inputs.labels, columns=["cpg", "reason"])
-    samples, cohort, qc = read_samples(inputs.samples), Cohort(inputs.beta), _json(inputs.qc)
-    ages = samples["age"].to_numpy()
-    adjusted = _json(inputs.adjusted) if getattr(inputs, "adjusted", None) else None
-    rounds = len(round_counts)
-
-    counts = count_taxa(taxonomy, rounds)
+    run = _read_run(inputs)
+    counts = count_taxa(run.taxonomy, run.rounds)
+    agreed = agreement(run.taxonomy, run.truth, run.rounds) if run.truth is not None else None
+    bars, scores = bars_table(run.counts, config), test_table(run.metrics)
     write_csv(outputs["counts"], counts)
-    agreed = agreement(taxonomy, truth, rounds) if truth is not None else None
     write_csv(outputs["agreement"], pd.DataFrame(columns=list(AGREEMENT_COLUMNS)) if agreed is None else agreed)
-    bars, scores = bars_table(round_counts, config), test_table(metrics)
     write_csv(outputs["bars"], bars)
     write_csv(outputs["test_scores"], scores)
-    write_csv(outputs["rounds"], rounds_table(round_counts, metrics))
-
-    stage_names = {stage: stage_name(stage, config) for stage in stages(rounds)}
-    with atomic_folder(outputs["figures"]) as partial, matplotlib.rc_context(STYLE):
-        figures = Figures(partial)
-        embedding = embedding_page(inputs, figures, cohort, ages)
-        of_cohort = cohort_page(inputs, figures, samples, cohort, qc, config, adjusted)
-        left = read_parquet(inputs.unclassified, columns=["reason", "detail"])
-        thresholds = thresholds_page(figures, inputs.statistics, left, config)
-        ageing = ageing_page(figures, inputs.ewas, _json(inputs.ewas_summary))
-        drawn = {
-            "taxa": draw.taxa_figure(figures, counts, config),
-            "flow": draw.flow_figure(figures, flow(taxonomy, rounds), counts, config),
-            "truth": draw.truth_figure(figures, taxonomy, truth) if truth is not None else None,
-        }
-        drawn |= _draw_networks(figures, metrics, logs, tests)
-        run_time = run_time_page(figures, pathlib.Path(outputs["html"]).parent / "benchmarks")
-    shown, table = gallery(inputs, taxonomy, labels, cohort, ages, config)
+    write_csv(outputs["rounds"], rounds_table(run.counts, run.metrics))
+    parts = _draw_parts(inputs, outputs, run, counts, config)
+    labels = read_parquet(inputs.labels, columns=["cpg", "reason"])
+    shown, table = gallery(inputs, run.taxonomy, labels, run.cohort, run.ages, config)
     write_csv(outputs["gallery"], table)
-    write_csv(outputs["thresholds"], thresholds.pop("table"))
-    columns = ["reason", "detail", "n_cpgs", "meaning", "setting"]
-    reasons = pd.DataFrame(thresholds["left"], columns=["reason", "detail", "n", "meaning", "setting"])
-    write_csv(outputs["left"], reasons.set_axis(columns, axis=1).assign(n_cpgs=thresholds.pop("counts")))
-
+    _write_criteria(outputs, parts["criteria"])
+    stage_names = {stage: stage_name(stage, config) for stage in stages(run.rounds)}
     page = {
         **_sizes(counts),
-        "n_samples": count(cohort.n_samples),
-        "ages": (f"{ages.min():g}", f"{ages.max():g}"),
-        "trained": [len(log) > 0 for log in logs],
-        "n_disagree": count(taxonomy["disagrees"].sum()),
-        "looked_at": bool(taxonomy["network_p"].notna().any()),
-        "n_sure": count((taxonomy["confidence"] >= SURE).sum()),
+        "n_samples": count(run.cohort.n_samples),
+        "ages": (f"{run.ages.min():g}", f"{run.ages.max():g}"),
+        "trained": [len(log) > 0 for log in run.logs],
+        "n_disagree": count(run.taxonomy["disagrees"].sum()),
+        "looked_at": bool(run.taxonomy["network_p"].notna().any()),
+        "n_sure": count((run.taxonomy["confidence"] >= SURE).sum()),
         "sure": percent(SURE, 0),
-        "ageing": ageing,
-        "rounds": rounds,
+        "rounds": run.rounds,
         **_asked(config),
         "stages": list(stage_names.values()),
-        "cohort": of_cohort,
+        **parts,
         "count_rows": _count_rows(counts),
-        "round_rows": _round_rows(round_counts, metrics),
+        "round_rows": _round_rows(run.counts, run.metrics),
         "test_rows": _test_rows(scores),
         "bar_rows": _bar_rows(bars),
-        "criteria": thresholds,
         "gallery": shown,
-        "figures": drawn,
-        "embedding": embedding,
         "agreement": _agreement_page(agreed, stage_names) if agreed is not None else None,
-        "run_time": run_time,
-        "versions": versions(cards),
+        "versions": versions(run.cards),
         "bins": BINS,
     }
     write_page(outputs["html"], "report.html.j2", page)
 
-    paths = {"taxonomy": f"{inputs.taxonomy}, and as CSV beside it", "report": outputs["html"]}
-    paths["explorer"] = "results/explorer.html: every CpG"
-    told = f"{ageing['changing']} of {ageing['tested']} CpGs change with age, {ageing['spread']} in spread"
-    paths["ageing"] = f"results/age_ewas.csv.gz: {told}"
-    text = summary_text(counts, metrics, agreed, config, paths, len(page["cohort"]["warnings"]))
+    ageing = parts["ageing"]
+    found = f"{ageing['changing']} of {ageing['tested']} CpGs change with age, {ageing['spread']} in spread"
+    paths = {
+        "taxonomy": f"{inputs.taxonomy}, and as CSV beside it",
+        "report": outputs["html"],
+        "explorer": "results/explorer.html: every CpG",
+        "ageing": f"results/age_ewas.csv.gz: {found}",
+    }
+    text = summary_text(counts, run.metrics, agreed, config, paths, len(parts["cohort"]["warnings"]))
     with atomic(outputs["summary"]) as temporary:
         temporary.write_text(text, encoding="utf-8")
