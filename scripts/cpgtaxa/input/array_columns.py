@@ -49,7 +49,7 @@ def array_columns(matrix, limit: float | None):
     certain which p-value belongs to which beta, or of which sample a signal is lacking.
     """
     names = matrix.samples
-    alone = [place for place, name in enumerate(names) if _ALONE.fullmatch(name)]
+    alone = [place for place, name in enumerate(names) if _ANY.search(name) and _ALONE.fullmatch(name)]
     described = [("", "p alone") if place in set(alone) else _described(name) for place, name in enumerate(names)]
     kinds = [kind for _, kind in described]
     if not {"p", "p alone", "avg_beta", "unmethylated"} & set(kinds) and (

@@ -19,6 +19,7 @@ from cpgtaxa.input import platforms, plausible, scales, strata
 from cpgtaxa.input import probes as probe_ids
 from cpgtaxa.input.ages import check_ages
 from cpgtaxa.input.array_columns import ArrayColumns, array_columns
+from cpgtaxa.input.delimited import commas_for_points
 from cpgtaxa.input.opening import open_matrix
 from cpgtaxa.input.sheets import SCIENTIFIC, check_ids, numbered, read_sheet, typed
 from cpgtaxa.input.standard_layout import parts_of
@@ -883,6 +884,9 @@ def ingest(
             warn(text)
         order = sheet.set_index("sample_id").index.get_indexer(scan.samples)
         table = sheet.iloc[order].reset_index(drop=True).drop(columns="row")
+        pointed = [name for name in table.columns.drop(["sample_id", "age"]) if commas_for_points(table[name], None)]
+        if pointed:
+            warn(f"{samples}: decimal commas in {some(pointed)} were read as points")
         for name in table.columns.drop(["sample_id", "age"]):
             table[name] = table[name].where(~table[name].isin(MISSING), None) if name == "sex" else typed(table[name])
         table["sample_id"], table["age"] = table["sample_id"].astype("str"), ages[order]
@@ -943,7 +947,7 @@ def ingest(
     logging.info(f"read from {beta}: {_shown(scan, matrix, wanted_columns, turned)}")
     chosen = ", ".join(f"{what} = {name}" for what, name in sheet.attrs["chosen"].items())
     logging.info(f"columns of {samples}: {chosen}")
-    logging.info(f"{int(kept.sum()):,} CpGs x {len(scan.samples):,} samples, ages {ages.min():g} to {ages.max():g}")
+    logging.info(f"{int(kept.sum()):,} CpGs x {len(scan.samples):,} samples, ages {_spread(ages)}")
 
 
 def _sexes(sheet: pd.DataFrame | None, samples: list[str]) -> np.ndarray | None:
@@ -953,6 +957,11 @@ def _sexes(sheet: pd.DataFrame | None, samples: list[str]) -> np.ndarray | None:
     known = sheet.assign(sex=sheet["sex"].where(~sheet["sex"].isin(MISSING), None)).set_index("sample_id")
     codes = two_sexes(known.reindex(samples))
     return codes if min((codes == code).sum() for code in (0, 1)) >= plausible.FEWEST_OF_A_SEX else None
+
+
+def _spread(ages: np.ndarray) -> str:
+    low, lower, middle, upper, high = np.percentile(ages, [0, 25, 50, 75, 100])
+    return f"{low:g} to {high:g} (half of them {lower:.3g} to {upper:.3g}, median {middle:.3g})"
 
 
 def _shown(scan: Scan, matrix, columns: list[int], turned: bool) -> str:
