@@ -35,6 +35,7 @@ def with_p(bench, beta="{}", p="{}.Detection Pval", text="{:.4f}"):
         ("{}.AVG_Beta", "{}.Detection Pval", "{:.4f}"),
         ("{} Beta value", "{}_detP", "{:.4f}"),
         ("AVG_Beta_{}", "{}.DetectionPValue", "{:.4f}"),
+        ("{}", "{}.Detection", "{:.4f}"),
     ],
 )
 def test_columns_of_p_values(bench, beta, p, text):

@@ -130,6 +130,15 @@ def test_commas_in_names_and_lines_above_the_header(bench):
     assert [declared_separator(line) for line in ("sep=;", '"sep=,"\r', "sep", "sep=;x")] == [";", ",", None, None]
 
 
+@pytest.mark.parametrize("comment", ["# betas, 2024\n", "#a\n# b, c\n", "#"])
+def test_comments(bench, comment):
+    bench.beta_text = comment + bench.frame.to_csv()
+    bench.samples_text = comment + bench.sheet.to_csv(index=False)
+    bench.columns = {"sample_id": None, "age": None, "sex": None}
+    bench.run()
+    check(bench)
+
+
 def test_sample_sheets_of_illumina(bench):
     head = "[Header],,,\nInvestigator Name,X,,\n,,,\n[Manifests],,,\nA,x.bpm,,\n[Data],,,\n"
     bench.samples_text = head + bench.sheet.to_csv(index=False)
@@ -157,6 +166,13 @@ def test_a_windows_code_page(bench):
     bench.run()
     assert pd.read_parquet(bench.out("samples.parquet"))["lieu"].tolist() == ["Genève"] * len(SAMPLES)
     assert any("code page 1252 (line 2: 's0;20.5;F;1;Genève')" in text for text in bench.qc()["warnings"])
+
+
+def test_unicode_text_of_excel(bench):
+    bench.samples_text = bench.sheet.to_csv(sep="\t", index=False).encode("utf-16")
+    bench.run()
+    check(bench)
+    assert any("was read as text in UTF-16" in text for text in bench.qc()["warnings"])
 
 
 def test_values_stay_those_of_the_file(bench):

@@ -18,6 +18,7 @@ from conftest import ROOT
 from cpgtaxa.errors import InputError
 from cpgtaxa.images.packed import read_image_csv
 from cpgtaxa.input import ingest, plain_text, sheets, streams, texts
+from cpgtaxa.input.ages import check_ages
 from cpgtaxa.input.opening import open_matrix
 from cpgtaxa.learning import training
 from cpgtaxa.names import INDEX, TAXA, UNCLASSIFIED
@@ -211,7 +212,7 @@ def test_any_sheet_reads_back(folder, rows, order, separator, quoting, end, pack
     assert problems == []
     assert sheet["sample_id"].tolist() == frame["sample_id"].tolist()
     assert sheet["batch"].tolist() == frame["batch"].tolist()
-    ages, found = sheets.check_ages(path, sheet)
+    ages, found = check_ages(path, sheet)
     assert [problem for problem in found if "all ages are equal" not in problem] == []
     assert ages.tolist() == [float(age) for age in frame["age"]]
 

@@ -12,8 +12,8 @@ from cpgtaxa.input.streams import EXAMPLES, MISSING, Unreadable, many
 
 _GAP = r"[\s._:-]"
 _KINDS = {
-    "p": rf"detection{_GAP}*p(?:{_GAP}*val(?:ue)?s?)?|det{_GAP}*p(?:{_GAP}*val(?:ue)?s?)?|p{_GAP}*val(?:ue)?s?",
-    "detection": "detection",
+    "p": rf"detection{_GAP}*p(?:{_GAP}*val(?:ue)?s?)?|det{_GAP}*p(?:{_GAP}*val(?:ue)?s?)?|p{_GAP}*val(?:ue)?s?"
+    "|detection",
     "avg_beta": rf"avg{_GAP}*beta",
     "beta": rf"beta(?:{_GAP}*values?)?",
     "unmethylated": rf"unmeth(?:ylated)?(?:{_GAP}*(?:signals?|intensit(?:y|ies)))?|(?:signal|intensity){_GAP}*a",
@@ -49,14 +49,12 @@ def array_columns(matrix, limit: float | None):
     certain which p-value belongs to which beta, or of which sample a signal is lacking.
     """
     names = matrix.samples
-    alone = [place for place, name in enumerate(names) if _ALONE.fullmatch(name)]
+    alone = [place for place, name in enumerate(names) if _ANY.search(name) and _ALONE.fullmatch(name)]
     described = [("", "p alone") if place in set(alone) else _described(name) for place, name in enumerate(names)]
     kinds = [kind for _, kind in described]
     if not {"p", "p alone", "avg_beta", "unmethylated"} & set(kinds) and (
         set(kinds) != {"beta"} or len({base for base, _ in described}) < len(names)
     ):
-        return matrix
-    if "detection" in kinds and {"avg_beta", "p", "p alone"}.isdisjoint(kinds):
         return matrix
     columns = {kind: {} for kind in (*_KINDS, "")}
     for place, (base, kind) in enumerate(described):

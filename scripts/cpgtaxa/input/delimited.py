@@ -54,15 +54,30 @@ def commas_for_points(fields, separator: str | None) -> bool:
     """Whether numbers have decimal commas beyond doubt: none has a point, and no comma may part thousands."""
     if separator == ",":
         return False
-    found = [match for field in fields if (match := _COMMA.fullmatch(field))]
-    if not found or any(_POINT.fullmatch(field) for field in fields):
-        return False
-    return any(len(match[2]) != 3 or match[1] == "0" for match in found)
+    certain = False
+    for field in fields:
+        if "." in field and _POINT.fullmatch(field):
+            return False
+        if "," in field and (match := _COMMA.fullmatch(field)):
+            certain |= len(match[2]) != 3 or match[1] == "0"
+    return certain
 
 
 def pointed(text: str) -> str:
     """A number with its decimal comma made a point; anything else as it is."""
     return text.replace(",", ".") if _COMMA.fullmatch(text) else text
+
+
+def lines_above(rows: list[list[str]]) -> int:
+    """How many of the first rows stand above the header: notes of a single field, and comments of another width.
+
+    rows: fields of each. A comment (`#`) as wide as the row below the comments is the header.
+    """
+    plain = next((number for number, row in enumerate(rows) if not row[0].startswith("#")), None)
+    if plain and len(rows) > plain + 1:
+        return plain - 1 if len(rows[plain - 1]) == len(rows[plain]) and sum(map(bool, rows[plain])) > 1 else plain
+    above = next((number for number, row in enumerate(rows) if sum(map(bool, row)) > 1), 0)
+    return above if len(rows) > above + 1 else 0
 
 
 class Layout:

@@ -19,6 +19,7 @@ from cpgtaxa.input import platforms, plausible, scales, strata
 from cpgtaxa.input import probes as probe_ids
 from cpgtaxa.input.ages import check_ages
 from cpgtaxa.input.array_columns import ArrayColumns, array_columns
+from cpgtaxa.input.delimited import commas_for_points
 from cpgtaxa.input.opening import open_matrix
 from cpgtaxa.input.sheets import SCIENTIFIC, check_ids, numbered, read_sheet, typed
 from cpgtaxa.input.standard_layout import parts_of
@@ -124,6 +125,13 @@ class Reading:
         self.__post_init__()
         if self.lists:
             self.lists.hits.clear()
+
+    def without(self, columns: np.ndarray) -> "Reading":
+        """The same for a matrix of which some columns are left out."""
+        cut = {name: getattr(self, name) for name in ("sex", "of_sample")}
+        return dataclasses.replace(
+            self, **{name: np.delete(value, columns) for name, value in cut.items() if value is not None}
+        )
 
     def names(self, ids: list[str]) -> list[str]:
         """The CpGs of probes."""
@@ -803,34 +811,11 @@ def ingest(
             lists=lists or None,
             first=collapse == "first",
         )
-        scan = scan_matrix(matrix, wanted_columns, temporary, max_missing_cpg, reading)
-        scale, certain = scale_of(scan) if scan.bad_values() else ("beta", True)
-        if values == "auto" and certain and scale != "beta":
-            warn(f"{beta}: the values are {_TOLD[scale]}. `cohort.values: {scale}` says so; `beta` would refuse them")
-            reading = dataclasses.replace(reading, scale=scale)
-            scan = scan_matrix(matrix, wanted_columns, temporary, max_missing_cpg, reading)
-        elif values in _TOLD and not scan.bad_values() and (doubt := _not_on(values, scan)):
-            problems.append(f"{beta}: {doubt}")
-        if collapse == "mean" and not scan.damage:
-            several = probe_ids.replicated(np.array(scan.cpgs, dtype=object)[scan.set_aside() == ""])
-            if several and not check_values(beta, matrix, scan, _REMEDIES | {"replicate": None}, turned):
-                logging.info(f"{len(several):,} CpGs are measured by several probes: read again, to average them")
-                reading = dataclasses.replace(reading, merge=several)
-                scan = scan_matrix(matrix, wanted_columns, temporary, max_missing_cpg, reading)
-        problems += check_values(beta, matrix, scan, _REMEDIES, turned)
-        if isinstance(matrix, ArrayColumns):
-            problems += matrix.problems()
-        of_sample = scan.patterns.platforms(len(scan.cpgs), len(scan.samples))
-        if of_sample is not None and not problems:
-            reading = dataclasses.replace(reading, of_sample=of_sample)
-            scan = scan_matrix(matrix, wanted_columns, temporary, max_missing_cpg, reading)
-            warn(_joined(beta, scan, of_sample))
-        if scan.n_clipped and not scan.bad_values():
-            more = f" and {scan.n_clipped - len(scan.clipped):,} more" if scan.n_clipped > len(scan.clipped) else ""
-            warn(
-                f"{beta}: {many(scan.n_clipped, 'value')} up to {tolerance:g} outside 0-1 (`cohort.tolerance`) set to "
-                f"0 or 1: {'; '.join(scan.clipped)}{more}"
-            )
+
+        def pass_over(columns: list[int], reading: Reading) -> Scan:
+            return scan_matrix(matrix, columns, temporary, max_missing_cpg, reading)
+
+        scan, reading = _read_values(beta, matrix, turned, wanted_columns, pass_over, reading, collapse, problems, warn)
         if lists and not scan.damage:
             problems += lists.problems()
         n_replicates = int((scan.set_aside() == probe_ids.REPLICATE).sum())
@@ -840,35 +825,17 @@ def ingest(
                 + ("mean of each CpG's probes was taken" if collapse == "mean" else "first of each CpG's was taken")
             )
 
-        dropped: list[str] = []
-        gaps = scan.sample_missing / np.maximum(scan.n_judged, 1)
-        gappy = np.flatnonzero(gaps > max_missing_sample)
-        if len(gappy):
-            first = [f"{scan.samples[column]!r} ({gaps[column]:.0%})" for column in gappy[:EXAMPLES]]
-            more = f" and {len(gappy) - EXAMPLES:,} more" if len(gappy) > EXAMPLES else ""
-            text = (
-                f"{beta}: {many(len(gappy), 'sample')} missing in more than {max_missing_sample:.3g} of the CpGs "
-                f"(`cohort.max_missing_sample`): {', '.join(first)}{more}"
-            )
-            n_left = len(scan.samples) - len(gappy)
-            if bad_samples == "error":
-                problems.append(f"{text}. Set `cohort.bad_samples: drop` to leave them out")
-            elif n_left < FEWEST_SAMPLES:
-                problems.append(f"{text}. Without them only {many(n_left, 'sample')} would be left{_TOO_FEW}")
-            else:
-                warn(f"left out: {text}")
-                dropped = [scan.samples[column] for column in gappy]
-                wanted_columns = np.delete(wanted_columns, gappy).tolist()
-                if not problems:
-                    if sex is not None:
-                        reading = dataclasses.replace(reading, sex=np.delete(sex, gappy))
-                    if reading.of_sample is not None:
-                        reading = dataclasses.replace(reading, of_sample=np.delete(reading.of_sample, gappy))
-                    scan = scan_matrix(matrix, wanted_columns, temporary, max_missing_cpg, reading)
-                    left = ~sheet["sample_id"].isin(dropped).to_numpy()
-                    sheet, ages = sheet[left].reset_index(drop=True), ages[left]
-                    if ages.min() == ages.max():
-                        problems.append(f"{samples}: without the samples left out, all ages are equal ({ages[0]:g})")
+        gappy = _gappy(beta, scan, max_missing_sample, bad_samples, problems, warn)
+        dropped = [scan.samples[column] for column in gappy]
+        if dropped:
+            wanted_columns = np.delete(wanted_columns, gappy).tolist()
+            if not problems:
+                reading = reading.without(gappy)
+                scan = pass_over(wanted_columns, reading)
+                left = ~sheet["sample_id"].isin(dropped).to_numpy()
+                sheet, ages = sheet[left].reset_index(drop=True), ages[left]
+                if ages.min() == ages.max():
+                    problems.append(f"{samples}: without the samples left out, all ages are equal ({ages[0]:g})")
 
         numbers = scan.numbers()
         reason = np.concatenate(scan.reasons) if scan.reasons else np.empty(0, dtype=object)
@@ -876,17 +843,11 @@ def ingest(
         if problems:
             raise InputError(problems)
 
-        doubts, alike = plausible.doubts(
-            beta, samples, scan.looked, scan.samples, ages[sheet.set_index("sample_id").index.get_indexer(scan.samples)]
-        )
+        order = sheet.set_index("sample_id").index.get_indexer(scan.samples)
+        doubts, alike = plausible.doubts(beta, samples, scan.looked, scan.samples, ages[order])
         for text in doubts:
             warn(text)
-        order = sheet.set_index("sample_id").index.get_indexer(scan.samples)
-        table = sheet.iloc[order].reset_index(drop=True).drop(columns="row")
-        for name in table.columns.drop(["sample_id", "age"]):
-            table[name] = table[name].where(~table[name].isin(MISSING), None) if name == "sex" else typed(table[name])
-        table["sample_id"], table["age"] = table["sample_id"].astype("str"), ages[order]
-        table.attrs = {}
+        table = _sample_table(samples, sheet.iloc[order], ages[order], warn)
         kept = reason == ""
         cpgs = pd.DataFrame({"cpg": pd.Series(scan.cpgs, dtype="str"), **numbers, "kept": kept})
         cpgs["reason"] = pd.Series(np.where(kept, None, reason), dtype="str")
@@ -943,7 +904,81 @@ def ingest(
     logging.info(f"read from {beta}: {_shown(scan, matrix, wanted_columns, turned)}")
     chosen = ", ".join(f"{what} = {name}" for what, name in sheet.attrs["chosen"].items())
     logging.info(f"columns of {samples}: {chosen}")
-    logging.info(f"{int(kept.sum()):,} CpGs x {len(scan.samples):,} samples, ages {ages.min():g} to {ages.max():g}")
+    logging.info(f"{int(kept.sum()):,} CpGs x {len(scan.samples):,} samples, ages {_spread(ages)}")
+
+
+def _read_values(beta, matrix, turned: bool, columns, pass_over, reading: Reading, collapse, problems, warn) -> tuple:
+    """Pass over the matrix as often as it takes: the scan that counts, and how it was read.
+
+    pass_over: `scan_matrix` but for columns and reading. What is wrong is added to `problems`. A further pass converts
+    another scale, averages replicates, or knows of several arrays.
+    """
+    values = reading.scale
+    scan = pass_over(columns, reading)
+    scale, certain = scale_of(scan) if scan.bad_values() else ("beta", True)
+    if values == "auto" and certain and scale != "beta":
+        warn(f"{beta}: the values are {_TOLD[scale]}. `cohort.values: {scale}` says so; `beta` would refuse them")
+        reading = dataclasses.replace(reading, scale=scale)
+        scan = pass_over(columns, reading)
+    elif values in _TOLD and not scan.bad_values() and (doubt := _not_on(values, scan)):
+        problems.append(f"{beta}: {doubt}")
+    if collapse == "mean" and not scan.damage:
+        several = probe_ids.replicated(np.array(scan.cpgs, dtype=object)[scan.set_aside() == ""])
+        if several and not check_values(beta, matrix, scan, _REMEDIES | {"replicate": None}, turned):
+            logging.info(f"{len(several):,} CpGs are measured by several probes: read again, to average them")
+            reading = dataclasses.replace(reading, merge=several)
+            scan = pass_over(columns, reading)
+    problems += check_values(beta, matrix, scan, _REMEDIES, turned)
+    if isinstance(matrix, ArrayColumns):
+        problems += matrix.problems()
+    of_sample = scan.patterns.platforms(len(scan.cpgs), len(scan.samples))
+    if of_sample is not None and not problems:
+        reading = dataclasses.replace(reading, of_sample=of_sample)
+        scan = pass_over(columns, reading)
+        warn(_joined(beta, scan, of_sample))
+    if scan.n_clipped and not scan.bad_values():
+        more = f" and {scan.n_clipped - len(scan.clipped):,} more" if scan.n_clipped > len(scan.clipped) else ""
+        warn(
+            f"{beta}: {many(scan.n_clipped, 'value')} up to {reading.tolerance:g} outside 0-1 (`cohort.tolerance`) set "
+            f"to 0 or 1: {'; '.join(scan.clipped)}{more}"
+        )
+    return scan, reading
+
+
+def _gappy(beta, scan: Scan, most: float, policy: str, problems: list[str], warn) -> np.ndarray:
+    """The columns to leave out for their missing values, (k,) int; none where these are added to `problems`."""
+    gaps = scan.sample_missing / np.maximum(scan.n_judged, 1)
+    gappy = np.flatnonzero(gaps > most)
+    if not len(gappy):
+        return gappy
+    first = [f"{scan.samples[column]!r} ({gaps[column]:.0%})" for column in gappy[:EXAMPLES]]
+    more = f" and {len(gappy) - EXAMPLES:,} more" if len(gappy) > EXAMPLES else ""
+    text = (
+        f"{beta}: {many(len(gappy), 'sample')} missing in more than {most:.3g} of the CpGs "
+        f"(`cohort.max_missing_sample`): {', '.join(first)}{more}"
+    )
+    n_left = len(scan.samples) - len(gappy)
+    if policy == "error":
+        problems.append(f"{text}. Set `cohort.bad_samples: drop` to leave them out")
+    elif n_left < FEWEST_SAMPLES:
+        problems.append(f"{text}. Without them only {many(n_left, 'sample')} would be left{_TOO_FEW}")
+    else:
+        warn(f"left out: {text}")
+        return gappy
+    return gappy[:0]
+
+
+def _sample_table(path, sheet: pd.DataFrame, ages: np.ndarray, warn) -> pd.DataFrame:
+    """The samples as the cohort has them: ids, ages in years (n,), sex as text, covariates as numbers or text."""
+    table = sheet.reset_index(drop=True).drop(columns="row")
+    others = table.columns.drop(["sample_id", "age"])
+    if commas := [name for name in others if commas_for_points(table[name], None)]:
+        warn(f"{path}: decimal commas in {some(commas)} were read as points")
+    for name in others:
+        table[name] = table[name].where(~table[name].isin(MISSING), None) if name == "sex" else typed(table[name])
+    table["sample_id"], table["age"] = table["sample_id"].astype("str"), ages
+    table.attrs = {}
+    return table
 
 
 def _sexes(sheet: pd.DataFrame | None, samples: list[str]) -> np.ndarray | None:
@@ -953,6 +988,11 @@ def _sexes(sheet: pd.DataFrame | None, samples: list[str]) -> np.ndarray | None:
     known = sheet.assign(sex=sheet["sex"].where(~sheet["sex"].isin(MISSING), None)).set_index("sample_id")
     codes = two_sexes(known.reindex(samples))
     return codes if min((codes == code).sum() for code in (0, 1)) >= plausible.FEWEST_OF_A_SEX else None
+
+
+def _spread(ages: np.ndarray) -> str:
+    low, lower, middle, upper, high = np.percentile(ages, [0, 25, 50, 75, 100])
+    return f"{low:g} to {high:g} (half of them {lower:.3g} to {upper:.3g}, median {middle:.3g})"
 
 
 def _shown(scan: Scan, matrix, columns: list[int], turned: bool) -> str:

@@ -14,7 +14,14 @@ import pyarrow.parquet
 
 from cpgtaxa.errors import reason_of, some
 from cpgtaxa.input import plain_text
-from cpgtaxa.input.delimited import LOOKED_AT, Layout, commas_for_points, declared_separator, separator_among
+from cpgtaxa.input.delimited import (
+    LOOKED_AT,
+    Layout,
+    commas_for_points,
+    declared_separator,
+    lines_above,
+    separator_among,
+)
 from cpgtaxa.input.probes import KIND
 from cpgtaxa.input.streams import (
     DAMAGE,
@@ -57,8 +64,6 @@ class TextMatrix:
                 raise Unreadable(self._single())
             raise Unreadable(f"{path} has a header but no rows: there is not a single CpG in it")
         fields = [fields_of(row, self.separator) for row in rows]
-        if header.startswith("#") and max(map(len, fields)) > len(names) + 1:
-            raise Unreadable(f"{path} begins with a comment, {header[:60]!r}: remove the lines before the header")
         layout = Layout(names, fields)
         if doubt := layout.doubt():
             raise Unreadable(f"{path}: {doubt}")
@@ -94,9 +99,8 @@ class TextMatrix:
         if declared and len(lines) > 1:
             lines, skips = lines[1:], skips[1:]
         self.separator = declared or separator_among(lines)
-        wide = [len([field for field in fields_of(line, self.separator) if field]) > 1 for line in lines]
-        above = next((number for number, several in enumerate(wide) if several), 0)
-        if above and len(lines) > above + 1:
+        above = lines_above([fields_of(line, self.separator) or [""] for line in lines])
+        if above:
             self.notes.append(f"{self.path}: {many(above, 'line')} above the header not read: {some(lines[:above], 3)}")
             lines, skips = lines[above:], skips[above:]
         self._skip = skips[0]

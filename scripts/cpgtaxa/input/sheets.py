@@ -9,7 +9,7 @@ import pandas as pd
 
 from cpgtaxa.errors import reason_of, some
 from cpgtaxa.input.ages import UNITS, bare, in_years, is_age, said_by_values, unit_column, unit_of_name
-from cpgtaxa.input.delimited import aligned, commas_for_points, pointed
+from cpgtaxa.input.delimited import aligned, commas_for_points, lines_above, pointed
 from cpgtaxa.input.series import is_series
 from cpgtaxa.input.standard_layout import sexes_of
 from cpgtaxa.input.streams import (
@@ -46,6 +46,7 @@ IDS = (
     *("title", "sampletitle", "description", "subjectid", "subject", "rownames", "column1", "x"),
 )
 """`sentrix` stands for the chip and the position on it, joined."""
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 SCIENTIFIC = re.compile(r"\d(?:[.,]\d+)?[eE]\+\d+(?:_.*)?")
 """What spreadsheets make of long numbers, with a position joined to it or not."""
 CHIPS = ("sentrixid", "slide", "sentrixbarcode", "chip", "chipid", "beadchip")
@@ -84,7 +85,8 @@ def read_sheet(path: pathlib.Path, columns: dict, known: set[str] | None = None)
         frame, rows, problems, said = _of_rows(path, rows, "\t")
         notes += said
     elif given is None:
-        refuse_foreign(path, first)
+        if not first.startswith(UTF_16):
+            refuse_foreign(path, first)
         text, notes = _decoded(path, codec)
         frame, rows, problems, said = _table(path, text)
         notes += said
@@ -109,6 +111,11 @@ def _decoded(path: pathlib.Path, codec: str | None) -> tuple[str, list[str]]:
         data = read_all(stream_of(path, codec)[1], MOST)
     except DAMAGE as error:
         raise Unreadable(f"{path} is damaged or cut off ({reason_of(error)}): copy it again") from error
+    if data.startswith(UTF_16):  # Excel's "Unicode text"
+        try:
+            return data.decode("utf-16"), [f"{path} was read as text in UTF-16"]
+        except UnicodeDecodeError as error:
+            raise Unreadable(f"{path} is damaged text in UTF-16: save it as CSV (UTF-8)") from error
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -142,7 +149,7 @@ def _table(path: pathlib.Path, text: str) -> tuple[pd.DataFrame, list[int], list
 def _of_rows(path, rows: list[tuple[int, list[str]]], separator: str) -> tuple:
     """A table as text from its rows, the header among the first; what `_table` returns."""
     notes, problems = [], []
-    above = next((number for number, (_, row) in enumerate(rows) if sum(map(bool, row)) > 1), 0)
+    above = lines_above([row for _, row in rows])
     if above:
         notes.append(
             f"{path}: {many(above, 'line')} above the header not read: {some((row[0] for _, row in rows[:above]), 3)}"
