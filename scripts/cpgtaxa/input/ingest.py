@@ -21,6 +21,7 @@ from cpgtaxa.input.ages import check_ages
 from cpgtaxa.input.array_columns import ArrayColumns, array_columns
 from cpgtaxa.input.delimited import commas_for_points
 from cpgtaxa.input.opening import open_matrix
+from cpgtaxa.input.qc_table import qc_table
 from cpgtaxa.input.sheets import SCIENTIFIC, check_ids, numbered, read_sheet, typed
 from cpgtaxa.input.standard_layout import parts_of
 from cpgtaxa.input.streams import DAMAGE, EXAMPLES, MISSING, many
@@ -624,64 +625,25 @@ def _check_cpgs(beta, scan: Scan, reason: np.ndarray, max_missing: float, policy
     return [f"{text}. Set `cohort.bad_cpgs: drop` to leave them out" for text in found]
 
 
-def ingest(
-    beta,
-    samples,
-    out_beta,
-    out_samples,
-    out_cpgs,
-    out_qc,
-    out_qc_table=None,
-    *,
-    columns: dict,
-    age_unit: str = "auto",
-    values: str = "auto",
-    collapse: str = "error",
-    filters: dict | None = None,
-    only_cpgs: str | None = None,
-    only: dict | None = None,
-    one_per: str | None = None,
-    max_missing_cpg: float = 0.2,
-    max_missing_sample: float = 0.2,
-    bad_cpgs: str = "drop",
-    bad_samples: str = "drop",
-    unmatched: str = "error",
-    detection_p: float | None = 0.01,
-    tolerance: float = 0.01,
-    min_age: float | None = None,
-    max_age: float | None = None,
-    probes: tuple[str, ...] = ("cg",),
-    object: str | None = None,
-    index: dict | None = None,
-) -> None:
-    """Check a beta matrix and its sample sheet, and write them as a cohort.
+EITHER = ("error", "drop")
+POLICIES = {
+    "bad_cpgs": EITHER,
+    "bad_samples": EITHER,
+    "unmatched": EITHER,
+    "values": ("auto", *scales.SCALES),
+    "collapse": ("error", "mean", "first", "keep"),
+}
 
-    Parameters
-    ----------
-    beta
-        A matrix in any format that `matrices.open_matrix` takes. CpGs in rows, their ids in the first column, one
-        further column per sample; values 0..1. Where the first column holds the sheet's ids, it is turned round, with
-        a warning.
-    samples
-        Delimited text with one row per sample, a GEO series matrix, or what `tables.read_sheet_frame` takes. `columns`
-        maps `sample_id`, `age` and `sex` to its columns, None being found by common names (`sheets.read_sheet`); a
-        column called `sex` may be absent. All others pass through as covariates.
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How matrix and sheet are understood, and what of them is used: the section `cohort` of the config.
+
+    columns
+        Maps `sample_id`, `age` and `sex` to the sheet's columns, None being found by common names
+        (`sheets.read_sheet`); a column called `sex` may be absent. All others pass through as covariates.
     age_unit
         Unit of the ages: years, months, weeks, days, gestational_weeks, or auto (`ages.in_years`).
-    min_age, max_age
-        Years; samples outside are left out with a warning. Ages before birth are taken from a negative `min_age` on.
-    detection_p, tolerance
-        Detection p-value above which a beta is masked where the table has such columns (`array_columns`), None for
-        never; how far outside 0..1 values are clipped.
-    out_beta, out_samples, out_cpgs, out_qc
-        The cohort (`cpgtaxa.cohort`); sample_id, age (float64), sex (text), covariates in the order of the matrix's
-        columns (Parquet); cpg, n_missing, mean, sd (n-1), min, max, kept, reason, probe (the id as given) for every
-        probe read (Parquet; no mean to max for those that lists or replicates leave out); counts, checksums and
-        warnings (JSON).
-    out_qc_table
-        What was kept and what was left out, and why: what, reason, n, share, explanation, examples (CSV).
-    probes
-        Kinds of probes that count, of cg, ch, rs, nv and ctl.
     values
         "beta", "percent", "m" (M-values), or "auto": beta, or what is beyond doubt.
     collapse
@@ -697,214 +659,326 @@ def ingest(
     bad_cpgs, bad_samples, unmatched
         What to do with CpGs mostly missing or constant, samples mostly missing, and samples found only in the matrix or
         only in the sheet: "error", or "drop" with a warning.
+    detection_p, tolerance
+        Detection p-value above which a beta is masked where the table has such columns (`array_columns`), None for
+        never; how far outside 0..1 values are clipped.
+    min_age, max_age
+        Years; samples outside are left out with a warning. Ages before birth are taken from a negative `min_age` on.
+    probes
+        Kinds of probes that count, of cg, ch, rs, nv and ctl.
     object, index
         Which object, layer or array of the file is the matrix; files with the ids of an .npy, `{cpgs, samples}`.
+    """
+
+    columns: dict
+    age_unit: str = "auto"
+    values: str = "auto"
+    collapse: str = "error"
+    filters: dict | None = None
+    only_cpgs: str | None = None
+    only: dict | None = None
+    one_per: str | None = None
+    max_missing_cpg: float = 0.2
+    max_missing_sample: float = 0.2
+    bad_cpgs: str = "drop"
+    bad_samples: str = "drop"
+    unmatched: str = "error"
+    detection_p: float | None = 0.01
+    tolerance: float = 0.01
+    min_age: float | None = None
+    max_age: float | None = None
+    probes: tuple[str, ...] = ("cg",)
+    object: str | None = None
+    index: dict | None = None
+
+    def __post_init__(self):
+        for name, known in POLICIES.items():
+            if (policy := getattr(self, name)) not in known:
+                raise ValueError(f"{name} is one of {', '.join(known)}, not {policy!r}")
+
+
+def ingest(beta, samples, out_beta, out_samples, out_cpgs, out_qc, out_qc_table=None, **settings) -> None:
+    """Check a beta matrix and its sample sheet, and write them as a cohort.
+
+    Parameters
+    ----------
+    beta
+        A matrix in any format that `matrices.open_matrix` takes. CpGs in rows, their ids in the first column, one
+        further column per sample; values 0..1. Where the first column holds the sheet's ids, it is turned round, with
+        a warning.
+    samples
+        Delimited text with one row per sample, a GEO series matrix, or what `tables.read_sheet_frame` takes.
+    out_beta, out_samples, out_cpgs, out_qc
+        The cohort (`cpgtaxa.cohort`); sample_id, age (float64), sex (text), covariates in the order of the matrix's
+        columns (Parquet); cpg, n_missing, mean, sd (n-1), min, max, kept, reason, probe (the id as given) for every
+        probe read (Parquet; no mean to max for those that lists or replicates leave out); counts, checksums and
+        warnings (JSON).
+    out_qc_table
+        What was kept and what was left out, and why (`qc_table.qc_table`, CSV).
+    settings
+        Those of `Settings`.
 
     Raises InputError with every problem found; then no output exists under its final name.
     """
-    either = ("error", "drop")
-    for name, policy, known in (
-        *(("bad_cpgs", bad_cpgs, either), ("bad_samples", bad_samples, either), ("unmatched", unmatched, either)),
-        *(("values", values, ("auto", *scales.SCALES)), ("collapse", collapse, ("error", "mean", "first", "keep"))),
-    ):
-        if policy not in known:
-            raise ValueError(f"{name} is one of {', '.join(known)}, not {policy!r}")
-    beta, samples = pathlib.Path(beta), pathlib.Path(samples)
-    problems: list[str] = []
-    parts = gathered(problems, parts_of, beta) or [beta]
-    if problems:
-        raise InputError(problems)
-    begun = {path: _state(path) for path in (*parts, samples)}
-    warnings: list[str] = []
+    reading = _Ingestion(pathlib.Path(beta), pathlib.Path(samples), Settings(**settings))
+    reading.open_inputs(pathlib.Path(out_beta).parent)
+    reading.select_samples()
+    reading.check_ages()
+    if not reading.readable or not reading.wanted:
+        raise InputError(reading.problems)
+    size = reading.matrix.n_rows() * (4 * len(reading.wanted) + PER_CPG)
+    what = f"{len(reading.wanted):,} samples of about {reading.matrix.n_rows():,.0f} CpGs take"
+    files.need_space(out_beta, size, what)
+    with files.atomic(out_beta) as temporary:
+        reading.scan_values(temporary)
+        reading.leave_out_gappy_samples(temporary)
+        table, cpgs, qc = reading.judge(temporary)
+        files.write_parquet(out_samples, table)
+        files.write_parquet(out_cpgs, cpgs)
+        if out_qc_table:
+            with files.atomic(out_qc_table) as partial:
+                reasons = cpgs["reason"].fillna("").to_numpy(dtype=object)
+                qc_table(reading.scan, reasons, qc, reading.settings).to_csv(partial, index=False, float_format="%.6g")
+        files.write_json(out_qc, qc)
+    reading.report()
 
-    def warn(text: str) -> None:
+
+class _Ingestion:
+    """The steps of `ingest`. problems, warnings: what was found so far; a step goes on where it can."""
+
+    def __init__(self, beta: pathlib.Path, samples: pathlib.Path, settings: Settings):
+        self.beta, self.samples, self.settings = beta, samples, settings
+        self.problems: list[str] = []
+        self.warnings: list[str] = []
+        self.parts = gathered(self.problems, parts_of, beta) or [beta]
+        if self.problems:
+            raise InputError(self.problems)
+        self.begun = {path: _state(path) for path in (*self.parts, samples)}
+        self.sheet = self.matrix = self.ages = None
+        self.turned = False
+        self.aside: dict[str, list[str]] = {"not_only": [], "not_first": []}
+
+    def warn(self, text: str) -> None:
+        """Say it now, and in the QC."""
         logging.warning(text)
-        warnings.append(text)
+        self.warnings.append(text)
 
-    sheet, matrix, lists, turned = None, None, None, False
-    folder = pathlib.Path(out_beta).parent
-    try:
-        lists = probe_ids.Lists(filters, only_cpgs)
-    except InputError as error:
-        problems += error.problems
-    given = gathered(problems, lambda: open_matrix(beta, name=object, index=index, folder=folder))
-    given = gathered(problems, array_columns, given, detection_p) if given else None
-    try:
-        sheet, found = read_sheet(samples, columns, set(given.samples) if given else None)
-        problems += found
-        for note in [*sheet.attrs["notes"], *getattr(given, "notes", [])]:
-            warn(note)
-    except InputError as error:
-        problems += error.problems
-    has_ids = sheet is not None and "sample_id" in sheet
-    if given:
-        ids = set(sheet["sample_id"]).difference(MISSING) if has_ids else set()
-        matrix, turned = gathered(problems, oriented, given, ids, folder, warn) or (None, False)
-        problems += check_header(beta, matrix, turned) if matrix else []
-    if has_ids:
-        problems += check_ids(samples, sheet)
+    @property
+    def has_ids(self) -> bool:
+        """Whether the sheet is there, with sample ids."""
+        return self.sheet is not None and "sample_id" in self.sheet
 
-    wanted_columns, readable = list(range(len(matrix.samples))) if matrix else [], matrix is not None
-    in_sheet = [name for name in sheet["sample_id"] if name not in MISSING] if has_ids else []
-    if has_ids and matrix:
-        wanted_columns, found, readable = _check_match(matrix, beta, samples, in_sheet, unmatched, warn)
-        problems += found
+    def open_inputs(self, folder: pathlib.Path) -> None:
+        """Open lists, matrix and sheet, and match their samples. folder: for what must be unpacked or turned round."""
+        settings, problems = self.settings, self.problems
+        self.lists = gathered(problems, probe_ids.Lists, settings.filters, settings.only_cpgs)
+        opened = {"name": settings.object, "index": settings.index, "folder": folder}
+        given = gathered(problems, lambda: open_matrix(self.beta, **opened))
+        given = gathered(problems, array_columns, given, settings.detection_p) if given else None
+        try:
+            self.sheet, found = read_sheet(self.samples, settings.columns, set(given.samples) if given else None)
+            problems += found
+            for note in [*self.sheet.attrs["notes"], *getattr(given, "notes", [])]:
+                self.warn(note)
+        except InputError as error:
+            problems += error.problems
+        if given:
+            ids = set(self.sheet["sample_id"]).difference(MISSING) if self.has_ids else set()
+            turned = gathered(problems, oriented, given, ids, folder, self.warn)
+            self.matrix, self.turned = turned or (None, False)
+            problems += check_header(self.beta, self.matrix, self.turned) if self.matrix else []
+        if self.has_ids:
+            problems += check_ids(self.samples, self.sheet)
+        self.readable = self.matrix is not None
+        self.wanted = list(range(len(self.matrix.samples))) if self.matrix else []
+        self.in_sheet = [name for name in self.sheet["sample_id"] if name not in MISSING] if self.has_ids else []
+        if self.has_ids and self.matrix:
+            self.wanted, found, self.readable = _check_match(
+                self.matrix, self.beta, self.samples, self.in_sheet, settings.unmatched, self.warn
+            )
+            problems += found
 
-    aside: dict[str, list[str]] = {"not_only": [], "not_first": []}
-    if sheet is not None:
-        if has_ids and matrix:
-            matched = sheet["sample_id"].isin(matrix.samples).to_numpy()
+    def _without(self, names) -> None:
+        """Take samples out of the columns wanted."""
+        if self.matrix and self.readable:
+            left_out = set(names)
+            self.wanted = [column for column in self.wanted if self.matrix.samples[column] not in left_out]
+
+    def select_samples(self) -> None:
+        """Keep those that are in the matrix, of the stratum wanted, and one of each person where that is wanted."""
+        if self.sheet is None:
+            return
+        settings, sheet = self.settings, self.sheet
+        if self.has_ids and self.matrix:
+            matched = sheet["sample_id"].isin(self.matrix.samples).to_numpy()
             if matched.any():
                 sheet = sheet[matched].reset_index(drop=True)
-        keep, found = strata.in_stratum(sheet, samples, only)
-        problems += found
-        if one_per:
-            first, found = strata.first_of_each(sheet[keep], samples, one_per)
-            problems += found
+        keep, found = strata.in_stratum(sheet, self.samples, settings.only)
+        self.problems += found
+        if settings.one_per:
+            first, found = strata.first_of_each(sheet[keep], self.samples, settings.one_per)
+            self.problems += found
         else:
             first = keep[keep]
             for name, shared in strata.kin_columns(sheet[keep]).items():
-                warn(
-                    f"{samples}: {shared:,} of {int(keep.sum()):,} samples share their `{name}` with another. Repeated "
-                    f"measures and relatives make p-values too small; `cohort.one_per: {name}` uses one sample of each"
+                self.warn(
+                    f"{self.samples}: {shared:,} of {int(keep.sum()):,} samples share their `{name}` with another. "
+                    "Repeated measures and relatives make p-values too small; "
+                    f"`cohort.one_per: {name}` uses one sample of each"
                 )
-        if has_ids:
-            aside = {
-                "not_only": sheet["sample_id"][~keep].tolist(),
-                "not_first": sheet["sample_id"][keep][~first].tolist(),
-            }
-            left_out = {*aside["not_only"], *aside["not_first"]}
-            if matrix and readable:
-                wanted_columns = [column for column in wanted_columns if matrix.samples[column] not in left_out]
-        sheet = sheet[keep][first].reset_index(drop=True)
-        n_used = sheet["sample_id"].nunique() if has_ids else len(sheet)
+        if self.has_ids:
+            self.aside["not_only"] = sheet["sample_id"][~keep].tolist()
+            self.aside["not_first"] = sheet["sample_id"][keep][~first].tolist()
+            self._without([*self.aside["not_only"], *self.aside["not_first"]])
+        self.sheet = sheet[keep][first].reset_index(drop=True)
+        n_used = self.sheet["sample_id"].nunique() if self.has_ids else len(self.sheet)
         if n_used < FEWEST_SAMPLES:
-            problems.append(f"Only {many(n_used, 'sample')} in {samples}" + _found(matrix) + _TOO_FEW)
-        if "age" in sheet and len(sheet):
-            said = len(sheet.attrs["notes"])
-            ages, found = check_ages(samples, sheet, age_unit, 0.0 if min_age is None else min_age)
-            problems += found
-            for note in sheet.attrs["notes"][said:]:
-                warn(note)
-            inside, found = _in_range(samples, sheet, ages, min_age, max_age, warn)
-            problems += found
-            if has_ids and not inside.all():
-                aside["outside_ages"] = sheet["sample_id"][~inside].tolist()
-                left_out = set(aside["outside_ages"])
-                if matrix and readable:
-                    wanted_columns = [column for column in wanted_columns if matrix.samples[column] not in left_out]
-                sheet, ages = sheet[inside].reset_index(drop=True), ages[inside]
+            self.problems.append(f"Only {many(n_used, 'sample')} in {self.samples}" + _found(self.matrix) + TOO_FEW)
 
-    if not readable or not wanted_columns:
-        raise InputError(problems)
-    size = matrix.n_rows() * (4 * len(wanted_columns) + PER_CPG)
-    files.need_space(out_beta, size, f"{len(wanted_columns):,} samples of about {matrix.n_rows():,.0f} CpGs take")
-    with files.atomic(out_beta) as temporary:
-        sex = _sexes(sheet, [matrix.samples[column] for column in wanted_columns])
-        reading = Reading(
-            values,
-            tolerance,
-            look=True,
-            sex=sex,
-            kinds=tuple(probes),
-            suffixes=collapse == "keep",
-            lists=lists or None,
-            first=collapse == "first",
-        )
+    def check_ages(self) -> None:
+        """Read the ages, in years, and keep the samples of the ages wanted."""
+        sheet, settings = self.sheet, self.settings
+        if sheet is None or "age" not in sheet or not len(sheet):
+            return
+        said = len(sheet.attrs["notes"])
+        least = 0.0 if settings.min_age is None else settings.min_age
+        ages, found = check_ages(self.samples, sheet, settings.age_unit, least)
+        self.problems += found
+        for note in sheet.attrs["notes"][said:]:
+            self.warn(note)
+        inside, found = _in_range(self.samples, sheet, ages, settings.min_age, settings.max_age, self.warn)
+        self.problems += found
+        if self.has_ids and not inside.all():
+            self.aside["outside_ages"] = sheet["sample_id"][~inside].tolist()
+            self._without(self.aside["outside_ages"])
+            sheet, ages = sheet[inside].reset_index(drop=True), ages[inside]
+        self.sheet, self.ages = sheet, ages
 
+    def _pass_over(self, temporary):
         def pass_over(columns: list[int], reading: Reading) -> Scan:
-            return scan_matrix(matrix, columns, temporary, max_missing_cpg, reading)
+            return scan_matrix(self.matrix, columns, temporary, self.settings.max_missing_cpg, reading)
 
-        scan, reading = _read_values(beta, matrix, turned, wanted_columns, pass_over, reading, collapse, problems, warn)
-        if lists and not scan.damage:
-            problems += lists.problems()
-        n_replicates = int((scan.set_aside() == probe_ids.REPLICATE).sum())
-        if n_replicates:
-            warn(
-                f"{beta}: {many(n_replicates, 'probe')} of CpGs that have several: the "
-                + ("mean of each CpG's probes was taken" if collapse == "mean" else "first of each CpG's was taken")
-            )
+        return pass_over
 
-        gappy = _gappy(beta, scan, max_missing_sample, bad_samples, problems, warn)
-        dropped = [scan.samples[column] for column in gappy]
-        if dropped:
-            wanted_columns = np.delete(wanted_columns, gappy).tolist()
-            if not problems:
-                reading = reading.without(gappy)
-                scan = pass_over(wanted_columns, reading)
-                left = ~sheet["sample_id"].isin(dropped).to_numpy()
-                sheet, ages = sheet[left].reset_index(drop=True), ages[left]
-                if ages.min() == ages.max():
-                    problems.append(f"{samples}: without the samples left out, all ages are equal ({ages[0]:g})")
+    def scan_values(self, temporary) -> None:
+        """Read the values on their scale, and write them to the file `temporary`."""
+        settings = self.settings
+        self.reading = Reading(
+            settings.values,
+            settings.tolerance,
+            look=True,
+            sex=_sexes(self.sheet, [self.matrix.samples[column] for column in self.wanted]),
+            kinds=tuple(settings.probes),
+            suffixes=settings.collapse == "keep",
+            lists=self.lists or None,
+            first=settings.collapse == "first",
+        )
+        what = (self.beta, self.matrix, self.turned, self.wanted, self._pass_over(temporary), self.reading)
+        self.scan, self.reading = _read_values(*what, settings.collapse, self.problems, self.warn)
+        if self.lists and not self.scan.damage:
+            self.problems += self.lists.problems()
+        self.n_replicates = int((self.scan.set_aside() == probe_ids.REPLICATE).sum())
+        if self.n_replicates:
+            taken = "mean of each CpG's probes" if settings.collapse == "mean" else "first of each CpG's"
+            probes = many(self.n_replicates, "probe")
+            self.warn(f"{self.beta}: {probes} of CpGs that have several: the {taken} was taken")
 
+    def leave_out_gappy_samples(self, temporary) -> None:
+        """Read again without the samples that lack too many values."""
+        settings, problems = self.settings, self.problems
+        gappy = _gappy(self.beta, self.scan, settings.max_missing_sample, settings.bad_samples, problems, self.warn)
+        self.dropped = [self.scan.samples[column] for column in gappy]
+        if not self.dropped:
+            return
+        self.wanted = np.delete(self.wanted, gappy).tolist()
+        if problems:
+            return
+        self.reading = self.reading.without(gappy)
+        self.scan = self._pass_over(temporary)(self.wanted, self.reading)
+        left = ~self.sheet["sample_id"].isin(self.dropped).to_numpy()
+        self.sheet, self.ages = self.sheet[left].reset_index(drop=True), self.ages[left]
+        if self.ages.min() == self.ages.max():
+            problems.append(f"{self.samples}: without the samples left out, all ages are equal ({self.ages[0]:g})")
+
+    def judge(self, temporary) -> tuple[pd.DataFrame, pd.DataFrame, dict]:
+        """The samples', the CpGs' and the QC's table, where nothing is wrong."""
+        scan, settings = self.scan, self.settings
         numbers = scan.numbers()
         reason = np.concatenate(scan.reasons) if scan.reasons else np.empty(0, dtype=object)
-        problems += _check_cpgs(beta, scan, reason, max_missing_cpg, bad_cpgs, warn)
-        if problems:
-            raise InputError(problems)
-
-        order = sheet.set_index("sample_id").index.get_indexer(scan.samples)
-        doubts, alike = plausible.doubts(beta, samples, scan.looked, scan.samples, ages[order])
+        most = settings.max_missing_cpg
+        self.problems += _check_cpgs(self.beta, scan, reason, most, settings.bad_cpgs, self.warn)
+        if self.problems:
+            raise InputError(self.problems)
+        order = self.sheet.set_index("sample_id").index.get_indexer(scan.samples)
+        doubts, alike = plausible.doubts(self.beta, self.samples, scan.looked, scan.samples, self.ages[order])
         for text in doubts:
-            warn(text)
-        table = _sample_table(samples, sheet.iloc[order], ages[order], warn)
+            self.warn(text)
+        table = _sample_table(self.samples, self.sheet.iloc[order], self.ages[order], self.warn)
         kept = reason == ""
         cpgs = pd.DataFrame({"cpg": pd.Series(scan.cpgs, dtype="str"), **numbers, "kept": kept})
         cpgs["reason"] = pd.Series(np.where(kept, None, reason), dtype="str")
         cpgs["probe"] = pd.Series(scan.probes, dtype="str")
-        masked = isinstance(matrix, ArrayColumns) and matrix.has_p
-        if masked:
-            cpgs["n_undetected"] = np.concatenate(matrix.by_cpg)
-        qc = {
-            "n_cpgs": {
-                "in": len(reason),
-                "kept": int(kept.sum()),
-                "dropped_missing": int((reason == "missing").sum()),
-                "dropped_constant": int((reason == "constant").sum()),
-                **{f"dropped_{name}": int((reason == name).sum()) for name in _by_lists(lists)},
-                **({"dropped_replicate": n_replicates} if n_replicates else {}),
-                **{f"dropped_{kind}": n for kind in probe_ids.KINDS if (n := int((reason == kind).sum()))},
-            },
-            "array": probe_ids.describe(scan.probes),
-            "values": reading.scale if reading.scale != "auto" else "beta",
-            "n_samples": {"in_matrix": len(matrix.samples), "in_sheet": len(in_sheet), "kept": len(scan.samples)},
-            "samples_dropped": {
-                "only_in_matrix": sorted(set(matrix.samples) - set(in_sheet)),
-                "only_in_sheet": sorted(set(in_sheet) - set(matrix.samples)),
-                "missing": dropped,
-                **{key: names for key, names in aside.items() if names},
-            },
-            "age": {"min": float(ages.min()), "median": float(np.median(ages)), "max": float(ages.max())},
-            "missing_fraction": scan.n_kept_missing / scan.n_kept_values,
-            **alike,
-            **({"n_clipped": scan.n_clipped} if scan.n_clipped else {}),
-            **({"undetected": _undetected(matrix, wanted_columns)} if masked else {}),
-            **({"arrays": _arrays(scan, reading.of_sample)} if reading.of_sample is not None else {}),
-            "sha256": {
-                "cohort": files.sha256(temporary),
-                "matrix": files.sha256(*parts),
-                "samples": files.sha256(samples),
-            },
-            "columns": sheet.attrs["chosen"],
-            "warnings": warnings,
-        }
-        changed = [path for path, state in begun.items() if _state(path) != state]
+        if self.masked:
+            cpgs["n_undetected"] = np.concatenate(self.matrix.by_cpg)
+        qc = self._qc(reason, alike, temporary)
+        changed = [path for path, state in self.begun.items() if _state(path) != state]
         if changed:
             raise InputError(
                 [f"{path} was changed while it was being read: let the copy finish and start again" for path in changed]
             )
-        files.write_parquet(out_samples, table)
-        files.write_parquet(out_cpgs, cpgs)
-        if out_qc_table:
-            thresholds = {"missing": max_missing_cpg, "sample": max_missing_sample, "only": only, "one_per": one_per}
-            thresholds |= {"ages": (min_age, max_age), "p": detection_p, "tolerance": tolerance}
-            with files.atomic(out_qc_table) as partial:
-                _qc_table(scan, reason, qc, thresholds).to_csv(partial, index=False, float_format="%.6g")
-        files.write_json(out_qc, qc)
-    logging.info(f"read from {beta}: {_shown(scan, matrix, wanted_columns, turned)}")
-    chosen = ", ".join(f"{what} = {name}" for what, name in sheet.attrs["chosen"].items())
-    logging.info(f"columns of {samples}: {chosen}")
-    logging.info(f"{int(kept.sum()):,} CpGs x {len(scan.samples):,} samples, ages {_spread(ages)}")
+        self.n_kept = int(kept.sum())
+        return table, cpgs, qc
+
+    @property
+    def masked(self) -> bool:
+        """Whether betas are masked for their detection p-values."""
+        return isinstance(self.matrix, ArrayColumns) and self.matrix.has_p
+
+    def _qc(self, reason: np.ndarray, alike: dict, temporary) -> dict:
+        scan, ages = self.scan, self.ages
+        n_cpgs = {
+            "in": len(reason),
+            "kept": int((reason == "").sum()),
+            "dropped_missing": int((reason == "missing").sum()),
+            "dropped_constant": int((reason == "constant").sum()),
+        }
+        n_cpgs |= {f"dropped_{name}": int((reason == name).sum()) for name in _by_lists(self.lists)}
+        n_cpgs |= {"dropped_replicate": self.n_replicates} if self.n_replicates else {}
+        n_cpgs |= {f"dropped_{kind}": n for kind in probe_ids.KINDS if (n := int((reason == kind).sum()))}
+        dropped = {
+            "only_in_matrix": sorted(set(self.matrix.samples) - set(self.in_sheet)),
+            "only_in_sheet": sorted(set(self.in_sheet) - set(self.matrix.samples)),
+            "missing": self.dropped,
+        }
+        n_samples = {"in_matrix": len(self.matrix.samples), "in_sheet": len(self.in_sheet), "kept": len(scan.samples)}
+        arrays = self.reading.of_sample
+        return {
+            "n_cpgs": n_cpgs,
+            "array": probe_ids.describe(scan.probes),
+            "values": self.reading.scale if self.reading.scale != "auto" else "beta",
+            "n_samples": n_samples,
+            "samples_dropped": dropped | {key: names for key, names in self.aside.items() if names},
+            "age": {"min": float(ages.min()), "median": float(np.median(ages)), "max": float(ages.max())},
+            "missing_fraction": scan.n_kept_missing / scan.n_kept_values,
+            **alike,
+            **({"n_clipped": scan.n_clipped} if scan.n_clipped else {}),
+            **({"undetected": _undetected(self.matrix, self.wanted)} if self.masked else {}),
+            **({"arrays": _arrays(scan, arrays)} if arrays is not None else {}),
+            "sha256": {
+                "cohort": files.sha256(temporary),
+                "matrix": files.sha256(*self.parts),
+                "samples": files.sha256(self.samples),
+            },
+            "columns": self.sheet.attrs["chosen"],
+            "warnings": self.warnings,
+        }
+
+    def report(self) -> None:
+        """Log what was read: some values with their places, the sheet's columns, sizes and ages."""
+        logging.info(f"read from {self.beta}: {_shown(self.scan, self.matrix, self.wanted, self.turned)}")
+        chosen = ", ".join(f"{what} = {name}" for what, name in self.sheet.attrs["chosen"].items())
+        logging.info(f"columns of {self.samples}: {chosen}")
+        logging.info(f"{self.n_kept:,} CpGs x {len(self.scan.samples):,} samples, ages {_spread(self.ages)}")
 
 
 def _read_values(beta, matrix, turned: bool, columns, pass_over, reading: Reading, collapse, problems, warn) -> tuple:
@@ -961,7 +1035,7 @@ def _gappy(beta, scan: Scan, most: float, policy: str, problems: list[str], warn
     if policy == "error":
         problems.append(f"{text}. Set `cohort.bad_samples: drop` to leave them out")
     elif n_left < FEWEST_SAMPLES:
-        problems.append(f"{text}. Without them only {many(n_left, 'sample')} would be left{_TOO_FEW}")
+        problems.append(f"{text}. Without them only {many(n_left, 'sample')} would be left{TOO_FEW}")
     else:
         warn(f"left out: {text}")
         return gappy
@@ -1017,7 +1091,7 @@ def _in_range(path, sheet: pd.DataFrame, ages: np.ndarray, least, most, warn) ->
         f"{'' if least is None else f'{least:g}'} to {'' if most is None else f'{most:g}'}): {some(names[~inside])}"
     )
     if inside.sum() < FEWEST_SAMPLES:
-        return inside, [f"{text}. Only {many(int(inside.sum()), 'sample')} would be left{_TOO_FEW}"]
+        return inside, [f"{text}. Only {many(int(inside.sum()), 'sample')} would be left{TOO_FEW}"]
     warn(f"left out: {text}")
     if np.ptp(ages[inside]) == 0:
         return inside, [
@@ -1069,58 +1143,6 @@ def _not_on(scale: str, scan: Scan) -> str | None:
     return None
 
 
-def _qc_table(scan: Scan, reason: np.ndarray, qc: dict, told: dict) -> pd.DataFrame:
-    """What was kept and left out, and why: what, reason, n, share, explanation, examples."""
-    why = {
-        "": "used",
-        "missing": f"missing in more than {told['missing']:.3g} of the samples (cohort.max_missing_cpg)",
-        "constant": "the same value in all samples",
-        probe_ids.REPLICATE: "another probe of a CpG that is used (cohort.collapse)",
-        probe_ids.NOT_LISTED: "not among the CpGs wanted (cohort.only_cpgs)",
-        **{kind: f"{words} (cohort.probes)" for kind, words in probe_ids.KINDS.items()},
-    }
-    rows = []
-    for name in ["", *dict.fromkeys(reason[reason != ""])]:
-        at = np.flatnonzero(reason == name)
-        examples = "; ".join(scan.probes[row] for row in at[:EXAMPLES]) if name else ""
-        text = why.get(name, f"in the list {name} (cohort.filters)")
-        rows.append(("probe", name or "kept", len(at), len(at) / len(reason), text, examples))
-    why = {
-        "only_in_matrix": "no row in the sheet (cohort.unmatched)",
-        "only_in_sheet": "no column in the matrix (cohort.unmatched)",
-        "not_only": f"not of the stratum {told['only']} (cohort.only)",
-        "not_first": f"another sample of the same {told['one_per']} is used (cohort.one_per)",
-        "outside_ages": f"younger or older than {told['ages']} (cohort.min_age, cohort.max_age)",
-        "missing": f"missing in more than {told['sample']:.3g} of the CpGs (cohort.max_missing_sample)",
-    }
-    dropped = {name: names for name, names in qc["samples_dropped"].items() if names}
-    total = qc["n_samples"]["kept"] + sum(map(len, dropped.values()))
-    for name, text in (
-        ("other_sex", "of another sex than the sheet says"),
-        ("between_sexes", "between women and men"),
-    ):
-        if found := qc.get(name):
-            examples = "; ".join(found[:EXAMPLES])
-            rows.append(("sample seen", name, len(found), len(found) / len(scan.samples), f"{text} (kept)", examples))
-    if pairs := qc.get("alike"):
-        names = {name for one, two, _ in pairs for name in (one, two)}
-        examples = "; ".join(f"{one} and {two}" for one, two, _ in pairs[:EXAMPLES])
-        text = "identical, or nearly so, to another (kept)"
-        rows.append(("sample seen", "alike", len(names), len(names) / len(scan.samples), text, examples))
-    if "undetected" in qc:
-        found = qc["undetected"]
-        worst = sorted(found["by_sample"], key=lambda name: -found["by_sample"][name])[:EXAMPLES]
-        share, text = found["n"] / max(found["n_p_values"], 1), f"detection p above {told['p']:g} (cohort.detection_p)"
-        rows.append(("value", "undetected", found["n"], share, text, "; ".join(worst)))
-    if scan.n_clipped:
-        text = f"up to {told['tolerance']:g} outside 0-1, set to 0 or 1 (cohort.tolerance)"
-        rows.append(("value", "clipped", scan.n_clipped, scan.n_clipped / scan.n_values, text, "; ".join(scan.clipped)))
-    rows.append(("sample", "kept", qc["n_samples"]["kept"], qc["n_samples"]["kept"] / total, "used", ""))
-    for name, names in dropped.items():
-        rows.append(("sample", name, len(names), len(names) / total, why[name], "; ".join(names[:EXAMPLES])))
-    return pd.DataFrame(rows, columns=["what", "reason", "n", "share", "explanation", "examples"])
-
-
 def _state(path: pathlib.Path):
     """What tells a file from the one that was there before: None where there is none."""
     try:
@@ -1130,7 +1152,7 @@ def _state(path: pathlib.Path):
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-_TOO_FEW = f": at least {FEWEST_SAMPLES} are needed (hundreds to say anything about most CpGs)"
+TOO_FEW = f": at least {FEWEST_SAMPLES} are needed (hundreds to say anything about most CpGs)"
 
 
 def _found(matrix) -> str:
