@@ -265,7 +265,7 @@ def _from_bits(typing_context, value):
 # Of the fast-math only "contract": the rest would cancel the rounding by addition.
 @_jit(fastmath={"contract"})
 def _exp(x):
-    """exp(x) for x below 700 with a relative error below 1e-12; no call and no branch, so that loops around it vectorise.
+    """exp(x) for x below 700, relative error below 1e-12; no call and no branch, so that loops around it vectorise.
 
     2^k · e^f with k = round(x / ln 2) and a polynomial of least relative error for e^f; below −700 it stays at e^−700.
     """
