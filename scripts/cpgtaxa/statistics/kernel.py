@@ -265,7 +265,7 @@ def _from_bits(typing_context, value):
 # Of the fast-math only "contract": the rest would cancel the rounding by addition.
 @_jit(fastmath={"contract"})
 def _exp(x):
-    """exp(x) for x ≤ 0 with a relative error below 1e-12; no call and no branch, so that loops around it vectorise.
+    """exp(x) for x below 700, relative error below 1e-12; no call and no branch, so that loops around it vectorise.
 
     2^k · e^f with k = round(x / ln 2) and a polynomial of least relative error for e^f; below −700 it stays at e^−700.
     """
@@ -422,8 +422,12 @@ def _sort_near(values, quantiles, ordered, where, counts):
         counts[bucket + 1] += 1
     for b in range(buckets):
         counts[b + 1] += counts[b]
-    # The buckets of the quantiles, from first to last; all others are sent to the end of the line, unsorted.
-    for quantile in quantiles:
+    # The buckets of the quantiles are marked, filled, and sorted; all others are left out.
+    marked = counts[buckets + 1 :]
+    marked[:buckets] = 0
+    spans = np.empty((len(quantiles), 2), dtype=np.int64)
+    for number in range(len(quantiles)):
+        quantile = quantiles[number]
         first = int((n - 1) * quantile)
         last = min(first + 1, n - 1)
         start = 0
@@ -437,12 +441,15 @@ def _sort_near(values, quantiles, ordered, where, counts):
         end = start + 1
         while counts[end] <= last:
             end += 1
-        at = counts[start]
-        for i in range(n):
-            if start <= where[i] < end:
-                ordered[at] = values[i]
-                at += 1
-        part = ordered[counts[start] : at]
+        marked[start:end] = 1
+        spans[number, 0], spans[number, 1] = counts[start], counts[end]
+    for i in range(n):
+        bucket = where[i]
+        if marked[bucket]:
+            ordered[counts[bucket]] = values[i]
+            counts[bucket] += 1
+    for number in range(len(quantiles)):
+        part = ordered[spans[number, 0] : spans[number, 1]]
         if part.size > 32:
             heap_sort(part)
         else:
@@ -1130,8 +1137,11 @@ def _cells(u, v, ordered, of_cell, table, cells):
     width = max(narrowest, 0.5 * SD_FLOOR, length / (VALUE_BINS - 1))
     bins = min(int(length / width) + 1, VALUE_BINS)
     table[:, : AGE_BINS * bins] = 0.0
+    slice_of_age = 0
     for i in range(n):
-        cell = (i * AGE_BINS // n) * bins + min(int((v[i] - low) / width), bins - 1)
+        while (slice_of_age + 1) * n <= i * AGE_BINS:  # i · AGE_BINS // n, without the slow division
+            slice_of_age += 1
+        cell = slice_of_age * bins + min(int((v[i] - low) / width), bins - 1)
         table[0, cell] += 1.0
         table[1, cell] += u[i]
         table[2, cell] += v[i]
@@ -1307,7 +1317,10 @@ def _look_between(samples, bands, out):
     gain = np.empty(k)
     for j in range(k):
         gain[j] = math.log(bands[j, 0] / bands[j, 3])
+    slice_of_age = 0
     for i in range(u.size):
+        while (slice_of_age + 1) * u.size <= i * bins:
+            slice_of_age += 1
         best = 0
         most = -np.inf
         at = 0.0
@@ -1317,7 +1330,7 @@ def _look_between(samples, bands, out):
             if height > most:
                 best, most, at = j, height, z
         square = at * at
-        by_age[best, i * bins // u.size] += 1.0
+        by_age[best, slice_of_age] += 1.0
         moments[best, 0] += 1.0
         moments[best, 1] += at
         moments[best, 2] += square
@@ -1428,7 +1441,7 @@ def _zones(x, residual, mean_x, sxx, out):
         ratio = 0.0
         for i in range(start, stop):
             mean += residual[i]
-            ratio += abs(residual[i]) / math.exp(level + rate * (x[i] - mean_x))
+            ratio += abs(residual[i]) / _exp(level + rate * (x[i] - mean_x))
         level_bend += mean * mean / (stop - start)
         ratio = ratio / (stop - start) - 1.0
         spread_bend += (stop - start) * ratio * ratio
