@@ -181,7 +181,7 @@ def readers(folder: pathlib.Path, valid: dict[str, pathlib.Path]) -> dict:
     from cpgtaxa.images import packed as images
     from cpgtaxa.images.image_sets import read_images
     from cpgtaxa.input.ingest import ingest
-    from cpgtaxa.learning import loop, training
+    from cpgtaxa.learning import loop, networks
     from cpgtaxa.targets.biology.lists import read_list
     from cpgtaxa.targets.expression.published import read_published as read_scores
     from cpgtaxa.targets.histone.published import read_published as read_predictions
@@ -247,11 +247,11 @@ def readers(folder: pathlib.Path, valid: dict[str, pathlib.Path]) -> dict:
         "picture": picture,
         "palette": picture,
         "images": pictures,
-        "stats": training.load_statistics,
-        "card": training.load_card,
-        "features": lambda path: training.load_features(path, 4),
-        "weights": lambda path: training.load_weights(path, "ResNet18"),
-        "old_weights": lambda path: training.load_weights(path, "ResNet18"),
+        "stats": networks.load_statistics,
+        "card": networks.load_card,
+        "features": lambda path: networks.load_features(path, 4),
+        "weights": lambda path: networks.load_weights(path, "ResNet18"),
+        "old_weights": lambda path: networks.load_weights(path, "ResNet18"),
         "last": lambda path: loop.is_checkpoint(path),
         "cohort": cohort,
         "table": table,

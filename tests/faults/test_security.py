@@ -21,7 +21,7 @@ import yaml
 from conftest import ROOT, TINY, copy_run, merged, snakemake
 from cpgtaxa.errors import InputError
 from cpgtaxa.images.packed import read_image_csv
-from cpgtaxa.learning import training
+from cpgtaxa.learning import networks, training
 from cpgtaxa.names import TAXA
 from cpgtaxa.placement.rounds import image_path, write_taxonomy
 from PIL import Image
@@ -84,7 +84,7 @@ def test_weights_never_run_what_is_in_them(tmp_path, form, place):
     path = tmp_path / "w.pt"
     path.write_bytes(data)
     with pytest.raises(InputError, match="refused"):
-        training.load_weights(path, "ResNet18")
+        networks.load_weights(path, "ResNet18")
     assert not harm.exists()
 
 
@@ -455,7 +455,7 @@ from cpgtaxa.input import matrices
 from cpgtaxa.input import sheets
 from cpgtaxa.input import streams
 from cpgtaxa.input import texts
-from cpgtaxa.learning import training
+from cpgtaxa.learning import networks
 from cpgtaxa.images import render
 from cpgtaxa.images import packed as images
 from cpgtaxa.taxa import labels as taxa
@@ -490,7 +490,7 @@ BOMBS = {
         many(b"x" * (16 << 20), b"cpg,s1,s2\ncg1,0.5,0.5\ncg2,0.5,0.4\n"),
         2200,
     ),
-    "weights": ("training.load_weights(sys.argv[1], 'ResNet18')", many(bytes(16 << 20)), 1500),
+    "weights": ("networks.load_weights(sys.argv[1], 'ResNet18')", many(bytes(16 << 20)), 1500),
 }
 
 

@@ -20,7 +20,7 @@ from cpgtaxa.images.packed import read_image_csv
 from cpgtaxa.input import ingest, plain_text, sheets, streams, texts
 from cpgtaxa.input.ages import check_ages
 from cpgtaxa.input.opening import open_matrix
-from cpgtaxa.learning import training
+from cpgtaxa.learning import networks
 from cpgtaxa.names import INDEX, TAXA, UNCLASSIFIED
 from cpgtaxa.plan.config import check_config
 from cpgtaxa.plan.main import Plan
@@ -280,8 +280,8 @@ def test_other_readers_refuse_anything_else(folder, data):
     only_refused(read_truth, path)
     only_refused(read_image_csv, path, folder)
     only_refused(read_image_csv, path, folder, False)
-    only_refused(training.load_statistics, path)
-    only_refused(training.load_card, path)
+    only_refused(networks.load_statistics, path)
+    only_refused(networks.load_card, path)
 
 
 # --- labels and lists of images --------------------------------------------------------------------------------------
@@ -412,5 +412,5 @@ def test_any_json_is_taken_or_refused_as_statistics_and_card(folder, value):
     path = folder / "stats.json"
     for content in (value, {"mean": value, "std": [0.1] * 3}, {"image_size": value, "temperature": value}):
         path.write_text(json.dumps(content, default=str, skipkeys=True), encoding="utf-8", errors="replace")
-        only_refused(training.load_statistics, path)
-        only_refused(training.load_card, pathlib.Path(path))
+        only_refused(networks.load_statistics, path)
+        only_refused(networks.load_card, pathlib.Path(path))

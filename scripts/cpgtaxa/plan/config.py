@@ -72,7 +72,7 @@ def as_written(config: dict, paths) -> dict:
     """
     texts = [pathlib.Path(path).read_text(encoding="utf-8") for path in paths]
     safe, base = getattr(yaml, "CSafeLoader", yaml.SafeLoader), getattr(yaml, "CBaseLoader", yaml.BaseLoader)
-    files = [pair for text in texts for pair in _parts(yaml.load(text, safe), yaml.load(text, base))]
+    files = [pair for text in texts for pair in _parts(safe(text).get_single_data(), base(text).get_single_data())]
     config = dict(config)
     for section, key in NAMES:
         if isinstance(config.get(section), dict) and key in config[section]:
