@@ -47,7 +47,7 @@ def sheet_of(setting, seed) -> pd.DataFrame:
 def described(values, sheet):
     """Statistics, labels and patterns of CpGs in memory, and the seconds that the last took."""
     study = Study.of(sheet)
-    statistics = compute(values, study.ages, study.sexes if (study.sexes >= 0).any() else None)
+    statistics = compute(values, sheet["age"].to_numpy(), study.sexes if (study.sexes >= 0).any() else None)
     statistics.insert(0, "cpg", [f"cg{i:08d}" for i in range(len(values))])
     labels = define_taxa(statistics, **real.RULES)
     begin = time.process_time()

@@ -135,15 +135,17 @@ def test_the_terminal_tells_what_begins_what_ends_and_how_far_it_is(tiny_run):
 # What deleting one file must cost, and nothing else: the rule that makes it first. Jobs after a checkpoint show once it
 # has run.
 LATER = ("predict_test", "evaluate", "predict", "predict_calibration", "reassign", "taxonomy", "embedding", "report")
-LATER += ("explorer",)
+LATER += ("explorer", "gather_patterns")
+AFTER_ROUNDS = ["taxonomy", "gather_patterns", "embedding", "report", "explorer"]
 LOST = {
     "results/report.html": ["report"],
     "results/explorer.html": ["explorer"],
-    "results/taxonomy.csv.gz": ["taxonomy", "embedding", "report", "explorer"],
+    "results/taxonomy.csv.gz": AFTER_ROUNDS,
+    "results/patterns.csv.gz": ["gather_patterns"],
     "results/embedding/map.csv": ["embedding", "report", "explorer"],
     "results/round_1/metrics.json": ["evaluate", "report"],
-    "results/round_1/reassigned.parquet": ["reassign", "taxonomy", "embedding", "report", "explorer"],
-    "results/round_1/reassigned.json": ["reassign", "taxonomy", "embedding", "report", "explorer"],
+    "results/round_1/reassigned.parquet": ["reassign", *AFTER_ROUNDS],
+    "results/round_1/reassigned.json": ["reassign", *AFTER_ROUNDS],
     "results/round_0/reassigned.json": ["reassign", "enlarge", "render", "train", *LATER],
     "results/round_1/MixResNet18_best_model.pt": ["train", *LATER],
     "results/statistics/shards/1-of-2.parquet": None,

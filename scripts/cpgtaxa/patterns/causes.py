@@ -36,8 +36,8 @@ GROUPS = 12
 def batch_columns(samples: pd.DataFrame) -> dict[str, np.ndarray]:
     """The technical columns of the sheet as codes (n,), −1 where not known; by name.
 
-    samples: sample_id and further columns, in the order of the matrix. Columns are told by their names (TECHNICAL), chip
-    and place also by sample ids that hold them. Numbers and dates of more than GROUPS kinds are cut into groups;
+    samples: sample_id and further columns, in the order of the matrix. Columns are told by their names (TECHNICAL),
+    chip and place also by sample ids that hold them. Numbers and dates of more than GROUPS kinds are cut into groups;
     columns of text that tell nearly every sample from every other are left out.
     """
     found = {}
@@ -80,21 +80,22 @@ FIT_COLUMNS = (
 """Columns of the statistics that this module looks at."""
 
 
-def members(values, fit, bands: int, ages) -> np.ndarray:
+def members(values, fit, bands: int, position) -> np.ndarray:
     """The band (n,) int of each sample of a CpG, 0 the lowest, −1 where the value is missing.
 
-    values: (n,) float32. fit: FIT_COLUMNS of the CpG. bands: 2 or 3. ages: (n,) years. Between two bands' lines the
-    likelier one; beyond the outer lines the outer ones, however narrow.
+    values: (n,) float32. fit: FIT_COLUMNS of the CpG. bands: 2 or 3. position: (n,) float32, age less its
+    mean, in central 90 % ranges. Between two bands' lines the likelier one; beyond the outer lines the outer ones,
+    however narrow.
     """
     prefix, names = BANDS[bands]
     level, effect, share, sd = (
-        np.array([fit[f"{prefix}_{what}_{name}"] for name in names]) for what in ("level", "effect", "share", "band_sd")
+        np.array([[fit[f"{prefix}_{what}_{name}"]] for name in names], dtype=np.float32)
+        for what in ("level", "effect", "share", "band_sd")
     )
-    span = max(np.subtract(*np.quantile(ages, [0.95, 0.05])), 1e-9)
-    lines = level[:, None] + effect[:, None] * ((ages - ages.mean()) / span)
-    share, sd = np.maximum(share, 1e-6), np.maximum(sd, 1e-4)[:, None]
+    lines = level + effect * position
+    share, sd = np.maximum(share, 1e-6), np.maximum(sd, 1e-4)
     with np.errstate(invalid="ignore"):
-        score = np.log(share[:, None] / sd) - np.square((values - lines) / sd) / 2
+        score = np.log(share / sd) - np.square((values - lines) / sd) / 2
         above = ((score[:-1] < score[1:]) & (values > lines[:-1])) | (values >= lines[1:])
     found = above.sum(axis=0)
     found[np.isnan(values)] = -1
@@ -172,8 +173,8 @@ def cause_of(member, fit, bands: int, sexes, batches: dict[str, np.ndarray]) -> 
     """The cause of a CpG's bands, its p-value and, of a batch, the column.
 
     member: (n,) band of each sample; fit: a row of the statistics; sexes: (n,) codes or None; batches: of
-    `batch_columns`. p-value: of batch and sex that of the association of band and column; of SNP that of `of_genotypes`;
-    NaN for unknown.
+    `batch_columns`. p-value: of batch and sex that of the association of band and column, of SNP that of
+    `of_genotypes`; NaN for unknown.
     """
     found = {name: association(member, codes) for name, codes in batches.items()}
     ps = np.array([p for _, p in found.values()])

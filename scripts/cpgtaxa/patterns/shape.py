@@ -2,10 +2,12 @@
 
 Samples are summed up in bins of age, by sex: everything after that costs as much for a thousand samples as for ten
 thousand. Values far from a spline are pulled in first (Huber's estimator by winsorised residuals), fits are weighted by
-the change of spread that the statistics found, and errors are robust to any other (HC3). A curve is one where the spline
-contradicts the line by a Wald test and bends by more than next to nothing. Which curve: least squares over a grid of
-change points, compared by BIC.
+the change of spread that the statistics found, and errors are robust to any other (HC3). A CpG is curved where the
+spline contradicts the line by a Wald test and bends by more than next to nothing. Which curve it is: least squares over
+a grid of change points, compared by BIC.
 """
+
+import dataclasses
 
 import numpy as np
 from scipy import special
@@ -153,6 +155,18 @@ def _t_p(t, df):
     return special.betainc(df / 2, 0.5, df / (df + np.square(t)))
 
 
+@dataclasses.dataclass(frozen=True)
+class Scales:
+    """What adjusting for covariates did to the tests: as in `statistics.compute`."""
+
+    t_scale: float = 1.0
+    curve_scale: float = 1.0
+    lost: int = 0
+
+
+UNADJUSTED = Scales()
+
+
 class Binned:
     """k CpGs, robustly summed up by age and sex.
 
@@ -160,9 +174,9 @@ class Binned:
     squares around it, by sex. spline: (k, b). sd: (k,) of the residuals. kept: (k,) share of residuals not pulled in.
     """
 
-    def __init__(self, values, design: Design, log_ratio):
+    def __init__(self, values, design: Design, log_ratio, scales: Scales):
         """values: (k, n) float32, NaN where missing. log_ratio: (k,) log ratio of spreads over the central 90 %."""
-        self.design = design
+        self.design, self.scales = design, scales
         given = np.ascontiguousarray(values[:, design.order])
         lacking = np.isnan(given)
         some = lacking.any()
@@ -214,12 +228,12 @@ class Binned:
         return _squares(self.within[:, group], self.counts[:, group], self.means[:, group], fitted)
 
     def line(self, group=slice(None)):
-        """Intercept and slope (k, 2) by standardised age, their covariance (k, 2, 2), the samples (k,); `group`: sexes."""
+        """Intercept and slope (k, 2) by standardised age, their covariance (k, 2, 2), samples (k,). group: of sexes."""
         basis, counts = self.design.basis[:, :2], self.counts[:, group]
         held, sums = counts.sum(axis=1), (counts * self.means[:, group]).sum(axis=1)
         found, inverse = _fit(basis, self.weight * held, self.weight * sums)
         covariance = _covariance(basis, inverse, self.weight, self.squares(found @ basis.T, group))
-        return found, covariance / np.square(self.kept)[:, None, None], held.sum(axis=1)
+        return found, covariance / np.square(self.kept * self.scales.t_scale)[:, None, None], held.sum(axis=1)
 
     def bend(self):
         """p-value (k,) that the trend is a line, and by how much the spline leaves it (k,): sd over the samples."""
@@ -228,11 +242,11 @@ class Binned:
         if t < 1:
             return np.full(len(self.n), np.nan), np.zeros(len(self.n))
         covariance = _covariance(basis, self._inverse, self.weight, self.squares(self.spline))
-        covariance = (covariance / np.square(self.kept)[:, None, None])[:, 2:, 2:]
+        covariance = (covariance / np.square(self.kept * self.scales.curve_scale)[:, None, None])[:, 2:, 2:]
         beyond = self._coefficients[:, 2:]
         floor = 1e-12 * np.eye(t)
         wald = np.einsum("ki,ki->k", beyond, np.linalg.solve(covariance + floor, beyond[..., None])[..., 0])
-        p = special.fdtrc(t, np.maximum(self.n - t - 2, 1), np.maximum(wald, 0) / t)
+        p = special.fdtrc(t, np.maximum(self.n - t - 2 - self.scales.lost, 1), np.maximum(wald, 0) / t)
         held = self.counts.sum(axis=1) / np.maximum(self.n, 1)[:, None]
         curve = beyond @ basis[:, 2:].T
         noise = np.einsum("kb,bi,kij,bj->k", held, basis[:, 2:], covariance, basis[:, 2:], optimize=True)
@@ -347,11 +361,11 @@ class Curves:
         return change, ends
 
 
-def describe(values, design: Design, log_ratio) -> dict[str, np.ndarray]:
+def describe(values, design: Design, log_ratio, scales: Scales = UNADJUSTED) -> dict[str, np.ndarray]:
     """Shape of change of k CpGs: a few dozen at a time are fastest.
 
     values: (k, n) float32 beta, NaN where missing; bands (genotypes, sexes) put on one level. log_ratio: (k,) float64,
-    log ratio of the spreads at the 95th and 5th percentile of age (NaN: constant).
+    log ratio of the spreads at the 95th and 5th percentile of age (NaN: constant). scales: of betas that were adjusted.
 
     Returns columns (k,): shape (one of SHAPES), shape_p (that the trend is a line; NaN with fewer than MIN_SAMPLES
     values or three different ages), change_point, change_point_low, change_point_high (years; NaN for none, linear and
@@ -362,7 +376,7 @@ def describe(values, design: Design, log_ratio) -> dict[str, np.ndarray]:
     if design.n_bins < 2:
         names = ("shape_p", "change_point", "change_point_low", "change_point_high", "sex_divergent", "sex_p")
         return {"shape": np.full(k, "undecided", object)} | {name: np.full(k, np.nan) for name in names}
-    binned = Binned(values, design, log_ratio)
+    binned = Binned(values, design, log_ratio, scales)
     few = binned.n < MIN_SAMPLES
     line, covariance, _ = binned.line()
     slope, error = line[:, 1], np.sqrt(np.maximum(covariance[:, 1, 1], 1e-24))
@@ -372,7 +386,7 @@ def describe(values, design: Design, log_ratio) -> dict[str, np.ndarray]:
     rows = np.flatnonzero(curved & ~few)
     years = (design.high - design.low) / design.scale
     size, reach = np.abs(slope) * years / noise, 1.645 * error * years / noise
-    there = _t_p(slope / error, np.maximum(binned.n - 2, 1)) <= CHANCE
+    there = _t_p(slope / error, np.maximum(binned.n - 2 - scales.lost, 1)) <= CHANCE
     zone = BY_NAME["trend"]
     shape = np.where(there & (size >= zone.low), "linear", "none").astype(object)
     shape[few | ((shape == "none") & (size + reach > zone.high))] = "undecided"

@@ -14,7 +14,7 @@ from cpgtaxa.errors import InputError
 from cpgtaxa.files import gzipped, parquet_blocks, read_parquet, write_parquet
 from cpgtaxa.names import TAXA
 from cpgtaxa.patterns.causes import FIT_COLUMNS, batch_columns, cause_of, members
-from cpgtaxa.patterns.shape import Design, describe
+from cpgtaxa.patterns.shape import UNADJUSTED, Design, Scales, describe
 from cpgtaxa.progress import so_far
 from cpgtaxa.taxa.criteria import PATTERN_LIMITS, RULES, Answers
 from cpgtaxa.wording import counted
@@ -31,46 +31,55 @@ DESCRIPTION = {
     "change_point": "age (years) where the trend changes; of a wave its largest turn",
     "change_point_low": "lower end of its 95 % interval, for this shape",
     "change_point_high": "upper end",
-    "sex_divergent": "difference of the slopes of the sexes, beta per year: the second in the order of the alphabet less "
-    "the first (M − F)",
+    "sex_divergent": "difference of the slopes of the sexes, beta per year: the second in the order of the alphabet "
+    "less the first (M − F)",
     "sex_q": "p-value that there is none, adjusted over all CpGs (Benjamini–Hochberg)",
     "cause": "why a CpG called Bi… or Tri… has bands: batch, sex, SNP or unknown; empty for other CpGs",
-    "cause_p": "of batch and sex: p-value that the bands do not go with the column; of SNP: of Hardy–Weinberg proportions "
-    "(empty where a dominant effect fits any shares)",
+    "cause_p": "of batch and sex: p-value that the bands do not go with the column; of SNP: of Hardy–Weinberg "
+    "proportions (empty where only a dominant effect fits, which does with any shares)",
 }
 """One line on each column."""
 
 
 @dataclasses.dataclass
 class Study:
-    """What all CpGs of a cohort share. ages: (n,) years; sexes: (n,) codes of `two_sexes`; batches: by column."""
+    """What all CpGs of a cohort share.
 
-    ages: np.ndarray
+    position: as for `members`. sexes: (n,) codes of `two_sexes`. batches: of `batch_columns`. scales: of adjusted
+    betas.
+    """
+
+    position: np.ndarray
     sexes: np.ndarray
     batches: dict[str, np.ndarray]
     design: Design
+    scales: Scales
 
     @classmethod
-    def of(cls, samples: pd.DataFrame) -> "Study":
+    def of(cls, samples: pd.DataFrame, scales: Scales = UNADJUSTED) -> "Study":
         """samples: frame of `cohort.read_samples`."""
         ages, sexes = samples["age"].to_numpy(dtype=np.float64), two_sexes(samples)
-        return cls(ages, sexes, batch_columns(samples), Design(ages, sexes))
+        design = Design(ages, sexes)
+        position = (ages - ages.mean()) / max(design.high - design.low, 1e-9)
+        return cls(position.astype(np.float32), sexes, batch_columns(samples), design, scales)
 
 
 def patterns(read, statistics: pd.DataFrame, study: Study, *, thresholds: dict, errors: dict) -> pd.DataFrame:
     """The columns of DESCRIPTION for k CpGs, but `sex_p` in place of `sex_q`, which needs the whole array.
 
-    read: function of first and one-past-last row that gives their values (m, n) float32, NaN where missing. statistics:
-    (k) rows of `statistics.compute`, with `cpg`. thresholds, errors: `taxa` of the config. A cause is given to every CpG
-    that the tests allow to be Bi… or Tri…, whatever taxon it gets in the end; others have None.
+    read: function of first and one-past-last row that gives their values (m, n) float32, NaN where missing.
+    statistics: k rows of `statistics.compute`, with `cpg`. thresholds, errors: `taxa` of the config. A cause is given
+    to every CpG that the tests allow to be Bi… or Tri…, whatever taxon it gets in the end; others have None.
     """
     answers = Answers(statistics, thresholds, errors)
     bands = answers.bands
-    allowed = (answers.open[:, BANDED_TAXA].any(axis=1) & np.isfinite(statistics["bic2"])) | (bands >= 2)
+    fitted = np.isfinite(statistics["bic2"].to_numpy())
+    allowed = (answers.open[:, BANDED_TAXA].any(axis=1) & fitted) | (bands >= 2)
     number = np.where(bands >= 2, bands, np.where(answers.third, 3, 2))
     ages_apart = np.where(number == 3, statistics["three_by_age"], statistics["two_by_age"]) < BY_AGE
     levelled = (bands >= 2) & (ages_apart | answers.of_sex)
-    fits, log_ratio = statistics[list(FIT_COLUMNS)], statistics["log_sd_ratio"].to_numpy(float)
+    fits = dict(zip(np.flatnonzero(allowed), statistics[list(FIT_COLUMNS)][allowed].to_dict("records"), strict=True))
+    log_ratio = statistics["log_sd_ratio"].to_numpy(float)
     cause, cause_p = np.full(len(statistics), None, object), np.full(len(statistics), np.nan)
     pieces, followed = [], collections.Counter()
     for start in range(0, len(statistics), READ):
@@ -79,16 +88,16 @@ def patterns(read, statistics: pd.DataFrame, study: Study, *, thresholds: dict, 
             values = block[low - start : low - start + ROWS]
             rows = slice(low, low + len(values))
             for row in low + np.flatnonzero(allowed[rows]):
-                fit, own = fits.iloc[row], values[row - low]
+                fit, own = fits[row], values[row - low]
                 member = study.sexes
                 if not answers.of_sex[row]:
-                    member = members(own, fit, number[row], study.ages)
+                    member = members(own, fit, number[row], study.position)
                 member = np.where(np.isnan(own), -1, member)
                 cause[row], cause_p[row], column = cause_of(member, fit, number[row], study.sexes, study.batches)
                 followed[column] += 1
                 if levelled[row]:
                     level(own, member)
-            pieces.append(describe(values, study.design, log_ratio[rows]))
+            pieces.append(describe(values, study.design, log_ratio[rows], study.scales))
     del followed[""]
     if followed:
         logging.info(f"bands that follow a column of the sheet: {dict(followed.most_common())}")
@@ -108,13 +117,13 @@ def level(values, member) -> None:
     values -= np.where(member >= 0, shift[np.maximum(member, 0)], np.nan).astype(np.float32)
 
 
-def describe_shard(beta, samples: pd.DataFrame, statistics, start: int, out, *, thresholds: dict, errors: dict) -> None:
+def describe_shard(cohort: Cohort, study: Study, statistics, start: int, out, *, thresholds: dict, errors: dict):
     """Write the patterns of one shard.
 
-    beta: path of the cohort. samples: frame of `cohort.read_samples`. statistics: path of the shard's statistics, whose
+    statistics: path of the shard's statistics, whose
     first row is CpG `start` of the cohort. thresholds, errors: `taxa` of the config.
     """
-    cohort, study, pieces, begin = Cohort(beta), Study.of(samples), [], time.monotonic()
+    pieces, begin = [], time.monotonic()
     if study.batches:
         logging.info(f"columns of the sheet that bands may follow: {', '.join(study.batches)}")
     for block in parquet_blocks(statistics):
