@@ -11,6 +11,7 @@ CpG, and for half an array of 811,870 CpGs as extrapolated, since two cores shar
 """
 
 import argparse
+import dataclasses
 import pathlib
 import sys
 import time
@@ -23,9 +24,11 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests/benchmarks")]
 
 import real_cohorts as real  # noqa: E402
 from cpgtaxa.names import TAXA  # noqa: E402
+from cpgtaxa.patterns.shape import UNADJUSTED, Scales  # noqa: E402
 from cpgtaxa.patterns.table import Study, patterns, q_values  # noqa: E402
 from cpgtaxa.report.tables import wilson  # noqa: E402
 from cpgtaxa.simulation.simulate import cohort_setting, draw_profile, draw_values  # noqa: E402
+from cpgtaxa.statistics.adjust import Model, code_covariates  # noqa: E402
 from cpgtaxa.statistics.kernel import compute  # noqa: E402
 from cpgtaxa.taxa.labels import define_taxa  # noqa: E402
 
@@ -44,10 +47,11 @@ def sheet_of(setting, seed) -> pd.DataFrame:
     return sheet.assign(plate=place * 8 // n, chip=[f"c{i // 12}" for i in place], row=place % 12)
 
 
-def described(values, sheet):
+def described(values, sheet, scales=UNADJUSTED):
     """Statistics, labels and patterns of CpGs in memory, and the seconds that the last took."""
-    study = Study.of(sheet)
-    statistics = compute(values, sheet["age"].to_numpy(), study.sexes if (study.sexes >= 0).any() else None)
+    study = Study.of(sheet, scales)
+    sexes = study.sexes if (study.sexes >= 0).any() else None
+    statistics = compute(values, sheet["age"].to_numpy(), sexes, **dataclasses.asdict(scales))
     statistics.insert(0, "cpg", [f"cg{i:08d}" for i in range(len(values))])
     labels = define_taxa(statistics, **real.RULES)
     begin = time.process_time()
@@ -199,6 +203,10 @@ def of_cohorts():
         for shape in ("none", "linear", *CURVED, "undecided"):
             yield row_of(f"{name}: {shape}", n, (found["shape"] == shape).sum(), k)
         yield row_of(f"{name}: curved", n, found["shape"].isin(CURVED).sum(), k)
+        imprinted = banded & np.isin(cohort.cpgs.astype(str), real.read_list("imprinted_icr_450k_gimp")["cpg"])
+        if imprinted.any():
+            hits = (found["cause"] == "SNP")[imprinted].sum()
+            yield row_of(f"{name}: imprinted CpGs called Bi or Tri → SNP", n, hits, imprinted.sum())
         bent = labels["reason"].str.contains("curved").to_numpy()
         if bent.any():
             told = found["shape"].isin(CURVED)[bent].sum()
@@ -211,6 +219,21 @@ def of_cohorts():
     yield row_of("SNP probes, MAF ≥ 0.1, visible gap, called Bi or Tri → SNP", np.nan, *gaps, 0.85)
 
 
+def pooled():
+    """Rows: eight blood cohorts of children and adults together, the cohort as a covariate."""
+    real.SOURCES["eight"] = real.Source(**real.EIGHT)
+    cohort = real.load("eight")
+    sheet = pd.read_csv(real.DATA / "eight_blood_cohorts_samples.csv.gz")
+    sheet = sheet[sheet["age"].notna()].drop(columns="sex").assign(sex=cohort.sex)
+    model = Model(cohort.ages, code_covariates(sheet, ["cohort"]))
+    values = np.clip(model.adjust(cohort.beta.astype(float))[0], 0, 1).astype(np.float32)
+    scales = Scales(model.t_scale, model.curve_scale, model.terms)
+    _, found, _ = described(values, sheet.drop(columns="cohort"), scales)
+    for shape in ("none", "linear", *CURVED, "undecided"):
+        hits = (found["shape"] == shape).sum()
+        yield row_of(f"eight blood cohorts, adjusted for cohort: {shape}", len(sheet), hits, len(values))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "tests/benchmarks/patterns.csv")
@@ -219,7 +242,7 @@ def main():
     begin = time.process_time()
     rows = [*shapes(600, SIZES, 1), *shapes(3500, SIZES[::2], 2), *causes(600, 3)]
     if real.DATA.is_dir():
-        rows += of_cohorts()
+        rows += [*of_cohorts(), *pooled()]
     table = pd.DataFrame(rows)
     table.round(4).to_csv(arguments.out, index=False)
     print(table.round(3).to_string(index=False))

@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 from conftest import TINY, copy_run, merged, snakemake
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.patterns.shape import SHAPES
+from cpgtaxa.patterns.table import DESCRIPTION
 from PIL import Image
 from processes import contents
 
@@ -25,6 +27,18 @@ def test_taxonomy_has_the_promised_columns_and_every_cpg(tiny_run):
     text = pd.read_csv(tiny_run / "results/taxonomy.csv.gz")
     assert text["cpg"].tolist() == table["cpg"].tolist()
     assert text["taxon"].tolist() == table["taxon"].tolist()
+
+
+def test_patterns_stand_beside_the_taxa(tiny_run):
+    taxa = pd.read_parquet(tiny_run / "results/taxonomy.parquet")["taxon"]
+    table = pd.read_parquet(tiny_run / "results/patterns.parquet")
+    text = pd.read_csv(tiny_run / "results/patterns.csv.gz", keep_default_na=False)
+    assert list(table) == list(text) == list(DESCRIPTION)
+    assert table["cpg"].tolist() == pd.read_parquet(tiny_run / "results/taxonomy.parquet")["cpg"].tolist()
+    assert (table["cause"].notna() == taxa.str.startswith(("Bi", "Tri"))).all()
+    assert table["shape"].tolist() == text["shape"].tolist()
+    assert set(table["shape"]) <= set(SHAPES)
+    assert (table.loc[taxa.str.startswith("LinAge"), "shape"] == "linear").mean() > 0.8
 
 
 def test_sources_agree_with_labels_and_rounds(tiny_run):
