@@ -88,8 +88,8 @@ def quiet_cpg(rng, setting, taxon, widest=0.08):
     return draw_values(rng, profile, setting), profile.sds[0]
 
 
-def shapes(n, sizes, seed):
-    """Rows: planted shapes, their change points, and straight CpGs."""
+def shapes(n, sizes, seed, straight):
+    """Rows: planted shapes, their change points, and `straight` CpGs of each taxon."""
     setting, rng = cohort_setting(seed, n), np.random.default_rng([seed, n])
     low, high = np.quantile(setting.ages, [0.05, 0.95])
     for size in sizes:
@@ -112,13 +112,8 @@ def shapes(n, sizes, seed):
         yield row_of(f"change point within 5 years, {label}", n, near.sum(), right.sum(), 0.8)
         held = (found["change_point_low"] <= truth["point"]) & (truth["point"] <= found["change_point_high"])
         yield row_of(f"change point in its interval, {label}", n, held[right].sum(), right.sum())
-    values = np.array(
-        [
-            draw_values(rng, draw_profile(rng, t, setting), setting)
-            for t in TAXA
-            for _ in range(400 * 60 // n // 10 + 20)
-        ]
-    )
+    drawn = [draw_values(rng, draw_profile(rng, taxon, setting), setting) for taxon in TAXA for _ in range(straight)]
+    values = np.array(drawn)
     _, found, seconds = described(values, sheet_of(setting, seed))
     curved = found["shape"].isin(CURVED)
     yield row_of("straight or flat, called curved", n, curved.sum(), len(values), 0.05)
@@ -240,7 +235,7 @@ def main():
     arguments = parser.parse_args()
     compute(np.zeros((1, 40), np.float32), np.arange(40.0))
     begin = time.process_time()
-    rows = [*shapes(600, SIZES, 1), *shapes(3500, SIZES[::2], 2), *causes(600, 3)]
+    rows = [*shapes(600, SIZES, 1, 100), *shapes(3500, SIZES[::2], 2, 40), *causes(600, 3)]
     if real.DATA.is_dir():
         rows += [*of_cohorts(), *pooled()]
     table = pd.DataFrame(rows)
