@@ -206,6 +206,11 @@ def of_cohorts():
         if bent.any():
             told = found["shape"].isin(CURVED)[bent].sum()
             yield row_of(f"{name}: contradicted as curved → a shape", n, told, bent.sum())
+        if n >= real.LARGE and name != "brain, all ages":
+            permuted = np.random.default_rng(1).permutation(n)
+            found_at_random = described(cohort.beta, sheet.assign(age=sheet["age"].to_numpy()[permuted]))[1]["shape"]
+            for word, among in (("curved", CURVED), ("linear", ("linear",))):
+                yield row_of(f"{name}, ages permuted: {word}", n, found_at_random.isin(among).sum(), k)
         if k > 1000:
             yield from speed(name, n, seconds, k)
         visible = [cpg in snps and real.gap_side(row) > 0 for cpg, row in zip(cohort.cpgs, cohort.beta, strict=True)]

@@ -7,7 +7,7 @@ from cpgtaxa.cohort import Cohort, CohortWriter
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import write_parquet
 from cpgtaxa.patterns import causes
-from cpgtaxa.patterns.shape import Design, Scales, describe
+from cpgtaxa.patterns.shape import SHAPES, Design, Scales, describe
 from cpgtaxa.patterns.table import DESCRIPTION, Study, describe_shard, gather, patterns, q_values
 from cpgtaxa.statistics.kernel import compute
 from cpgtaxa.taxa import criteria
@@ -94,6 +94,16 @@ def test_one_age_or_a_handful_of_samples_leaves_the_shape_open():
     two = describe(np.full((1, 40), 0.5, np.float32), Design(np.repeat([30.0, 60.0], 20)), np.zeros(1))
     assert two["shape"][0] == "none"
     assert np.isnan(two["shape_p"][0])
+
+
+@pytest.mark.parametrize("n", [2, 12, 35, 90])
+def test_odd_cohorts_get_answers_too(rng, n):
+    for ages in (rng.exponential(5, n), rng.choice([20.0, 50.0, 80.0], n), np.append(np.full(n - 1, 40.0), 90)):
+        values = rng.random((4, n)).astype(np.float32)
+        values[0], values[1], values[2, ::2] = np.nan, 0.5, np.nan
+        found = describe(values, Design(ages, rng.integers(-1, 2, n)), np.array([np.nan, 0, 9, -9]))
+        assert set(found["shape"]) <= set(SHAPES)
+        assert found["shape"][0] == "undecided"
 
 
 def test_slopes_of_the_sexes_are_compared_whatever_type_the_codes_have(rng, ages):

