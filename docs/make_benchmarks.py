@@ -91,6 +91,16 @@ SECTIONS = (
         "(`../shared/data`).",
     ),
     Section(
+        "Shapes of change and causes of bands",
+        "patterns.csv",
+        "patterns.py",
+        "`results/patterns.parquet` against planted truth and on real cohorts. *Planted* shapes: 36 CpGs of each shape "
+        "whose range over the central 90 % of ages is so many standard deviations of realistic noise. *Straight or "
+        "flat*: simulated CpGs of all ten taxa, which bend a little. *Planted* causes: bands of genotypes, sexes, "
+        "plates, chips; *none in the sheet*: bands dealt out at random. Brain: adults, and all ages from birth on. "
+        "Times are processor times of one thread; those for an array are extrapolated from them.",
+    ),
+    Section(
         "Labels by the tests, simulated cohorts",
         "label_quality.csv",
         "label_quality.py --out tests/benchmarks/label_quality.csv",

@@ -1,8 +1,8 @@
-"""Writes docs/statistics.md, the columns of results/statistics/statistics.parquet.
+"""Writes docs/statistics.md, the columns of results/statistics/statistics.parquet and of results/patterns.parquet.
 
     .venv/bin/python docs/make_statistics.py
 
-Their meanings are those of `cpgtaxa.statistics.kernel.DESCRIPTION`, which is read without importing the module.
+Their meanings are those of DESCRIPTION in `SOURCES`, which is read without importing the modules.
 """
 
 import ast
@@ -10,11 +10,11 @@ import pathlib
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/statistics.md"
-SOURCE = ROOT / "scripts/cpgtaxa/statistics/kernel.py"
+SOURCES = ROOT / "scripts/cpgtaxa/statistics/kernel.py", ROOT / "scripts/cpgtaxa/patterns/table.py"
 
 HEAD = """# Columns of the statistics
 
-<!-- Made by docs/make_statistics.py from scripts/cpgtaxa/statistics/kernel.py: edit that. -->
+<!-- Made by docs/make_statistics.py from DESCRIPTION in scripts/cpgtaxa/statistics/kernel.py and patterns/table.py. -->
 
 `results/statistics/statistics.parquet` has one row per CpG, in the cohort's order: `cpg` and these columns. Changes and
 spreads are in units of beta, ages in years. Columns that begin with `core_` leave the outliers out; `two_` and `three_`
@@ -24,19 +24,31 @@ are of two and three bands, each with its own line on age.
 |---|---|
 """
 
+PATTERNS = """
+## Columns of the patterns
 
-def descriptions() -> dict[str, str]:
+`results/patterns.parquet` and `.csv.gz` have one row per CpG, in the same order. The taxa do not depend on them.
+
+| column | meaning |
+|---|---|
+"""
+
+
+def descriptions(source) -> dict[str, str]:
     """The meaning of each column."""
-    for node in ast.parse(SOURCE.read_text(encoding="utf-8")).body:
+    for node in ast.parse(source.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "DESCRIPTION":
             return ast.literal_eval(node.value)
-    raise SystemExit(f"{SOURCE} has no DESCRIPTION")
+    raise SystemExit(f"{source} has no DESCRIPTION")
 
 
 def page() -> str:
     """The text of docs/statistics.md."""
-    rows = [f"| `{name}` | {text.replace('|', chr(92) + '|')} |\n" for name, text in descriptions().items()]
-    return HEAD + "".join(rows)
+    parts = []
+    for head, source in zip((HEAD, PATTERNS), SOURCES, strict=True):
+        rows = [f"| `{name}` | {text.replace('|', chr(92) + '|')} |\n" for name, text in descriptions(source).items()]
+        parts += [head, *rows]
+    return "".join(parts)
 
 
 if __name__ == "__main__":

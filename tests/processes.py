@@ -25,6 +25,8 @@ OUTPUTS = {
     "embedding": [
         f"embedding/{name}" for name in ("map.csv", "map.svg", "map.pdf", "map.png", "separability.csv", "clusters.csv")
     ],
+    "gather_patterns": ["patterns.parquet", "patterns.csv.gz"],
+    "patterns": ["patterns/shards/0-of-2.parquet"],
     "taxonomy": ["taxonomy.parquet", "taxonomy.csv.gz", "unclassified.parquet"],
     "reassign": [
         f"round_1/{name}"

@@ -655,4 +655,4 @@ def test_the_library_starts_no_program_and_unpickles_nothing():
     for path in (ROOT / "scripts").rglob("*.py"):
         text = path.read_text()
         for word in ("os.system", "shell=True", "pickle.load", "eval(", "exec(", "yaml.load(", "weights_only=False"):
-            assert word not in text.replace(".eval(", ""), (path, word)
+            assert word not in text.replace(".eval(", "").replace("literal_eval(", ""), (path, word)

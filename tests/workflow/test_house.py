@@ -176,7 +176,7 @@ MAIN_JOB = (
     *("cohort", "adjust", "compute_statistics", "gather_statistics", "define_taxa", "use_labels", "simulate_training"),
     *("split", "enlarge", "render", "use_images", "train", "use_weights", "predict", "predict_test", "evaluate"),
     *("simulate_calibration", "predict_calibration", "reassign", "taxonomy", "annotation"),
-    *("age_ewas", "predict_images"),
+    *("age_ewas", "predict_images", "patterns", "gather_patterns"),
 )
 
 

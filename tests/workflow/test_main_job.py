@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 from conftest import TINY, copy_run, merged, snakemake
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.patterns.shape import SHAPES
+from cpgtaxa.patterns.table import DESCRIPTION
 from PIL import Image
 from processes import contents
 
@@ -29,6 +31,18 @@ def test_taxonomy_has_the_promised_columns_and_every_cpg(tiny_run):
     text = pd.read_csv(tiny_run / "results/taxonomy.csv.gz")
     assert text["cpg"].tolist() == table["cpg"].tolist()
     assert text["taxon"].tolist() == table["taxon"].tolist()
+
+
+def test_patterns_stand_beside_the_taxa(tiny_run):
+    taxa = pd.read_parquet(tiny_run / "results/taxonomy.parquet")["taxon"]
+    table = pd.read_parquet(tiny_run / "results/patterns.parquet")
+    text = pd.read_csv(tiny_run / "results/patterns.csv.gz", keep_default_na=False)
+    assert list(table) == list(text) == list(DESCRIPTION)
+    assert table["cpg"].tolist() == pd.read_parquet(tiny_run / "results/taxonomy.parquet")["cpg"].tolist()
+    assert (table["cause"].notna() == taxa.str.startswith(("Bi", "Tri"))).all()
+    assert table["shape"].tolist() == text["shape"].tolist()
+    assert set(table["shape"]) <= set(SHAPES)
+    assert (table.loc[taxa.str.startswith("LinAge"), "shape"] == "linear").mean() > 0.8
 
 
 def test_sources_agree_with_labels_and_rounds(tiny_run):
@@ -139,16 +153,18 @@ def test_the_terminal_tells_what_begins_what_ends_and_how_far_it_is(tiny_run):
 # What deleting one file must cost, and nothing else: the rule that makes it first. Jobs after a checkpoint show once it
 # has run.
 LATER = ("predict_test", "evaluate", "predict", "predict_calibration", "reassign", "taxonomy", "embedding", "report")
-LATER += ("explorer", "age_ewas")
+LATER += ("explorer", "age_ewas", "gather_patterns")
+AFTER_ROUNDS = ["taxonomy", "age_ewas", "gather_patterns", "embedding", "report", "explorer"]
 LOST = {
     "results/report.html": ["report"],
     "results/explorer.html": ["explorer"],
     "results/age_ewas.csv.gz": ["age_ewas", "report"],
-    "results/taxonomy.csv.gz": ["taxonomy", "age_ewas", "embedding", "report", "explorer"],
+    "results/taxonomy.csv.gz": AFTER_ROUNDS,
+    "results/patterns.csv.gz": ["gather_patterns"],
     "results/embedding/map.csv": ["embedding", "report", "explorer"],
     "results/round_1/metrics.json": ["evaluate", "report"],
-    "results/round_1/reassigned.parquet": ["reassign", "taxonomy", "age_ewas", "embedding", "report", "explorer"],
-    "results/round_1/reassigned.json": ["reassign", "taxonomy", "age_ewas", "embedding", "report", "explorer"],
+    "results/round_1/reassigned.parquet": ["reassign", *AFTER_ROUNDS],
+    "results/round_1/reassigned.json": ["reassign", *AFTER_ROUNDS],
     "results/round_0/reassigned.json": ["reassign", "enlarge", "render", "train", *LATER],
     "results/round_1/MixResNet18_best_model.pt": ["train", *LATER],
     "results/statistics/shards/1-of-2.parquet": None,

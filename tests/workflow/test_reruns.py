@@ -37,13 +37,15 @@ READS = {
     "reassign 1": "predict_1 predict_calibration_1 simulate_calibration reassign_0 define_taxa gather_statistics",
     "taxonomy": "define_taxa predict_0 predict_1 reassign_0 reassign_1",
     "age_ewas": "taxonomy gather_statistics",
+    "patterns": "compute_statistics cohort",
+    "gather_patterns": "patterns taxonomy",
     "embedding": "taxonomy gather_statistics cohort train_1",
     "explorer": "taxonomy embedding gather_statistics cohort",
     "report": "taxonomy age_ewas embedding define_taxa gather_statistics cohort simulate_cohort reassign_0 reassign_1 "
     "evaluate_0 evaluate_1 train_0 train_1 predict_test_0 predict_test_1",
 }
 READS = {job.replace(" ", "_"): set(read.split()) for job, read in READS.items()}
-JOBS = {"compute_statistics": 2, "predict_0": 2, "predict_1": 2}
+JOBS = {"compute_statistics": 2, "patterns": 2, "predict_0": 2, "predict_1": 2}
 """Jobs where there are several, one per shard."""
 
 
@@ -81,8 +83,8 @@ NETWORKS = TRAIN | PREDICT | {"predict_test_0", "predict_test_1", "embedding"}
 LATER = {"enlarge_1", "embedding"}
 SPLIT, COHORT, ADDED = {"split"}, {"cohort"}, {"enlarge_1"}
 PLACE = {"reassign_0", "reassign_1"}
-BETAS = {"compute_statistics", "render_0", "render_1", "predict_0", "predict_1", "embedding"}
-THRESHOLDS = {"define_taxa", "simulate_calibration", *PLACE}
+BETAS = {"compute_statistics", "render_0", "render_1", "predict_0", "predict_1", "patterns", "embedding"}
+THRESHOLDS = {"define_taxa", "simulate_calibration", "patterns", *PLACE}
 
 # Section, key, new value, and the jobs that look at it. None: a list of jobs that is not one of the finished run's.
 KEYS = [

@@ -198,6 +198,9 @@ class Plan:
     def statistics_shards(self) -> list[str]:
         return shard_files("results/statistics/shards", self.shards)
 
+    def pattern_shards(self) -> list[str]:
+        return shard_files("results/patterns/shards", self.shards)
+
     def prediction_shards(self, round_number) -> list[str]:
         return shard_files(round_file(round_number, "predictions"), self.shards)
 
@@ -635,7 +638,10 @@ class Plan:
         found = [
             f"results/{name}" for name in ("taxonomy.parquet", "taxonomy.csv.gz", "unclassified.parquet", "report.html")
         ]
-        found += ["results/cohort/qc.csv", "results/age_ewas.csv.gz", "results/explorer.html"]
+        found += [
+            f"results/{name}" for name in ("age_ewas.csv.gz", "patterns.parquet", "patterns.csv.gz", "explorer.html")
+        ]
+        found.append("results/cohort/qc.csv")
         found += [f"results/embedding/{name}.csv" for name in ("map", "separability", "clusters")]
         for number in self.rounds(counts_of):
             found += [*self.network_input(number).values(), *parts(number).values(), model_file(number, "log")]

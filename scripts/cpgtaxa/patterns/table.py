@@ -1,0 +1,170 @@
+"""The patterns of a cohort's CpGs beside their taxa: one row per CpG, by shards."""
+
+import collections
+import dataclasses
+import logging
+import time
+
+import numpy as np
+import pandas as pd
+import scipy.stats
+
+from cpgtaxa.cohort import Cohort, two_sexes
+from cpgtaxa.errors import InputError
+from cpgtaxa.files import gzipped, parquet_blocks, read_parquet, write_parquet
+from cpgtaxa.names import TAXA
+from cpgtaxa.patterns.causes import FIT_COLUMNS, batch_columns, cause_of, members
+from cpgtaxa.patterns.shape import UNADJUSTED, Design, Scales, describe
+from cpgtaxa.progress import so_far
+from cpgtaxa.taxa.criteria import PATTERN_LIMITS, RULES, Answers
+from cpgtaxa.wording import counted
+
+READ, ROWS = 512, 64
+"""CpGs that are read, and that are described together: the values of these stay in the processor's cache."""
+BANDED_TAXA = [TAXA.index(taxon) for taxon, answers in RULES.items() if answers["two_bands"]]
+BY_AGE = PATTERN_LIMITS["bands at some ages only"]
+DESCRIPTION = {
+    "cpg": "id",
+    "shape": "how the level changes with age: none, linear, saturating (mostly before the change point), late_onset "
+    "(mostly after it), wave (turns back), step, or undecided",
+    "shape_p": "p-value that the trend is a line",
+    "change_point": "age (years) where the trend changes; of a wave its largest turn",
+    "change_point_low": "lower end of its 95 % interval, given the shape; holds 91 to 97 % of planted change points",
+    "change_point_high": "upper end",
+    "sex_divergent": "difference of the slopes of the sexes, beta per year: the second in the order of the alphabet "
+    "less the first (M − F)",
+    "sex_q": "p-value that there is none, adjusted over all CpGs (Benjamini–Hochberg)",
+    "cause": "why a CpG called Bi… or Tri… has bands: batch, sex, SNP (they follow no column and are possible for "
+    "genotypes) or unknown; empty for other CpGs",
+    "cause_p": "of batch and sex: p-value that the bands do not go with the column; of SNP: of Hardy–Weinberg "
+    "proportions (empty where only a dominant effect fits, which does with any shares)",
+}
+"""One line on each column."""
+
+
+@dataclasses.dataclass
+class Study:
+    """What all CpGs of a cohort share.
+
+    position: as for `members`. sexes: (n,) codes of `two_sexes`. batches: of `batch_columns`. scales: of adjusted
+    betas.
+    """
+
+    position: np.ndarray
+    sexes: np.ndarray
+    batches: dict[str, np.ndarray]
+    design: Design
+    scales: Scales
+
+    @classmethod
+    def of(cls, samples: pd.DataFrame, scales: Scales = UNADJUSTED) -> "Study":
+        """samples: frame of `cohort.read_samples`."""
+        ages, sexes = samples["age"].to_numpy(dtype=np.float64), two_sexes(samples)
+        design = Design(ages, sexes)
+        position = (ages - ages.mean()) / max(design.high - design.low, 1e-9)
+        return cls(position.astype(np.float32), sexes, batch_columns(samples), design, scales)
+
+
+def patterns(read, statistics: pd.DataFrame, study: Study, *, thresholds: dict, errors: dict) -> pd.DataFrame:
+    """The columns of DESCRIPTION for k CpGs, but `sex_p` in place of `sex_q`, which needs the whole array.
+
+    read: function of first and one-past-last row that gives their values (m, n) float32, NaN where missing.
+    statistics: k rows of `statistics.compute`, with `cpg`. thresholds, errors: `taxa` of the config. A cause is given
+    to every CpG that the tests allow to be Bi… or Tri…, whatever taxon it gets in the end; others have None.
+    """
+    answers = Answers(statistics, thresholds, errors)
+    bands = answers.bands
+    fitted = np.isfinite(statistics["bic2"].to_numpy())
+    allowed = (answers.open[:, BANDED_TAXA].any(axis=1) & fitted) | (bands >= 2)
+    number = np.where(bands >= 2, bands, np.where(answers.third, 3, 2))
+    ages_apart = np.where(number == 3, statistics["three_by_age"], statistics["two_by_age"]) < BY_AGE
+    levelled = (bands >= 2) & (ages_apart | answers.of_sex)
+    fits = dict(zip(np.flatnonzero(allowed), statistics[list(FIT_COLUMNS)][allowed].to_dict("records"), strict=True))
+    log_ratio = statistics["log_sd_ratio"].to_numpy(float)
+    cause, cause_p = np.full(len(statistics), None, object), np.full(len(statistics), np.nan)
+    pieces, followed = [], collections.Counter()
+    for start in range(0, len(statistics), READ):
+        block = np.array(read(start, min(start + READ, len(statistics))), dtype=np.float32)
+        for low in range(start, start + len(block), ROWS):
+            values = block[low - start : low - start + ROWS]
+            rows = slice(low, low + len(values))
+            for row in low + np.flatnonzero(allowed[rows]):
+                fit, own = fits[row], values[row - low]
+                member = study.sexes
+                if not answers.of_sex[row]:
+                    member = members(own, fit, number[row], study.position)
+                member = np.where(np.isnan(own), -1, member)
+                cause[row], cause_p[row], column = cause_of(member, fit, number[row], study.sexes, study.batches)
+                followed[column] += 1
+                if levelled[row]:
+                    level(own, member)
+            pieces.append(describe(values, study.design, log_ratio[rows], study.scales))
+    del followed[""]
+    if followed:
+        logging.info(f"bands that follow a column of the sheet: {dict(followed.most_common())}")
+    found = {"cpg": statistics["cpg"].to_numpy()}
+    found |= {name: np.concatenate([piece[name] for piece in pieces]) for name in (pieces[0] if pieces else ())}
+    return pd.DataFrame(found | {"cause": cause, "cause_p": cause_p})
+
+
+def level(values, member) -> None:
+    """Put the bands of a CpG, in place, on the level of the largest. Samples of no band become NaN.
+
+    values: (n,) float32; member: (n,) band of each, −1 for none.
+    """
+    sizes = np.bincount(member[member >= 0], minlength=1)
+    middle = np.array([np.median(values[member == band]) if held else 0 for band, held in enumerate(sizes)])
+    shift = (middle - middle[sizes.argmax()]).astype(np.float32)
+    values -= np.where(member >= 0, shift[np.maximum(member, 0)], np.nan).astype(np.float32)
+
+
+def describe_shard(cohort: Cohort, study: Study, statistics, start: int, out, *, thresholds: dict, errors: dict):
+    """Write the patterns of one shard.
+
+    statistics: path of the shard's statistics, whose
+    first row is CpG `start` of the cohort. thresholds, errors: `taxa` of the config.
+    """
+    pieces, begin = [], time.monotonic()
+    if study.batches:
+        logging.info(f"columns of the sheet that bands may follow: {', '.join(study.batches)}")
+    for block in parquet_blocks(statistics):
+
+        def read(low, high, first=start):
+            cohort.release()
+            return cohort.read(first + low, first + high)
+
+        pieces.append(patterns(read, block, study, thresholds=thresholds, errors=errors))
+        start += len(block)
+    table = pd.concat(pieces, ignore_index=True)
+    logging.info(f"patterns of {len(table):,} CpGs in {so_far(time.monotonic() - begin)}: {counted(table['shape'])}")
+    write_parquet(out, table)
+
+
+def gather(shards: list, taxonomy, out_parquet, out_csv) -> None:
+    """Put shards together, with q-values, and the causes of those CpGs alone that are called Bi… or Tri….
+
+    shards: files of `describe_shard`, in order. taxonomy: path of the taxonomy. Raises InputError where they are not of
+    the same CpGs.
+    """
+    table = pd.concat([read_parquet(path) for path in shards], ignore_index=True)
+    taxa = read_parquet(taxonomy, columns=["cpg", "taxon"])
+    if not np.array_equal(table["cpg"].to_numpy(), taxa["cpg"].to_numpy()):
+        raise InputError(f"{taxonomy} is not of the CpGs of {shards[0]}: delete both and start again")
+    table["sex_q"] = q_values(table["sex_p"].to_numpy())
+    banded = taxa["taxon"].isin([TAXA[number] for number in BANDED_TAXA]).to_numpy()
+    cause = table["cause"].to_numpy(object)
+    table["cause"] = np.where(banded, np.where(pd.isna(cause), "unknown", cause), None)
+    table["cause_p"] = np.where(banded, table["cause_p"], np.nan)
+    table = table[list(DESCRIPTION)]
+    logging.info(f"shapes: {counted(table['shape'])}; causes of bands: {counted(table['cause'])}")
+    write_parquet(out_parquet, table)
+    with gzipped(out_csv, level=6) as packed:
+        table.to_csv(packed, index=False, float_format="%.5g", mode="wb")
+
+
+def q_values(p) -> np.ndarray:
+    """Benjamini–Hochberg q-values (k,) of p (k,); NaN stays NaN and does not count."""
+    found, known = np.full(len(p), np.nan), np.isfinite(p)
+    if known.any():
+        found[known] = scipy.stats.false_discovery_control(p[known])
+    return found

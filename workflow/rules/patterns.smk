@@ -1,0 +1,48 @@
+# Beside the taxa: how each CpG changes with age, and why it has bands.
+
+
+rule patterns:
+    input:
+        **PLAN.adjusted(),
+        beta=PLAN.beta,
+        samples=rules.cohort.output.samples,
+        statistics="results/statistics/shards/{shard}-of-{shards}.parquet",
+        library=library_files(SCRIPTS / "patterns.py"),
+    output:
+        "results/patterns/shards/{shard}-of-{shards}.parquet",
+    log:
+        "results/logs/patterns_{shard}-of-{shards}.log",
+    benchmark:
+        "results/benchmarks/patterns_{shard}-of-{shards}.tsv"
+    conda:
+        "../../envs/patterns.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
+    params:
+        rules=PLAN.rules(),
+    script:
+        "../../scripts/patterns.py"
+
+
+rule gather_patterns:
+    input:
+        shards=PLAN.pattern_shards(),
+        taxonomy=rules.taxonomy.output.parquet,
+        library=library_files(SCRIPTS / "gather_patterns.py"),
+    output:
+        parquet="results/patterns.parquet",
+        csv="results/patterns.csv.gz",
+    log:
+        "results/logs/gather_patterns.log",
+    benchmark:
+        "results/benchmarks/gather_patterns.tsv"
+    conda:
+        "../../envs/gather_patterns.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
+    script:
+        "../../scripts/gather_patterns.py"
