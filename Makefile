@@ -4,7 +4,7 @@ PYTHON ?= python3
 CORES ?= $(shell nproc)
 BIN := .venv/bin
 
-.PHONY: help demo test test-slow companions reference guide docs lint format clean
+.PHONY: help demo test test-slow companions reference guide generated docs lint format clean
 
 help:
 	@echo "make demo       set up, then run the whole workflow on a simulated cohort (minutes on two cores)"
@@ -14,6 +14,7 @@ help:
 	@echo "make companions run the real examples of four targets, and print them beside published figures"
 	@echo "make reference  train the shipped network anew (a quarter of an hour)"
 	@echo "make guide      draw the pictures of resources/guide anew (minutes)"
+	@echo "make generated  make environments, config.yaml and pages of docs/ anew from their sources"
 	@echo "make docs       build the documentation in site/ (a minute)"
 	@echo "make lint       ruff, snakefmt, snakemake --lint"
 	@echo "make clean      remove results and the environment"
@@ -105,9 +106,12 @@ guide: .venv/.ready
 	@.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check -r envs/docs-requirements.txt
 	@touch $@
 
-# Pages that are generated are made anew, then the site; links that lead nowhere stop it. No network is needed.
-docs: .venv/.ready .venv-docs/.ready
-	@for page in docs/make_*.py; do $(BIN)/python $$page || exit 1; done
+# Files that are made from others: environments, config.yaml, pages and tables of the documentation.
+generated: .venv/.ready
+	@for maker in envs/make_environments.py docs/make_*.py; do $(BIN)/python $$maker || exit 1; done
+
+# The site; links that lead nowhere stop it. No network is needed.
+docs: generated .venv-docs/.ready
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
 	@echo "site/index.html opens the documentation"
 

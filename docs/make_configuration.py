@@ -1,28 +1,35 @@
-"""Writes docs/configuration.md, the table of all config keys.
+"""Makes config/config.yaml and docs/configuration.md from workflow/schemas/config.schema.yaml, the one source of keys.
 
     .venv/bin/python docs/make_configuration.py
 
-Keys, defaults and explanations are those of config/config.yaml: the comment above a key explains it, and the keys after
-it that have no comment of their own. What values are allowed comes from workflow/schemas/config.schema.yaml. Keys that
-only one of the two files has stop the script.
+Of each key the schema has a title (what it is, in a few words: messages quote it), a description where more is to be
+said, the values allowed and the default. A key without a description of its own is explained by that of the key above
+it. Titles, descriptions and defaults of the criteria's zones are those of cpgtaxa.taxa.criteria, and written into the
+schema.
 """
 
-import dataclasses
 import pathlib
-import re
+import sys
+import textwrap
 
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from cpgtaxa.taxa.criteria import TABLE  # noqa: E402
+
 PAGE = ROOT / "docs/configuration.md"
 CONFIG = ROOT / "config/config.yaml"
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+WIDTH = 124
+"""Columns of a comment in config.yaml."""
 
 HEAD = """# Configuration
 
-<!-- Made by docs/make_configuration.py from config/config.yaml and the schema: edit those. -->
+<!-- Made by docs/make_configuration.py from workflow/schemas/config.schema.yaml: edit that. -->
 
-All keys with their defaults are in [config/config.yaml](../config/config.yaml), the source of this page. A file given
+All keys with their defaults are in [config/config.yaml](../config/config.yaml). A file given
 with `--configfile` is laid over it, key by key, so that yours needs to name only what differs; of several files the
 last one wins. `--config seed=7` sets a single key. Unknown and mistyped keys stop the run before it starts, all of them
 listed, each with the nearest right one. Relative paths are relative to the working directory: the folder `snakemake` is
@@ -33,59 +40,63 @@ Complete examples: [demo](../config/demo/config.yaml), [blood cohort GSE40279](.
 [two_cores.yaml](../config/two_cores.yaml) holds settings for a whole array on few cores.
 """
 
-
-@dataclasses.dataclass
-class Entry:
-    """One key of config.yaml. path: as in `rounds.max`. comment: the explanation above it. own: whether it has one."""
-
-    path: str
-    comment: str
-    own: bool
-    section: bool
+CONFIG_HEAD = """# Configuration of cpgtaxa. Every key is explained where it stands, and has the default shown.
+# Relative paths are relative to the working directory (the folder `snakemake` is started in, or `--directory`).
+# Made by docs/make_configuration.py from workflow/schemas/config.schema.yaml.
+"""
 
 
-def entries(text: str) -> list[Entry]:
-    """The keys of config.yaml in order, with their comments; a commented key at the end of the file counts."""
-    found, stack, comment, last = [], [], [], {}
-    for line in text.splitlines():
-        bare = line.strip()
-        key = re.match(r"^( *)(# )?([a-z_]+):(?: |$)(.*)$", line)
-        if not bare:
-            comment = []
-        elif bare.startswith("#") and not (key and key[2] and key[4].startswith("{") and not key[1]):
-            comment.append(bare.lstrip("# "))
-        elif key:
-            indent = len(key[1])
-            while stack and stack[-1][0] >= indent:
-                stack.pop()
-            path = ".".join([name for _, name in stack] + [key[3]])
-            stack.append((indent, key[3]))
-            above = " ".join(comment)
-            own = bool(comment) or indent not in last
-            last = {depth: text for depth, text in last.items() if depth <= indent}
-            last[indent] = above or last.get(indent, "")
-            found.append(Entry(path, above, own, not key[4] or key[4].startswith("#")))
-            comment = []
-    return found
-
-
-def node_of(schema: dict, path: str) -> dict:
-    """The schema's node for a key; KeyError with the key's path where there is none."""
-    for name in path.split("."):
-        try:
-            schema = schema["properties"][name]
-        except KeyError:
-            raise KeyError(f"{path} is in config.yaml, not in the schema") from None
+def with_criteria(schema: dict) -> dict:
+    """The schema with the zones of the table of criteria."""
+    zones = schema["properties"]["taxa"]["properties"]["thresholds"]["properties"]
+    for criterion in TABLE:
+        quantity = criterion.quantity[0].upper() + criterion.quantity[1:]
+        said = {
+            "title": criterion.question,
+            "description": f"{criterion.question} {quantity}. Why: {criterion.why}.",
+        }
+        low, high = (int(end) if end == int(end) else end for end in (criterion.low, criterion.high))
+        rest = {key: value for key, value in zones[criterion.name].items() if key not in said}
+        zones[criterion.name] = said | rest | {"default": {"no": low, "yes": high}}
     return schema
 
 
-def leaves(schema: dict, prefix: str = "") -> list[str]:
-    """Paths of all keys of the schema that have no keys below."""
-    found = []
-    for name, node in schema.get("properties", {}).items():
-        below = leaves(node, f"{prefix}{name}.")
-        found += below or [f"{prefix}{name}"]
-    return found
+def written(schema: dict) -> str:
+    """The text of the schema's file."""
+    return yaml.safe_dump(schema, sort_keys=False, allow_unicode=True, width=120)
+
+
+def is_section(node: dict) -> bool:
+    """Whether a key's own keys stand below it, and not in one line: some are explained, or have keys of their own."""
+    below = node.get("properties", {}).values() if node.get("default", {}) is not None else ()
+    return any({"description", "properties"} & set(one) for one in below)
+
+
+def default(node: dict):
+    """A key's value in config.yaml: its default, or those of the keys below."""
+    if "default" in node or not node.get("properties"):
+        return node.get("default")
+    return {name: default(below) for name, below in node["properties"].items()}
+
+
+def config_lines(properties: dict, indent: int = 0) -> list[str]:
+    """Lines of config.yaml: keys with their defaults, below their descriptions."""
+    lines, room = [], " " * indent
+    for name, node in properties.items():
+        if not indent:
+            lines.append("")
+        wrap = {"width": WIDTH, "initial_indent": f"{room}# ", "subsequent_indent": f"{room}# "}
+        lines += textwrap.wrap(node.get("description", ""), break_long_words=False, break_on_hyphens=False, **wrap)
+        if is_section(node):
+            lines += [f"{room}{name}:", *config_lines(node["properties"], indent + 2)]
+        else:
+            lines.append(f"{room}{name}: {plain(default(node))}")
+    return lines
+
+
+def config_text(schema: dict) -> str:
+    """The text of config/config.yaml."""
+    return CONFIG_HEAD + "\n".join(config_lines(schema["properties"])) + "\n"
 
 
 def plain(value) -> str:
@@ -126,61 +137,56 @@ def cell(text: str) -> str:
     return "`".join(part if number % 2 else part.replace("<", "&lt;") for number, part in enumerate(parts))
 
 
-def page() -> str:
+def row(name: str, node: dict) -> list:
+    """Cells of a key's row: lists of keys, defaults and allowed values, and the meaning."""
+    return [[f"`{name}`"], [f"`{plain(default(node))}`"], [allowed(node)], node.get("description") or node["title"]]
+
+
+def rows(properties: dict, prefix: str = "") -> list[list]:
+    """Rows of a section's table; keys that the description above explains too share its row."""
+    found = []
+    for name, node in properties.items():
+        path = f"{prefix}{name}"
+        if is_section(node):
+            found.append([[f"`{path}`"], [""], [""], node.get("description", "")])
+            found += rows(node["properties"], f"{path}.")
+            continue
+        own = row(path, node)
+        if "description" in node or not found or found[-1][1] == [""]:
+            found.append(own)
+            continue
+        for column in range(3):
+            found[-1][column] += own[column]
+        found[-1][3] += f"{'' if found[-1][3].endswith('.') else '.'} `{name}`: {own[3]}."
+    return found
+
+
+def page(schema: dict) -> str:
     """The text of docs/configuration.md."""
-    text = CONFIG.read_text(encoding="utf-8")
-    config, schema = yaml.safe_load(text), yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
-    found = entries(text)
-    described = {entry.path for entry in found}
-    covered = {path for leaf in leaves(schema) for path in described if leaf == path or leaf.startswith(f"{path}.")}
-    missing = [leaf for leaf in leaves(schema) if not any(leaf == p or leaf.startswith(f"{p}.") for p in described)]
-    if missing or not covered:
-        raise SystemExit(f"in the schema, not in config.yaml: {', '.join(missing)}")
-
-    def value(path):
-        node = config
-        for name in path.split("."):
-            node = node.get(name) if isinstance(node, dict) else None
-        return node
-
-    def short(entry):
-        return entry.path.split(".", 1)[-1]
-
-    tops = [entry for entry in found if "." not in entry.path]
-    sections = [top for top in tops if top.section]
+    tops = schema["properties"]
+    alone = {name: node for name, node in tops.items() if not is_section(node)}
     lines = [HEAD]
-    groups = [("Keys outside sections", "", [top for top in tops if not top.section])]
-    groups += [
-        (f"`{top.path}`", top.comment, [entry for entry in found if entry.path.startswith(f"{top.path}.")])
-        for top in sections
-    ]
-    for title, comment, members in groups:
+    groups = [("Keys outside sections", "", alone)]
+    for name, node in tops.items():
+        if name not in alone:
+            groups.append((f"`{name}`", node.get("description", f"{node.get('title', '')}."), node["properties"]))
+    for title, text, members in groups:
         lines.append(f"\n## {title}\n")
-        if comment:
-            lines.append(f"{comment}\n")
+        if text:
+            lines.append(f"{text}\n")
         lines.append("| key | default | allowed | meaning |\n|---|---|---|---|")
-        rows = []
-        for entry in members:
-            if entry.section:
-                if entry.comment:
-                    rows.append([[f"`{short(entry)}`"], [""], [""], entry.comment])
-                continue
-            node = node_of(schema, entry.path)
-            comment = entry.comment or node.get("description", "")
-            given = value(entry.path)
-            row = [[f"`{short(entry)}`"], [f"`{plain(given)}`"], [allowed(node)], comment]
-            joins = not entry.own and rows and not comment and rows[-1][1] != [""]
-            if joins and "." in entry.path:
-                for column in range(3):
-                    rows[-1][column] += row[column]
-            else:
-                rows.append(row)
-        for keys, defaults, values, comment in rows:
+        for keys, defaults, values, meaning in rows(members):
             cells = [" <br> ".join(map(cell, column)) for column in (keys, defaults, values)]
-            cells.append(cell(comment))
-            lines.append("| " + " | ".join(cells) + " |")
+            lines.append("| " + " | ".join([*cells, cell(meaning)]) + " |")
     return "\n".join(lines) + "\n"
 
 
+def texts() -> dict[pathlib.Path, str]:
+    """What each of the three files holds."""
+    schema = with_criteria(yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
+    return {SCHEMA: written(schema), CONFIG: config_text(schema), PAGE: page(schema)}
+
+
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    for path, text in texts().items():
+        path.write_text(text, encoding="utf-8")

@@ -21,11 +21,11 @@ required: [cohort]
 properties:
   cohort:
     type: object
-    description: Where the data is.
+    title: Where the data is
     additionalProperties: false
     required: [beta, samples]
     properties:
-      beta: {type: string, minLength: 1, description: "Beta matrix, CpGs in rows. Any size."}
+      beta: {type: string, minLength: 1, title: "Beta matrix, CpGs in rows"}
       samples: {type: string}
       unmatched: {enum: [error, drop], default: error}
       columns:

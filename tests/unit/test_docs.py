@@ -71,10 +71,25 @@ def test_readme_fits_on_a_page():
     assert len(text_of(ROOT / "README.md").splitlines()) <= 100
 
 
-@pytest.mark.parametrize("name", ["configuration", "statistics", "benchmarks"])
+@pytest.mark.parametrize("name", ["statistics", "benchmarks"])
 def test_generated_pages_are_what_their_scripts_write(name):
     page = script(f"make_{name}").page()
     assert page == text_of(DOCS / f"{name}.md"), f"run `.venv/bin/python docs/make_{name}.py`"
+
+
+def test_config_schema_and_their_page_are_made_from_the_schema():
+    configuration = script("make_configuration")
+    for path, text in configuration.texts().items():
+        assert text == text_of(path), f"{path.name}: run `.venv/bin/python docs/make_configuration.py`"
+
+    def unexplained(properties, path=()):
+        for name, node in properties.items():
+            if "title" not in node and "description" not in node:
+                yield ".".join([*path, name])
+            if configuration.is_section(node):
+                yield from unexplained(node["properties"], (*path, name))
+
+    assert list(unexplained(configuration.yaml.safe_load(text_of(configuration.SCHEMA))["properties"])) == []
 
 
 def test_the_table_of_targets_is_that_of_the_rules():

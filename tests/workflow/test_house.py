@@ -69,27 +69,6 @@ def test_a_part_that_does_not_exist_stops_with_those_that_do():
     assert "PART=kill is none of: faults kills" in done.stderr
 
 
-def keys(properties, prefix=""):
-    for key, value in properties.items():
-        yield f"{prefix}{key}"
-        yield from keys(value.get("properties", {}), f"{prefix}{key}.")
-
-
-def test_config_shows_every_key_with_the_schema_default():
-    schema = yaml.safe_load(SCHEMA.read_text())
-    text = (ROOT / "config/config.yaml").read_text()
-    config = yaml.safe_load(text)
-    for key in keys(schema["properties"]):
-        if key.split(".")[0] == "simulate_cohort" or key.startswith(("images.info.", "cohort.index.")):
-            assert key.split(".")[-1] in text
-            continue
-        here = config
-        for part in key.split("."):
-            assert part in here, f"config.yaml does not show {key}"
-            here = here[part]
-    assert check_config(config, SCHEMA) == check_config({}, SCHEMA) | {}
-
-
 @pytest.mark.parametrize("path", [*(ROOT / "config").rglob("*.yaml")], ids=lambda path: path.stem)
 def test_every_config_that_ships_is_valid(path):
     check_config(yaml.safe_load(path.read_text()), SCHEMA)

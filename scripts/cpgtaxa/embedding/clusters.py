@@ -211,7 +211,10 @@ def describe_clusters(x, cluster, known, known_names, probabilities, seed: int) 
                 "n": len(rows),
                 "stability": stable[number],
                 "isolation": isolated,
-                **{"taxon_a": TAXA[a], "taxon_b": TAXA[b], "p_a": p[a], "p_b": p[b]},
+                "taxon_a": TAXA[a],
+                "taxon_b": TAXA[b],
+                "p_a": p[a],
+                "p_b": p[b],
                 "nearest_known": str(names[counts.argmax()]),
                 "members": rows[medoid_first(x[rows])],
             }

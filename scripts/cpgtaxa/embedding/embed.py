@@ -179,7 +179,9 @@ def draw_map(table: pd.DataFrame, described: list[dict]):
     for taxon in (UNCLASSIFIED, *TAXA):
         mine = table[table["taxon"] == taxon]
         axes.plot(
-            *(mine["x"], mine["y"], MARKERS[taxon]),
+            mine["x"],
+            mine["y"],
+            MARKERS[taxon],
             color=COLOURS[taxon],
             **({"ms": 2.6, "mew": 0.6, "mfc": "none"} if taxon == UNCLASSIFIED else {"ms": 3.2, "mew": 0}),
             label=f"{taxon} ({len(mine):,})",
@@ -200,7 +202,8 @@ def draw_map(table: pd.DataFrame, described: list[dict]):
     handles, labels = axes.get_legend_handles_labels()
     order = [*range(1, len(handles)), 0]
     axes.legend(
-        *([handles[index] for index in order], [labels[index] for index in order]),
+        [handles[index] for index in order],
+        [labels[index] for index in order],
         loc="center left",
         bbox_to_anchor=(1, 0.5),
         markerscale=2.2,

@@ -188,12 +188,20 @@ def questions(answers: Answers, row: int = 0) -> list[dict]:
         error, matters = float(judged.error[row]), bool(matter[one.name][row])
         found.append(
             {
-                **{"name": one.name, "question": one.question, "quantity": one.quantity, "why": one.why},
-                **{"answer": answer, "words": {"yes": one.yes, "no": one.no}.get(answer, "too few samples to say")},
-                **{"matters": matters, "boundary": matters and bool(judged.near[row]), "log": one.log},
+                "name": one.name,
+                "question": one.question,
+                "quantity": one.quantity,
+                "why": one.why,
+                "answer": answer,
+                "words": {"yes": one.yes, "no": one.no}.get(answer, "too few samples to say"),
+                "matters": matters,
+                "boundary": matters and bool(judged.near[row]),
+                "log": one.log,
                 "estimate": float(in_units(one, judged.estimate[row])),
                 "error": (float(np.exp(error)) if one.log else error) if error > 0 else None,
-                **{"no": zone["no"], "yes": zone["yes"], "cut": float(in_units(one, one.cut(zone)))},
+                "no": zone["no"],
+                "yes": zone["yes"],
+                "cut": float(in_units(one, one.cut(zone))),
             }
         )
     return found

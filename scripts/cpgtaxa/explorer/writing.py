@@ -48,8 +48,16 @@ MOST_LEVELS = 8
 NEIGHBOURS = "neighbour_"
 """What the columns of the embedding's neighbours are called, with a number behind."""
 CODED = (
-    *("taxon", "source", "second_taxon", "reason", "boundary", "criterion", "disagrees"),
-    *("confidence", "margin", "network_p"),
+    "taxon",
+    "source",
+    "second_taxon",
+    "reason",
+    "boundary",
+    "criterion",
+    "disagrees",
+    "confidence",
+    "margin",
+    "network_p",
 )
 """Columns beside the probabilities and the statistics."""
 ABOUT = """Data of the page explorer.html, which lies beside this folder: keep the two together. The page alone
@@ -161,7 +169,10 @@ def described_samples(samples: pd.DataFrame, drawn: np.ndarray, with_ids: bool) 
     young, median, old = np.quantile(ages, [0.05, 0.5, 0.95]).tolist()
     found = {
         "total": len(samples),
-        **{"middle": float(ages.mean()), "median": median, "young": young, "old": old},
+        "middle": float(ages.mean()),
+        "median": median,
+        "young": young,
+        "old": old,
         "ids": [str(name) for name in chosen["sample_id"]] if with_ids else [f"sample {row + 1}" for row in drawn],
         "ages": [round(float(age), 3) for age in chosen["age"]],
         "covariates": [],

@@ -58,7 +58,8 @@ def _densities(values, valid, ages, order):
     ordered = torch.where(valid, values, infinity).sort(1).values
     last = (count - 1).clamp(min=0)[:, None]
     y_start, y_step, y_kernel = _axis(
-        *(ordered[:, 0], ordered.gather(1, last)[:, 0]),
+        ordered[:, 0],
+        ordered.gather(1, last)[:, 0],
         *(_quantile(ordered, count, share) for share in (0.05, 0.95)),
         kernel_unit,
     )
@@ -73,7 +74,8 @@ def _densities(values, valid, ages, order):
         sorted_ages = sorted_ages[torch.searchsorted(known, ranks).clamp(max=n - 1)]
         x_count, x_last = count, last
     x_start, x_step, x_kernel = _axis(
-        *(sorted_ages[:, 0], sorted_ages.gather(1, x_last)[:, 0]),
+        sorted_ages[:, 0],
+        sorted_ages.gather(1, x_last)[:, 0],
         *(_quantile(sorted_ages, x_count, share) for share in (0.05, 0.95)),
         kernel_unit,
     )

@@ -16,8 +16,13 @@ from cpgtaxa.input.streams import EXAMPLES, MISSING, many
 
 OLDEST = 125.0
 PER_YEAR = {
-    **{"years": 1.0, "months": 12.0, "weeks": 52.1775, "days": 365.25},
-    **{"hours": 365.25 * 24, "minutes": 365.25 * 1440, "seconds": 365.25 * 86400},
+    "years": 1.0,
+    "months": 12.0,
+    "weeks": 52.1775,
+    "days": 365.25,
+    "hours": 365.25 * 24,
+    "minutes": 365.25 * 1440,
+    "seconds": 365.25 * 86400,
 }
 GESTATION = "gestational_weeks"
 """Weeks since the last menstruation; birth at term, at TERM weeks, is age 0."""
@@ -25,28 +30,35 @@ TERM = 40.0
 BESIDE = "a column of units"
 
 AGES = (
-    *(
-        "age",
-        "ages",
-        "chronologicalage",
-        "chronage",
-        "calendarage",
-        "sampleage",
-        "patientage",
-        "donorage",
-        "subjectage",
-    ),
-    *("participantage", "ageatdraw", "ageatblooddraw", "ageatsampling", "ageatsample", "ageatcollection", "ageatvisit"),
-    *("ageatsamplecollection", "ageatrecruitment", "ageatenrollment", "ageatenrolment", "ageatbaseline", "ageatexam"),
-    *(
-        "âge",
-        "alter",
-        "edad",
-        "ageatbloodcollection",
-        "ageatmeasurement",
-        "ageattimeofsampling",
-        "ageattimeofcollection",
-    ),
+    "age",
+    "ages",
+    "chronologicalage",
+    "chronage",
+    "calendarage",
+    "sampleage",
+    "patientage",
+    "donorage",
+    "subjectage",
+    "participantage",
+    "ageatdraw",
+    "ageatblooddraw",
+    "ageatsampling",
+    "ageatsample",
+    "ageatcollection",
+    "ageatvisit",
+    "ageatsamplecollection",
+    "ageatrecruitment",
+    "ageatenrollment",
+    "ageatenrolment",
+    "ageatbaseline",
+    "ageatexam",
+    "âge",
+    "alter",
+    "edad",
+    "ageatbloodcollection",
+    "ageatmeasurement",
+    "ageattimeofsampling",
+    "ageattimeofcollection",
 )
 """Names of columns of ages, without case, blanks and punctuation."""
 UNITS = {

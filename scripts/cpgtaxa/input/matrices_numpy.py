@@ -15,13 +15,30 @@ from cpgtaxa.input.transposed import Transposed
 
 CPG_KEYS = ("cpg", "cpgs", "cpg_id", "cpg_ids", "probe", "probes", "probe_ids", "index", "rows", "rownames", "features")
 SAMPLE_KEYS = (
-    *("sample", "samples", "sample_id", "sample_ids", "columns", "cols", "colnames", "patients", "individuals"),
+    "sample",
+    "samples",
+    "sample_id",
+    "sample_ids",
+    "columns",
+    "cols",
+    "colnames",
+    "patients",
+    "individuals",
 )
 HEADS = {*CPG_KEYS, *SAMPLE_KEYS, "id", "ids", "name", "names", "probeid", "ilmnid", "x", "v1", ""}
 """What a first line is called that is a header of a list, not an id (small letters)."""
 DAMAGED = (
-    *(ValueError, OSError, EOFError, KeyError, NotImplementedError, RuntimeError, SyntaxError, MemoryError),
-    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+    ValueError,
+    OSError,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+    SyntaxError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+    tokenize.TokenError,
 )
 """What damaged archives and headers raise, in zipfile, zlib and NumPy."""
 AGAIN = (

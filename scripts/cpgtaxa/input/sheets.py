@@ -31,19 +31,35 @@ from cpgtaxa.input.workbooks import is_workbook, read_workbook
 # --- common names of columns, without case, blanks and punctuation; the best first -----------------------------------
 
 IDS = (
-    *(
-        "sampleid",
-        "sample",
-        "samplename",
-        "samplenames",
-        "sampleids",
-        "basename",
-        "sentrix",
-        "barcode",
-        "sentrixbarcode",
-    ),
-    *("idat", "geoaccession", "gsm", "gsmid", "geoid", "accession", "arrayid", "chipid", "id", "ids", "name", "names"),
-    *("title", "sampletitle", "description", "subjectid", "subject", "rownames", "column1", "x"),
+    "sampleid",
+    "sample",
+    "samplename",
+    "samplenames",
+    "sampleids",
+    "basename",
+    "sentrix",
+    "barcode",
+    "sentrixbarcode",
+    "idat",
+    "geoaccession",
+    "gsm",
+    "gsmid",
+    "geoid",
+    "accession",
+    "arrayid",
+    "chipid",
+    "id",
+    "ids",
+    "name",
+    "names",
+    "title",
+    "sampletitle",
+    "description",
+    "subjectid",
+    "subject",
+    "rownames",
+    "column1",
+    "x",
 )
 """`sentrix` stands for the chip and the position on it, joined."""
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
@@ -52,9 +68,25 @@ SCIENTIFIC = re.compile(r"\d(?:[.,]\d+)?[eE]\+\d+(?:_.*)?")
 CHIPS = ("sentrixid", "slide", "sentrixbarcode", "chip", "chipid", "beadchip")
 POSITIONS = ("sentrixposition", "array", "position", "sentrixrow", "row")
 SEXES = (
-    *("sex", "gender", "reportedsex", "sexreported", "reportedgender", "biologicalsex", "donorsex", "patientsex"),
-    *("subjectsex", "samplesex", "geneticsex", "sexatbirth", "donorgender", "patientgender", "subjectgender"),
-    *("inferredsex", "estimatedsex", "predictedsex", "predictedgender"),
+    "sex",
+    "gender",
+    "reportedsex",
+    "sexreported",
+    "reportedgender",
+    "biologicalsex",
+    "donorsex",
+    "patientsex",
+    "subjectsex",
+    "samplesex",
+    "geneticsex",
+    "sexatbirth",
+    "donorgender",
+    "patientgender",
+    "subjectgender",
+    "inferredsex",
+    "estimatedsex",
+    "predictedsex",
+    "predictedgender",
 )
 
 

@@ -72,7 +72,8 @@ def use_weights(weights, stats, out, size: int) -> None:
     width = predictor.network.fc.in_features
     features = load_features(beside, width) if beside.is_file() else np.empty((0, width), dtype=np.float16)
     save_model(
-        *(predictor.network.cpu(), out),
+        predictor.network.cpu(),
+        out,
         model_name=MODELS[0],
         statistics=load_statistics(stats),
         size=size,

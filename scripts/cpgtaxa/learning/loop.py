@@ -29,7 +29,8 @@ def use_threads(wanted: int) -> None:
     if wanted > there:
         logging.warning(
             "training.threads is %d, but this process may use %d cores only: networks will differ in the last digits",
-            *(wanted, there),
+            wanted,
+            there,
         )
     torch.set_num_threads(min(wanted, there))
 
@@ -178,7 +179,7 @@ class TrainingLog(Callback):
             self.batches = trainer.num_training_batches
             epoch = self.batches * self.trained + sum(trainer.num_val_batches) * self.seen
             self.progress = Progress(
-                *(self.epochs * epoch, "epochs"), before=trainer.current_epoch * epoch, at_most=self.early
+                self.epochs * epoch, "epochs", before=trainer.current_epoch * epoch, at_most=self.early
             )
 
     def on_train_batch_end(self, trainer, module, outputs, batch, index):

@@ -65,7 +65,8 @@ def train_round(
     logging.info("temperature %.3f", temperature)
     counts = {"training_images": len(train_set), "validation_images": len(val_set)}
     save_model(
-        *(network, out),
+        network,
+        out,
         model_name=model_name,
         statistics=statistics,
         size=size,

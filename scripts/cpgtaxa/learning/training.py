@@ -129,8 +129,14 @@ def train(
     if initial is not None:
         network.load_state_dict(initial)
     key = digest(
-        *(model_name, recipe, statistics, seed),
-        *(train_set.planes.numpy(), train_set.targets.numpy(), val_set.planes.numpy(), val_set.targets.numpy()),
+        model_name,
+        recipe,
+        statistics,
+        seed,
+        train_set.planes.numpy(),
+        train_set.targets.numpy(),
+        val_set.planes.numpy(),
+        val_set.targets.numpy(),
         *(value.numpy() for value in (initial or {}).values()),
     )
     if choose_device(device) == "gpu":
@@ -141,7 +147,10 @@ def train(
     sampler = EpochSampler(len(train_set), seed, balance(train_set.targets) if recipe["balance"] else None)
     logging.info(
         "%s: %d training and %d validation images of %d px",
-        *(model_name, len(train_set), len(val_set), train_set.planes.shape[-1]),
+        model_name,
+        len(train_set),
+        len(val_set),
+        train_set.planes.shape[-1],
     )
     best = fit(
         module,

@@ -77,16 +77,20 @@ class DenseBlock(torch.nn.Module):
         super().__init__()
         self.layers = torch.nn.ModuleList(
             torch.nn.Sequential(
-                *(torch.nn.BatchNorm1d(given + at * growth), torch.nn.LeakyReLU()),
+                torch.nn.BatchNorm1d(given + at * growth),
+                torch.nn.LeakyReLU(),
                 torch.nn.Conv1d(given + at * growth, 4 * growth, 1, bias=False),
-                *(torch.nn.BatchNorm1d(4 * growth), torch.nn.LeakyReLU()),
+                torch.nn.BatchNorm1d(4 * growth),
+                torch.nn.LeakyReLU(),
                 torch.nn.Conv1d(4 * growth, growth, 3, padding=1, bias=False),
             )
             for at in range(layers)
         )
         last = given + layers * growth
         self.transition = torch.nn.Sequential(
-            *(torch.nn.BatchNorm1d(last), torch.nn.LeakyReLU(), torch.nn.Conv1d(last, made, 1, bias=False)),
+            torch.nn.BatchNorm1d(last),
+            torch.nn.LeakyReLU(),
+            torch.nn.Conv1d(last, made, 1, bias=False),
             torch.nn.AvgPool1d(2) if pooled else torch.nn.Identity(),
         )
 

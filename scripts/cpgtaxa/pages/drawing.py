@@ -19,15 +19,31 @@ logging.getLogger("fontTools").setLevel(logging.WARNING)
 
 # Colours of the figures that follow the page's light or dark scheme: in the files as they stand, in the page as CSS.
 INK, MUTED, LINE, ACCENT, ON_ACCENT, SECOND, PAPER, HALO = (
-    *("#1c2024", "#68707a", "#d5d9de", "#2b6a99", "#fefefe", "#c2571a", "#fffffe", "#fffffd"),
+    "#1c2024",
+    "#68707a",
+    "#d5d9de",
+    "#2b6a99",
+    "#fefefe",
+    "#c2571a",
+    "#fffffe",
+    "#fffffd",
 )
 _CSS = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)", ACCENT: "var(--accent)"}
 _CSS |= {ON_ACCENT: "var(--on-accent)", SECOND: "var(--second)", PAPER: "none", HALO: "var(--page)"}
 _CSS |= {colour.lower(): f"var(--c-{taxon})" for taxon, colour in COLOURS.items()}
 
 _MARKERS = {
-    **{"circle": "o", "square": "s", "triangle-up": "^", "triangle-down": "v", "diamond": "D", "x": "X"},
-    **{"star": "*", "pentagon": "p", "cross": "P", "hexagon": "h", "circle-open": "o"},
+    "circle": "o",
+    "square": "s",
+    "triangle-up": "^",
+    "triangle-down": "v",
+    "diamond": "D",
+    "x": "X",
+    "star": "*",
+    "pentagon": "p",
+    "cross": "P",
+    "hexagon": "h",
+    "circle-open": "o",
 }
 MARKERS = {taxon: _MARKERS[symbol] for taxon, symbol in SYMBOLS.items()}
 """Each taxon's shape, by matplotlib's names; that of Unclassified is drawn hollow."""

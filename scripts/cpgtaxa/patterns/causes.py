@@ -75,7 +75,13 @@ FIT_COLUMNS = (
         for name in names
         for what in ("level", "effect", "share", "band_sd")
     ),
-    *("two_by_age", "three_by_age", "two_d", "three_middle", "three_hwe_p", "bic2", "bic3"),
+    "two_by_age",
+    "three_by_age",
+    "two_d",
+    "three_middle",
+    "three_hwe_p",
+    "bic2",
+    "bic3",
 )
 """Columns of the statistics that this module looks at."""
 

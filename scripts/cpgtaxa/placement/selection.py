@@ -386,7 +386,8 @@ def agreement_with_labels(predictions: pd.DataFrame, labels: pd.DataFrame) -> di
             "the network's first taxon is the label on only %.0f %% of the %d labelled CpGs: the cohort is unlike the "
             "simulated ones that the error rate rests on; let the network learn from this cohort's labels "
             "(training.weights: null, training.source: both), and look at CpGs that have been placed",
-            *(100 * share, len(labelled)),
+            100 * share,
+            len(labelled),
         )
     found = {"clear_cpgs": int(clear.sum()), "labelled_cpgs": len(labelled)}
     return found | {"network_as_labels": share, "doubtful": doubtful}

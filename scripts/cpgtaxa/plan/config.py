@@ -39,7 +39,7 @@ def check_config(config: dict, schema: pathlib.Path) -> dict:
     """A copy of `config` with the schema's defaults filled in at every level.
 
     `schema` is a JSON Schema (draft 2020-12) written in YAML; `default:` gives what stands for an absent key,
-    `description:` explains a key in messages. A section left empty is a section with all its defaults. Every problem
+    `title:` says in messages what a key is. A section left empty is a section with all its defaults. Every problem
     is listed in one InputError: its path, what was found, what to write instead.
     """
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where it is there, is ten times as fast
@@ -211,8 +211,8 @@ def _found(value) -> str:
 
 
 def _about(rule) -> str:
-    """First sentence of a rule's description, in brackets."""
-    text = " ".join(str(rule.get("description", "")).split()) if isinstance(rule, dict) else ""
+    """What a rule is for, by its title, in brackets."""
+    text = " ".join(str(rule.get("title", "")).split()) if isinstance(rule, dict) else ""
     sentence = text.split(". ")[0].rstrip(".")
     return f" ({sentence})" if sentence else ""
 

@@ -25,9 +25,20 @@ REFERENCE = "reference"
 """In place of the path of weights: the shipped network."""
 
 INPUTS = (
-    *("cohort.beta", "cohort.samples", "cohort.index.cpgs", "cohort.index.samples", "cohort.only_cpgs"),
-    *("cohort.truth", "taxa.labels", "training.weights", "training.stats", "adjust.reference"),
-    *("images.info.training", "images.info.val", "images.info.test", "export.positions"),
+    "cohort.beta",
+    "cohort.samples",
+    "cohort.index.cpgs",
+    "cohort.index.samples",
+    "cohort.only_cpgs",
+    "cohort.truth",
+    "taxa.labels",
+    "training.weights",
+    "training.stats",
+    "adjust.reference",
+    "images.info.training",
+    "images.info.val",
+    "images.info.test",
+    "export.positions",
     "annotation.manifest",
 )
 """Config keys of files that become inputs of rules."""
@@ -35,8 +46,18 @@ INPUTS = (
 R_ENDINGS = (".rds", ".rdata", ".rda")
 
 OTHER_TARGETS = (
-    *("predict", "benchmark", "cpgs", "expression", "histone", "single_cell", "methylation_age", "ecg_age", "compare"),
-    *("enrichment", "scores", "export"),
+    "predict",
+    "benchmark",
+    "cpgs",
+    "expression",
+    "histone",
+    "single_cell",
+    "methylation_age",
+    "ecg_age",
+    "compare",
+    "enrichment",
+    "scores",
+    "export",
 )
 """Sections of the config that the main job does not look at."""
 

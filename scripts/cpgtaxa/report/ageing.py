@@ -65,7 +65,8 @@ def volcano_figure(figures, table: pd.DataFrame):
         mine = shown[shown["taxon"] == taxon]
         if len(mine):
             axes.scatter(
-                *(mine["slope_per_year"], mine["minus_log10_p"]),
+                mine["slope_per_year"],
+                mine["minus_log10_p"],
                 **{"s": 11, "color": COLOURS[taxon], "lw": 0, "alpha": 0.75, "label": taxon},
                 rasterized=len(shown) > MOST_ELEMENTS,
             )
@@ -92,7 +93,8 @@ def qq_figure(figures, table: pd.DataFrame, summary: dict):
         part = thinned(pd.DataFrame({"of": name, "expected": expected, "observed": observed}), "expected", "observed")
         words = "level" if name == "age" else "spread"
         axes.scatter(
-            *(part["expected"], part["observed"]),
+            part["expected"],
+            part["observed"],
             **{"s": 10, "marker": marker, "color": colour, "lw": 0},
             label=f"{words}, λ = {summary[name]['inflation']:.2f}",
             rasterized=len(part) > MOST_ELEMENTS,
@@ -125,7 +127,8 @@ def manhattan_figure(figures, table: pd.DataFrame):
     for at, name in enumerate(lengths.index):
         mine = drawn[drawn["chromosome"] == name]
         axes.scatter(
-            *(mine["along"], mine["minus_log10_p"]),
+            mine["along"],
+            mine["minus_log10_p"],
             **{"s": 8, "lw": 0, "color": ACCENT if at % 2 == 0 else MUTED},
             rasterized=len(drawn) > MOST_ELEMENTS,
         )

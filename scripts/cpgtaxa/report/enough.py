@@ -27,11 +27,15 @@ def _cluster_rows(found: pd.DataFrame, cohort, ages) -> list[dict]:
     for row, names in zip(found.itertuples(), examples, strict=True):
         rows.append(
             {
-                **{"number": row.cluster, "name": row.name, "n": count(row.n)},
+                "number": row.cluster,
+                "name": row.name,
+                "n": count(row.n),
                 "candidate": row.name == CANDIDATE,
-                **{"stability": decimal(row.stability, 2), "isolation": decimal(row.isolation, 2)},
+                "stability": decimal(row.stability, 2),
+                "isolation": decimal(row.isolation, 2),
                 "likely": [(row.taxon_a, percent(row.p_a, 0)), (row.taxon_b, percent(row.p_b, 0))],
-                **{"nearest": row.nearest_known, "stands_out": _stands_out(row.stands_out)},
+                "nearest": row.nearest_known,
+                "stands_out": _stands_out(row.stands_out),
                 "cards": [{"cpg": cpg, "png": png(next(codes))} for cpg in names],
             }
         )
@@ -55,8 +59,12 @@ def embedding_page(inputs, figures, cohort, ages) -> dict:
         "map": figures.add("map", drawn, points, "Map of the CpGs as the network sees them"),
         "taxa": [
             {
-                **{"taxon": row.taxon, "n": count(row.n), "nearest": row.nearest, "verdict": row.verdict},
-                **{"accuracy": percent(row.balanced_accuracy), "low": percent(row.low)},
+                "taxon": row.taxon,
+                "n": count(row.n),
+                "nearest": row.nearest,
+                "verdict": row.verdict,
+                "accuracy": percent(row.balanced_accuracy),
+                "low": percent(row.low),
             }
             for row in nearest(pairs).itertuples()
         ],

@@ -173,8 +173,15 @@ def _ribbon(axes, left, right, start, end, height, taxon, stays) -> None:
     middle = (left + right) / 2
     path = Path(
         [
-            *((left, start), (middle, start), (middle, end), (right, end), (right, end + height)),
-            *((middle, end + height), (middle, start + height), (left, start + height), (left, start)),
+            (left, start),
+            (middle, start),
+            (middle, end),
+            (right, end),
+            (right, end + height),
+            (middle, end + height),
+            (middle, start + height),
+            (left, start + height),
+            (left, start),
         ],
         [Path.MOVETO, *[Path.CURVE4] * 3, Path.LINETO, *[Path.CURVE4] * 3, Path.CLOSEPOLY],
     )

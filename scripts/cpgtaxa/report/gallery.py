@@ -19,8 +19,20 @@ TYPICAL, BORDERLINE, REASSIGNED, RANDOM, ALMOST = "typical", "borderline", "reas
 LEAST_SHOWN = 0.005
 """Probabilities below this are told of no CpG: they would read 0 %."""
 COLUMNS = (
-    *("taxon", "group", "cpg", "source", "confidence", "network_p", "second_taxon", "core_effect", "core_sd"),
-    *("boundary", "criterion", "value", "cut", "reason"),
+    "taxon",
+    "group",
+    "cpg",
+    "source",
+    "confidence",
+    "network_p",
+    "second_taxon",
+    "core_effect",
+    "core_sd",
+    "boundary",
+    "criterion",
+    "value",
+    "cut",
+    "reason",
 )
 
 
@@ -126,9 +138,15 @@ def _card(row, statistics, reasons, taxon, p, config) -> tuple[dict, dict]:
     if second and not np.isnan(p).any():
         card["second_share"] = percent(float(p[TAXA.index(second)])) if second in TAXA else ""
     numbers = {
-        **{"cpg": cpg, "source": row["source"], "confidence": row["confidence"]},
-        **{"network_p": row["network_p"], "second_taxon": second},
-        **{"core_effect": effect, "core_sd": sd, "boundary": row.get("boundary") or "", "reason": reasons[cpg]},
+        "cpg": cpg,
+        "source": row["source"],
+        "confidence": row["confidence"],
+        "network_p": row["network_p"],
+        "second_taxon": second,
+        "core_effect": effect,
+        "core_sd": sd,
+        "boundary": row.get("boundary") or "",
+        "reason": reasons[cpg],
     }
     if taxon == UNCLASSIFIED:
         if not np.isnan(p).any():

@@ -152,9 +152,14 @@ def test_table(metrics: list[dict]) -> pd.DataFrame:
 def _test_rows(table: pd.DataFrame) -> list[dict]:
     return [
         {
-            **{"round": row.round, "images": row.images, "n": count(row.n), "accuracy": percent(row.accuracy)},
-            **{"macro_f1": decimal(row.macro_f1), "error_raw": decimal(row.calibration_error_raw)},
-            **{"error": decimal(row.calibration_error), "temperature": decimal(row.temperature, 2)},
+            "round": row.round,
+            "images": row.images,
+            "n": count(row.n),
+            "accuracy": percent(row.accuracy),
+            "macro_f1": decimal(row.macro_f1),
+            "error_raw": decimal(row.calibration_error_raw),
+            "error": decimal(row.calibration_error),
+            "temperature": decimal(row.temperature, 2),
         }
         for row in table.itertuples()
     ]
@@ -184,10 +189,14 @@ def rounds_table(counts: list[dict], metrics: list[dict]) -> pd.DataFrame:
 def _bar_rows(table: pd.DataFrame) -> list[dict]:
     return [
         {
-            **{"round": row.round, "asked": row.asked, "bar": percent(row.bar)},
-            **{"above": count(row.near_above), "below": count(row.near_below)},
-            **{"within": "–" if pd.isna(row.within) else f"{100 * row.within:.0f}"},
-            **{"candidates": count(row.candidates), "placed": count(row.placed)},
+            "round": row.round,
+            "asked": row.asked,
+            "bar": percent(row.bar),
+            "above": count(row.near_above),
+            "below": count(row.near_below),
+            "within": "–" if pd.isna(row.within) else f"{100 * row.within:.0f}",
+            "candidates": count(row.candidates),
+            "placed": count(row.placed),
         }
         for row in table.itertuples()
     ]
@@ -207,16 +216,22 @@ def _agreement_page(agreed: pd.DataFrame, stage_names: dict) -> dict:
         "lines": [(title, [show(values[stage, name]) for stage in stage_names]) for name, title, show in lines],
         "taxa": [
             {
-                **{"taxon": row.taxon, "n_true": count(row.n_true), "n_called": count(row.n_called)},
-                **{"boundary": count(row.n_boundary), "f1": decimal(row.f1)},
-                **{"precision": decimal(row.precision), "recall": decimal(row.recall)},
+                "taxon": row.taxon,
+                "n_true": count(row.n_true),
+                "n_called": count(row.n_called),
+                "boundary": count(row.n_boundary),
+                "f1": decimal(row.f1),
+                "precision": decimal(row.precision),
+                "recall": decimal(row.recall),
             }
             for row in last[last["taxon"].isin(TAXA)].itertuples()
         ],
         "kinds": [
             {
-                **{"kind": row.taxon.partition(":")[2].replace("_", " "), "n": count(row.n_true)},
-                **{"placed": percent(share_of(row.n_called, row.n_true)), "right": percent(row.precision)},
+                "kind": row.taxon.partition(":")[2].replace("_", " "),
+                "n": count(row.n_true),
+                "placed": percent(share_of(row.n_called, row.n_true)),
+                "right": percent(row.precision),
             }
             for row in kinds.itertuples()
         ],
@@ -247,8 +262,14 @@ def _draw_networks(figures, metrics: list[dict], logs: list, tests: list) -> dic
                 (
                     images,
                     draw.confusion_figure(
-                        *(figures, f"confusion_round_{at}_{images}", found[f"test_{images}"]["confusion"]),
-                        *(TAXA, TAXA, f"Confusions of round {at}, {images} images", "actual", "predicted"),
+                        figures,
+                        f"confusion_round_{at}_{images}",
+                        found[f"test_{images}"]["confusion"],
+                        TAXA,
+                        TAXA,
+                        f"Confusions of round {at}, {images} images",
+                        "actual",
+                        "predicted",
                     ),
                 )
                 for images in ("cohort", "simulated")

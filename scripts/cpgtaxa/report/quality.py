@@ -73,7 +73,9 @@ def facts_of(qc: dict, samples: pd.DataFrame, cohort: Cohort, adjusted: dict | N
         facts.append(("Sex", ", ".join(f"{name} {number:,}" for name, number in sorted(sexes.items()))))
     facts.append(("CpGs", count(cohort.n_cpgs)))
     why = {
-        **{"missing": "mostly missing", "constant": "constant", "replicate": "other probes of CpGs that are used"},
+        "missing": "mostly missing",
+        "constant": "constant",
+        "replicate": "other probes of CpGs that are used",
         "not_listed": "not among those wanted",
     }
     dropped = [
@@ -277,7 +279,7 @@ def components_figure(figures, samples, scores, shares, columns, shown: list[str
     """The first two components, a panel for each of the columns `shown`."""
     panels = min(len(shown), 4)
     figure, grid = plt.subplots(
-        *((panels + 1) // 2, min(panels, 2)), figsize=(3.5 * min(panels, 2), 2.9 * ((panels + 1) // 2)),
+        (panels + 1) // 2, min(panels, 2), figsize=(3.5 * min(panels, 2), 2.9 * ((panels + 1) // 2)),
         sharex=True, sharey=True, squeeze=False, layout="constrained", dpi=200,
     )  # fmt: skip
     colours = [ACCENT, SECOND, MUTED, *_CATEGORIES]
@@ -371,8 +373,10 @@ def suggestion(table: pd.DataFrame, shares: np.ndarray, done: list[str]) -> dict
     found = found.head(MOST_SUGGESTED)
     rows = [
         {
-            **{"component": row.of, "variance": percent(shares[int(row.of.removeprefix("PC")) - 1])},
-            **{"column": row.column, "r2": percent(row.r2, 0)},
+            "component": row.of,
+            "variance": percent(shares[int(row.of.removeprefix("PC")) - 1]),
+            "column": row.column,
+            "r2": percent(row.r2, 0),
         }
         for row in found.itertuples()
     ]
@@ -434,9 +438,13 @@ def cohort_page(inputs, figures, samples, cohort, qc, config, adjusted=None) -> 
         first = parts.loc[parts["r2"].idxmax()]
         page["explained_rows"].append(
             {
-                **{"column": name, "kind": found["kind"].iat[0], "n": count(found["n"].iat[0])},
-                **{"betas": percent(found["r2"].iat[0]), "chance": percent(found["chance"].iat[0])},
-                **{"most": f"{first['of']}, {percent(first['r2'], 0)}", "surely": bool(parts["surely"].any())},
+                "column": name,
+                "kind": found["kind"].iat[0],
+                "n": count(found["n"].iat[0]),
+                "betas": percent(found["r2"].iat[0]),
+                "chance": percent(found["chance"].iat[0]),
+                "most": f"{first['of']}, {percent(first['r2'], 0)}",
+                "surely": bool(parts["surely"].any()),
                 "terms": ", ".join(parts.loc[parts["surely"].astype(bool), "of"]) or "none",
             }
         )

@@ -97,8 +97,12 @@ def run_time_page(figures, folder) -> dict | None:
         return None
     rows = [
         {
-            **{"rule": row.rule, "jobs": count(row.jobs), "wall": duration(row.wall_s)},
-            **{"longest": duration(row.longest_s), "cpu": duration(row.cpu_s), "memory": memory(row.max_rss_mb)},
+            "rule": row.rule,
+            "jobs": count(row.jobs),
+            "wall": duration(row.wall_s),
+            "longest": duration(row.longest_s),
+            "cpu": duration(row.cpu_s),
+            "memory": memory(row.max_rss_mb),
         }
         for row in table.itertuples()
     ]

@@ -175,7 +175,10 @@ def thresholds_page(figures, statistics, left: pd.DataFrame, config: dict) -> di
     table, drawn = count_answers(parquet_blocks(statistics), settings["thresholds"], settings["errors"])
     rows = [
         {
-            **{"criterion": row.criterion, "quantity": row.quantity, "key": row.key, "n": count(row.n)},
+            "criterion": row.criterion,
+            "quantity": row.quantity,
+            "key": row.key,
+            "n": count(row.n),
             **{key: number(getattr(row, key)) for key in ("no", "cut", "yes")},
             **{key: count(getattr(row, key)) for key in COUNTED},
         }
@@ -205,9 +208,14 @@ def bars_table(rounds: list[dict], config: dict) -> pd.DataFrame:
         near = found.get("near_bar") or {}
         rows.append(
             (
-                *(found["round"], "judge" if confidence is None else "confidence"),
-                *(np.nan if bar is None else bar, near.get("within"), near.get("above"), near.get("below")),
-                *(found["candidates"], found["placed"]),
+                found["round"],
+                "judge" if confidence is None else "confidence",
+                np.nan if bar is None else bar,
+                near.get("within"),
+                near.get("above"),
+                near.get("below"),
+                found["candidates"],
+                found["placed"],
             )
         )
     columns = ["round", "asked", "bar", "within", "near_above", "near_below", "candidates", "placed"]

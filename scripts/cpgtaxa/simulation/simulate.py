@@ -65,8 +65,13 @@ HALF_WAY = {
 bands without a plain valley two bands are right as well."""
 
 HALF_WAY_SHARES = {
-    **{"two_bands": 0.15, "band_share": 0.1, "three_bands": 0.1, "trend": 0.22, "spread": 0.21},
-    **{"width": 0.12, "outliers": 0.1},
+    "two_bands": 0.15,
+    "band_share": 0.1,
+    "three_bands": 0.1,
+    "trend": 0.22,
+    "spread": 0.21,
+    "width": 0.12,
+    "outliers": 0.1,
 }
 """How often each kind is drawn. In real blood the quantities often between are spread, trend and width."""
 

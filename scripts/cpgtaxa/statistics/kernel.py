@@ -564,8 +564,12 @@ def _dip(x, scratch):
     if n < 4 or x[0] == x[n - 1]:
         return 0.5 / n
     below, above, sure_g, sure_l, gcm, lcm = (
-        *(scratch[0][:n], scratch[1][:n], scratch[2][:n]),
-        *(scratch[3][:n], scratch[4][:n], scratch[5][:n]),
+        scratch[0][:n],
+        scratch[1][:n],
+        scratch[2][:n],
+        scratch[3][:n],
+        scratch[4][:n],
+        scratch[5][:n],
     )
     below[:] = n
     above[:] = n

@@ -302,7 +302,8 @@ def training_cpgtaxa(folder, n_cpgs, n_samples, settings):
 
     for images in (few(min(n_cpgs, 64)), few(n_cpgs)):
         train(
-            *(images, few(2)),
+            images,
+            few(2),
             model_name="ResNet18",
             recipe=recipe("fast", "ResNet18", {"epochs": 1}),
             statistics=STATISTICS,
@@ -456,8 +457,15 @@ def run(settings: dict, outputs: dict, scratch) -> None:
         rows.append(row)
         logging.info(
             "%d of %d: %s, %s: %s CpGs x %s samples, %.3g s (%.3g µs each), %.0f MB",
-            *(number, len(tasks), row["stage"], row["implementation"], f"{row['n_cpgs']:,}", f"{row['n_samples']:,}"),
-            *(row["seconds"], 1e6 * row["seconds"] / row["n_cpgs"], row["peak_mb"]),
+            number,
+            len(tasks),
+            row["stage"],
+            row["implementation"],
+            f"{row['n_cpgs']:,}",
+            f"{row['n_samples']:,}",
+            row["seconds"],
+            1e6 * row["seconds"] / row["n_cpgs"],
+            row["peak_mb"],
         )
         progress.step()
     table = pd.DataFrame(rows)[list(COLUMNS)]

@@ -65,8 +65,12 @@ def page(table, outputs: dict, n_samples: int) -> None:
         drawn = Figures(partial).save("benchmark", figure, table, "Seconds by CpGs and samples, and peers")
     rows = [
         {
-            **{"stage": one.stage, "implementation": one.implementation, "cpgs": f"{one.n_cpgs:,}"},
-            **{"samples": f"{one.n_samples:,}", "seconds": number(one.seconds), "peak": f"{one.peak_mb:,.0f}"},
+            "stage": one.stage,
+            "implementation": one.implementation,
+            "cpgs": f"{one.n_cpgs:,}",
+            "samples": f"{one.n_samples:,}",
+            "seconds": number(one.seconds),
+            "peak": f"{one.peak_mb:,.0f}",
             "each": number(1e6 * one.seconds / one.n_cpgs),
         }
         for one in table.itertuples()

@@ -31,8 +31,21 @@ FEWEST_DRAWN = 5
 TREND_P = 1e-3
 """CpGs whose slope has a p below this count as changing with age in the sign agreement."""
 COLUMNS = [
-    *("kind", "set", "category", "taxon", "overlap", "expected", "in_set", "in_taxon", "background", "odds_ratio"),
-    *("ci_low", "ci_high", "p", "q", "method"),
+    "kind",
+    "set",
+    "category",
+    "taxon",
+    "overlap",
+    "expected",
+    "in_set",
+    "in_taxon",
+    "background",
+    "odds_ratio",
+    "ci_low",
+    "ci_high",
+    "p",
+    "q",
+    "method",
 ]
 LISTED = 25
 

@@ -18,14 +18,48 @@ from cpgtaxa.input.texts import csv_rows, lines_of, read_table, read_taxa, read_
 from cpgtaxa.names import TAXA, UNCLASSIFIED
 
 ID_NAMES = (
-    *("cpg", "cpgs", "cpgmarker", "cpgid", "cpgsite", "cpgname", "probe", "probes", "probeid", "probename", "cgid"),
-    *("targetid", "marker", "markers", "ilmnid", "name", "id", "site", "var", "feature"),
+    "cpg",
+    "cpgs",
+    "cpgmarker",
+    "cpgid",
+    "cpgsite",
+    "cpgname",
+    "probe",
+    "probes",
+    "probeid",
+    "probename",
+    "cgid",
+    "targetid",
+    "marker",
+    "markers",
+    "ilmnid",
+    "name",
+    "id",
+    "site",
+    "var",
+    "feature",
 )
 """How published tables call the column of CpG ids, letters and digits alone, in small letters."""
 WEIGHT_NAMES = (
-    *("weight", "weights", "coefficient", "coefficients", "coef", "coefs", "coefficienttraining", "cpgweight"),
-    *("modelcoefficient", "regressioncoefficient", "betacoefficient", "beta", "estimate", "effect", "effectsize"),
-    *("slope", "logfc", "sign", "direction"),
+    "weight",
+    "weights",
+    "coefficient",
+    "coefficients",
+    "coef",
+    "coefs",
+    "coefficienttraining",
+    "cpgweight",
+    "modelcoefficient",
+    "regressioncoefficient",
+    "betacoefficient",
+    "beta",
+    "estimate",
+    "effect",
+    "effectsize",
+    "slope",
+    "logfc",
+    "sign",
+    "direction",
 )
 """The same for the weight."""
 SIGNS = {

@@ -44,8 +44,20 @@ MOST_FRACTION = 1.05
 CELL = "cell_"
 """Before a cell type's name: its column of coefficients in the reference."""
 SUMMARY_COLUMNS = [
-    *("score", "kind", "set", "adjusted", "cpgs_asked", "cpgs_found", "cpgs_used", "samples", "mean", "sd"),
-    *("r_age", "ci_low", "ci_high", "p"),
+    "score",
+    "kind",
+    "set",
+    "adjusted",
+    "cpgs_asked",
+    "cpgs_found",
+    "cpgs_used",
+    "samples",
+    "mean",
+    "sd",
+    "r_age",
+    "ci_low",
+    "ci_high",
+    "p",
 ]
 
 

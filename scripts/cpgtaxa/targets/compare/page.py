@@ -39,7 +39,14 @@ POINTS = 3000
 """CpGs drawn of a pair's effects."""
 KINDS = 14
 """Kinds of moves in the figure and the table."""
-COUNTED = (*("cpgs", "placed", "cpgs_in_every_cohort", "cpgs_in_no_other", "replicates", "replicates_that_differ"),)
+COUNTED = (
+    "cpgs",
+    "placed",
+    "cpgs_in_every_cohort",
+    "cpgs_in_no_other",
+    "replicates",
+    "replicates_that_differ",
+)
 """What the page tells of each cohort, by its name in the summary."""
 MARKS = "osD^vP*Xhp<>d8H"
 MEANINGS = {
@@ -159,7 +166,9 @@ def _effects_figure(figures, beside: Beside, a: int, b: int, seed: int):
     for which, colour, label in ((same, ACCENT, "same taxon"), (~same, SECOND, "another taxon")):
         some = which[chosen]
         axes.plot(
-            *(one[chosen][some], other[chosen][some], "o"),
+            one[chosen][some],
+            other[chosen][some],
+            "o",
             **{
                 "ms": 3.2,
                 "mew": 0,

@@ -311,9 +311,16 @@ def _one(asked: str | None, path: pathlib.Path, sheet: _Sheet, settings: dict, c
     sex = sex_of(told.get("sex")) or recording.sex
     counts.no_sex += not sex
     row = {
-        **{"record": path.stem, "patient": told.get("patient") or path.stem, "age": age, "sex": sex, "group": group},
-        **{"fold": -1, "rate": recording.rate, "seconds": seconds},
-        **{"flat": ",".join(flat), "missing": ",".join(missing)},
+        "record": path.stem,
+        "patient": told.get("patient") or path.stem,
+        "age": age,
+        "sex": sex,
+        "group": group,
+        "fold": -1,
+        "rate": recording.rate,
+        "seconds": seconds,
+        "flat": ",".join(flat),
+        "missing": ",".join(missing),
         "content": hashlib.sha256(np.nan_to_num(values[:, :SAMPLES]).astype(np.float32).tobytes()).hexdigest(),
     }
     return row, values

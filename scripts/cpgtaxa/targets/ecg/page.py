@@ -612,10 +612,14 @@ def _group_page(group, name, summary, comparisons, gaps, qc, settings) -> dict:
     maes = summary[summary["metric"] == f"{group}_mae"].sort_values("value")
     rows = [
         {
-            **{"model": words(row.model), "own": row.model == name, "mae": decimal(row.value, digits)},
-            **{"range": span(row.ci_low, row.ci_high, lambda v: decimal(v, digits))},
-            **{"bias": one(row.model, "bias", signed, digits), "rmse": one(row.model, "rmse", decimal, digits)},
-            **{"r": one(row.model, "r", decimal, 2), "width": one(row.model, "half_width", decimal, digits)},
+            "model": words(row.model),
+            "own": row.model == name,
+            "mae": decimal(row.value, digits),
+            "range": span(row.ci_low, row.ci_high, lambda v: decimal(v, digits)),
+            "bias": one(row.model, "bias", signed, digits),
+            "rmse": one(row.model, "rmse", decimal, digits),
+            "r": one(row.model, "r", decimal, 2),
+            "width": one(row.model, "half_width", decimal, digits),
             "limits": f"{one(row.model, 'limits_low', signed, digits)['value']} to "
             f"{one(row.model, 'limits_high', signed, digits)['value']}",
         }

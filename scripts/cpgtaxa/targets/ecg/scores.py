@@ -229,8 +229,17 @@ def joined(gaps: pd.DataFrame, clock: pd.DataFrame) -> pd.DataFrame:
 
 
 JOINED = [
-    *("person", "group", "records", "age_at_ecg", "ecg_age", "ecg_gap", "ecg_gap_adjusted"),
-    *("age_at_methylation", "methylation_age", "methylation_gap", "methylation_gap_adjusted"),
+    "person",
+    "group",
+    "records",
+    "age_at_ecg",
+    "ecg_age",
+    "ecg_gap",
+    "ecg_gap_adjusted",
+    "age_at_methylation",
+    "methylation_age",
+    "methylation_gap",
+    "methylation_gap_adjusted",
 ]
 
 

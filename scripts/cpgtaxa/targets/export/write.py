@@ -42,8 +42,24 @@ DIGITS = 4
 DECIMALS = 3
 """Of the ten probabilities there."""
 MAIN = (
-    *("n", "mean", "sd", "slope", "slope_p", "core_effect", "effect_se", "core_sd", "log_sd_ratio", "log_sd_ratio_se"),
-    *("far_n", "dip_p", "two_depth", "two_gap", "two_weight", "three_depth", "three_gap", "three_weight"),
+    "n",
+    "mean",
+    "sd",
+    "slope",
+    "slope_p",
+    "core_effect",
+    "effect_se",
+    "core_sd",
+    "log_sd_ratio",
+    "log_sd_ratio_se",
+    "far_n",
+    "dip_p",
+    "two_depth",
+    "two_gap",
+    "two_weight",
+    "three_depth",
+    "three_gap",
+    "three_weight",
 )
 """Statistics in the supplementary table; all of them would make a workbook that few programs open."""
 GENES = ("gene", "island")
@@ -307,7 +323,9 @@ def _write_matrix(file, cohort: Cohort, cpgs, sample_ids, out) -> None:
     need_space(out, 4 * cohort.n_cpgs * cohort.n_samples * 0.9, "the matrix in the AnnData file takes")
     chunks = tuple(min(most, n) for most, n in zip(CHUNK, (cohort.n_samples, cohort.n_cpgs), strict=True))
     x = file.create_dataset(
-        *("X", (cohort.n_samples, cohort.n_cpgs), np.float32),
+        "X",
+        (cohort.n_samples, cohort.n_cpgs),
+        np.float32,
         chunks=chunks,
         compression="gzip",
         compression_opts=1,

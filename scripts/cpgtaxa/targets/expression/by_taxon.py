@@ -71,7 +71,10 @@ def fit_taxa(paths: dict, cpgs, taxonomy, out, *, shard: int, shards: int, setti
                 continue
             found.append(
                 (
-                    *(study.genes["gene"].iloc[row], name, int(chosen.sum()), r2(row, first + np.flatnonzero(chosen))),
+                    study.genes["gene"].iloc[row],
+                    name,
+                    int(chosen.sum()),
+                    r2(row, first + np.flatnonzero(chosen)),
                     float(np.mean([r2(row, first + one) for one in sets])),
                     float(np.median(distance[chosen])),
                     float(np.median(np.concatenate([distance[one] for one in sets]))),

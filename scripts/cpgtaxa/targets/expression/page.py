@@ -706,8 +706,11 @@ def _comparison_rows(comparisons: pd.DataFrame, model: str) -> dict[str, list[di
     return {
         metric: [
             {
-                **{"other": row.other, "difference": signed(row.difference), "n": f"{row.n:,}"},
-                **{"range": span(row.ci_low, row.ci_high, signed), "better": percent(row.better)},
+                "other": row.other,
+                "difference": signed(row.difference),
+                "n": f"{row.n:,}",
+                "range": span(row.ci_low, row.ci_high, signed),
+                "better": percent(row.better),
                 "p": p_value(row.p_holm),
             }
             for row in some[some["metric"] == metric].itertuples()
@@ -773,7 +776,9 @@ def _truth_page(figures, scores, truth, summary, found, model: str) -> dict:
     causal = with_kind.pivot_table(index="model", columns="kind", values="auc")
     one = joined[joined["model"] == model]
     return {
-        **{"drawing": drawn, "below": below, "rows": rows},
+        "drawing": drawn,
+        "below": below,
+        "rows": rows,
         "kinds": [(kind, f"{(truth['kind'] == kind).sum():,}") for kind in kinds],
         "possible": [decimal(one["r2_true"][one["kind"] == kind].mean()) for kind in kinds],
         "by_kind": [
@@ -814,7 +819,7 @@ def _example_cards(figures, study, scores, genes, model, predictions, told: Told
                 "n_cpgs": f"{numbers.loc[gene, 'n_cpgs']:,}",
                 "truth": {"kind": known["kind"], "r2": f"{known['r2']:g}"} if known else None,
                 "drawing": _example_figure(
-                    *(figures, at, gene, study.samples, y, predictions[gene], EXAMPLE_POINTS // len(genes))
+                    figures, at, gene, study.samples, y, predictions[gene], EXAMPLE_POINTS // len(genes)
                 ),
                 "cpgs": [
                     {
@@ -845,9 +850,14 @@ def _published_rows(published: pd.DataFrame) -> list[dict]:
     """Squared correlations beside published ones, see `published.beside`; nothing where there are none."""
     return [
         {
-            **{"published": row.published, "model": row.model, "n": f"{row.n:,}", "p": p_value(row.p)},
-            **{"theirs": decimal(row.value_published), "ours": decimal(row.value)},
-            **{"difference": signed(row.difference), "range": span(row.ci_low, row.ci_high, signed)},
+            "published": row.published,
+            "model": row.model,
+            "n": f"{row.n:,}",
+            "p": p_value(row.p),
+            "theirs": decimal(row.value_published),
+            "ours": decimal(row.value),
+            "difference": signed(row.difference),
+            "range": span(row.ci_low, row.ci_high, signed),
         }
         for row in published.itertuples()
         if row.metric == "r2_pearson"

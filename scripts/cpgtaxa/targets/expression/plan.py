@@ -152,18 +152,19 @@ class ExpressionPlan:
     def input_settings(self) -> dict:
         """What checking the input needs to know."""
         keys = (
-            *(
-                "windows",
-                "columns",
-                "regions",
-                "unmatched",
-                "duplicates",
-                "gene_versions",
-                "max_missing_cpg",
-                "check_build",
-                "folds",
-            ),
-            *("person_pattern", "state_pattern", "train_on", "max_genes"),
+            "windows",
+            "columns",
+            "regions",
+            "unmatched",
+            "duplicates",
+            "gene_versions",
+            "max_missing_cpg",
+            "check_build",
+            "folds",
+            "person_pattern",
+            "state_pattern",
+            "train_on",
+            "max_genes",
         )
         return {key: self.settings[key] for key in keys}
 

@@ -118,11 +118,15 @@ def compare(scores: pd.DataFrame, seed: int) -> pd.DataFrame:
                 p = float(wilcoxon(difference).pvalue) if len(difference) >= 6 and difference.any() else np.nan
                 rows.append(
                     {
-                        **{"model": model, "other": other, "metric": metric},
+                        "model": model,
+                        "other": other,
+                        "metric": metric,
                         "difference": float(difference.mean()) if len(difference) else np.nan,
-                        **{"ci_low": low, "ci_high": high},
+                        "ci_low": low,
+                        "ci_high": high,
                         "better": float((difference > 0).mean()) if len(difference) else np.nan,
-                        **{"p": p, "n": len(difference)},
+                        "p": p,
+                        "n": len(difference),
                     }
                 )
         part = pd.DataFrame(

@@ -155,10 +155,15 @@ def prepare(given: dict, out: dict, *, cell: str, marks: list[str], bins: int) -
     write_json(
         out["qc"],
         {
-            **{"cell": cell, "marks": list(marks), "bins": bins, "bins_given": next(iter(given_bins))},
+            "cell": cell,
+            "marks": list(marks),
+            "bins": bins,
+            "bins_given": next(iter(given_bins)),
             "genes": {part: int(n) for part, n in zip(SPLITS, counted.sum(axis=1), strict=True)},
             "high": {part: int(n) for part, n in zip(SPLITS, counted[:, 1], strict=True)},
-            **{"silent": silent, "files": {part: str(path) for part, path in given.items()}, "warnings": warnings},
+            "silent": silent,
+            "files": {part: str(path) for part, path in given.items()},
+            "warnings": warnings,
         },
     )
 

@@ -589,9 +589,13 @@ def _published_rows(published: pd.DataFrame) -> list[dict]:
     """Rows of `published.beside`, as the page shows them."""
     return [
         {
-            **{"cell": row.cell, "model": "as published" if row.model == PUBLISHED else words(row.model)},
-            **{"both": row.genes == "both", "n": f"{row.n:,}", "auc": decimal(row.auc)},
-            **{"range": span(row.ci_low, row.ci_high), "accuracy": decimal(row.accuracy)},
+            "cell": row.cell,
+            "model": "as published" if row.model == PUBLISHED else words(row.model),
+            "both": row.genes == "both",
+            "n": f"{row.n:,}",
+            "auc": decimal(row.auc),
+            "range": span(row.ci_low, row.ci_high),
+            "accuracy": decimal(row.accuracy),
             "differ": f"{row.labels_differ:,}" if row.genes == "both" and row.model == PUBLISHED else "",
         }
         for row in published.itertuples()

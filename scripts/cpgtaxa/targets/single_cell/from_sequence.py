@@ -286,7 +286,11 @@ def cross_predict(dna, labels, fold, model: str, *, settings: dict, seed: int, w
             found[test] = _fit_kmers(features, labels, train, stop, test)
         else:
             found[test] = _fit_network(
-                *(dna, labels, train, stop, test),
+                dna,
+                labels,
+                train,
+                stop,
+                test,
                 model=model,
                 settings=settings,
                 seed=seed + one,

@@ -42,8 +42,14 @@ from cpgtaxa.wording import decimal, p_value, percent, signed, span
 TRUE, RATE = "true_probability", "cell_rate"
 """Rows of the summary that are no model: the truth of a simulation, and each cell's mean."""
 LABELS = {
-    **{"joint": "Joint network", "dna": "DNA network", "cpg": "CpG network", "random_forest": "Random forest"},
-    **{"window_mean": "Window mean", TRUE: "True probabilities", RATE: "Mean of the cell", "kmers": "k-mers"},
+    "joint": "Joint network",
+    "dna": "DNA network",
+    "cpg": "CpG network",
+    "random_forest": "Random forest",
+    "window_mean": "Window mean",
+    TRUE: "True probabilities",
+    RATE: "Mean of the cell",
+    "kmers": "k-mers",
 }
 MODEL_COLOURS = {"joint": ACCENT, "dna": COLOURS["TriAge"], "cpg": COLOURS["NonAgeHet"], "random_forest": SECOND}
 MODEL_COLOURS |= {"window_mean": MUTED, TRUE: INK}
@@ -63,14 +69,14 @@ VARIANTS_SHOWN = 20
 ALIKE = 0.7
 """Similarity from which a filter is said to have found a motif: the order of its positions alone may fit by chance."""
 CHECKS = {
-    **{
-        "rows": "Rows",
-        "missing": "Without<br>value",
-        "other_context": "Not CpG<br>or 5mC",
-        "duplicates": "Repeated",
-        "strands": "Strand pairs<br>merged",
-    },
-    **{"moved": "Moved<br>to the C", "not_cpg": "No CpG,<br>left out", "undecided": "One half,<br>left out"},
+    "rows": "Rows",
+    "missing": "Without<br>value",
+    "other_context": "Not CpG<br>or 5mC",
+    "duplicates": "Repeated",
+    "strands": "Strand pairs<br>merged",
+    "moved": "Moved<br>to the C",
+    "not_cpg": "No CpG,<br>left out",
+    "undecided": "One half,<br>left out",
 }
 SETTINGS = {
     "recipe": "Recipe of the training",
@@ -677,8 +683,11 @@ def _comparison_rows(comparisons: pd.DataFrame, model: str) -> dict[str, list[di
             value, low, high = -value, -high, -low
         found[row.metric].append(
             {
-                **{"other": row.other if first else row.model, "difference": signed(value), "p": p_value(row.p_holm)},
-                **{"label": _label(row.other if first else row.model), "range": span(low, high, signed)},
+                "other": row.other if first else row.model,
+                "difference": signed(value),
+                "p": p_value(row.p_holm),
+                "label": _label(row.other if first else row.model),
+                "range": span(low, high, signed),
             }
         )
     return found
@@ -722,8 +731,11 @@ def _cell_rows(cells: pd.DataFrame, auc: pd.Series) -> tuple[list[str], list[dic
     checks = checks if len(checks) > 1 else []  # rows alone: all of them were observations
     rows = [
         {
-            **{"cell": row["cell"], "observed": f"{row['observed']:,}", "coverage": percent(row["coverage"], 1)},
-            **{"rate": percent(row["rate"], 1), "auc": decimal(auc.get(row["cell"], np.nan))},
+            "cell": row["cell"],
+            "observed": f"{row['observed']:,}",
+            "coverage": percent(row["coverage"], 1),
+            "rate": percent(row["rate"], 1),
+            "auc": decimal(auc.get(row["cell"], np.nan)),
             "checks": [f"{row[name]:,}" for name in checks],
         }
         for row in cells.to_dict("records")
@@ -735,16 +747,21 @@ def _imputed(coverage: pd.DataFrame, sure: dict) -> dict:
     """What was filled in, in all and per cell."""
     imputed, confident = int(coverage["imputed"].sum()), int(coverage["confident"].sum())
     return {
-        **{"states": f"{imputed:,}", "sure": f"{confident:,}"},
+        "states": f"{imputed:,}",
+        "sure": f"{confident:,}",
         "share": percent(confident / imputed if imputed else np.nan),
         "right": percent(sure["right"] / sure["sure"] if sure["sure"] else np.nan, 1),
         "tested": f"{sure['sure']:,}",
         "of": percent(int(coverage["imputed"].sum()) / int(coverage["sites"].sum())),
         "rows": [
             {
-                **{"cell": row.cell, "observed": f"{row.observed:,}", "imputed": f"{row.imputed:,}"},
-                **{"sure": f"{row.confident:,}", "share": percent(row.confident_share, 1)},
-                **{"rate": percent(row.rate_observed, 1), "rate_all": percent(row.rate_all, 1)},
+                "cell": row.cell,
+                "observed": f"{row.observed:,}",
+                "imputed": f"{row.imputed:,}",
+                "sure": f"{row.confident:,}",
+                "share": percent(row.confident_share, 1),
+                "rate": percent(row.rate_observed, 1),
+                "rate_all": percent(row.rate_all, 1),
             }
             for row in coverage.itertuples()
         ],
@@ -803,9 +820,14 @@ def _variant_rows(path) -> dict | None:
         frame = pd.read_csv(path, dtype={"chrom": str}, usecols=lambda name: not name.startswith("effect_"))
     rows = [
         {
-            **{"chrom": row.chrom, "position": f"{row.position:,}", "change": f"{row.ref}→{row.alt}"},
-            **{"cpg": f"{row.cpg:,}", "distance": _offset(row.distance), "before": decimal(row.before)},
-            **{"after": decimal(row.after), "effect": signed(row.effect)},
+            "chrom": row.chrom,
+            "position": f"{row.position:,}",
+            "change": f"{row.ref}→{row.alt}",
+            "cpg": f"{row.cpg:,}",
+            "distance": _offset(row.distance),
+            "before": decimal(row.before),
+            "after": decimal(row.after),
+            "effect": signed(row.effect),
             "remark": "the CpG is gone" if row.destroys else "makes a CpG" if row.creates else "",
         }
         for row in frame.head(VARIANTS_SHOWN).itertuples()
@@ -820,7 +842,8 @@ def _taxa_page(figures, taxa: dict) -> dict:
     table = pd.DataFrame(
         [
             {
-                **{"model": model, **{key: taxa["models"][model][key] for key in ("balanced_accuracy", "accuracy")}},
+                "model": model,
+                **{key: taxa["models"][model][key] for key in ("balanced_accuracy", "accuracy")},
                 **{key: taxa["models"][model]["test"][key] for key in ("chance", "chance_low", "chance_high", "p")},
                 "n": taxa["models"][model]["n"],
             }
@@ -833,15 +856,21 @@ def _taxa_page(figures, taxa: dict) -> dict:
         "drawing": _taxa_figure(figures, table),
         "models": [
             {
-                **{"label": _label(row.model), "value": decimal(row.balanced_accuracy), "p": p_value(row.p)},
-                **{"chance": decimal(row.chance), "range": span(row.chance_low, row.chance_high)},
-                **{"accuracy": decimal(row.accuracy), "n": f"{row.n:,}", "above": row.p < 0.05},
+                "label": _label(row.model),
+                "value": decimal(row.balanced_accuracy),
+                "p": p_value(row.p),
+                "chance": decimal(row.chance),
+                "range": span(row.chance_low, row.chance_high),
+                "accuracy": decimal(row.accuracy),
+                "n": f"{row.n:,}",
+                "above": row.p < 0.05,
             }
             for row in table.itertuples()
         ],
         "recall": [
             {
-                **{"taxon": taxon, "n": f"{taxa['counts'].get(taxon, 0):,}"},
+                "taxon": taxon,
+                "n": f"{taxa['counts'].get(taxon, 0):,}",
                 "values": [
                     (percent(found["recall"][at]), decimal(found["auc"][at]))
                     for found in (taxa["models"][model] for model in models)
@@ -853,7 +882,10 @@ def _taxa_page(figures, taxa: dict) -> dict:
             (taxon, [(f"{100 * share:.0f}", at == other) for other, share in enumerate(row)])
             for at, (taxon, row) in enumerate(zip(names, shares, strict=True))
         ],
-        **{"names": names, "best": _label(models[0]), "notes": taxa["notes"], "guess": decimal(1 / len(names))},
+        "names": names,
+        "best": _label(models[0]),
+        "notes": taxa["notes"],
+        "guess": decimal(1 / len(names)),
     }
 
 
@@ -870,17 +902,28 @@ def _across_page(figures, sites: Sites, statistics, window: int) -> dict | None:
     ]
     return {
         "mean": _bars(
-            *(figures, "methylation", counts["mean"], "Sites by mean methylation"),
+            figures,
+            "methylation",
+            counts["mean"],
+            "Sites by mean methylation",
             **{"width": 0.8 / MEAN_BINS, "xlabel": "mean over the cells"},
         ),
         "coverage": _bars(
-            *(figures, "coverage", counts["coverage"], "Sites by number of cells"),
+            figures,
+            "coverage",
+            counts["coverage"],
+            "Sites by number of cells",
             **{"width": 0.8, "xlabel": "cells that observe a site"},
         ),
-        **{"several": f"{counts['several']:,}", "differ": percent(counts["differ"])},
-        **{"entropy": decimal(counts["entropy"]), "variance": _variance_figure(figures, variance)},
-        **{"windows": f"{int(total):,}", "between": decimal(weighted[0], 4), "chance": decimal(weighted[1], 4)},
-        **{"length": f"{window:,}", "few": FEW},
+        "several": f"{counts['several']:,}",
+        "differ": percent(counts["differ"]),
+        "entropy": decimal(counts["entropy"]),
+        "variance": _variance_figure(figures, variance),
+        "windows": f"{int(total):,}",
+        "between": decimal(weighted[0], 4),
+        "chance": decimal(weighted[1], 4),
+        "length": f"{window:,}",
+        "few": FEW,
     }
 
 

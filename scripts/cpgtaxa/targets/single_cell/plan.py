@@ -26,13 +26,25 @@ TAXONOMY = ("results/taxonomy.parquet", "results/taxonomy.csv.gz")
 RECIPES = {
     # As recommended with DeepCpG.
     "published": {
-        **{"epochs": 30, "batch": 128, "lr": 1e-4, "lr_decay": 0.975, "patience": 5},
-        **{"l1": 1e-4, "l2": 1e-4, "dropout": 0.0},
+        "epochs": 30,
+        "batch": 128,
+        "lr": 1e-4,
+        "lr_decay": 0.975,
+        "patience": 5,
+        "l1": 1e-4,
+        "l2": 1e-4,
+        "dropout": 0.0,
     },
     # Ten times the learning rate, no L1, half of the features dropped: as good in a few epochs (README).
     "fast": {
-        **{"epochs": 8, "batch": 128, "lr": 1e-3, "lr_decay": 0.7, "patience": 2},
-        **{"l1": 0.0, "l2": 1e-5, "dropout": 0.3},
+        "epochs": 8,
+        "batch": 128,
+        "lr": 1e-3,
+        "lr_decay": 0.7,
+        "patience": 2,
+        "l1": 0.0,
+        "l2": 1e-5,
+        "dropout": 0.3,
     },
 }
 BY_ORDER = ".npz"

@@ -48,7 +48,10 @@ def predict_taxa(inputs: dict, folder, *, settings: dict, seed: int, work) -> No
     models = [settings["model"], from_sequence.KMERS]
     with atomic_folder(folder) as temporary:
         found, scores = from_sequence.ask(
-            *(labels, dna, fold, models),
+            labels,
+            dna,
+            fold,
+            models,
             settings=recipe,
             seed=seed,
             work=pathlib.Path(work),
