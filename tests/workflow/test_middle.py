@@ -1,17 +1,18 @@
 """Starting in the middle: own labels, own images, own weights; and classifying foreign images."""
 
 import json
+import os
 import re
 import shutil
-import subprocess
 import sys
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, TINY, copy_run, merged, snakemake
+from conftest import ROOT, TINY, Run, copy_run, merged, snakemake
 from cpgtaxa.learning.temperature import softmax
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from starter import starter
 
 
 def weights_of(folder):
@@ -126,17 +127,9 @@ def test_the_shipped_network_places_a_cohort_without_any_training(tiny_run, tmp_
 def test_config_alone_works_from_another_folder(tmp_path):
     pd.DataFrame({"cpg": ["cg1"], "S1": [0.5]}).to_csv(tmp_path / "beta.csv", index=False)
     pd.DataFrame({"sample_id": ["S1"], "age": [50]}).to_csv(tmp_path / "samples.csv", index=False)
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--dry-run",
-        "--cores",
-        "1",
-        "--snakefile",
-        ROOT / "workflow/Snakefile",
-    ]
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--cores", "1"]
+    command += ["--snakefile", ROOT / "workflow/Snakefile"]
     command += ["--config", "cohort={beta: beta.csv, samples: samples.csv}"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "compute_statistics" in done.stdout + done.stderr
+    run = Run(starter().run(command, dict(os.environ), tmp_path, 60))
+    assert run.code == 0, run.text
+    assert "compute_statistics" in run.text
