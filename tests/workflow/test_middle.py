@@ -24,18 +24,20 @@ def test_own_labels_and_own_weights(tiny_run, tmp_path):
     labels = pd.read_parquet(tiny_run / "results/taxa/statistical.parquet")
     given = labels[labels["taxon"] != UNCLASSIFIED].iloc[:100].copy()
     given["taxon"] = np.where(given["taxon"] == "UniStable", "UniUnstable", given["taxon"])
-    given[["cpg", "taxon"]].to_csv(tmp_path / "labels.csv", index=False)
+    folder = copy_run(tiny_run, tmp_path / "copy")
+    given[["cpg", "taxon"]].to_csv(folder / "labels.csv", index=False)
     config = {"taxa": {"labels": "labels.csv"}, "training": weights_of(tiny_run), "rounds": {"max": 1}}
-    run = snakemake(tmp_path, "taxonomy", config=merged(TINY, config))
+    run = snakemake(folder, "taxonomy", config=merged(TINY, config))
     assert run.code == 0, run.text
     assert "train" not in run.jobs()
     assert "define_taxa" not in run.jobs()
-    table = pd.read_parquet(tmp_path / "results/taxonomy.parquet").set_index("cpg")
+    assert run.jobs()["predict"] == 2
+    table = pd.read_parquet(folder / "results/taxonomy.parquet").set_index("cpg")
     assert table.loc[given["cpg"], "taxon"].tolist() == given["taxon"].tolist()
     assert (table["source"] == "statistical").sum() == len(given)
     # The adopted network answers as the one it was taken from.
     before = pd.read_parquet(tiny_run / "results/round_0/predictions/0-of-2.parquet")
-    after = pd.read_parquet(tmp_path / "results/round_0/predictions/0-of-2.parquet")
+    after = pd.read_parquet(folder / "results/round_0/predictions/0-of-2.parquet")
     pd.testing.assert_frame_equal(before, after)
 
 
