@@ -20,25 +20,14 @@ def weights_of(folder):
     return {"weights": f"{model}_best_model.pt", "stats": f"{model}_normalization_stat.json"}
 
 
-def test_own_labels_and_own_weights(tiny_run, tmp_path):
-    labels = pd.read_parquet(tiny_run / "results/taxa/statistical.parquet")
-    given = labels[labels["taxon"] != UNCLASSIFIED].iloc[:100].copy()
-    given["taxon"] = np.where(given["taxon"] == "UniStable", "UniUnstable", given["taxon"])
-    folder = copy_run(tiny_run, tmp_path / "copy")
-    given[["cpg", "taxon"]].to_csv(folder / "labels.csv", index=False)
-    config = {"taxa": {"labels": "labels.csv"}, "training": weights_of(tiny_run), "rounds": {"max": 1}}
-    run = snakemake(folder, "taxonomy", config=merged(TINY, config))
+def test_own_weights_answer_as_the_network_they_were_taken_from(tiny_run, tmp_path):
+    folder, file = copy_run(tiny_run, tmp_path / "copy"), "results/round_0/predictions/0-of-2.parquet"
+    before = pd.read_parquet(folder / file)
+    (folder / file).unlink()
+    run = snakemake(folder, file, config=merged(TINY, {"training": weights_of(tiny_run), "rounds": {"max": 1}}))
     assert run.code == 0, run.text
-    assert "train" not in run.jobs()
-    assert "define_taxa" not in run.jobs()
-    assert run.jobs()["predict"] == 2
-    table = pd.read_parquet(folder / "results/taxonomy.parquet").set_index("cpg")
-    assert table.loc[given["cpg"], "taxon"].tolist() == given["taxon"].tolist()
-    assert (table["source"] == "statistical").sum() == len(given)
-    # The adopted network answers as the one it was taken from.
-    before = pd.read_parquet(tiny_run / "results/round_0/predictions/0-of-2.parquet")
-    after = pd.read_parquet(folder / "results/round_0/predictions/0-of-2.parquet")
-    pd.testing.assert_frame_equal(before, after)
+    assert run.jobs() == {"use_weights": 1, "predict": 1}
+    pd.testing.assert_frame_equal(before, pd.read_parquet(folder / file))
 
 
 def test_own_images(tiny_run, tmp_path):
@@ -108,15 +97,21 @@ def test_round_0_continues_from_the_shipped_network(tiny_run):
     assert card["recipe"]["warm_start"] is True
 
 
-def test_the_shipped_network_places_a_cohort_without_any_training(tiny_run, tmp_path):
+def test_the_shipped_network_places_a_cohort_with_own_labels_without_any_training(tiny_run, tmp_path):
     folder = tmp_path / "copy"
     copy_run(tiny_run, folder)
-    changes = {"training": {"weights": "reference"}, "rounds": {"max": 1}}
+    labels = pd.read_parquet(tiny_run / "results/taxa/statistical.parquet")
+    given = labels[labels["taxon"] != UNCLASSIFIED].iloc[:100].copy()
+    given["taxon"] = np.where(given["taxon"] == "UniStable", "UniUnstable", given["taxon"])
+    given[["cpg", "taxon"]].to_csv(folder / "labels.csv", index=False)
+    changes = {"taxa": {"labels": "labels.csv"}, "training": {"weights": "reference"}, "rounds": {"max": 1}}
     run = snakemake(folder, "results/taxonomy.parquet", config=merged(TINY, changes))
     assert run.code == 0, run.text
-    assert not {"train", "split", "render"} & set(run.jobs())
-    truth = pd.read_csv(folder / "results/simulated_cohort/truth.csv").set_index("cpg")["taxon"]
+    assert not {"define_taxa", "train", "split", "render"} & set(run.jobs())
     table = pd.read_parquet(folder / "results/taxonomy.parquet").set_index("cpg")
+    assert table.loc[given["cpg"], "taxon"].tolist() == given["taxon"].tolist()
+    assert (table["source"] == "statistical").sum() == len(given)
+    truth = pd.read_csv(folder / "results/simulated_cohort/truth.csv").set_index("cpg")["taxon"]
     placed = table[table["source"] == "round_0"]
     assert len(placed) >= 10
     assert (placed["taxon"] == truth[placed.index]).mean() > 1 - TINY["rounds"]["error_rate"]
