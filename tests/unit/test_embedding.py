@@ -254,6 +254,8 @@ def test_from_drawing_to_files_the_same_bytes_each_time(cohort, tmp_path):
     for taxon in (TAXA[0], TAXA[1], UNCLASSIFIED):
         assert COLOURS[taxon].lower() in drawing
     assert out["png"].read_bytes()[:4] == b"\x89PNG"
+    assert out["pdf"].read_bytes()[:5] == b"%PDF-"
+    assert b"/FontFile2" in out["pdf"].read_bytes()  # TrueType
     summary = json.loads(out["summary"].read_text())
     assert (summary["placed"], summary["unclassified"], summary["round"]) == (18, 70, 0)
     assert len(summary["notes"]) == 1

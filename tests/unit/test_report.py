@@ -85,11 +85,8 @@ def _embedding(folder, cpgs) -> dict:
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
-    """A made-up run of its own, for a page whose PDF files are left empty: they take half of the time."""
-    from cpgtaxa.pages import drawing
-
-    monkeypatch.setattr(drawing, "save_pdf", lambda figure, path: pathlib.Path(path).write_bytes(b""))
+def run(tmp_path):
+    """A made-up run of its own."""
     return make_run(tmp_path)
 
 

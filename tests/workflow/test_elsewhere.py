@@ -12,6 +12,7 @@ import yaml
 from conftest import ROOT, TINY, Run, copy_run, snakemake
 from cpgtaxa.files import CHECKSUMS
 from processes import contents
+from starter import starter
 
 FOLDER = "my folder (é) [1]"
 PREFIXES = {"own names": "", "with a prefix": "cpgtaxa_"}
@@ -41,7 +42,7 @@ use rule * from cpgtaxa{f" as {prefix}*" if prefix else ""}
 def run_there(folder, *arguments) -> Run:
     """A call of Snakemake in `folder`, whose Snakefile it finds by itself."""
     command = [sys.executable, "-m", "snakemake", *arguments, "--cores", "2"]
-    return Run(subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=1800, check=False))
+    return Run(starter().run(command, dict(os.environ), folder, 1800))
 
 
 @pytest.mark.parametrize("prefix", PREFIXES.values(), ids=PREFIXES)
