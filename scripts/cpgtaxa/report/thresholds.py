@@ -116,8 +116,9 @@ def left_details(left: pd.DataFrame, confidence: float | None = None) -> list[di
             settings += [*(f"taxa.thresholds.{name}" for name in found), "taxa.errors"]
         elif kind == "no taxon":
             meaning = "; ".join(meanings[name] for name in found)
+            meaning = f"{meaning[:1].upper()}{meaning[1:]}."
         elif said == "too few samples":
-            meaning = f"fewer than {MIN_SAMPLES} samples have a value"
+            meaning = f"Fewer than {MIN_SAMPLES} samples have a value."
         else:
             meaning = ""
         row = {"reason": reason, "words": words, "detail": said, "meaning": meaning, "number": int(number_)}
