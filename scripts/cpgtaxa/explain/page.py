@@ -452,6 +452,44 @@ def _taxa_lines(answers: Answers, looks: dict) -> list[dict]:
     ]
 
 
+def _entry(row, found: dict, at: int, predictor, beta, ages, answers: Answers, why: tuple, settings: dict) -> dict:
+    """What the page says of a CpG. row: of the taxonomy. found: probabilities by round. at: round of the predictor.
+
+    why: the tests' reason, and the row of `unclassified` or None. settings: own_labels, confidence, error_rate, veto.
+    """
+    seen = {f"round {number}": p for number, p in found.items()}
+    p = found.get(at)
+    if p is None:
+        planes = torch.as_tensor(draw(beta[None], ages, predictor))
+        logits = torch.as_tensor(predictor.logits(planes)) / predictor.temperature
+        p = torch.softmax(logits, dim=1)[0].numpy().astype(float)
+        seen = {f"round {at}, asked for this page": p}
+    order = np.argsort(-p, kind="stable")
+    taxon = TAXA[order[0]] if row["taxon"] == UNCLASSIFIED else row["taxon"]
+    second = next(TAXA[index] for index in order if TAXA[index] != taxon)
+    view = _view(predictor, beta, ages, (taxon, second))
+    return {
+        "taxon": row["taxon"],
+        "likeliest": taxon,
+        "source": row["source"],
+        "confidence": float(row["confidence"]),
+        "network_p": float(row["network_p"]),
+        "second": second,
+        "looked": bool(found),
+        "network": f"{model_of(at)} of round {at}",
+        "reason": why[0],
+        "verdict": verdict(row, p, *why, settings),
+        "doubtful": bool(row["disagrees"]),
+        "p_own": percent(float(p[INDEX[taxon]])),
+        "taxa": _taxa_lines(answers, seen),
+        "questions": questions(answers),
+        "patterns": [one for one in PATTERNS if answers.patterns[one.name][0]],
+        "few": bool(answers.few[0]),
+        "view": view,
+        "grid": _grid(view["left_out"][taxon]) if len(view["left_out"][taxon]) else None,
+    }
+
+
 def write_explanation(
     inputs, outputs: dict, cpgs, *, thresholds, errors, own_labels, confidence, error_rate, veto, device
 ) -> None:
@@ -477,52 +515,17 @@ def write_explanation(
         for at_cpg, (cpg, beta) in enumerate(zip(cpgs, values, strict=True), 1):
             row, one = taxonomy.loc[cpg], statistics.loc[[cpg]]
             found = {at: table.loc[cpg].to_numpy(dtype=float) for at, table in looks.items() if cpg in table.index}
-            seen = {f"round {at}": p for at, p in found.items()}
-            looked = max(found, default=None)
-            at = max(looks) if looked is None else looked
+            at = max(found, default=max(looks))
             if at not in predictors:
-                predictors[at] = load_predictor(
-                    *networks[at], model_name=model_of(at), device=device, precision="float32"
-                )
-            predictor = predictors[at]
-            p = found.get(looked)
-            if p is None:
-                planes = torch.as_tensor(draw(beta[None], ages, predictor))
-                logits = torch.as_tensor(predictor.logits(planes)) / predictor.temperature
-                p = torch.softmax(logits, dim=1)[0].numpy().astype(float)
-                seen = {f"round {at}, asked for this page": p}
-            order = np.argsort(-p, kind="stable")
-            taxon = TAXA[order[0]] if row["taxon"] == UNCLASSIFIED else row["taxon"]
-            second = next(TAXA[index] for index in order if TAXA[index] != taxon)
+                how = {"model_name": model_of(at), "device": device, "precision": "float32"}
+                predictors[at] = load_predictor(*networks[at], **how)
+            left = left_over.loc[cpg] if cpg in left_over.index else None
             answers = Answers(one, thresholds, errors)
-            view = _view(predictor, beta, ages, (taxon, second))
+            entry = _entry(row, found, at, predictors[at], beta, ages, answers, (reasons[cpg], left), settings)
             fitted, outlying = lines(beta, ages, one, int(answers.bands[0]))
-            entry = {
-                "cpg": cpg,
-                "taxon": row["taxon"],
-                "likeliest": taxon,
-                "source": row["source"],
-                "confidence": float(row["confidence"]),
-                "network_p": float(row["network_p"]),
-                "second": second,
-                "looked": looked is not None,
-                "network": f"{model_of(at)} of round {at}",
-                "reason": reasons[cpg],
-                "verdict": verdict(
-                    row, p, reasons[cpg], left_over.loc[cpg] if cpg in left_over.index else None, settings
-                ),
-                "doubtful": bool(row["disagrees"]),
-                "p_own": percent(float(p[INDEX[taxon]])),
-                "taxa": _taxa_lines(answers, seen),
-                "questions": questions(answers),
-                "patterns": [one for one in PATTERNS if answers.patterns[one.name][0]],
-                "few": bool(answers.few[0]),
-                "view": view,
-                "grid": _grid(view["left_out"][taxon]) if len(view["left_out"][taxon]) else None,
-                "lines": fitted,
-                "plot": plot(figures, f"cpg_{at_cpg}", beta, ages, fitted, outlying, f"Beta of {cpg} against age"),
-            }
-            entries.append(entry)
+            title = f"Beta of {cpg} against age"
+            drawn = plot(figures, f"cpg_{at_cpg}", beta, ages, fitted, outlying, title)
+            entries.append(entry | {"cpg": cpg, "lines": fitted, "plot": drawn})
             progress.step()
     page = {
         "entries": entries,

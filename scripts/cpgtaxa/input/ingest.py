@@ -514,6 +514,25 @@ def check_header(beta, matrix, turned: bool = False) -> list[str]:
     return problems
 
 
+def _outside(scan: Scan, remedies: dict[str, str]) -> str:
+    """What values outside 0-1 seem to be, and what to do."""
+    outside, numbers = scan.n_below + scan.n_above, scan.numbers()
+    lowest, highest = float(np.nanmin(numbers["min"])), float(np.nanmax(numbers["max"]))
+    found = f"{outside:,} of {scan.n_values:,} values lie outside 0-1 (from {lowest:.4g} to {highest:.4g})"
+    scale, _ = scale_of(scan)
+    if scale == "m":
+        return f"{found}: these look like M-values. {remedies['m']}"
+    if scale == "percent":
+        return f"{found}: these look like percent. {remedies['percent']}"
+    if scale == "centred":
+        return (
+            f"{found}, on both sides of 0 in every CpG or sample: these look like z-scores or residuals, in which "
+            "the levels of methylation are lost, so that no conversion makes betas of them. Give the betas"
+        )
+    more = f" and {outside - len(scan.outside):,} more" if outside > len(scan.outside) else ""
+    return f"{found}: {'; '.join(scan.outside)}{more}. Beta values lie in 0-1: correct them, or write NA"
+
+
 def check_values(beta, matrix, scan: Scan, remedies: dict[str, str] = REMEDIES, turned: bool = False) -> list[str]:
     """What makes the matrix wrong as a whole: its shape, its ids, its values.
 
@@ -575,25 +594,8 @@ def check_values(beta, matrix, scan: Scan, remedies: dict[str, str] = REMEDIES, 
             f"{beta}: {many(scan.n_infinite, 'infinite value')}: {'; '.join(scan.infinite)}{more}. "
             "Beta values lie in 0-1; write NA where there is none"
         )
-    outside = scan.n_below + scan.n_above
-    if outside:
-        numbers = scan.numbers()
-        lowest, highest = float(np.nanmin(numbers["min"])), float(np.nanmax(numbers["max"]))
-        found = f"{outside:,} of {scan.n_values:,} values lie outside 0-1 (from {lowest:.4g} to {highest:.4g})"
-        scale, _ = scale_of(scan)
-        if scale == "m":
-            text = f"{found}: these look like M-values. {remedies['m']}"
-        elif scale == "percent":
-            text = f"{found}: these look like percent. {remedies['percent']}"
-        elif scale == "centred":
-            text = (
-                f"{found}, on both sides of 0 in every CpG or sample: these look like z-scores or residuals, in which "
-                "the levels of methylation are lost, so that no conversion makes betas of them. Give the betas"
-            )
-        else:
-            more = f" and {outside - len(scan.outside):,} more" if outside > len(scan.outside) else ""
-            text = f"{found}: {'; '.join(scan.outside)}{more}. Beta values lie in 0-1: correct them, or write NA"
-        problems.append(f"{beta}: {text}")
+    if scan.n_below + scan.n_above:
+        problems.append(f"{beta}: {_outside(scan, remedies)}")
     return problems
 
 

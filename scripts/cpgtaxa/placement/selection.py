@@ -295,27 +295,8 @@ def reassign(
         found = {"near_bar": near(calls.top[~calls.contradicted], settings["confidence"])}
     unlike = unlike_p <= settings["unlike"]
     placed = certain & ~calls.contradicted & ~unlike
-    names = np.array(TAXA, dtype=object)
-    frame = pd.DataFrame(
-        {
-            "cpg": calls.predictions["cpg"].to_numpy()[placed],
-            "taxon": names[calls.first[placed]],
-            "confidence": confidence[placed],
-            "second_taxon": names[calls.second[placed]],
-            "round": np.full(placed.sum(), round_number, dtype=np.int32),
-        }
-    )
-    reason = np.where(calls.contradicted, "contradicted", np.where(unlike, "unlike", "ambiguous"))
-    detail = np.full(len(calls), "", dtype=object) if calls.detail is None else calls.detail
-    left = pd.DataFrame(
-        {
-            "cpg": calls.predictions["cpg"].to_numpy()[~placed],
-            "reason": reason[~placed].astype(object),
-            "taxa": np.array(likely_taxa(calls.p[~placed], 1 - settings["error_rate"]), dtype=object),
-            "unlike_p": unlike_p[~placed],
-            "detail": detail[~placed],
-        }
-    )
+    frame = _placed_table(calls, placed, confidence, round_number)
+    left = _left_table(calls, placed, unlike, unlike_p, 1 - settings["error_rate"])
     again = pd.DataFrame({"cpg": np.empty(0, dtype=object)})
     if calibration is not None:
         again = calibration.predictions[["cpg"]][known]
@@ -332,19 +313,53 @@ def reassign(
         "left": left["reason"].value_counts().reindex(REASONS, fill_value=0).to_dict(),
     }
     write_json(out["counts"], counts | found | (beside or {}))
-    logging.info(
-        f"round {round_number}: {counts['placed']:,} of {len(calls):,} CpGs placed; left: "
-        + ", ".join(f"{reason} {n:,}" for reason, n in counts["left"].items())
+    nothing = len(calls) and settings["confidence"] is None and found["judge_at_least"] is None
+    _say(counts, settings["error_rate"] if nothing else None)
+
+
+def _placed_table(calls: Calls, placed: np.ndarray, confidence: np.ndarray, round_number: int) -> pd.DataFrame:
+    """The CpGs placed: cpg, taxon, confidence, second_taxon, round."""
+    names = np.array(TAXA, dtype=object)
+    return pd.DataFrame(
+        {
+            "cpg": calls.predictions["cpg"].to_numpy()[placed],
+            "taxon": names[calls.first[placed]],
+            "confidence": confidence[placed],
+            "second_taxon": names[calls.second[placed]],
+            "round": np.full(placed.sum(), round_number, dtype=np.int32),
+        }
     )
-    if len(calls) and settings["confidence"] is None and found["judge_at_least"] is None:
-        if round_number > 0:
-            logging.info("round %d: no more CpGs can be placed at the error rate allowed", round_number)
-        else:
-            logging.warning(
-                "round 0: at no threshold is the error rate surely below %.3g: nothing is placed. Too few calibration "
-                "CpGs, or a network that learnt too little; raise rounds.calibration or rounds.error_rate",
-                settings["error_rate"],
-            )
+
+
+def _left_table(
+    calls: Calls, placed: np.ndarray, unlike: np.ndarray, unlike_p: np.ndarray, mass: float
+) -> pd.DataFrame:
+    """The CpGs left: cpg, reason, taxa (that hold `mass` of the probability), unlike_p, detail."""
+    reason = np.where(calls.contradicted, "contradicted", np.where(unlike, "unlike", "ambiguous"))
+    detail = np.full(len(calls), "", dtype=object) if calls.detail is None else calls.detail
+    return pd.DataFrame(
+        {
+            "cpg": calls.predictions["cpg"].to_numpy()[~placed],
+            "reason": reason[~placed].astype(object),
+            "taxa": np.array(likely_taxa(calls.p[~placed], mass), dtype=object),
+            "unlike_p": unlike_p[~placed],
+            "detail": detail[~placed],
+        }
+    )
+
+
+def _say(counts: dict, error_rate: float | None) -> None:
+    """Log what a round placed. error_rate: that at which nothing can be placed; None where something can."""
+    left = ", ".join(f"{reason} {n:,}" for reason, n in counts["left"].items())
+    number = counts["round"]
+    logging.info(f"round {number}: {counts['placed']:,} of {counts['candidates']:,} CpGs placed; left: {left}")
+    if error_rate is not None and number > 0:
+        logging.info(f"round {number}: no more CpGs can be placed at the error rate allowed")
+    elif error_rate is not None:
+        logging.warning(
+            f"round 0: at no threshold is the error rate surely below {error_rate:.3g}: nothing is placed. Too few "
+            "calibration CpGs, or a network that learnt too little; raise rounds.calibration or rounds.error_rate"
+        )
 
 
 def _calls(predictions: pd.DataFrame, blocks, settings: dict, detail=None) -> Calls:

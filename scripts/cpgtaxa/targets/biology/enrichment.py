@@ -295,6 +295,36 @@ def _signs_figure(figures, table: pd.DataFrame):
 # All of it
 
 
+def _covered(lists, context, background: pd.Index, context_path) -> tuple[dict[str, int], list[str]]:
+    """CpGs of each list in the background, and notes; InputError where nothing can be compared."""
+    problems = []
+    covered = {one.name: int(np.isin(one.cpgs, background).sum()) for one in lists}
+    notes = [note for one in lists for note in one.notes]
+    for name, n in covered.items():
+        if not n:
+            notes.append(f"{name}: none of its CpGs is in the taxonomy, so that nothing can be said of it")
+        elif n == len(background):
+            notes.append(f"{name}: all CpGs of the background belong to it, so that nothing can be said of it")
+    if context is not None:
+        known = int(np.isin(background, context[0]).sum())
+        if not known:
+            problems.append(
+                f"enrichment.context: none of the {len(background):,} CpGs of the taxonomy is in {context_path}; "
+                f"it has ids such as {', '.join(map(repr, context[0][:3]))}"
+            )
+        elif known < len(background):
+            notes.append(f"context: {known:,} of {len(background):,} CpGs are known, which are its background")
+    if not any(covered.values()) and context is None:
+        problems.append(
+            "enrichment.sets: no list has a CpG of the taxonomy, whose ids are such as "
+            f"{', '.join(map(repr, background[:3]))}; the lists' are such as "
+            f"{', '.join(repr(one.cpgs[0]) for one in lists[:3])}"
+        )
+    if problems:
+        raise InputError(problems)
+    return covered, notes
+
+
 def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
     """Read taxonomy, lists, context and statistics, and write tables, figures and page.
 
@@ -316,30 +346,7 @@ def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
     if settings["background"] == "placed":
         taxonomy = taxonomy[taxonomy["taxon"] != UNCLASSIFIED].reset_index(drop=True)
     background = pd.Index(base_ids(taxonomy["cpg"]))
-    covered = {one.name: int(np.isin(one.cpgs, background).sum()) for one in lists}
-    notes = [note for one in lists for note in one.notes]
-    for name, n in covered.items():
-        if not n:
-            notes.append(f"{name}: none of its CpGs is in the taxonomy, so that nothing can be said of it")
-        elif n == len(background):
-            notes.append(f"{name}: all CpGs of the background belong to it, so that nothing can be said of it")
-    if context is not None:
-        known = int(np.isin(background, context[0]).sum())
-        if not known:
-            problems.append(
-                f"enrichment.context: none of the {len(background):,} CpGs of the taxonomy is in {inputs['context']}; "
-                f"it has ids such as {', '.join(map(repr, context[0][:3]))}"
-            )
-        elif known < len(background):
-            notes.append(f"context: {known:,} of {len(background):,} CpGs are known, which are its background")
-    if not any(covered.values()) and context is None:
-        problems.append(
-            "enrichment.sets: no list has a CpG of the taxonomy, whose ids are such as "
-            f"{', '.join(map(repr, background[:3]))}; the lists' are such as "
-            f"{', '.join(repr(one.cpgs[0]) for one in lists[:3])}"
-        )
-    if problems:
-        raise InputError(problems)
+    covered, notes = _covered(lists, context, background, inputs.get("context"))
     table = enrichments(taxonomy, lists, context)
     found = overlaps(taxonomy, lists)
     slopes = None

@@ -303,24 +303,8 @@ def gather(inputs: dict, settings: dict, cohort: Cohort, problems: list[str], no
     return wanted
 
 
-def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
-    """Score the samples, and write tables, figures and page.
-
-    inputs: `beta`, `samples`, `noise` and `signature` (paths, in the order of settings["names"]), perhaps `taxonomy`,
-    `cell_fractions`, `reference`. settings: `BiologyPlan.scores_settings`. outputs: `scores` (sample_id, age, sex and a
-    column per score), `summary` (SUMMARY_COLUMNS), `reference` (cpg, mean, sd, and where fractions are given intercept
-    and a coefficient per type), `html`, `figures`. Raises InputError with the problems of all files.
-    """
-    cohort, samples = Cohort(inputs["beta"]), read_samples(inputs["samples"])
-    problems, notes = [], []
-    fractions, types, reference = None, [], None
-    if inputs.get("cell_fractions"):
-        told = gathered(problems, read_fractions, inputs["cell_fractions"], list(samples["sample_id"]))
-        fractions, types, more = told or (None, [], [])
-        notes += more
-    if inputs.get("reference"):
-        reference = gathered(problems, read_reference, inputs["reference"])
-    wanted = gather(inputs, settings, cohort, problems, notes)
+def _check_reference(inputs, reference, types, wanted, cohort: Cohort, problems: list[str], notes: list[str]) -> None:
+    """Whether the means and spreads that scores need are there: a reference's, or of enough samples."""
     if reference is not None:
         lacking = [CELL + name for name in types if CELL + name not in reference]
         if lacking:
@@ -343,6 +327,27 @@ def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
             f"{cohort.n_samples} samples: their means and spreads are uncertain; scores.reference takes those of a "
             "former cohort"
         )
+
+
+def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
+    """Score the samples, and write tables, figures and page.
+
+    inputs: `beta`, `samples`, `noise` and `signature` (paths, in the order of settings["names"]), perhaps `taxonomy`,
+    `cell_fractions`, `reference`. settings: `BiologyPlan.scores_settings`. outputs: `scores` (sample_id, age, sex and a
+    column per score), `summary` (SUMMARY_COLUMNS), `reference` (cpg, mean, sd, and where fractions are given intercept
+    and a coefficient per type), `html`, `figures`. Raises InputError with the problems of all files.
+    """
+    cohort, samples = Cohort(inputs["beta"]), read_samples(inputs["samples"])
+    problems, notes = [], []
+    fractions, types, reference = None, [], None
+    if inputs.get("cell_fractions"):
+        told = gathered(problems, read_fractions, inputs["cell_fractions"], list(samples["sample_id"]))
+        fractions, types, more = told or (None, [], [])
+        notes += more
+    if inputs.get("reference"):
+        reference = gathered(problems, read_reference, inputs["reference"])
+    wanted = gather(inputs, settings, cohort, problems, notes)
+    _check_reference(inputs, reference, types, wanted, cohort, problems, notes)
     if fractions is not None and reference is None:
         design = np.column_stack([np.ones(len(fractions)), fractions])
         there = np.isfinite(design).all(axis=1)
