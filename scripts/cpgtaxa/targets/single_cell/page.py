@@ -1015,6 +1015,17 @@ def _error_rows(summary: pd.DataFrame) -> list[dict]:
     ]
 
 
+def _drawn(figures, aucs, by_cell, annotated, calibration, chosen: str, networks: dict) -> dict:
+    """The page's figures by name; None for what there is nothing to draw of."""
+    return {
+        "models": _models_figure(figures, aucs) if aucs["value"].notna().any() else None,
+        "cells": _cells_figure(figures, by_cell, chosen) if by_cell.notna().any(axis=None) else None,
+        "annotations": _annotations_figure(figures, annotated) if annotated["value"].notna().any() else None,
+        "calibration": _calibration_figure(figures, calibration, chosen),
+        "training": _training_figure(figures, networks),
+    }
+
+
 def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
     """Score all predictions, write complete profiles, and write tables, figures and page.
 
@@ -1060,21 +1071,18 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
     aucs = summary.set_index(["model", "metric"]).loc[keys].reset_index()[SUMMARY_COLUMNS]
     with atomic_folder(outputs["figures"]) as partial, matplotlib.rc_context(STYLE):
         figures = Figures(partial)
-        drawn = {
-            "models": _models_figure(figures, aucs) if aucs["value"].notna().any() else None,
-            "cells": _cells_figure(figures, by_cell, chosen) if by_cell.notna().any(axis=None) else None,
-            "annotations": _annotations_figure(figures, annotated) if annotated["value"].notna().any() else None,
-            "calibration": _calibration_figure(figures, calibration, chosen),
-            "training": _training_figure(figures, networks),
+        parts = {
+            "drawn": _drawn(figures, aucs, by_cell, annotated, calibration, chosen, networks),
+            "reading": _reading_page(figures, inputs["reading"], reader, motifs) if motifs else None,
+            "across": _across_page(figures, sites, inputs["statistics"], settings["window"]),
+            "taxa": _taxa_page(figures, taxa) if taxa else None,
         }
-        reading = _reading_page(figures, inputs["reading"], reader, motifs) if motifs else None
-        across = _across_page(figures, sites, inputs["statistics"], settings["window"])
-        taxa_page = _taxa_page(figures, taxa) if taxa else None
         coverage.to_csv(pathlib.Path(partial) / "imputed.csv", index=False, float_format="%.9g")
 
     checks, cell_rows = _cell_rows(cells, by_cell[chosen])
     peer = next((model for model in ranked if model not in networks), None)
     page = {
+        **parts,
         "rows": rows,
         "row_of": {row["model"]: row for row in rows},
         "chosen": chosen,
@@ -1096,14 +1104,10 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
         "n_sites": f"{sites.n:,}",
         "observations": f"{qc['observations']:,}",
         "tested": f"{sure['states']:,}",
-        "drawn": drawn,
         "annotations": _annotation_rows(annotated, scored, ranked),
         "checks": checks,
         "cells": cell_rows,
-        "across": across,
         "imputed": _imputed(coverage, sure),
-        "reading": reading,
-        "taxa": taxa_page,
         "taxa_notes": taxa["notes"] if taxa else [],
         "errors": _error_rows(summary),
         "low": f"{1 - settings['confident']:.6g}",
