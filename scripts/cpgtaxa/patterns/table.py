@@ -34,8 +34,8 @@ DESCRIPTION = {
     "sex_divergent": "difference of the slopes of the sexes, beta per year: the second in the order of the alphabet "
     "less the first (M − F)",
     "sex_q": "p-value that there is none, adjusted over all CpGs (Benjamini–Hochberg)",
-    "cause": "why a CpG called Bi… or Tri… has bands: batch, sex, SNP (they follow nothing in the sheet and are possible for "
-    "genotypes) or unknown; empty for other CpGs",
+    "cause": "why a CpG called Bi… or Tri… has bands: batch, sex, SNP (they follow nothing in the sheet, and are "
+    "possible for genotypes) or unknown; empty for other CpGs",
     "cause_p": "of batch and sex: p-value that the bands do not go with the column; of SNP: of Hardy–Weinberg "
     "proportions (empty where only a dominant effect fits, which does with any shares)",
 }
