@@ -8,7 +8,7 @@ from cpgtaxa.errors import InputError
 from cpgtaxa.files import write_parquet
 from cpgtaxa.patterns import causes
 from cpgtaxa.patterns.shape import SHAPES, Design, Scales, describe
-from cpgtaxa.patterns.table import DESCRIPTION, Study, describe_shard, gather, patterns, q_values
+from cpgtaxa.patterns.table import DESCRIPTION, Study, describe_shard, gather, patterns, q_values, significant
 from cpgtaxa.statistics.kernel import compute
 from cpgtaxa.taxa import criteria
 
@@ -237,3 +237,10 @@ def test_shards_and_what_is_gathered_from_them(rng, ages, tmp_path):
 def test_q_values_leave_the_unknown_out():
     assert q_values(np.array([0.01, np.nan, 0.04, 0.5])) == pytest.approx([0.03, np.nan, 0.06, 0.5], nan_ok=True)
     assert np.isnan(q_values(np.full(2, np.nan))).all()
+
+
+def test_digits_that_mean_nothing_are_left_off():
+    x = np.array([1.23456789123, -0.000123456789123, 0.0, np.nan, 1e-300])
+    found = significant(x * (1 + 1e-13))
+    np.testing.assert_array_equal(found, significant(x))
+    np.testing.assert_allclose(found, x, rtol=1e-6)

@@ -34,8 +34,8 @@ DESCRIPTION = {
     "sex_divergent": "difference of the slopes of the sexes, beta per year: the second in the order of the alphabet "
     "less the first (M − F)",
     "sex_q": "p-value that there is none, adjusted over all CpGs (Benjamini–Hochberg)",
-    "cause": "why a CpG called Bi… or Tri… has bands: batch, sex, SNP (they follow no column and are possible for "
-    "genotypes) or unknown; empty for other CpGs",
+    "cause": "why a CpG called Bi… or Tri… has bands: batch, sex, SNP (they follow nothing in the sheet, and are "
+    "possible for genotypes) or unknown; empty for other CpGs",
     "cause_p": "of batch and sex: p-value that the bands do not go with the column; of SNP: of Hardy–Weinberg "
     "proportions (empty where only a dominant effect fits, which does with any shares)",
 }
@@ -98,13 +98,21 @@ def patterns(read, statistics: pd.DataFrame, study: Study, *, thresholds: dict, 
                 followed[column] += 1
                 if levelled[row]:
                     level(own, member)
-            pieces.append(describe(values, study.design, log_ratio[rows], study.scales))
+            pieces.append(_described(values, study, log_ratio[rows]))
     del followed[""]
     if followed:
         logging.info(f"bands that follow a column of the sheet: {dict(followed.most_common())}")
     found = {"cpg": statistics["cpg"].to_numpy()}
     found |= {name: np.concatenate([piece[name] for piece in pieces]) for name in (pieces[0] if pieces else ())}
     return pd.DataFrame(found | {"cause": cause, "cause_p": cause_p})
+
+
+def _described(values, study: Study, log_ratio) -> dict:
+    """`shape.describe`, always of ROWS CpGs: with fewer, matrix products round otherwise, and shards would matter."""
+    lacking = ROWS - len(values)
+    full = np.concatenate([values, np.repeat(values[-1:], lacking, axis=0)])
+    found = describe(full, study.design, np.pad(log_ratio, (0, lacking), mode="edge"), study.scales)
+    return {name: column[: len(values)] for name, column in found.items()}
 
 
 def level(values, member) -> None:
@@ -121,8 +129,8 @@ def level(values, member) -> None:
 def describe_shard(cohort: Cohort, study: Study, statistics, start: int, out, *, thresholds: dict, errors: dict):
     """Write the patterns of one shard.
 
-    statistics: path of the shard's statistics, whose
-    first row is CpG `start` of the cohort. thresholds, errors: `taxa` of the config.
+    statistics: path of the shard's statistics, whose first row is CpG `start` of the cohort. thresholds, errors: `taxa`
+    of the config.
     """
     pieces, begin = [], time.monotonic()
     if study.batches:
@@ -156,10 +164,19 @@ def gather(shards: list, taxonomy, out_parquet, out_csv) -> None:
     table["cause"] = np.where(banded, np.where(pd.isna(cause), "unknown", cause), None)
     table["cause_p"] = np.where(banded, table["cause_p"], np.nan)
     table = table[list(DESCRIPTION)]
+    for name in table.select_dtypes("float"):
+        table[name] = significant(table[name].to_numpy())
     logging.info(f"shapes: {counted(table['shape'])}; causes of bands: {counted(table['cause'])}")
     write_parquet(out_parquet, table)
     with gzipped(out_csv, level=6) as packed:
         table.to_csv(packed, index=False, float_format="%.5g", mode="wb")
+
+
+def significant(x, digits: int = 7) -> np.ndarray:
+    """x (k,) to so many significant digits: how curves that lie together are fitted changes the last ones."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = 10.0 ** (np.floor(np.log10(np.abs(x))) - digits + 1)
+        return np.where(np.isfinite(scale) & (scale > 0), np.round(x / scale) * scale, x)
 
 
 def q_values(p) -> np.ndarray:
