@@ -239,7 +239,7 @@ def test_which_parts_there_are(tmp_path):
     plan = Plan.__new__(Plan)
     cohort = {"beta": str(folder), "samples": str(folder / "x_metadata.csv")}
     cohort |= {"index": None, "filters": {}, "only_cpgs": None}
-    plan.config = {"simulate_cohort": None, "cohort": cohort}
+    plan.config, plan.stored = {"simulate_cohort": None, "cohort": cohort}, False
     assert plan.cohort_input()["beta"] == [str(path) for path in parts]
     assert len(plan.cohort_states(None)) == 4
     with pytest.raises(InputError, match=r"is one part of several: name the first"):
