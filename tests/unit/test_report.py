@@ -18,6 +18,7 @@ from cpgtaxa.cohort import CohortWriter
 from cpgtaxa.embedding.clusters import PAIR_COLUMNS
 from cpgtaxa.errors import InputError
 from cpgtaxa.names import COLOURS, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.pages import drawing
 from cpgtaxa.pages.page import environment
 from cpgtaxa.statistics.age_ewas import write_age_ewas
 from cpgtaxa.statistics.kernel import compute
@@ -88,6 +89,12 @@ def _embedding(folder, cpgs) -> dict:
 def run(tmp_path):
     """A made-up run of its own."""
     return make_run(tmp_path)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures are made, and left empty in their files: for tests of what a page says."""
+    monkeypatch.setattr(drawing, "svg_text", lambda figure, name: "<svg ></svg>")
 
 
 @pytest.fixture(scope="module")
@@ -296,7 +303,7 @@ def test_agreement_without_placements_or_boundary_cpgs():
     assert ("round_1", "placed") in found.index
 
 
-def test_agreement_file_has_only_a_header_without_truth(run, tmp_path):
+def test_agreement_file_has_only_a_header_without_truth(run, tmp_path, undrawn):
     run.truth = None
     outputs = _write(run, tmp_path / "a")
     assert _text(outputs["agreement"]) == ",".join(report.AGREEMENT_COLUMNS) + "\n"
@@ -373,11 +380,11 @@ def test_everything_from_data_is_escaped(run, tmp_path):
     assert "<script" not in html
     # In the figures too, which must stay well-formed.
     assert "&lt;/svg&gt;" in re.search(r'<svg[^>]*aria-label="Ages.*?</svg>', html, re.S).group()
-    for drawing in re.findall(r"<svg.*?</svg>", html, re.S):
-        xml.etree.ElementTree.fromstring(drawing)
+    for figure in re.findall(r"<svg.*?</svg>", html, re.S):
+        xml.etree.ElementTree.fromstring(figure)
 
 
-def test_the_cohorts_page_says_what_was_adjusted(run, tmp_path, written):
+def test_the_cohorts_page_says_what_was_adjusted(run, tmp_path, written, undrawn):
     assert "Betas adjusted for" not in _text(written.outputs["html"])
     covariates = [
         {"name": "ward <b>", "kind": "category", "levels": {"a": 20, "b": 15, "c": 5}, "terms": 2},
@@ -536,7 +543,7 @@ def test_same_input_same_bytes_and_nothing_old_stays(written):
     assert not re.search(r"<dc:date>", _text(written.outputs["html"]))
 
 
-def test_own_labels_are_called_so(run, tmp_path):
+def test_own_labels_are_called_so(run, tmp_path, undrawn):
     config = CONFIG | {"taxa": CONFIG["taxa"] | {"labels": "mine.csv"}}
     outputs = _write(run, tmp_path / "a", config)
     assert "Own labels" in _text(outputs["summary"])
@@ -574,7 +581,7 @@ def test_the_page_says_whether_ten_taxa_are_needed_and_enough(written):
     assert "var(--c-UniStable)" in re.search(r"<svg.*?</svg>", section, re.S).group()
 
 
-def test_the_page_says_so_where_there_are_no_clusters(run, tmp_path):
+def test_the_page_says_so_where_there_are_no_clusters(run, tmp_path, undrawn):
     pd.read_csv(run.clusters, nrows=0).to_csv(run.clusters, index=False)
     section = (
         _text(_write(run, tmp_path / "a")["html"]).partition('<section id="enough">')[2].partition("</section>")[0]

@@ -32,20 +32,20 @@ def test_own_weights_answer_as_the_network_they_were_taken_from(tiny_run, tmp_pa
 
 def test_own_images(tiny_run, tmp_path):
     for part in ("training", "val", "test"):
-        rows = pd.read_csv(tiny_run / f"results/round_0/{part}_info.csv", header=None)
+        rows = pd.read_csv(tiny_run / f"results/round_0/{part}_info.csv", header=None)[::3]
         for path in rows[0]:
             target = tmp_path / "pictures" / path
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(tiny_run / path, target)
         rows.to_csv(tmp_path / f"{part}.csv", header=False, index=False)
     info = {part: f"{part}.csv" for part in ("training", "val", "test")}
-    config = {"images": {"size": 32, "info": info, "root": "pictures"}, "training": {"epochs": 2}}
+    config = {"images": {"size": 32, "info": info, "root": "pictures"}, "training": {"epochs": 1, "threads": 1}}
     run = snakemake(tmp_path, "results/round_0/metrics.json", config=config)
     assert run.code == 0, run.text
     assert set(run.jobs()) == {"use_images", "train", "predict_test", "evaluate"}
     metrics = json.loads((tmp_path / "results/round_0/metrics.json").read_text())
     assert metrics["test"]["n"] == len(pd.read_csv(tmp_path / "test.csv", header=None))
-    # The normalisation statistics of the same pictures are the same, rendered or read from PNG.
+    # The normalisation statistics of such pictures are the same, rendered or read from PNG.
     stats = [
         json.loads((folder / "results/round_0/ResNet18_normalization_stat.json").read_text())
         for folder in (tiny_run, tmp_path)
