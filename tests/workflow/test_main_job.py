@@ -139,11 +139,11 @@ def test_the_terminal_tells_what_begins_what_ends_and_how_far_it_is(tiny_run):
 # What deleting one file must cost, and nothing else: the rule that makes it first. Jobs after a checkpoint show once it
 # has run.
 LATER = ("predict_test", "evaluate", "predict", "predict_calibration", "reassign", "taxonomy", "embedding", "report")
-LATER += ("explorer",)
+LATER += ("explorer", "age_ewas")
 LOST = {
     "results/report.html": ["report"],
     "results/explorer.html": ["explorer"],
-    "results/taxonomy.csv.gz": ["taxonomy", "embedding", "report", "explorer"],
+    "results/taxonomy.csv.gz": ["taxonomy", "embedding", "report", "explorer", "age_ewas"],
     "results/embedding/map.csv": ["embedding", "report", "explorer"],
     "results/round_1/metrics.json": ["evaluate", "report"],
     "results/round_1/reassigned.parquet": ["reassign", "taxonomy", "embedding", "report", "explorer"],
