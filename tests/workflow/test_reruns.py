@@ -36,9 +36,10 @@ READS = {
     "predict_calibration 1": "train_1 simulate_calibration cohort reassign_0",
     "reassign 1": "predict_1 predict_calibration_1 simulate_calibration reassign_0 define_taxa gather_statistics",
     "taxonomy": "define_taxa predict_0 predict_1 reassign_0 reassign_1",
+    "age_ewas": "taxonomy gather_statistics",
     "embedding": "taxonomy gather_statistics cohort train_1",
     "explorer": "taxonomy embedding gather_statistics cohort",
-    "report": "taxonomy embedding define_taxa gather_statistics cohort simulate_cohort reassign_0 reassign_1 "
+    "report": "taxonomy age_ewas embedding define_taxa gather_statistics cohort simulate_cohort reassign_0 reassign_1 "
     "evaluate_0 evaluate_1 train_0 train_1 predict_test_0 predict_test_1",
 }
 READS = {job.replace(" ", "_"): set(read.split()) for job, read in READS.items()}
@@ -101,6 +102,7 @@ KEYS = [
     ("cohort", "truth", None, set()),
     ("adjust", "covariates", ["sex", {"batch": "category"}], "adjusted"),
     ("adjust", "reference", "types.csv", "nothing"),
+    ("annotation", "columns", {"gene": "symbol"}, "nothing"),
     ("statistics", "shards", 3, None),
     ("taxa", "labels", "labels.csv", None),
     ("taxa", "errors", {"beyond": 0.1}, THRESHOLDS),
@@ -229,7 +231,8 @@ def test_the_table_covers_every_key_but_thresholds_and_other_starts():
         "cohort.index",
         "cohort.filters",
         "cohort.only_cpgs",
-    }  # files, with test_formats.py and test_ingest_arrays.py
+        "annotation.manifest",
+    }  # files, with test_formats.py, test_ingest_arrays.py and test_annotation.py
     targets = ("predict", "benchmark", "expression", "histone", "single_cell", "methylation_age", "ecg_age", "compare")
     targets += ("enrichment", "scores", "export")
     others |= {f"{section}.{key}" for section in targets for key in config[section]}
