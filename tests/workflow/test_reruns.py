@@ -109,6 +109,7 @@ KEYS = [
     ("cohort", "truth", None, set()),
     ("adjust", "covariates", ["sex", {"batch": "category"}], "adjusted"),
     ("adjust", "reference", "types.csv", "nothing"),
+    ("annotation", "columns", {"gene": "symbol"}, "nothing"),
     ("statistics", "shards", 3, None),
     ("taxa", "labels", "labels.csv", None),
     ("taxa", "errors", {"beyond": 0.1}, THRESHOLDS),
