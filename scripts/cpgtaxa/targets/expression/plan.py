@@ -29,11 +29,17 @@ def window_name(window: int) -> str:
     return f"{window}b"
 
 
+IN_ALL_WINDOWS = ("DeepMethyGene", "Ridge")
+"""Models that are fitted in the narrower windows too, where the config names none."""
+
+
 class ExpressionPlan:
     """The config's section `expression`, asked as questions."""
 
     def __init__(self, config: dict):
-        self.settings = config["expression"]
+        self.settings = dict(config["expression"])
+        if self.settings["window_models"] is None:
+            self.settings["window_models"] = [name for name in IN_ALL_WINDOWS if name in self.settings["models"]]
         self.seed = config["seed"]
         self.device = {key: config["training"][key] for key in ("device", "precision")}
         self.simulates = self.settings["beta"] is None
