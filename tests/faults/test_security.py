@@ -653,6 +653,6 @@ def test_no_rule_and_no_hook_calls_a_shell():
 
 def test_the_library_starts_no_program_and_unpickles_nothing():
     for path in (ROOT / "scripts").rglob("*.py"):
-        text = path.read_text()
+        text = path.read_text().replace(".eval(", "").replace("ast.literal_eval(", "")  # which run nothing
         for word in ("os.system", "shell=True", "pickle.load", "eval(", "exec(", "yaml.load(", "weights_only=False"):
-            assert word not in text.replace(".eval(", "").replace("literal_eval(", ""), (path, word)
+            assert word not in text, (path, word)

@@ -162,6 +162,7 @@ def test_the_examples_run_on_real_tumours(shared, tmp_path, name):
             section[key] = str((ROOT / section[key]).resolve())
     models = ["DeepMethyGene", "Ridge"] if name == "expression_brca" else ["Ridge"]
     section |= {"max_genes": 8, "models": models, "epochs": 4, "shards": 1, "windows": [1_000_000]}
+    section["window_models"] = ["Ridge"]
     if name == "expression":
         section["train_on"] = "01"  # tumours; normal tissue shows how far it carries
     run = snakemake(tmp_path, "expression", config=config)

@@ -228,11 +228,25 @@ def test_problems_of_the_config_come_all_at_once(tmp_path):
 SHARED = ROOT.parent / "shared/data/single_cell"
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="shared/data/single_cell is not here")
+MOUSE = {
+    **{"profiles": {name: str(SHARED / f"deepcpg_{name}.bed.gz") for name in ("BS27_4_SER", "BS28_2_SER")}},
+    **{"epochs": 2, "shards": 1, "peer_rows": 500, "cpg_model": "FcAvg"},
+}
+here = pytest.mark.skipif(not SHARED.is_dir(), reason="shared/data/single_cell is not here")
+
+
+@here
+def test_without_a_genome_there_is_one_network_and_nothing_to_read_in_it(tmp_path):
+    run = snakemake(tmp_path, "single_cell", "--dry-run", config={"single_cell": MOUSE})
+    assert run.code == 0, run.text
+    once = ("sites", "windows", "train", "predict")
+    assert run.jobs() == {f"single_cell_{job}": 1 for job in once} | {"single_cell_peers": 2, "single_cell": 1}
+
+
+@here
+@pytest.mark.slow
 def test_two_mouse_cells_without_a_genome(tmp_path):
-    profiles = {name: str(SHARED / f"deepcpg_{name}.bed.gz") for name in ("BS27_4_SER", "BS28_2_SER")}
-    config = {"single_cell": {"profiles": profiles, "epochs": 2, "shards": 1, "peer_rows": 500, "cpg_model": "FcAvg"}}
-    run = snakemake(tmp_path, "single_cell", config=config)
+    run = snakemake(tmp_path, "single_cell", config={"single_cell": MOUSE})
     assert run.code == 0, run.text
     found = summary(tmp_path)
     assert {"cpg", "window_mean", "random_forest"} == set(found.index.get_level_values("model"))

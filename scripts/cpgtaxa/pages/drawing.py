@@ -94,13 +94,9 @@ def inline(text: str, title: str) -> str:
     return found.replace("<svg ", f'<svg role="img" aria-label="{html.escape(title)}" ', 1)
 
 
-PDF_FONTS = 42
-"""TrueType, which journals take and other programs can edit."""
-
-
 def save_pdf(figure, path) -> None:
-    """The figure as PDF, its text as text; the same bytes every time."""
-    with matplotlib.rc_context({"pdf.fonttype": PDF_FONTS}):
+    """The figure as PDF, its text as TrueType, which journals take and programs can edit; the same bytes every time."""
+    with matplotlib.rc_context({"pdf.fonttype": 42}):
         figure.savefig(path, format="pdf", bbox_inches="tight", pad_inches=0.04, metadata={"CreationDate": None})
 
 
