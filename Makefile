@@ -34,12 +34,7 @@ demo: .venv/.ready
 	@$(BIN)/snakemake --quiet all --report results/report.zip --configfile config/demo/config.yaml
 	@echo "  figures   results/report.zip: every figure with its caption, and how each file was made"
 
-# What numba compiles is kept in the library's folder; processes that begin together would each compile for themselves.
-COMPILE := import numpy as np; from cpgtaxa.statistics.kernel import compute; \
-	compute(np.full((1, 20), 0.5, np.float32), np.arange(20.0))
-
 test: .venv/.ready lint
-	@PYTHONPATH=scripts $(BIN)/python -c "$(COMPILE)"
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist loadscope --no-loadscope-reorder
 
 # Parts of `make test-slow`: their names and what `make help` says of them. Each file with slow tests is in one.

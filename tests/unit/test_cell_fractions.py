@@ -120,7 +120,7 @@ def test_few_cpgs_and_types_alike_are_refused(tmp_path):
         estimate(cohort, reference)
     cohort = cohort_of(tmp_path, np.random.default_rng(4).random((100, 3)), reference.index)
     alike = reference.assign(Tcell=(reference["CD4"] + reference["CD8"]) / 2)
-    with pytest.raises(InputError, match=re.escape("'CD4', 'CD8', 'Tcell' cannot be told apart")):
+    with pytest.raises(InputError, match=re.escape("'CD4', 'CD8', 'Tcell' cannot be separated")):
         estimate(cohort, alike)
     values = np.full((100, 3), 0.5)
     values[25:, 1] = np.nan

@@ -127,8 +127,8 @@ def estimate(cohort: Cohort, reference: pd.DataFrame) -> pd.DataFrame:
     betas = reference.to_numpy()[there]
     if alike := _alike(betas, types):
         raise InputError(
-            f"{KEY}: on the {len(there):,} CpGs that the cohort has, the cell types {some(alike, 10)} cannot be told "
-            "apart (their betas are the same, or make up one another): join or remove some"
+            f"{KEY}: on the {len(there):,} CpGs that the cohort has, the cell types {some(alike, 10)} cannot be "
+            "separated (their betas are the same, or make up one another): join or remove some"
         )
     k, n = len(types), cohort.n_samples
     gram, right = np.zeros((n, k * k)), np.zeros((n, k))
