@@ -35,8 +35,8 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from cpgtaxa.explain.page import lines, questions  # noqa: E402
 from cpgtaxa.images.render import planes, render  # noqa: E402
+from cpgtaxa.learning.networks import load_predictor  # noqa: E402
 from cpgtaxa.learning.temperature import expected_calibration_error, fit_temperature, softmax  # noqa: E402
-from cpgtaxa.learning.training import load_predictor  # noqa: E402
 from cpgtaxa.names import COLOURS, INDEX, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED  # noqa: E402
 from cpgtaxa.pages.drawing import (  # noqa: E402
     ACCENT,
