@@ -25,10 +25,11 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests/benchmarks")]
 import real_cohorts as real  # noqa: E402
 from cpgtaxa.names import TAXA  # noqa: E402
 from cpgtaxa.patterns.shape import UNADJUSTED, Scales  # noqa: E402
-from cpgtaxa.patterns.table import Study, patterns, q_values  # noqa: E402
+from cpgtaxa.patterns.table import Study, patterns  # noqa: E402
 from cpgtaxa.report.tables import wilson  # noqa: E402
 from cpgtaxa.simulation.simulate import cohort_setting, draw_profile, draw_values  # noqa: E402
 from cpgtaxa.statistics.adjust import Model, code_covariates  # noqa: E402
+from cpgtaxa.statistics.age_ewas import benjamini_hochberg  # noqa: E402
 from cpgtaxa.statistics.kernel import compute  # noqa: E402
 from cpgtaxa.taxa.labels import define_taxa  # noqa: E402
 
@@ -173,7 +174,7 @@ def divergence(setting, sheet, rng, planted=40, others=360):
             own = own + rng.uniform(1, 2) * sd * setting.position * (setting.sex == 1)
         values.append(own.astype(np.float32))
     _, found, _ = described(np.array(values), sheet)
-    called = q_values(found["sex_p"].to_numpy()) <= 0.05
+    called = benjamini_hochberg(found["sex_p"].to_numpy()) <= 0.05
     yield row_of("slopes of the sexes differ by 1 to 2 sd: q ≤ 0.05", setting.n, called[:planted].sum(), planted)
     yield row_of("of CpGs with q ≤ 0.05: slopes do not differ", setting.n, called[planted:].sum(), called.sum(), 0.05)
 

@@ -340,6 +340,49 @@ BREAKAGES = (
         "temporary = path",
         "test_cohort test_damage test_ingest",
     ),
+    Breakage(
+        "names in digits are numbers",
+        "plan/config.py",
+        "return written if isinstance(written, str) else value",
+        "return value",
+        "test_config",
+    ),
+    Breakage(
+        "betas that were not detected are kept",
+        "input/array_columns.py",
+        "return p > self.limit",
+        "return p > 2",
+        "test_array_columns",
+    ),
+    Breakage(
+        "known CpGs that fall with age are taken for rising ones",
+        "input/plausible.py",
+        "    scores *= np.array([sign for sign, _ in rows])[:, None]\n",
+        "",
+        "test_plausible",
+    ),
+    # Beside the taxa
+    Breakage(
+        "p-values of the study of age are called q",
+        "statistics/age_ewas.py",
+        'stats.false_discovery_control(p[tested], method="bh")',
+        "p[tested]",
+        "test_age_ewas",
+    ),
+    Breakage(
+        "all labelled CpGs of a whole array are predicted",
+        ROUNDS,
+        'which == "auto" and len(labelled) > ALL_PREDICTED',
+        'which == "auto" and len(labelled) < 0',
+        "test_rounds",
+    ),
+    Breakage(
+        "digits that hang on the shards are kept",
+        "patterns/table.py",
+        "np.round(x / scale) * scale",
+        "x",
+        "test_patterns",
+    ),
     # Companions
     Breakage(
         "a person is on both sides of a fold",

@@ -8,7 +8,7 @@ from cpgtaxa.errors import InputError
 from cpgtaxa.files import write_parquet
 from cpgtaxa.patterns import causes
 from cpgtaxa.patterns.shape import SHAPES, Design, Scales, describe
-from cpgtaxa.patterns.table import DESCRIPTION, Study, describe_shard, gather, patterns, q_values, significant
+from cpgtaxa.patterns.table import DESCRIPTION, Study, describe_shard, gather, patterns, significant
 from cpgtaxa.statistics.kernel import compute
 from cpgtaxa.taxa import criteria
 
@@ -232,11 +232,6 @@ def test_shards_and_what_is_gathered_from_them(rng, ages, tmp_path):
     write_parquet(tmp_path / "taxonomy", taxa[::-1])
     with pytest.raises(InputError, match="is not of the CpGs of"):
         gather([tmp_path / "0.parquet", tmp_path / "1.parquet"], tmp_path / "taxonomy", *out)
-
-
-def test_q_values_leave_the_unknown_out():
-    assert q_values(np.array([0.01, np.nan, 0.04, 0.5])) == pytest.approx([0.03, np.nan, 0.06, 0.5], nan_ok=True)
-    assert np.isnan(q_values(np.full(2, np.nan))).all()
 
 
 def test_digits_that_mean_nothing_are_left_off():

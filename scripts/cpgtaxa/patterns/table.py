@@ -7,7 +7,6 @@ import time
 
 import numpy as np
 import pandas as pd
-import scipy.stats
 
 from cpgtaxa.cohort import Cohort, two_sexes
 from cpgtaxa.errors import InputError
@@ -16,6 +15,7 @@ from cpgtaxa.names import TAXA
 from cpgtaxa.patterns.causes import FIT_COLUMNS, batch_columns, cause_of, members
 from cpgtaxa.patterns.shape import UNADJUSTED, Design, Scales, describe
 from cpgtaxa.progress import so_far
+from cpgtaxa.statistics.age_ewas import benjamini_hochberg
 from cpgtaxa.taxa.criteria import PATTERN_LIMITS, RULES, Answers
 from cpgtaxa.wording import counted
 
@@ -158,7 +158,7 @@ def gather(shards: list, taxonomy, out_parquet, out_csv) -> None:
     taxa = read_parquet(taxonomy, columns=["cpg", "taxon"])
     if not np.array_equal(table["cpg"].to_numpy(), taxa["cpg"].to_numpy()):
         raise InputError(f"{taxonomy} is not of the CpGs of {shards[0]}: delete both and start again")
-    table["sex_q"] = q_values(table["sex_p"].to_numpy())
+    table["sex_q"] = benjamini_hochberg(table["sex_p"].to_numpy())
     banded = taxa["taxon"].isin([TAXA[number] for number in BANDED_TAXA]).to_numpy()
     cause = table["cause"].to_numpy(object)
     table["cause"] = np.where(banded, np.where(pd.isna(cause), "unknown", cause), None)
@@ -177,11 +177,3 @@ def significant(x, digits: int = 7) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = 10.0 ** (np.floor(np.log10(np.abs(x))) - digits + 1)
         return np.where(np.isfinite(scale) & (scale > 0), np.round(x / scale) * scale, x)
-
-
-def q_values(p) -> np.ndarray:
-    """Benjamini–Hochberg q-values (k,) of p (k,); NaN stays NaN and does not count."""
-    found, known = np.full(len(p), np.nan), np.isfinite(p)
-    if known.any():
-        found[known] = scipy.stats.false_discovery_control(p[known])
-    return found

@@ -21,7 +21,8 @@ def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
     """q-values (k,) of p-values by Benjamini and Hochberg; NaN is no test, and stays NaN."""
     q = np.full(len(p), np.nan)
     tested = ~np.isnan(p)
-    q[tested] = stats.false_discovery_control(p[tested], method="bh")
+    if tested.any():
+        q[tested] = stats.false_discovery_control(p[tested], method="bh")
     return q
 
 
