@@ -188,7 +188,7 @@ def make_run(tmp_path):
         {"csv": folder / "age_ewas.csv.gz", "summary": folder / "age_ewas.json"},
     )
     qc = {
-        "n_cpgs": {"in": 63, "kept": 60, "dropped_missing": 2, "dropped_constant": 1},
+        "n_cpgs": {"in": 67, "kept": 60, "dropped_missing": 2, "dropped_constant": 1, "dropped_ch": 4},
         "n_samples": {"in_matrix": 41, "in_sheet": 40, "kept": 40},
         "samples_dropped": {"only_in_matrix": ["x"], "only_in_sheet": [], "missing": []},
         "missing_fraction": 0.0123,
@@ -400,6 +400,12 @@ def test_the_cohorts_page_says_what_was_adjusted(run, tmp_path, written, undrawn
     assert "23.4\u00a0% of the variance beside age (8.0\u00a0% by chance); 1,234 values clipped" in page
     assert "far less certain" in page
     assert "2 warnings about the cohort" in _text(outputs["summary"])
+
+
+def test_probes_that_are_no_cpgs_are_called_so(written):
+    html = _text(written.outputs["html"])
+    assert "2 mostly missing, 1 constant, 4 not CpGs (methylation outside CpGs)" in html
+    assert "in the list" not in html
 
 
 def test_page_is_self_contained(written):

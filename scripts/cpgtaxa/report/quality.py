@@ -12,9 +12,13 @@ from scipy.stats import beta as beta_distribution
 
 from cpgtaxa.cohort import Cohort
 from cpgtaxa.files import read_parquet
+from cpgtaxa.input.probes import KINDS
 from cpgtaxa.pages.drawing import ACCENT, LINE, MUTED, SECOND
 from cpgtaxa.report.words import count, percent
 from cpgtaxa.statistics.adjust import FEW
+
+LEFT_FOR_KIND = {kind: f"not CpGs ({words})" for kind, words in KINDS.items()}
+"""Probes that are left out for their kind."""
 
 MOST_VARIABLE = 2000
 """CpGs that the principal components are of: those of the largest standard deviation."""
@@ -77,6 +81,7 @@ def facts_of(qc: dict, samples: pd.DataFrame, cohort: Cohort, adjusted: dict | N
         "constant": "constant",
         "replicate": "other probes of CpGs that are used",
         "not_listed": "not among those wanted",
+        **LEFT_FOR_KIND,
     }
     dropped = [
         f"{number:,} {why.get(name, f'in the list {name}')}"
