@@ -109,6 +109,9 @@ def test_all_problems_of_a_reference_are_told_at_once(tmp_path):
     text = error.value.text()
     for part in ("same cell type: 'B'", "'residual'", "'high'", "2 values outside 0 to 1", "'cg6', 'B': 45", "'cg3'"):
         assert part in text
+    pure(40).assign(**{"p.value": 0.01, "low": 0.1}).to_csv(path)  # as minfi's table has them
+    with pytest.raises(InputError, match=r"'p\.value', 'low' are no cell types"):
+        read_reference(path)
     with pytest.raises(InputError, match=r"adjust\.reference"):
         read_reference(tmp_path / "none.csv")
 

@@ -6,6 +6,7 @@ The quadratic programme is solved by Goldfarb and Idnani's method, in the librar
 
 import logging
 import pathlib
+import re
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,11 @@ FEWEST_PER_TYPE = 5
 """CpGs of the reference that a sample needs for each cell type."""
 ALIKE = 1e-3
 """Types whose columns, scaled to length one, span a direction shorter than this are not to be told apart."""
+NO_TYPES = {
+    *("low", "high", "range", "mean", "median", "sd", "n", "f", "fstat", "p", "pval", "pvalue", "padj", "fdr", "q"),
+    *("qvalue", "chr", "chrom", "chromosome", "pos", "position", "mapinfo", "start", "end"),
+}
+"""Names, letters and digits alone, of what tables of references have beside the cell types (minfi's `compTable`)."""
 OURS = ("sample_id", "residual", "n_cpgs")
 BLOCK = 4096
 
@@ -45,6 +51,8 @@ def read_reference(path) -> pd.DataFrame:
         problems.append(f"{path}: several columns of the same cell type: {some(twice)}. Keep one each (their mean)")
     if taken := [name for name in types if name in OURS]:
         problems.append(f"{path}: a cell type cannot be called {some(taken)}: rename the column")
+    if others := [name for name in types if re.sub(r"[\W_]", "", name.lower()) in NO_TYPES]:
+        problems.append(f"{path}: the columns {some(others)} are no cell types: leave them out")
     scan = Scan(types)
     names, blocks = [], []
     try:
