@@ -349,6 +349,8 @@ def _take(
     else:
         cpgs = [cpg for cpg, wanted in zip(cpgs, use, strict=True) if wanted]
         n_missing = np.isnan(values).sum(axis=1, dtype=np.int32)
+        if scan.looked is not None:
+            scan.looked.snps.add(values[aside == "rs"])
         values = np.ascontiguousarray(values[use])
         *numbers, n_on = _look(scan, cpgs, values, reading)
         full = (n_missing, *(np.full(len(use), np.nan) for _ in numbers[1:]))
@@ -924,7 +926,8 @@ class _Ingestion:
         if self.problems:
             raise InputError(self.problems)
         order = self.sheet.set_index("sample_id").index.get_indexer(scan.samples)
-        doubts, alike = plausible.doubts(self.beta, self.samples, scan.looked, scan.samples, self.ages[order])
+        kin = [self.sheet[name].to_numpy()[order] for name in strata.kin_columns(self.sheet)]
+        doubts, alike = plausible.doubts(self.beta, self.samples, scan.looked, scan.samples, self.ages[order], kin)
         for text in doubts:
             self.warn(text)
         table = _sample_table(self.samples, self.sheet.iloc[order], self.ages[order], self.warn)
