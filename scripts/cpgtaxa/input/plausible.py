@@ -6,7 +6,6 @@ What is found are warnings: nothing here says which of two files is wrong.
 import dataclasses
 
 import numpy as np
-import scipy.stats
 
 from cpgtaxa.errors import some
 from cpgtaxa.input.relatives import Snps, related
@@ -166,8 +165,10 @@ def _slope(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     """Slope of y on x, (n,) each, and its standard error."""
     if len(x) < 3 or np.ptp(x) == 0:
         return 0.0, np.inf
-    fit = scipy.stats.linregress(x, y)
-    return float(fit.slope), float(fit.stderr)
+    x, y = x - x.mean(), y - y.mean()
+    slope = float(x @ y / (x @ x))
+    left = y - slope * x
+    return slope, float(np.sqrt(left @ left / (len(x) - 2) / (x @ x)))
 
 
 def _doubts_of_unit(known: dict[str, np.ndarray], ages: np.ndarray) -> list[str]:
