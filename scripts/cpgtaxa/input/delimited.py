@@ -104,7 +104,9 @@ def lines_above(rows: list[list[str]]) -> int:
     """
     plain = next((number for number, row in enumerate(rows) if not row[0].startswith("#")), None)
     if plain and len(rows) > plain + 1:
-        return plain - 1 if len(rows[plain - 1]) == len(rows[plain]) and sum(map(bool, rows[plain])) > 1 else plain
+        if len(rows[plain - 1]) == len(rows[plain]) and sum(map(bool, rows[plain])) > 1:
+            return plain - 1
+        return plain + lines_above(rows[plain:])
     filled = [sum(map(bool, row)) for row in rows]
     above = next((number for number, size in enumerate(filled) if size > 1), 0)
     usual = collections.Counter(filled[above:]).most_common(1)[0][0] if rows else 0
