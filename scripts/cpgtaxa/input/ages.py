@@ -113,8 +113,8 @@ def _without_channel(name: str) -> str:
 
 
 def is_age(name: str) -> bool:
-    """Whether a column is called as ages usually are, with or without a unit."""
-    plain = bare(_without_channel(name))
+    """Whether a column is called as ages usually are, with or without a unit; what `merge` appends (.x, .y) aside."""
+    plain = bare(re.sub(r"[._][xy]$", "", _without_channel(name)))
     return any(
         plain == age or (plain.startswith(age) and plain[len(age) :].removeprefix("in") in UNITS) for age in AGES
     )

@@ -533,6 +533,9 @@ def _outside(scan: Scan, remedies: dict[str, str]) -> str:
     outside, numbers = scan.n_below + scan.n_above, scan.numbers()
     lowest, highest = float(np.nanmin(numbers["min"])), float(np.nanmax(numbers["max"]))
     found = f"{outside:,} of {scan.n_values:,} values lie outside 0-1 (from {lowest:.4g} to {highest:.4g})"
+    below = numbers["min"][numbers["min"] < -TOLERANCE]
+    if len(below) > 1 and np.ptp(below) == 0 and below[0] == np.rint(below[0]):
+        return f"{found}; those below 0 are all {below[0]:g}, as codes for missing values are: write NA in their place"
     scale, _ = scale_of(scan)
     if scale == "m":
         return f"{found}: these look like M-values. {remedies['m']}"
