@@ -22,6 +22,8 @@ LOOKED_AT = 20_000
 FEWEST = 40
 FEWEST_SAMPLES = 20
 MOST_SAMPLES = 5000
+BLOCK = 512
+"""People compared with everyone at a time."""
 LEAST_MAF = 0.1
 HARDY_WEINBERG = 10.8
 """Chi-square beyond which bands are not those of a SNP (p = 0.001): two bands of the sexes, say, or of a batch."""
@@ -120,25 +122,33 @@ def related(snps: np.ndarray) -> list[tuple[int, int, str, float]]:
     k, n = snps.shape
     if k < FEWEST or not FEWEST_SAMPLES <= n <= MOST_SAMPLES:
         return []
-    is_one = [(snps == code).astype(np.float32) for code in range(3)]
-    counts = np.stack([one.sum(axis=1) for one in is_one])
+    is_one = np.stack([snps == code for code in range(3)]).astype(np.float32)
+    counts = is_one.sum(axis=2)
     p = (counts[1] + 2 * counts[2]) / (2 * counts.sum(axis=0))
-    both = [[one.T @ other for other in is_one] for one in is_one]
-    apart = both[0][2] + both[2][0]
-    known = (snps >= 0).astype(np.float32)
-    het = is_one[1].T @ known  # heterozygous in one, known in the other
-    with np.errstate(invalid="ignore", divide="ignore"):
-        kinship = (both[1][1] - 2 * apart) / (het + het.T)
-    scores = {}
-    for name, shared in SHARED.items():
-        table = _ratios(p, shared).astype(np.float32)
-        scores[name] = sum((is_one[a] * table[a, b][:, None]).T @ is_one[b] for a in range(3) for b in range(3))
+    tables = {name: _ratios(p, shared).astype(np.float32) for name, shared in SHARED.items()}
     least = np.log(n * (n - 1) / 2 * len(SHARED) / CHANCE)
-    first = np.maximum(scores["parent"], scores["sibling"])
-    same = (scores["same"] > np.maximum(least, first)) & (kinship >= SAME_KINSHIP)
-    near = ~same & (first > least) & (kinship >= KINSHIP)
     found = []
-    for one, two in zip(*np.nonzero(np.triu(same | near, 1)), strict=True):
-        word = WORDS["same" if same[one, two] else "first"]
-        found.append((int(one), int(two), word, round(float(kinship[one, two]), 3)))
+    for start in range(0, n, BLOCK):
+        here = is_one[:, :, start : start + BLOCK]
+        scores = {
+            name: np.einsum("akn,abk->bkn", here, table).reshape(3 * k, -1).T @ is_one.reshape(3 * k, n)
+            for name, table in tables.items()
+        }
+        kinship = _kinship(here, is_one)
+        first = np.maximum(scores["parent"], scores["sibling"])
+        same = (scores["same"] > np.maximum(least, first)) & (kinship >= SAME_KINSHIP)
+        near = ~same & (first > least) & (kinship >= KINSHIP)
+        for one, two in zip(*np.nonzero(np.triu(same | near, start + 1)), strict=True):
+            word = WORDS["same" if same[one, two] else "first"]
+            found.append((start + int(one), int(two), word, round(float(kinship[one, two]), 3)))
     return found
+
+
+def _kinship(here: np.ndarray, everyone: np.ndarray) -> np.ndarray:
+    """KING's robust estimate (Manichaikul et al. 2010) of some with everyone, (m, n), from 1 where a genotype is the
+    first, second or third: (3, k, m) and (3, k, n) float32."""
+    both = here[1].T @ everyone[1]
+    apart = here[0].T @ everyone[2] + here[2].T @ everyone[0]
+    het = here[1].T @ everyone.sum(axis=0) + here.sum(axis=0).T @ everyone[1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (both - 2 * apart) / het
