@@ -237,14 +237,25 @@ class Cohort:
         return indices.astype(np.int64)
 
 
+SEXES = {
+    **dict.fromkeys(("F", "FEMALE", "FEM", "W", "WOMAN", "WEIBLICH", "FRAU", "FEMME"), "F"),
+    **dict.fromkeys(("M", "MALE", "MAN", "MÄNNLICH", "MAENNLICH", "MANN", "HOMME"), "M"),
+}
+"""Words for women and men, in capitals."""
+
+
 def two_sexes(samples: pd.DataFrame) -> np.ndarray:
     """Codes (n,) int8 of the two commonest values of the column `sex`, 0 and 1 in the order of the alphabet, else -1.
+
+    Where more than two are there, and all are words for women and men (F, female), women are 0 and men 1.
 
     samples: frame of `read_samples`. -1 for all where the column is absent or has fewer than two values.
     """
     codes = np.full(len(samples), -1, dtype=np.int8)
     if "sex" in samples:
         sex = samples["sex"].astype("string").str.strip().str.upper()
+        if sex.nunique() > 2 and sex.dropna().isin(SEXES).all():
+            sex = sex.map(SEXES).astype("string")
         common = sorted(sex.value_counts().index[:2])
         if len(common) == 2:
             for code, value in enumerate(common):

@@ -1,5 +1,7 @@
 """The names everybody shares: the ten taxa, in the order of the published models' outputs."""
 
+import difflib
+
 TAXA = (
     "UniStable",
     "UniUnstable",
@@ -16,6 +18,7 @@ TAXA = (
 
 INDEX = {taxon: index for index, taxon in enumerate(TAXA)}
 UNCLASSIFIED = "Unclassified"
+KNOWN = (*TAXA, UNCLASSIFIED)
 PROBABILITY_COLUMNS = tuple(f"p_{taxon}" for taxon in TAXA)
 
 MEANING = {
@@ -77,6 +80,13 @@ SYMBOLS = {
     UNCLASSIFIED: "circle-open",
 }
 """A shape beside each colour, for print without colours: plotly's names."""
+
+
+def close_taxon(text: str) -> str | None:
+    """The taxon, or Unclassified, that an unknown word is nearest to, whatever its case; None where none is near."""
+    plain = {name.casefold(): name for name in KNOWN}
+    found = difflib.get_close_matches("".join(filter(str.isalpha, text.casefold())), plain, 1, 0.6)
+    return plain[found[0]] if found else None
 
 
 def label_of(rule: str, wildcards) -> str:

@@ -290,6 +290,7 @@ LABELS = {
     "ragged": (GIVEN + "cg02\n", ["1 rows with another number of fields", "line 4 (1)"]),
     "a column twice": ("cpg,taxon,cpg\ncg00,BiAge,cg00\n", ["several columns of the same name: 'cpg'"]),
     "an unclosed quote": (GIVEN + 'cg02,"' + "x" * 200_000, ["line 4", "quotation mark"]),
+    "a taxon in other case": (GIVEN + "\ncg02,unistable\n", ["unknown taxon 'unistable'; did you mean 'UniStable'?"]),
     "an unknown taxon": (GIVEN + "\ncg02,Biage\n", ["line 5: unknown taxon 'Biage'; did you mean 'BiAge'?"]),
     "no taxon": (GIVEN + "cg02,\n", ["line 4: unknown taxon ''", "use one of UniStable"]),
     "indices": ("cpg,taxon\ncg00,3\n", ["line 2: unknown taxon '3'"]),

@@ -361,6 +361,27 @@ BREAKAGES = (
         "",
         "test_plausible",
     ),
+    Breakage(
+        "a unit stated above the header is not used",
+        "input/sheets.py",
+        'units += [(unit, doubt, f"line {number}, above the header")] if unit or doubt else []',
+        "pass",
+        "test_ages",
+    ),
+    Breakage(
+        "strangers are called relatives",
+        "input/relatives.py",
+        "least = np.log(n * (n - 1) / 2 * len(SHARED) / CHANCE)",
+        "least = 0.0",
+        "test_plausible",
+    ),
+    Breakage(
+        "of the shipped tables of blood the wrong array's is taken",
+        "targets/cell_fractions/fractions.py",
+        "best = counts.index(max(counts))",
+        "best = counts.index(min(counts))",
+        "test_cell_fractions",
+    ),
     # Beside the taxa
     Breakage(
         "p-values of the study of age are called q",

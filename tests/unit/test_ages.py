@@ -4,6 +4,7 @@ import shutil
 import subprocess
 
 import numpy as np
+import openpyxl
 import pandas as pd
 import pytest
 from cpgtaxa.input import ages
@@ -161,6 +162,10 @@ put(as.Date("1950-01-01") + 1:12, "Date")
 put(as.POSIXct("1950-01-01", tz = "UTC") + 86400 * 1:12, "POSIXct")
 put(as.POSIXlt(as.POSIXct("1950-01-01", tz = "UTC") + 86400 * 1:12), "POSIXlt")
 put(structure(age, class = "Duration"), "Duration")
+put(structure(age * 12, units = "months", class = c("labelled", "numeric")), "Hmisc")
+put(structure(age, units = "moons"), "moons"); put(structure(age, label = "Age (m)"), "letter")
+put(structure(age, units = structure(list(numerator = "month"), class = "symbolic_units"), class = "units"), "units")
+put(as.list(age), "list")
 """
 
 
@@ -174,7 +179,7 @@ def classes(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", ["integer64", "difftime", "hours", "label", "labelled", "ordered"])
+@pytest.mark.parametrize("name", ["integer64", "difftime", "hours", "label", "labelled", "ordered", "Hmisc"])
 def test_classes_of_r_are_decoded(classes, name):
     found, problems, _ = ages_in(classes / f"{name}.rds")
     assert problems == []
@@ -189,8 +194,68 @@ def test_classes_of_r_are_decoded(classes, name):
         "POSIXct": "'1950-01-02T00:00:00'",
         "POSIXlt": "is of R's class 'POSIXlt', which is not read",
         "Duration": "is of R's class 'Duration', which is not read",
+        "units": 'of years: as.numeric(units::set_units(x, "years"))',
+        "moons": "the column's class or label in R says 'moons'",
+        "letter": "ends in 'm', which may stand for months",
+        "list": "is of R's class 'list', which is not read",
     }.items(),
 )
 def test_classes_of_r_are_refused_by_name(classes, name, words):
     _, problems, _ = ages_in(classes / f"{name}.rds")
+    assert len(problems) == 1
     assert words in problems[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    {"Alter in Monaten": "months", "leeftijd_weken": "weeks", "edad (días)": "days", "Lebensmonate": "months"}.items(),
+)
+def test_units_in_other_languages(name, unit):
+    assert ages.unit_of_name(name) == (unit, None)
+
+
+@pytest.mark.parametrize("name", ["age_hours", "age (decades)", "Alter_Tag"])
+def test_units_that_are_not_read_are_asked_about(tmp_path, name):
+    _, problems, _ = read(tmp_path, {name: YEARS}, age=name)
+    assert "perhaps their unit. Set `cohort.age_unit`" in problems[0]
+
+
+@pytest.mark.parametrize(
+    ("note", "factor"),
+    [
+        ("# Ages are given in months", 12),
+        ("Age in weeks at blood draw,", 52.1775),
+        ("Drawn in the months March to May,", 1),
+        ("Ages in months below two years and in years above,", None),
+    ],
+)
+def test_a_unit_in_the_lines_above_the_header(tmp_path, note, factor):
+    path = tmp_path / "sheet.csv"
+    path.write_text(note + "\n" + pd.DataFrame({"sample_id": IDS, "age": YEARS}).to_csv(index=False))
+    found, problems, _ = ages_in(path)
+    if factor is None:
+        assert "line 1, above the header speaks of months and years" in problems[0]
+    else:
+        assert problems == []
+        np.testing.assert_allclose(found * factor, YEARS)
+
+
+@pytest.mark.parametrize(
+    ("shown", "factor"), [('0.0" mo"', 12), ("0\\ \\w\\k", 52.1775), ('"about "0.0', 1), ("0.00", 1)]
+)
+def test_a_unit_that_excel_shows_behind_the_numbers(tmp_path, shown, factor):
+    book = openpyxl.Workbook()
+    for row in [("sample_id", "age"), *zip(IDS, YEARS, strict=True)]:
+        book.active.append(row)
+    for row in range(2, len(IDS) + 2):
+        book.active.cell(row, 2).number_format = shown
+    book.save(tmp_path / "sheet.xlsx")
+    found, problems, _ = ages_in(tmp_path / "sheet.xlsx")
+    assert problems == []
+    np.testing.assert_allclose(found * factor, YEARS)
+
+
+def test_codes_below_zero_are_no_ages_before_birth(tmp_path):
+    _, problems, _ = read(tmp_path, {"age": [-9, *YEARS[1:]]})
+    assert "1 age negative" in problems[0]
+    assert "cohort.min_age" not in problems[0]

@@ -73,6 +73,19 @@ def test_other_tables_are_read_by_common_names_or_as_told(tmp_path):
     assert found.iloc[3].tolist() == ["cg99", "chr2", 5, "", ""]
 
 
+@pytest.mark.parametrize("sep", ["\t", " ", ","])
+def test_row_names_of_r_stand_before_the_first_name(tmp_path, sep):
+    rows = [
+        ["Name", "chr", "pos", "gene"],
+        ["cg99", "cg99", "chr1", "5.0", "TP53"],
+        ["cg00000029", "cg00000029", "2.0", "7", "A;B"],
+    ]
+    path = written(tmp_path, "\n".join(sep.join(f'"{one}"' for one in row) for row in rows) + "\n")
+    found = annotate(CPGS, path, NONE).set_index("cpg")
+    assert found.loc["cg99"].tolist() == ["chr1", 5, "TP53", ""]
+    assert found.loc["cg00000029"].tolist() == ["chr2", 7, "A;B", ""]
+
+
 @pytest.mark.parametrize(
     ("text", "given", "said"),
     [

@@ -36,6 +36,8 @@ def with_p(bench, beta="{}", p="{}.Detection Pval", text="{:.4f}"):
         ("{} Beta value", "{}_detP", "{:.4f}"),
         ("AVG_Beta_{}", "{}.DetectionPValue", "{:.4f}"),
         ("{}", "{}.Detection", "{:.4f}"),
+        ("{}|AVG_Beta", "{} (Detection Pval)", "{:.4f}"),
+        ("{}[betas]", "Detection Pval ({})", "{:.4f}"),
     ],
 )
 def test_columns_of_p_values(bench, beta, p, text):
@@ -143,6 +145,37 @@ def test_z_scores_are_never_converted(bench, axis):
         found = bench.problems(values=values)
         assert "these look like z-scores or residuals" in found[0]
         assert "cohort.values" not in found[0]
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_z_scores_are_no_m_values_whatever_the_config_says(bench, axis):
+    bench.frame = (
+        standardised(bench.frame.astype(float), axis) if axis else bench.frame.sub(bench.frame.mean(axis=1), axis=0)
+    )
+    assert "says m, but every CpG has the mean 0" in bench.problems(values="m")[0]
+
+
+@pytest.mark.parametrize("end", [".1", "_2"])
+def test_names_that_were_made_unique(bench, end):
+    bench.frame = pd.concat(
+        [bench.frame, bench.frame.iloc[:3].rename(index="{}".format).rename(index=lambda one: one + end)]
+    )
+    assert (
+        f"3 ids that are another one with a number behind it, as R and pandas make equal names different: 'cg00{end}'"
+        in bench.problems()[0]
+    )
+    run(bench, collapse="keep")
+    assert len(bench.cohort()) == N_CPGS + 3
+
+
+def test_columns_beside_the_samples_that_nothing_names(bench):
+    bench.beta_text = with_p(bench, p="{}_P").to_csv()
+    (found,) = bench.problems()
+    assert "with '_P' behind. If they are detection p-values, call them so (`S1.Detection Pval`)" in found
+    bench.beta.unlink()
+    bench.beta_text = with_p(bench, p="{}.Detection Pval").to_csv()  # as advised
+    run(bench)
+    assert bench.qc()["undetected"]["n"] == 2
 
 
 def test_m_values_are_no_z_scores():

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from browsing import assert_fine
-from conftest import sorted_cells
+from conftest import ROOT, sorted_cells
 from cpgtaxa.cohort import Cohort, CohortWriter
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import write_parquet
-from cpgtaxa.targets.cell_fractions.fractions import estimate, project, read_reference, write_fractions
+from cpgtaxa.plan.main import BLOOD
+from cpgtaxa.targets.cell_fractions.fractions import estimate, of_blood, project, read_reference, write_fractions
 from cpgtaxa.targets.cell_fractions.page import correlation, page
 from scipy.optimize import minimize, nnls
 from scipy.stats import pearsonr
@@ -109,6 +110,9 @@ def test_all_problems_of_a_reference_are_told_at_once(tmp_path):
     text = error.value.text()
     for part in ("same cell type: 'B'", "'residual'", "'high'", "2 values outside 0 to 1", "'cg6', 'B': 45", "'cg3'"):
         assert part in text
+    pure(40).assign(**{"p.value": 0.01, "low": 0.1}).to_csv(path)  # as minfi's table has them
+    with pytest.raises(InputError, match=r"'p\.value', 'low' are no cell types"):
+        read_reference(path)
     with pytest.raises(InputError, match=r"adjust\.reference"):
         read_reference(tmp_path / "none.csv")
 
@@ -153,6 +157,38 @@ def test_real_cells_of_other_donors_in_known_fractions(shared, tmp_path):
     off = (found - mixed).abs()
     assert off.mean().mean() < 0.02
     assert off.max().max() < 0.08
+
+
+SHIPPED = [ROOT / "resources/cell_types" / name for name in BLOOD]
+
+
+def test_the_shipped_tables_find_each_others_cells():
+    """Cells of other donors on another array: pure, and in known fractions with noise."""
+    reference, other = (read_reference(path) for path in SHIPPED)
+    both = reference.index.intersection(other.index)
+    reference, other = reference.loc[both].to_numpy(), other.loc[both].to_numpy()
+    assert len(both) == 164
+    gram = reference.T @ reference
+    pure_cells = np.array([project(gram, reference.T @ cell) for cell in other.T])
+    assert np.diag(pure_cells).min() > 0.9
+    rng = np.random.default_rng(1)
+    truth = rng.dirichlet([12, 1, 1.2, 3, 2, 1.5], 200)
+    mixed = np.clip(other @ truth.T + rng.normal(0, 0.02, (len(both), 200)), 0, 1)
+    found = np.array([project(gram, reference.T @ sample) for sample in mixed.T])
+    assert np.abs(found - truth).mean(axis=0).max() < 0.03
+    assert np.abs(found - truth).max() < 0.13
+
+
+@pytest.mark.parametrize("own", [0, 1])
+def test_of_the_shipped_tables_that_of_the_array_is_taken(tmp_path, own):
+    table = read_reference(SHIPPED[own])
+    cohort = cohort_of(tmp_path, table.to_numpy(), table.index)
+    found, note = of_blood(cohort, SHIPPED)
+    assert found.equals(table)
+    assert SHIPPED[own].stem in note
+    np.testing.assert_allclose(estimate(cohort, found)[list(table.columns)], np.eye(6), atol=2e-3)
+    with pytest.raises(InputError, match=r"too few: name a table of your own"):
+        of_blood(cohort_of(tmp_path, table.to_numpy()[:29], table.index[:29]), SHIPPED)
 
 
 def test_the_page_tells_of_every_type_and_is_fine_in_a_browser(tmp_path, browser):

@@ -179,5 +179,7 @@ def test_read_samples(tmp_path):
 def test_two_sexes_are_the_two_commonest_values():
     sheet = pd.DataFrame({"sex": ["F", "f ", "M", "M", None, "M", "unknown"]})
     assert cohort.two_sexes(sheet).tolist() == [0, 0, 1, 1, -1, 1, -1]
+    words = pd.DataFrame({"sex": ["Female", "Female", "F", "F", "male", "m", "weiblich"]})
+    assert cohort.two_sexes(words).tolist() == [0, 0, 0, 0, 1, 1, 0]
     assert cohort.two_sexes(pd.DataFrame({"sex": ["F", "F"]})).tolist() == [-1, -1]
     assert cohort.two_sexes(pd.DataFrame({"age": [1.0]})).tolist() == [-1]

@@ -342,6 +342,38 @@ def test_names_are_what_the_file_says(tmp_path, word):
     assert as_written(given, [path, other]) == given
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("compare: {cohorts: {1_2: a, 12: b, c: d}}", "'1_2' and '12' (lines 1 and 1) is one key to YAML"),
+        ("cohort:\n  only:\n    sex: F\n    sex: M\n", "'sex' (lines 3 and 4) is one key to YAML"),
+        ("single_cell: {profiles: {010: a.tsv, 8: b.tsv}}", "'010' and '8'"),
+    ],
+)
+def test_keys_that_yaml_takes_for_one_are_refused(tmp_path, text, said):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        as_written(yaml.safe_load(text), [path])
+    assert said in caught.value.text()
+
+
+def test_names_of_every_section_are_as_written(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "cohort: {filters: {no: a, 010: b}}\ncompare: {cohorts: {1_2: a, no: b}}\nexpression: {train_on: 010}\n"
+        "ecg_age: {lead_names: {1: I, no: null}}\nsingle_cell: {profiles: {010: a, 10: b}}\n"
+        "scores: {signature: {12: x}}\n"
+    )
+    found = as_written(yaml.safe_load(path.read_text()), [path])
+    assert found["cohort"]["filters"] == {"no": "a", "010": "b"}
+    assert found["compare"]["cohorts"] == {"1_2": "a", "no": "b"}
+    assert found["expression"]["train_on"] == "010"
+    assert found["ecg_age"]["lead_names"] == {"1": "I", "no": None}
+    assert found["single_cell"]["profiles"] == {"010": "a", "10": "b"}
+    assert found["scores"]["signature"] == {"12": "x"}
+
+
 def test_names_of_a_modules_config_are_as_its_section_of_the_file_has_them(tmp_path):
     path = tmp_path / "outer.yaml"
     path.write_text("mine: {x: 1}\ncpgtaxa:\n  cohort: {only: {batch: 1_2}}\n")

@@ -8,7 +8,8 @@ from cpgtaxa.input import matrices
 from cpgtaxa.input.delimited import declared_separator, separator_among
 from cpgtaxa.input.opening import open_matrix
 from cpgtaxa.input.texts import read_table
-from test_ingest import CPGS, SAMPLES, Bench, check
+from test_ingest import CPGS, N_SAMPLES, SAMPLES, Bench, check
+from test_ingest_arrays import run
 
 
 @pytest.fixture
@@ -208,3 +209,44 @@ def test_excel_workbooks(bench):
         bench.sheet.to_excel(book, sheet_name="people", index=False)
         bench.frame.replace({bench.frame.iat[2, 3]: "high"}).to_excel(book, sheet_name="betas")
     assert "text instead of a number in row 4, column 5: 'high'" in bench.problems(object="betas")[0]
+
+
+def test_workbooks_as_r_and_commas_leave_them(bench):
+    """Without a heading of the ids, below notes of several fields, with commas in texts."""
+    rows = [
+        ["Table S3", "2024"],
+        [*SAMPLES],
+        *(
+            [name, *(str(one).replace(".", ",") for one in row)]
+            for name, row in zip(CPGS, bench.frame.to_numpy(), strict=True)
+        ),
+    ]
+    bench.beta = bench.folder / "beta.xlsx"
+    pd.DataFrame(rows).to_excel(bench.beta, index=False, header=False)
+    run(bench)
+    check(bench)
+    warnings = "\n".join(bench.qc()["warnings"])
+    assert "1 row above the header not read" in warnings
+    assert "decimal commas were read as points" in warnings
+    bench.out("qc.json").parent.rename(bench.folder / "before")
+    bench.beta.unlink()
+    pd.DataFrame([["x1", *SAMPLES[1:]], *rows[2:]]).to_excel(bench.beta, index=False, header=False)
+    assert "but the sheet has no such sample" in bench.problems()[0]
+
+
+@pytest.mark.parametrize("notes", ["Table S3,GSE1{}\n", "Title: x{0}\nA,B,C{0}\n"])
+def test_notes_of_several_fields_above_the_header(bench, notes):
+    bench.beta_text = notes.format("," * (N_SAMPLES - 2)) + bench.frame.to_csv()
+    bench.samples_text = "Table S1,,,\nBlood,2020,,\n" + bench.sheet.to_csv(index=False)
+    run(bench)
+    check(bench)
+
+
+def test_row_names_and_separators_at_all_ends(bench):
+    """R's row names, and a separator behind the header as behind the rows."""
+    bench.beta_text = lines(bench.frame, "\t", header="\t", rows="\t", names=False)
+    sheet = bench.sheet.set_index("sample_id")
+    bench.samples_text = lines(sheet, "\t", header="\t", rows="\t", names=False)
+    bench.columns["sample_id"] = None
+    run(bench)
+    check(bench)

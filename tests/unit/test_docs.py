@@ -11,7 +11,16 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = [
     *DOCS.rglob("*.md"),
-    *(ROOT / path for path in ("README.md", "config/README.md", "resources/README.md", "resources/clocks/README.md")),
+    *(
+        ROOT / path
+        for path in (
+            "README.md",
+            "config/README.md",
+            "resources/README.md",
+            "resources/clocks/README.md",
+            "resources/cell_types/README.md",
+        )
+    ),
 ]
 
 FILES = ("py", "csv", "html", "parquet", "json", "yaml", "md", "zip")

@@ -924,7 +924,7 @@ def test_bad_ages_of_a_sheet():
     for told in ("63 M", "63 F", "8 moons"):
         with pytest.raises(InputError, match="of a unit that is not known"):
             years(told)
-    for told in ("90+", ">89", "60-70", "adult", "1.5.2000"):
+    for told in ("90+", ">89", "60-70", "adult", "1.5.2000", "1,234"):
         with pytest.raises(InputError, match="no number"):
             years(told)
     for told in ("123", "-0.1", "1e9"):

@@ -103,6 +103,9 @@ saveRDS(matrix(c(0L, 1L, NA), 30, 12, dimnames = dimnames(beta)), "integer.rds")
 setClass("GenomicRatioSet", representation(assays = "list")); gr <- new("GenomicRatioSet", assays = list(beta))
 saveRDS(gr, "s4.rds"); save(gr, file = "s4.RData"); saveRDS(beta, "ascii.rds", ascii = TRUE)
 saveRDS(function(x) x, "function.rds")
+factors <- as.data.frame(beta); factors$s3 <- factor(factors$s3); factors$s4 <- as.character(factors$s4)
+saveRDS(factors, "factors.rds")
+for (x in c('s3', 's4')) factors[[x]] <- as.numeric(as.character(factors[[x]])); saveRDS(factors, "as_advised.rds")
 big <- matrix(runif(70000 * 2), 70000, 2, dimnames = list(paste0("cg", 1:70000), c("a", "b")))
 saveRDS(big, "big.rds"); writeBin(as.vector(big), "big.bin")
 """
@@ -122,7 +125,8 @@ def written_by_r(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "name", ["matrix", "xz", "bz2", "plain", "version2", "turned", "frame", "turned_frame", "first_column"]
+    "name",
+    ["matrix", "xz", "bz2", "plain", "version2", "turned", "frame", "turned_frame", "first_column", "as_advised"],
 )
 def test_rds_of_every_kind(tmp_path, written_by_r, name):
     check(tmp_path, written_by_r / f"{name}.rds", turned=name.startswith("turned"))
@@ -171,10 +175,11 @@ def test_numbers_of_r_in_blocks(written_by_r):
     {
         "no_names.rds": ["no row names and no column names", "rownames(beta) <- cpgs"],
         "text.rds": ["a matrix of text", "storage.mode(beta)"],
-        "s4.rds": ["holds an S4 object", 'saveRDS(minfi::getBeta(object), "beta.rds")'],
+        "s4.rds": ["holds an S4 object", 'saveRDS(as.matrix(minfi::getBeta(object)), "beta.rds")'],
         "s4.RData": ["'gr' is a GenomicRatioSet object", "minfi::getBeta"],
         "ascii.rds": ["seldom used format", "saveRDS(object, file)"],
         "function.rds": ["nothing that may be the matrix", "function"],
+        "factors.rds": ["for (x in c('s3', 's4')) frame[[x]] <- as.numeric(as.character(frame[[x]]))"],
         "sheet.rds": ["1 columns of the data frame hold no numbers: 'sex'", "sapply(frame, is.numeric)"],
     }.items(),
 )
@@ -445,3 +450,27 @@ def test_all_at_once_as_people_bring_it(tmp_path, shared):
     np.testing.assert_allclose(read_samples(tmp_path / "out/samples.parquet")["age"], ages[cohort.sample_ids])
     assert (qc["values"], qc["array"]["with_suffix"]) == ("m", 418)
     assert qc["columns"] == {"sample_id": "geo_accession", "sex": "gender", "age": "Age (months)", "age_unit": "months"}
+
+
+def test_formats_that_are_not_read_come_with_the_line_of_r(tmp_path):
+    path = tmp_path / "file"
+    with h5py.File(path, "w") as file:
+        file["matrix"] = VALUES
+        file["row_attrs/cpg"], file["col_attrs/CellID"] = np.array(CPGS, dtype="S"), np.array(SAMPLES, dtype="S")
+    problem(
+        tmp_path,
+        path,
+        "a loom file",
+        "(of 'cpg')",
+        "(of 'CellID')",
+        "makeSummarizedExperimentFromLoom(",
+        "as.matrix(assay(se))",
+    )
+    path.write_bytes(b"COREARRAYx0A" + bytes(90))
+    problem(
+        tmp_path, path, "a GDS file. In R: library(bigmelon)", "dimnames(beta) <- list(rownames(gds), colnames(gds))"
+    )
+    path.unlink()
+    path.mkdir()
+    (path / "se.rds").touch()
+    problem(tmp_path, path, "loadHDF5SummarizedExperiment", "saveRDS(as.matrix(SummarizedExperiment::assay(se))")

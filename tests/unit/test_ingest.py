@@ -492,6 +492,10 @@ PROBLEMS = {
         lambda bench: (_set(8, 2, "high")(bench), _beta(_short_row)(bench)),
         ["is not a matrix: 2 rows with", "'cg02' (11 fields), 'cg04' (14 fields). Write"],
     ),
+    "codes for missing": (
+        _frame(lambda frame: frame.astype(float).mask(frame.astype(float) < 0.1, -9)),
+        ["those below 0 are all -9, as codes for missing values are: write NA in their place"],
+    ),
     "decimal comma": (
         _beta(lambda bench: bench.frame.to_csv(sep=";").replace(";0.", ";0,", 3)),
         ["3 cells with text", "'cg00', sample 's0': '0,", "These are decimal commas: write decimal points"],

@@ -239,6 +239,29 @@ def test_lists_leave_probes_out(bench):
     np.testing.assert_allclose(cpgs.loc["cg13", "mean"], bench.frame.loc["cg13"].astype(float).mean(), rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cg01, cg02, cg03\n",
+        '"x"\n"1" "cg01"\n"2" "cg02"\n"3" "cg03"\n',
+        '"","x"\n"1","cg01"\n"2","cg02"\n"3","cg03"\n',
+        "chr1\t5\t6\tcg01\nchr1\t7\t8\tcg02\nchr1\t8\t9\tcg03\n",
+        "\ufeffTable S1\r\nTargetID;47\r\ncg01;1\r\ncg02;2\r\ncg03;1\r\n",
+    ],
+)
+def test_all_ids_of_a_list_are_found(tmp_path, text):
+    path = tmp_path / "list.txt"
+    path.write_text(text)
+    assert {name for name in probes.read_list(path, "key") if name.startswith("cg")} == {"cg01", "cg02", "cg03"}
+
+
+def test_a_list_with_a_column_of_truth_values_is_no_list(tmp_path):
+    path = tmp_path / "mask.tsv"
+    path.write_text("Probe_ID\tMASK_general\ncg01\tTRUE\ncg02\tFALSE\n")
+    with pytest.raises(InputError, match="write a list of those that are meant"):
+        probes.read_list(path, "key")
+
+
 def test_a_list_of_what_alone_is_used(bench):
     (bench.folder / "other.txt").write_text("cg01\ncg02\ncg_not_here\n")
     run(bench, only_cpgs=str(bench.folder / "other.txt"))

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from cpgtaxa.cohort import two_sexes
-from cpgtaxa.input import plausible
+from cpgtaxa.input import plausible, relatives
 from cpgtaxa.input.plausible import KNOWN, Looked, alike, doubts_of_ages, doubts_of_levels
 from test_ingest import Bench
 from test_ingest_arrays import run, table
@@ -150,6 +150,72 @@ def test_blocks_do_not_matter():
     assert sorted(found[0][1]) == names[200:210]
 
 
+# --- relatives -------------------------------------------------------------------------------------------------------
+
+
+def family(rng, k, strangers=60, families=4):
+    """Betas (k, n) of SNPs: of families of a parent, two children, and the first child's twin, then of strangers; and
+    pairs of relatives by what they are."""
+    p = rng.uniform(0.15, 0.5, (k, 1))
+    genes, pairs = [], {"same": set(), "first": set()}
+    for number in range(families):
+        mother, father = (rng.uniform(size=(k, 2)) < p for _ in range(2))
+        halves = [np.where(rng.uniform(size=(k, 2)) < 0.5, one[:, :1], one[:, 1:]) for one in (mother, father)]
+        children = (halves[0].astype(int) + halves[1]).T
+        genes += [mother.sum(axis=1), *children, children[0]]
+        at = 4 * number
+        pairs["same"].add((at + 1, at + 3))
+        pairs["first"] |= {(at, at + 1), (at, at + 2), (at, at + 3), (at + 1, at + 2), (at + 2, at + 3)}
+    genes += list((rng.uniform(size=(strangers, k, 2)) < p).sum(axis=2))
+    low, high = rng.uniform(0.03, 0.15, (k, 1)), rng.uniform(0.8, 0.95, (k, 1))
+    values = low + (high - low) * np.array(genes).T / 2 + rng.normal(0, 0.03, (k, len(genes)))
+    return np.clip(values, 0, 1).astype(np.float32), pairs
+
+
+def found_in(values):
+    snps = relatives.Snps()
+    snps.add(values)
+    found = {}
+    for one, two, word, _ in relatives.related(snps.independent()):
+        found.setdefault(word, set()).add((one, two))
+    return [found.get(word, set()) for word in relatives.WORDS.values()]
+
+
+@pytest.mark.parametrize(("k", "least"), [(59, 0), (150, 0.7), (300, 0.9)])
+def test_relatives_by_their_genotypes(k, least):
+    """As many SNPs as arrays have rs probes tell people and twins; close relatives take more."""
+    rng, n_first, n_found = np.random.default_rng(k), 0, 0
+    for _ in range(5):
+        values, pairs = family(rng, k)
+        same, first = found_in(values)
+        assert same == pairs["same"]
+        assert first <= pairs["first"]
+        n_first, n_found = n_first + len(pairs["first"]), n_found + len(first)
+        assert found_in(values[:, 16:]) == [set(), set()]
+    assert n_found >= least * n_first
+
+
+def test_few_genotypes_and_bands_of_the_sexes_say_nothing():
+    rng = np.random.default_rng(6)
+    values, _ = family(rng, 35)
+    assert found_in(values) == [set(), set()]
+    sexes = np.where(np.arange(76) % 2, 0.5, 0.1) + rng.normal(0, 0.02, (200, 76))
+    assert found_in(sexes.astype(np.float32)) == [set(), set()]
+
+
+def test_relatives_are_said_unless_the_sheet_says_so(bench):
+    values, _ = family(np.random.default_rng(7), 120, strangers=N - 16)
+    rows = pd.DataFrame(values.round(4), [f"rs{number}" for number in range(120)], bench.frame.columns)
+    bench.frame = pd.concat([bench.frame, rows]).rename_axis("cpg")
+    found = warnings_of(bench)
+    assert "s1 and s3 (one person or identical twins, kinship 0.5" in found
+    assert ["s1", "s3"] in [pair[:2] for pair in bench.qc()["relatives"]]
+    assert table(bench).loc[("sample seen", "relatives"), "n"] >= 8
+    assert bench.qc()["n_cpgs"]["dropped_rs"] == 120
+    bench.sheet["family"] = [f"f{number // 4}" if number < 16 else f"n{number}" for number in range(N)]
+    assert "close relatives" not in warnings_of(bench)
+
+
 # --- real cohorts ----------------------------------------------------------------------------------------------------
 
 
@@ -163,13 +229,13 @@ def real(name):
     return frame[sheet.index], sheet.rename(columns=str.lower)
 
 
-@pytest.mark.parametrize("name", ["gse40279", "eight_blood_cohorts"])
+@pytest.mark.parametrize("name", ["gse40279", "eight_blood_cohorts", "gse74193_brain"])
 def test_real_cohorts_that_were_spoilt(name):
     """200 subsets of each: what was spoilt is noticed in at least 95 of 100, what is intact never."""
     frame, sheet = real(name)
     known = {cpg: frame.loc[cpg].to_numpy(np.float32) for cpg in KNOWN if cpg in frame.index}
     ages, rng = sheet["age"].to_numpy(float), np.random.default_rng(1)
-    noticed = dict.fromkeys(("intact", "shifted", "shuffled", "upside down", "twelvefold"), 0)
+    noticed = dict.fromkeys(("intact", "shifted", "shuffled", "upside down", "twelvefold", "twelfth"), 0)
     for _ in range(200):
         part = np.sort(rng.choice(len(ages), int(len(ages) * rng.uniform(0.2, 1)), replace=False))
         betas, own = {cpg: values[part] for cpg, values in known.items()}, ages[part]
@@ -179,6 +245,7 @@ def test_real_cohorts_that_were_spoilt(name):
             "shuffled": (betas, rng.permutation(own)),
             "upside down": ({cpg: 1 - values for cpg, values in betas.items()}, own),
             "twelvefold": (betas, 12 * own),
+            "twelfth": (betas, own / 12),
         }
         for kind, (values, given) in spoilt.items():
             noticed[kind] += bool(doubts_of_ages(values, given) or doubts_of_levels(values))
@@ -211,3 +278,34 @@ def test_copied_columns_of_real_cohorts(name):
         (names[3], "copy"),
         (names[5], "near"),
     ]
+
+
+@pytest.mark.parametrize("name", ["gse42861", "gse42861_random500", "gse40279", "sorted_blood_epic"])
+def test_relatives_in_real_cohorts(name):
+    """None among strangers; where there are enough SNPs, a person's other sample and children are found.
+
+    They are made of real people's genotypes, with betas of others of the same genotype.
+    """
+    frame, _ = real(name)
+    values, rng = frame.to_numpy(np.float32), np.random.default_rng(9)
+    snps = relatives.Snps()
+    snps.add(values, np.nanstd(values, axis=1))
+    known = snps.independent()
+    assert relatives.related(known) == []
+    if name != "gse42861":
+        assert len(known) < relatives.FEWEST
+        return
+    assert len(known) == 84
+    given = np.maximum(known, 0)
+    children = [
+        (rng.uniform(size=len(known)) < given[:, at] / 2).astype(np.int8)
+        + (rng.uniform(size=len(known)) < given[:, at + 1] / 2)
+        for at in range(0, 40, 2)
+    ]
+    found = relatives.related(np.column_stack([known, known[:, 50], *children]))
+    assert [pair[:2] for pair in found if pair[2] == relatives.WORDS["same"]] == [(50, 100)]
+    n_found = sum(two > 100 for _, two, *_ in found)
+    assert {(one, two) for one, two, *_ in found if two > 100} <= {
+        (at, 101 + number) for number in range(20) for at in (2 * number, 2 * number + 1)
+    }
+    assert n_found >= 10  # of 40: as many SNPs do not tell more beyond doubt

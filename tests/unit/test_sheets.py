@@ -91,6 +91,13 @@ def test_several_ages_are_listed_unless_they_are_the_same(tmp_path):
         assert words in problems[0]
 
 
+def test_columns_that_merge_made_two_of_are_listed(tmp_path):
+    frame = pd.DataFrame({"sample_id": IDS, "age.x": YEARS, "age.y": [age + 1 for age in YEARS]})
+    _, ages, problems = read(tmp_path, frame)
+    assert ages is None
+    assert "'age.x' (20.5 to 75.5); 'age.y' (21.5 to 76.5)" in problems[0]
+
+
 def test_without_an_age_the_numbers_are_shown(tmp_path):
     _, ages, problems = read(tmp_path, pd.DataFrame({"sample_id": IDS, "when": YEARS, "who": IDS}))
     assert ages is None

@@ -46,6 +46,7 @@ PLAIN = [("chr1", 10, 1), ("chr1", 20, 0), ("chr2", 5, 1)]
         "chr1\t10\t1.0\nchr1\t20\t0.0\nchr2\t5\t1.0",  # no line end at the end
         "chr1\t20\t0\nchr1\t10\t1\nchr2\t5\t1\n",  # in any order
         "chr1,10,1\nchr1,20,0\nchr2,5,1\n",
+        "chr1\t1e+01\t1\nchr1\t2e+01\t0\nchr2\t5\t1\n",  # as R writes 100000
         "chr1 10  1\nchr1 20 0\n chr2 5 1\n",
         "chr1\t10\t0.9\r\nchr1\t20\t0.2\r\nchr2\t5\t0.51\r\n",
         "chr1\t10\t100\nchr1\t20\t25\nchr2\t5\t75.5\n",

@@ -3,7 +3,7 @@
 
 rule cell_fractions:
     """Which cells are in each sample?
-    Needs: cohort, betas of pure cell types
+    Needs: cohort; of other tissues than blood betas of pure cell types
     Time: 300 CpGs × 150 samples 7 s
     Output: results/cell_fractions.csv
     """

@@ -62,14 +62,36 @@ AGES = (
 )
 """Names of columns of ages, without case, blanks and punctuation."""
 UNITS = {
-    **dict.fromkeys(("y", "yr", "yrs", "year", "years", "yo", "yearsold", "yearold", "jahre", "ans", "anos"), "years"),
+    **dict.fromkeys(("y", "yr", "yrs", "year", "years", "yo", "yearsold", "yearold"), "years"),
     **dict.fromkeys(
-        ("mo", "mos", "mth", "mths", "mon", "month", "months", "monthsold", "monate", "mois", "meses"), "months"
+        ("jahr", "jahre", "jahren", "ans", "année", "années", "año", "años", "anos", "anni", "jaar"), "years"
     ),
-    **dict.fromkeys(("w", "wk", "wks", "week", "weeks", "weeksold", "wochen", "semaines", "semanas"), "weeks"),
-    **dict.fromkeys(("d", "day", "days", "daysold", "tage", "jours", "dias"), "days"),
+    **dict.fromkeys(("mo", "mos", "mth", "mths", "mon", "month", "months", "monthsold"), "months"),
+    **dict.fromkeys(("monat", "monate", "monaten", "lebensmonate", "mois", "meses", "mesi", "maanden"), "months"),
+    **dict.fromkeys(("w", "wk", "wks", "week", "weeks", "weeksold"), "weeks"),
+    **dict.fromkeys(("woche", "wochen", "lebenswochen", "semaines", "semanas", "settimane", "weken"), "weeks"),
+    **dict.fromkeys(("d", "day", "days", "daysold"), "days"),
+    **dict.fromkeys(("tage", "tagen", "lebenstage", "jours", "dias", "días", "giorni", "dagen"), "days"),
 }
 """Units by the words for them; single letters count behind a number and in brackets."""
+NOT_READ = {
+    *("hour", "hours", "hrs", "minutes", "mins", "seconds", "secs", "fortnights", "quarter", "quarters"),
+    *(
+        "trimester",
+        "trimesters",
+        "decade",
+        "decades",
+        "centuries",
+        "stunden",
+        "tag",
+        "mes",
+        "mese",
+        "dag",
+        "dia",
+        "día",
+    ),
+}
+"""Words in a column's name that may be a unit of its ages, and are none of UNITS."""
 LETTERS = {"m": "months", "w": "weeks", "d": "days"}
 """Units that a last letter may stand for, but also a visit (d, w) or something else (m)."""
 _GESTATIONAL = {"gestational", "gestation", "postmenstrual", "postconceptional", "pma", "ga"}
@@ -91,8 +113,8 @@ def _without_channel(name: str) -> str:
 
 
 def is_age(name: str) -> bool:
-    """Whether a column is called as ages usually are, with or without a unit."""
-    plain = bare(_without_channel(name))
+    """Whether a column is called as ages usually are, with or without a unit; what `merge` appends (.x, .y) aside."""
+    plain = bare(re.sub(r"[._][xy]$", "", _without_channel(name)))
     return any(
         plain == age or (plain.startswith(age) and plain[len(age) :].removeprefix("in") in UNITS) for age in AGES
     )
@@ -130,6 +152,8 @@ def unit_of_name(name: str) -> tuple[str | None, str | None]:
         return None, f"names several units ({', '.join(sorted(found))})"
     if found:
         return found.pop(), None
+    if others := NOT_READ.intersection(words):
+        return None, f"speaks of {others.pop()!r}, perhaps their unit"
     last = words[-1] if len(words) > 1 else ""
     if last in LETTERS or letters.intersection(LETTERS):
         letter = last if last in LETTERS else letters.intersection(LETTERS).pop()
@@ -137,6 +161,20 @@ def unit_of_name(name: str) -> tuple[str | None, str | None]:
     if visits - {"years"}:
         return None, f"speaks of {visits.pop()}, perhaps of a visit, perhaps of the unit"
     return None, None
+
+
+def unit_of_text(text: str) -> tuple[str | None, str | None]:
+    """The unit that a line of prose states for ages, and why it is in doubt; neither where it does not speak of both.
+
+    A name such as `Age (months)` is such a line.
+    """
+    words = re.split(r"[\W_\d]+", text.casefold())
+    if not {"age", "ages", "aged", "alter", "âge", "edad"}.intersection(words):
+        return None, None
+    units = {UNITS[word] for word in words if len(word) > 1 and word in UNITS}
+    if len(units) > 1:
+        return None, f"speaks of {' and '.join(sorted(units))}"
+    return (units.pop(), None) if units else unit_of_name(text)
 
 
 def unit_column(frame: pd.DataFrame, age: str) -> tuple[str | None, bool]:
@@ -258,7 +296,7 @@ def check_ages(path, sheet: pd.DataFrame, unit: str = "auto", least: float = 0.0
     if found.comma:
         notes.append(f"{path}: decimal commas of the ages were read as points")
     in_doubt = bool(problems)
-    problems += _no_numbers(path, given, found, listed)
+    problems += _no_numbers(path, given, found, listed, column in sheet.attrs.get("refused", ()))
     if not in_doubt:
         problems += _odd_ages(path, given, found, least, listed)
     return found.years, problems
@@ -317,10 +355,11 @@ def _units_in_doubt(path, sheet: pd.DataFrame, unit: str, found: Ages, listed: _
         ]
     of_name, doubt = unit_of_name(name)
     of_class, where = sheet.attrs.get("stated") or (None, None)
+    doubt = f"the column's name, {name!r}, {doubt}" if doubt else None if of_name else sheet.attrs.get("doubt")
     numbers = ~np.isnan(found.given)
     if doubt and not has[numbers].all() and not of_class:
         remedy = "" if doubt.endswith("birth") else ". Set `cohort.age_unit` to years, months, weeks or days"
-        return [f"{path}: the unit of the ages is not certain: the column's name, {name!r}, {doubt}{remedy}"]
+        return [f"{path}: the unit of the ages is not certain: {doubt}{remedy}"]
     if of_name and of_class and of_name != of_class:
         return [
             f"{path}: the name of the column {name!r} says {of_name}, and {where} {of_class}: set `cohort.age_unit` to "
@@ -345,11 +384,11 @@ def _units_in_doubt(path, sheet: pd.DataFrame, unit: str, found: Ages, listed: _
     ]
 
 
-def _no_numbers(path, given: pd.Series, found: Ages, listed: _Listed) -> list[str]:
-    """Ages that are missing, ranges, or other text."""
+def _no_numbers(path, given: pd.Series, found: Ages, listed: _Listed, refused: bool) -> list[str]:
+    """Ages that are missing, ranges, or other text. refused: whether the column was not read, which is said already."""
     problems = []
     lacking = given.isin(MISSING).to_numpy()
-    if lacking.any():
+    if lacking.any() and not refused:
         problems.append(
             f"{path}: {many(int(lacking.sum()), 'sample')} without an age: {listed(lacking)}. "
             "Give the age in years, or remove the row and set `cohort.unmatched: drop`"
@@ -383,7 +422,8 @@ def _odd_ages(path, given: pd.Series, found: Ages, least: float, listed: _Listed
     low = ages < min(least, 0.0)
     if low.any():
         below = "negative" if least >= 0 else f"below `cohort.min_age` ({least:g})"
-        before = ". If they are ages before birth, set `cohort.min_age` to the least of them" if least >= 0 else ""
+        before = ". If they are ages before birth, set `cohort.min_age` to the least of them"
+        before = before if least >= 0 and ages[low].min() >= -TERM / 52 else ""
         problems.append(
             f"{path}: {many(int(low.sum()), 'age')} {below}: {listed(low, given)}. Give the age in years{before}"
         )

@@ -36,11 +36,13 @@ OPEN_SEA = "OpenSea"
 class _Assay(io.TextIOBase):
     """The lines of a manifest's section [Assay]: up to [Controls]."""
 
-    def __init__(self, handle):
-        self.handle, self.over = handle, False
+    def __init__(self, handle, ahead: str):
+        """ahead: a line that was read already."""
+        self.handle, self.over, self.ahead = handle, False, [ahead]
 
     def read(self, size=-1):
-        lines = [] if self.over else self.handle.readlines(1 << 20)
+        lines = [] if self.over else [*self.ahead, *self.handle.readlines(1 << 20)]
+        self.ahead = []
         for at, line in enumerate(lines):
             if line.startswith("[Controls]"):
                 self.over = True
@@ -102,10 +104,18 @@ def _rows(path, cpgs, given: dict) -> tuple[pd.DataFrame, dict[str, str]]:
         with gzip.open(path, **way) if codec else open(path, **way) as handle:
             names, separator, line = _header(path, handle)
             columns = _columns(path, names, given)
-            place = {part: names.index(name) for part, name in columns.items()}
-            how = {"names": range(len(names)), "usecols": sorted(place.values()), "sep": separator, "chunksize": ROWS}
+            ahead = handle.readline()
+            fields = next(csv.reader([ahead], delimiter=separator), [])
+            row_names = len(fields) == len(names) + 1 and bool(fields[-1].strip())  # R's write.table
+            place = {part: names.index(name) + row_names for part, name in columns.items()}
+            how = {
+                "names": range(len(names) + row_names),
+                "usecols": sorted(place.values()),
+                "sep": separator,
+                "chunksize": ROWS,
+            }
             how |= {"dtype": str, "keep_default_na": False, "header": None, "index_col": False}
-            for block in pd.read_csv(_Assay(handle), **how):
+            for block in pd.read_csv(_Assay(handle, ahead), **how):
                 block = pd.DataFrame({part: block[at].fillna("").str.strip() for part, at in place.items()})
                 block["base"] = block["cpg"].str.replace(SUFFIX, "", regex=True)
                 block["line"] = block.index + line + 1

@@ -10,17 +10,17 @@ import pyarrow.compute as pc
 from cpgtaxa.errors import some
 from cpgtaxa.input.streams import EXAMPLES, MISSING, Unreadable, many
 
-_GAP = r"[\s._:-]"
+_GAP = r"[\s._:|()\[\]-]"
 _KINDS = {
     "p": rf"detection{_GAP}*p(?:{_GAP}*val(?:ue)?s?)?|det{_GAP}*p(?:{_GAP}*val(?:ue)?s?)?|p{_GAP}*val(?:ue)?s?"
     "|detection",
-    "avg_beta": rf"avg{_GAP}*beta",
-    "beta": rf"beta(?:{_GAP}*values?)?",
+    "avg_beta": rf"avg{_GAP}*betas?",
+    "beta": rf"betas?(?:{_GAP}*values?)?",
     "unmethylated": rf"unmeth(?:ylated)?(?:{_GAP}*(?:signals?|intensit(?:y|ies)))?|(?:signal|intensity){_GAP}*a",
     "methylated": rf"meth(?:ylated)?(?:{_GAP}*(?:signals?|intensit(?:y|ies)))?|(?:signal|intensity){_GAP}*b",
 }
-_ENDS = {kind: re.compile(rf"(?P<base>.+?){_GAP}+(?:{words})", re.IGNORECASE) for kind, words in _KINDS.items()}
-_STARTS = {kind: re.compile(rf"(?:{words}){_GAP}+(?P<base>.+)", re.IGNORECASE) for kind, words in _KINDS.items()}
+_ENDS = {kind: re.compile(rf"(?P<base>.+?){_GAP}+(?:{words})[)\]]?", re.IGNORECASE) for kind, words in _KINDS.items()}
+_STARTS = {kind: re.compile(rf"(?:{words}){_GAP}+(?P<base>.+?)[)\]]?", re.IGNORECASE) for kind, words in _KINDS.items()}
 _ALONE = re.compile(rf"(?:{_KINDS['p']})(?:{_GAP}\d+)?", re.IGNORECASE)
 """A heading that all columns of p-values share, numbered by pandas or R."""
 OFFSET = 100.0

@@ -98,14 +98,20 @@ def pointed(text: str) -> str:
 
 
 def lines_above(rows: list[list[str]]) -> int:
-    """How many of the first rows stand above the header: notes of a single field, and comments of another width.
+    """How many of the first rows stand above the header: notes of few fields, and comments of another width.
 
     rows: fields of each. A comment (`#`) as wide as the row below the comments is the header.
     """
     plain = next((number for number, row in enumerate(rows) if not row[0].startswith("#")), None)
     if plain and len(rows) > plain + 1:
-        return plain - 1 if len(rows[plain - 1]) == len(rows[plain]) and sum(map(bool, rows[plain])) > 1 else plain
-    above = next((number for number, row in enumerate(rows) if sum(map(bool, row)) > 1), 0)
+        if len(rows[plain - 1]) == len(rows[plain]) and sum(map(bool, rows[plain])) > 1:
+            return plain - 1
+        return plain + lines_above(rows[plain:])
+    filled = [sum(map(bool, row)) for row in rows]
+    above = next((number for number, size in enumerate(filled) if size > 1), 0)
+    usual = collections.Counter(filled[above:]).most_common(1)[0][0] if rows else 0
+    if filled[above : above + 1] and filled[above] <= usual / 2:  # notes of several fields, in spreadsheets
+        above = next((number for number in range(above, len(rows)) if filled[number] >= usual - 1), above)
     return above if len(rows) > above + 1 else 0
 
 
@@ -126,7 +132,10 @@ class Layout:
         filled = [_used(row) for row in rows if len(row) == length]
         used = max(filled, default=0)
         self.row_names = False
-        if named < used <= len(header):  # an unnamed column with something in it
+        both_end = length == len(header) + 1 and named < len(header)  # header and rows in as many separators
+        if used == named + 1 and both_end and header[0]:
+            self.row_names = True
+        elif named < used <= len(header):  # an unnamed column with something in it
             named = used
         elif used == named + 1 and header[0] and filled.count(used) >= len(filled) / 2:
             self.row_names = True

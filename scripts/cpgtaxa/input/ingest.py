@@ -349,6 +349,8 @@ def _take(
     else:
         cpgs = [cpg for cpg, wanted in zip(cpgs, use, strict=True) if wanted]
         n_missing = np.isnan(values).sum(axis=1, dtype=np.int32)
+        if scan.looked is not None:
+            scan.looked.snps.add(values[aside == "rs"])
         values = np.ascontiguousarray(values[use])
         *numbers, n_on = _look(scan, cpgs, values, reading)
         full = (n_missing, *(np.full(len(use), np.nan) for _ in numbers[1:]))
@@ -421,6 +423,12 @@ def _rewritten(lacking, extra) -> str:
     return ""
 
 
+def _beside(extra: list[str], known: set[str]) -> str | None:
+    """What stands behind samples' ids in the names of further columns, the same in all; None where they are others."""
+    ends = {next((name[at:] for at in range(len(name) - 1, 0, -1) if name[:at] in known), "") for name in extra}
+    return ends.pop() if len(ends) == 1 and len(extra) > 1 and "" not in ends else None
+
+
 def _shifted(matrix, known: set[str]) -> str | None:
     """Why the names of a matrix's columns may stand one place beside their values; None where nothing says so."""
     if getattr(matrix, "row_names", False) and matrix.samples[0] not in known:
@@ -462,6 +470,12 @@ def _check_match(matrix, beta, samples, wanted: list[str], unmatched: str, warn)
                 warn(f"left out: {text}")
             return columns, [], True
         remedy = ". Correct the ids, or set `cohort.unmatched: drop` to use only samples found in both"
+        if beside := _beside(extra, known):
+            remedy = (
+                f". They are called as the sheet's samples with {beside!r} behind. If they are detection p-values, "
+                "call them so (`S1.Detection Pval`), that they may be used; else leave these columns out, or set "
+                "`cohort.unmatched: drop`"
+            )
         return columns, [text + remedy for text in found], True
 
     if all(re.fullmatch(r"NA|[01]?\.\d+(e-?\d+)?", name) for name in matrix.samples):
@@ -519,6 +533,9 @@ def _outside(scan: Scan, remedies: dict[str, str]) -> str:
     outside, numbers = scan.n_below + scan.n_above, scan.numbers()
     lowest, highest = float(np.nanmin(numbers["min"])), float(np.nanmax(numbers["max"]))
     found = f"{outside:,} of {scan.n_values:,} values lie outside 0-1 (from {lowest:.4g} to {highest:.4g})"
+    below = numbers["min"][numbers["min"] < -TOLERANCE]
+    if len(below) > 1 and np.ptp(below) == 0 and below[0] == np.rint(below[0]):
+        return f"{found}; those below 0 are all {below[0]:g}, as codes for missing values are: write NA in their place"
     scale, _ = scale_of(scan)
     if scale == "m":
         return f"{found}: these look like M-values. {remedies['m']}"
@@ -912,7 +929,8 @@ class _Ingestion:
         if self.problems:
             raise InputError(self.problems)
         order = self.sheet.set_index("sample_id").index.get_indexer(scan.samples)
-        doubts, alike = plausible.doubts(self.beta, self.samples, scan.looked, scan.samples, self.ages[order])
+        kin = [self.sheet[name].to_numpy()[order] for name in strata.kin_columns(self.sheet)]
+        doubts, alike = plausible.doubts(self.beta, self.samples, scan.looked, scan.samples, self.ages[order], kin)
         for text in doubts:
             self.warn(text)
         table = _sample_table(self.samples, self.sheet.iloc[order], self.ages[order], self.warn)
@@ -1005,6 +1023,13 @@ def _read_values(beta, matrix, turned: bool, columns, pass_over, reading: Readin
             reading = dataclasses.replace(reading, merge=several)
             scan = pass_over(columns, reading)
     problems += check_values(beta, matrix, scan, _REMEDIES, turned)
+    if not reading.suffixes and (again := probe_ids.numbered_again(scan.cpgs)):
+        problems.append(
+            f"{beta}: {many(len(again), 'id')} that {'are' if len(again) > 1 else 'is'} another one with a number "
+            f"behind it, as R and pandas make equal names different: {some(again)}. Take the numbers off (then "
+            "`cohort.collapse` says what becomes of a CpG's probes), or set `cohort.collapse: keep` to keep these as "
+            "CpGs of their own"
+        )
     if isinstance(matrix, ArrayColumns):
         problems += matrix.problems()
     of_sample = scan.patterns.platforms(len(scan.cpgs), len(scan.samples))
@@ -1139,6 +1164,11 @@ def _not_on(scale: str, scan: Scan) -> str | None:
     if scale == "percent" and high <= 0.01:
         return (
             f"`cohort.values` says percent, but no value is above {100 * high:.3g}: these are betas. Set it to `beta`"
+        )
+    if scale == "m" and scales.centred_m(numbers["mean"], numbers["sd"], len(scan.samples)):
+        return (
+            "`cohort.values` says m, but every CpG has the mean 0: these are z-scores or residuals, in which the "
+            "levels of methylation are lost. Give the betas"
         )
     if scale == "m" and low >= 0.4999 and high <= 0.6667:  # M from 0 to 1
         return "`cohort.values` says m, but all values lie in 0-1: these are betas. Set it to `beta`"

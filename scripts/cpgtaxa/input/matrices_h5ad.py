@@ -5,7 +5,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from cpgtaxa.errors import InputError, reason_of
+from cpgtaxa.errors import InputError, reason_of, some
 from cpgtaxa.input.matrices_array import BLOCK_BYTES, ArrayMatrix, exactly
 from cpgtaxa.input.streams import Unreadable
 from cpgtaxa.input.transposed import Transposed
@@ -97,6 +97,14 @@ def opened(path) -> h5py.File:
         members = set(file)
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         raise Unreadable(f"{path} is damaged or cut off ({reason_of(error)}): copy it again") from error
+    if {"matrix", "row_attrs", "col_attrs"} <= members:
+        rows, columns = (some(sorted(file[name]), 10) for name in ("row_attrs", "col_attrs"))
+        raise Unreadable(
+            f"{path} is a loom file, which is not read. In R, with the attribute that names the CpGs (of {rows}) and "
+            f"the one that names the samples (of {columns}): library(SummarizedExperiment); se <- "
+            'makeSummarizedExperimentFromLoom("file.loom", "CpGs", "samples"); '
+            'saveRDS(as.matrix(assay(se)), "beta.rds")'
+        )
     if not {"obs", "var"} <= members:
         raise Unreadable(
             f"{path} is an HDF5 file, but not AnnData: it lacks the tables obs and var. Of R's HDF5Array: "

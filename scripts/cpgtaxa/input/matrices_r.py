@@ -1,11 +1,12 @@
 """Matrices from R: numeric matrices with dimnames, and data frames of numeric columns, in .rds and .RData files."""
 
 import numpy as np
+import pandas as pd
 
 from cpgtaxa.errors import some
 from cpgtaxa.input.matrices_array import ArrayMatrix
 from cpgtaxa.input.r_files import KINDS, NUMBERS, PLAIN, RThing, chosen, classes, levels, read_r, strings
-from cpgtaxa.input.streams import Unreadable
+from cpgtaxa.input.streams import MISSING, Unreadable
 
 NAMES = 'in R, rownames(beta) <- cpgs; colnames(beta) <- samples; saveRDS(beta, "beta.rds")'
 
@@ -72,6 +73,17 @@ def _of_frame(path, thing: RThing) -> ArrayMatrix:
         for at, column in columns.items()
         if at in texts or column.info.type not in NUMBERS or set(classes(column)) - PLAIN
     ]
+    numbers = [
+        names[at]
+        for at, column in columns.items()
+        if (_as_numbers(texts[at]) if at in texts else column.info.type in NUMBERS and set(classes(column)) - PLAIN)
+    ]
+    if numbers:
+        raise Unreadable(
+            f"{path}: {len(numbers):,} columns of the data frame hold numbers as text, as factors or in a class of "
+            f"their own: {some(numbers)}. In R, make them plain numbers: for (x in {_r_vector(numbers)}) frame[[x]] <- "
+            "as.numeric(as.character(frame[[x]]))"
+        )
     if odd:
         raise Unreadable(
             f"{path}: {len(odd):,} columns of the data frame hold no numbers: {some(odd)}. In R, leave them out: "
@@ -86,6 +98,16 @@ def _of_frame(path, thing: RThing) -> ArrayMatrix:
         lambda start, stop: np.stack([column[start:stop] for column in values], axis=1),
         flip=lambda: ArrayMatrix(path, samples, rows, lambda start, stop: np.stack(values[start:stop])),
     )
+
+
+def _as_numbers(texts: list[str | None]) -> bool:
+    """Whether most of the first texts are numbers."""
+    given = pd.Series([text for text in texts[:100] if text and text not in MISSING], dtype=object)
+    return len(given) > 0 and pd.to_numeric(given, errors="coerce").notna().mean() > 0.5
+
+
+def _r_vector(names: list[str]) -> str:
+    return f"c({', '.join(map(repr, names))})" if len(names) < 10 else "names(frame)[!sapply(frame, is.numeric)]"
 
 
 def row_names(thing: RThing) -> list[str] | None:

@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 
 from cpgtaxa.errors import reason_of
+from cpgtaxa.input.delimited import LOOKED_AT, aligned, commas_for_points, lines_above, pointed
 from cpgtaxa.input.geo import SeriesMatrix
 from cpgtaxa.input.matrices import ArrowMatrix, TextMatrix, refuse_foreign
 from cpgtaxa.input.matrices_array import ArrayMatrix
@@ -14,37 +15,54 @@ from cpgtaxa.input.parts_matrix import PartsMatrix
 from cpgtaxa.input.r_files import is_r
 from cpgtaxa.input.series import is_series
 from cpgtaxa.input.standard_layout import parts_of
-from cpgtaxa.input.streams import DAMAGE, MISSING, Unreadable, codec_of, magic
+from cpgtaxa.input.streams import DAMAGE, MISSING, Unreadable, codec_of, magic, many
 from cpgtaxa.input.workbooks import is_workbook, read_workbook
 
 
 def open_workbook(path: pathlib.Path, name: str | None) -> ArrayMatrix:
     """The matrix in a sheet of an Excel workbook, which memory holds. Raises Unreadable."""
     rows, notes = read_workbook(path, name)
-    above = next((number for number, (_, row) in enumerate(rows) if sum(map(bool, row)) > 1), 0)
+    above = lines_above([row for _, row in rows])
     header, rows = rows[above][1], rows[above + 1 :]
-    values = np.full((len(rows), len(header) - 1), np.nan, dtype=np.float32)
+    named = max(place for place, field in enumerate(header, 1) if field)
+    names, rows, odd, doubt = aligned(header[:named], rows, "\t")
+    if odd:
+        doubt = doubt or f"row {odd[0][0]} has something behind the last name of the header. Name or remove the column"
+    if doubt:
+        raise Unreadable(f"{path}: {doubt}")
+    if above:
+        notes.append(f"{path}: {many(above, 'row')} above the header not read")
+    values, comma = _numbers(path, rows, len(names) - 1)
+    if comma:
+        notes.append(f"{path}: decimal commas were read as points")
+    ids, samples = [row[0] for _, row in rows], names[1:]
+    matrix = ArrayMatrix(
+        path,
+        ids,
+        samples,
+        lambda start, stop: values[start:stop],
+        flip=lambda: ArrayMatrix(path, samples, ids, lambda start, stop: values.T[start:stop]),
+    )
+    matrix.notes, matrix.row_names, matrix.heading = notes, names[0] is None, names[0]
+    return matrix
+
+
+def _numbers(path, rows: list[tuple[int, list[str]]], width: int) -> tuple[np.ndarray, bool]:
+    """The values behind the first field of each row, (k, width) float32; whether decimal commas were read."""
+    comma = commas_for_points((field for _, row in rows[:LOOKED_AT] for field in row[1:]), None)
+    values = np.full((len(rows), width), np.nan, dtype=np.float32)
     for at, (number, row) in enumerate(rows):
         for column, field in enumerate(row[1:]):
             if field in MISSING:
                 continue
             try:
-                values[at, column] = float(field)
+                values[at, column] = float(pointed(field) if comma else field)
             except ValueError:
                 raise Unreadable(
                     f"{path}: text instead of a number in row {number}, column {column + 2}: {field[:40]!r}. Missing "
                     "values are written NA or left empty"
                 ) from None
-    ids = [row[0] for _, row in rows]
-    matrix = ArrayMatrix(
-        path,
-        ids,
-        header[1:],
-        lambda start, stop: values[start:stop],
-        flip=lambda: ArrayMatrix(path, header[1:], ids, lambda start, stop: values.T[start:stop]),
-    )
-    matrix.notes = notes
-    return matrix
+    return values, comma
 
 
 def open_matrix(path: pathlib.Path, key: str = "cohort.beta", *, name=None, index=None, folder=None):

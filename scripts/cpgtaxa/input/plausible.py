@@ -8,7 +8,8 @@ import dataclasses
 import numpy as np
 
 from cpgtaxa.errors import some
-from cpgtaxa.input.streams import many
+from cpgtaxa.input.relatives import Snps, related
+from cpgtaxa.input.streams import MISSING, many
 
 # fmt: off
 KNOWN = {
@@ -53,6 +54,10 @@ LEAST_LEVELS_R = 0.5
 FACTOR = 4.0
 """Ages that are this much larger or smaller than those that the known CpGs say are in another unit."""
 
+STEEPEST = 6.0
+"""Years of age that the known CpGs tell of people a year apart: 0.8 to 1.6 in adults, 2 to 4.4 in children, who change
+faster; 12 times that where months were taken for years."""
+
 SAMPLED = 2000
 """CpGs by which samples are compared."""
 FEWEST_CPGS = 50
@@ -84,6 +89,7 @@ class Looked:
     known: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     rows: list[np.ndarray] = dataclasses.field(default_factory=list)
     n_seen: int = 0
+    snps: Snps = dataclasses.field(default_factory=Snps)
     of_sex: list[tuple[float, str, np.ndarray]] = dataclasses.field(default_factory=list)
 
     def add(self, cpgs: list[str], values: np.ndarray, sd: np.ndarray, gaps: bool) -> None:
@@ -95,6 +101,7 @@ class Looked:
         if len(self.rows) < 2 * SAMPLED:
             self.rows += [row.copy() for row in values[first :: self.stride]]
         self.n_seen += len(cpgs)
+        self.snps.add(values, sd)
         if self.sex is not None:
             self._add_sexes(cpgs, values, sd, gaps)
 
@@ -154,10 +161,28 @@ def doubts_of_ages(known: dict[str, np.ndarray], ages: np.ndarray) -> list[str]:
     return _doubts_of_unit(known, ages)
 
 
+def _slope(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Slope of y on x, (n,) each, and its standard error."""
+    if len(x) < 3 or np.ptp(x) == 0:
+        return 0.0, np.inf
+    x, y = x - x.mean(), y - y.mean()
+    slope = float(x @ y / (x @ x))
+    left = y - slope * x
+    return slope, float(np.sqrt(left @ left / (len(x) - 2) / (x @ x)))
+
+
 def _doubts_of_unit(known: dict[str, np.ndarray], ages: np.ndarray) -> list[str]:
     rows = [(KNOWN[cpg], values) for cpg, values in known.items() if KNOWN[cpg][0]]
-    said = [20 + 60 * (values - low) / (high - low) for (_, low, high), values in rows]
-    median = max(float(np.nanmedian(np.nanmedian(np.stack(said), axis=0))), 0.0)
+    said = np.stack([20 + 60 * (values - low) / (high - low) for (_, low, high), values in rows])
+    there = np.isfinite(said).any(axis=0)
+    said = np.nanmedian(said[:, there], axis=0)
+    slope, error = _slope(ages[there], said)
+    if slope - 2 * error > STEEPEST:
+        return [
+            f"the ages (median {np.median(ages):.3g} years) are too near to one another: CpGs known to follow age "
+            f"change with them {slope:.0f} times as much as with years: check the unit of the ages (`cohort.age_unit`)"
+        ]
+    median = max(float(np.median(said)), 0.0)
     given = float(np.median(ages))
     ratio = (median + 5) / (max(given, 0.0) + 5)
     if 1 / FACTOR <= ratio <= FACTOR:
@@ -243,8 +268,33 @@ def other_sex(looked: Looked) -> tuple[np.ndarray, np.ndarray, int]:
     return wrong, between, len(values)
 
 
-def doubts(path, sheet_path, looked: Looked, samples: list[str], ages: np.ndarray) -> tuple[list[str], dict]:
-    """Warnings, and for the QC: `alike`, pairs of samples; `other_sex` and `between_sexes`, samples."""
+def _doubts_of_relatives(path, looked: Looked, samples: list[str], kin, said) -> tuple[list[str], dict]:
+    """People that are one or related, and not by what the sheet says. kin: columns that name people or families; said:
+    pairs of samples that are alike, which is said already."""
+    known = [column.astype(str) for column in kin]
+    snps = looked.snps.independent()
+    found = related(snps)
+    unknown = [
+        (samples[one], samples[two], word, kinship)
+        for one, two, word, kinship in found
+        if {samples[one], samples[two]} not in said
+        and not any(column[one] not in MISSING and column[one] == column[two] for column in known)
+    ]
+    if not unknown:
+        return [], {}
+    shown = [f"{one} and {two} ({word}, kinship {kinship:.2f})" for one, two, word, kinship in unknown]
+    return [
+        f"{path}: {many(len(unknown), 'pair')} of samples of one person, or of close relatives, by {len(snps)} "
+        f"genotypes, of which the sheet says nothing: {some(shown)}. A column `family`, or `person`, and "
+        "`cohort.one_per` use one of each"
+    ], {"relatives": [list(pair) for pair in unknown]}
+
+
+def doubts(path, sheet_path, looked: Looked, samples: list[str], ages: np.ndarray, kin=()) -> tuple[list[str], dict]:
+    """Warnings, and for the QC: `alike` and `relatives`, pairs of samples; `other_sex` and `between_sexes`, samples.
+
+    kin: columns (n,) of the sheet that name people or families.
+    """
     warnings = [f"{path}: {text}" for text in doubts_of_levels(looked.known)]
     warnings += [f"{path} and {sheet_path}: {text}" for text in doubts_of_ages(looked.known, ages)]
     qc = {}
@@ -262,6 +312,8 @@ def doubts(path, sheet_path, looked: Looked, samples: list[str], ages: np.ndarra
                 f"{path}: {many(len(near), 'pair')} of samples that are nearly identical (root mean square difference "
                 f"of betas): {some(near)}. One sample twice? `cohort.one_per` uses one of each person"
             )
+    texts, found = _doubts_of_relatives(path, looked, samples, kin, [{one, two} for one, two, _ in pairs])
+    warnings, qc = warnings + texts, qc | found
     if looked.sex is not None:
         wrong, between, n_cpgs = other_sex(looked)
         names = np.array(samples, dtype=object)

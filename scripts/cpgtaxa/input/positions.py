@@ -86,6 +86,7 @@ def chromosomes(names) -> pd.Series:
     Empty where there is none: NOWHERE, and the 0 of manifests.
     """
     bare = pd.Series(names, dtype=object).astype(str).str.strip().str.replace(r"^chr", "", case=False, regex=True)
+    bare = bare.str.replace(r"^(\d+)\.0$", r"\1", regex=True)  # of a column of numbers with gaps
     upper = bare.str.upper()
     upper = upper.replace(OTHER_NAMES)
     known = upper.isin([*NAMES, "M"])
@@ -133,6 +134,8 @@ def read_positions(path, key: str, columns: dict[str, str], *, one_based: bool) 
             "rows). Names of chromosomes hold no blanks"
         )
     frame = frame[~(odd | blank | spaced)].copy()
+    if not len(frame):
+        raise InputError(problems)
     frame["start"] = pd.to_numeric(frame["position"]).astype(np.int64) - least
     frame = frame.drop_duplicates(["cpg", "name", "start"])
     twice = frame["cpg"].duplicated()

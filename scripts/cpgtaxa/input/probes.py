@@ -6,11 +6,13 @@ import re
 import pandas as pd
 
 from cpgtaxa.errors import InputError, some
-from cpgtaxa.input.texts import csv_rows, lines_of, read_text, separator_of
+from cpgtaxa.input.delimited import separator_among
+from cpgtaxa.input.texts import csv_rows, lines_of, read_text
 
 SUFFIX = re.compile(r"_[TB][CO][12]\d{1,2}$")
 """What EPICv2 and MSA append to an id: strand, conversion, design type, number of the replicate (Illumina 2023)."""
 KIND = re.compile(r"(cg|ch|rs|nv|ctl)(?=[\d.\-_])")
+AGAIN = re.compile(r"(?<=\d)[._]\d{1,2}$")
 KINDS = {
     "ch": "methylation outside CpGs",
     "rs": "a probe of a SNP",
@@ -19,6 +21,7 @@ KINDS = {
 }
 """Kinds of probes beside cg, and what they are; all measure something else than a CpG."""
 REPLICATE, NOT_LISTED = "replicate", "not_listed"
+MOST_ARE = 0.5
 RESERVED = ("missing", "constant", REPLICATE, NOT_LISTED, *KINDS)
 """Reasons of ours, which no list of the user's may be called."""
 
@@ -35,6 +38,13 @@ def others(probes: list[str], wanted) -> dict[int, str]:
         if not probe.startswith("cg") and (match := KIND.match(probe)) and match[1] not in ("cg", *wanted):
             found[place] = match[1]
     return found
+
+
+def numbered_again(cpgs: list[str]) -> list[str]:
+    """Ids that are another id with a number behind it (cg00000029.1), as R and pandas make equal names different."""
+    known = set(cpgs)
+    ends = ((name, AGAIN.search(name)) for name in cpgs if "." in name or "_" in name)
+    return [name for name, end in ends if end and name[: end.start()] in known]
 
 
 def describe(probes) -> dict:
@@ -60,7 +70,8 @@ def describe(probes) -> dict:
 
 
 def read_list(path, key: str) -> set[str]:
-    """Ids in the first column of a text file (may be gzipped), or in the column `cpg`, `probe` …; # begins comments.
+    """Ids in a text file (may be gzipped): of the first column, the column `cpg`, `probe` …, or the one that holds ids
+    of arrays; of all columns where all do. # begins comments.
 
     A header does no harm. Raises InputError naming `key` for a file that cannot be read or holds no ids.
     """
@@ -68,11 +79,22 @@ def read_list(path, key: str) -> set[str]:
     lines = [line for line in lines_of(text) if line.strip() and not line.lstrip().startswith("#")]
     if not lines:
         raise InputError(f"{key}: {path} holds nothing but comments: list one CpG per line")
-    separator = separator_of(lines[0]) or "\t"
+    separator = separator_among(lines) or separator_among(lines[1:]) or "\t"
     rows = [row for _, row in csv_rows("\n".join(lines), separator, f"{key}: {path}")]
+    width = max(map(len, rows))
+    shares = [sum(len(row) > at and KIND.match(row[at]) is not None for row in rows) / len(rows) for at in range(width)]
     heads = [re.sub(r"\W|_", "", name).lower() for name in rows[0]]
-    place = next((heads.index(name) for name in ("cpg", "probe", "probeid", "ilmnid", "cgid") if name in heads), 0)
-    return {row[place] for row in rows if len(row) > place and row[place]}
+    named = next((heads.index(name) for name in ("cpg", "probe", "probeid", "ilmnid", "cgid") if name in heads), 0)
+    # R's row names stand before the first name.
+    place = named if not max(shares) or shares[named] > MOST_ARE else shares.index(max(shares))
+    given = [field for row in rows for field in (row if min(shares) > MOST_ARE else row[place : place + 1]) if field]
+    flags = {row[at].upper() for row in rows[1:] for at in range(width) if at != place and len(row) > at}
+    if {"TRUE", "FALSE"} <= flags:
+        raise InputError(
+            f"{key}: {path} has a column that says TRUE or FALSE of its ids, and all of them would be taken: write a "
+            "list of those that are meant"
+        )
+    return set(given)
 
 
 class Lists:

@@ -52,6 +52,11 @@ def _seen_rows(scan, qc: dict) -> list[tuple]:
         examples = "; ".join(f"{one} and {two}" for one, two, _ in pairs[:EXAMPLES])
         text = "identical, or nearly so, to another (kept)"
         rows.append(("sample seen", "alike", len(names), len(names) / len(scan.samples), text, examples))
+    if pairs := qc.get("relatives"):
+        names = {name for one, two, *_ in pairs for name in (one, two)}
+        examples = "; ".join(f"{one} and {two}: {word}" for one, two, word, _ in pairs[:EXAMPLES])
+        text = "of one person or of close relatives, by genotypes (kept)"
+        rows.append(("sample seen", "relatives", len(names), len(names) / len(scan.samples), text, examples))
     return rows
 
 

@@ -201,7 +201,8 @@ def read_r(path, first: bytes, precise: bool = False) -> dict[str, RThing]:
 def _s4(what: str) -> str:
     return (
         f"{what} (such as a GenomicRatioSet, MethylSet or SummarizedExperiment), not a matrix. In R, take the betas "
-        'out: saveRDS(minfi::getBeta(object), "beta.rds"), or saveRDS(SummarizedExperiment::assay(object), "beta.rds")'
+        'out: saveRDS(as.matrix(minfi::getBeta(object)), "beta.rds"), or '
+        'saveRDS(as.matrix(SummarizedExperiment::assay(object)), "beta.rds")'
     )
 
 

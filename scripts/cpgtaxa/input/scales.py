@@ -45,6 +45,17 @@ def centred(means: np.ndarray, sds: np.ndarray, n: int, sums: np.ndarray) -> boo
     return bool((np.abs(mean) < 0.1).mean() > SAMPLES and (np.abs(sd - 1) < 0.1).mean() > SAMPLES)
 
 
+def centred_m(means: np.ndarray, sds: np.ndarray, n: int) -> bool:
+    """Whether betas made of what was said to be M-values have one level: then these were z-scores or residuals.
+
+    means, sds: of each CpG, of n samples.
+    """
+    known = np.isfinite(means) & np.isfinite(sds)
+    error = float(np.median(sds[known])) / np.sqrt(n) if known.any() else 0.0
+    away = float(np.abs(means[known] - 0.5).mean()) if known.any() else 1.0
+    return known.sum() >= FEWEST_CPGS / 2 and away <= max(error, 0.01)
+
+
 def guess(n_values: int, n_below: int, n_above: int, lowest, highest, means) -> tuple[str, bool]:
     """The scale values seem to be on, and whether that is beyond doubt.
 

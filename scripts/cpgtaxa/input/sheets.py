@@ -8,7 +8,16 @@ import numpy as np
 import pandas as pd
 
 from cpgtaxa.errors import reason_of, some
-from cpgtaxa.input.ages import UNITS, bare, in_years, is_age, said_by_values, unit_column, unit_of_name
+from cpgtaxa.input.ages import (
+    UNITS,
+    bare,
+    in_years,
+    is_age,
+    said_by_values,
+    unit_column,
+    unit_of_name,
+    unit_of_text,
+)
 from cpgtaxa.input.delimited import aligned, commas_for_points, lines_above, pointed
 from cpgtaxa.input.series import is_series
 from cpgtaxa.input.standard_layout import sexes_of
@@ -113,7 +122,7 @@ def read_sheet(path: pathlib.Path, columns: dict, known: set[str] | None = None)
 
         frame, rows, problems = geo.read_samples(path, codec)
     elif given is None and first.startswith(b"PK\x03\x04") and is_workbook(path):
-        rows, notes = read_workbook(path, most=MOST)
+        rows, notes = read_workbook(path, most=MOST, formats=True)
         frame, rows, problems, said = _of_rows(path, rows, "\t")
         notes += said
     elif given is None:
@@ -180,9 +189,12 @@ def _table(path: pathlib.Path, text: str) -> tuple[pd.DataFrame, list[int], list
 
 def _of_rows(path, rows: list[tuple[int, list[str]]], separator: str) -> tuple:
     """A table as text from its rows, the header among the first; what `_table` returns."""
-    notes, problems = [], []
+    notes, problems, units = [], [], []
     above = lines_above([row for _, row in rows])
     if above:
+        for number, row in rows[:above]:
+            unit, doubt = unit_of_text(" ".join(row))
+            units += [(unit, doubt, f"line {number}, above the header")] if unit or doubt else []
         notes.append(
             f"{path}: {many(above, 'line')} above the header not read: {some((row[0] for _, row in rows[:above]), 3)}"
         )
@@ -207,7 +219,7 @@ def _of_rows(path, rows: list[tuple[int, list[str]]], separator: str) -> tuple:
         problems.append(f"{path} has several columns of the same name: {some(twice)}. Rename or remove them")
     frame = pd.DataFrame([row for _, row in rows], columns=names, dtype=object)
     frame = frame.loc[:, ~frame.columns.duplicated()]
-    frame.attrs["unnamed"] = unnamed
+    frame.attrs = {"unnamed": unnamed, "above": units}
     return frame, [number for number, _ in rows], problems, notes
 
 
@@ -262,23 +274,35 @@ def _named(path, frame: pd.DataFrame, columns: dict, known, series: bool) -> tup
     covariates = frame.drop(columns=[*serving, *(["row_names"] if "row_names" in frame else [])], errors="ignore")
     for name in covariates:
         sheet[f"sheet_{name}" if name in ("sample_id", "age", "sex", "row") else name] = covariates[name]
-    sheet.attrs = {"chosen": chosen, "notes": notes, "rows": "line"}
+    sheet.attrs = {"chosen": chosen, "notes": notes, "rows": "line", "refused": frame.attrs.get("refused", {})}
     if "age" in chosen:
         place, certain = unit_column(frame, chosen["age"])
         place = f"sheet_{place}" if place in ("sample_id", "age", "sex", "row") else place
         sheet.attrs["unit_column"] = (place, certain)
-        if unit := frame.attrs.get("units", {}).get(chosen["age"]):
-            sheet.attrs["stated"] = (unit, "the column's class or label in R")
+        of_class = frame.attrs.get("units", {}).get(chosen["age"], (None, None))
+        for unit, doubt, where in [(*of_class, "the column's class or label in R"), *frame.attrs.get("above", [])]:
+            if unit and "stated" not in sheet.attrs:
+                sheet.attrs["stated"] = (unit, where)
+            if doubt:
+                sheet.attrs["doubt"] = f"{where} {doubt}"
         refused = frame.attrs.get("refused", {})
         problems += [
             f"{path}: the column {theirs!r} is of R's class {refused[theirs]!r}, which is not read. In R, make it "
-            + ('plain numbers of years, such as as.numeric(x, "years")' if name == "age" else "text: as.character(x)")
+            + (
+                _PLAIN_YEARS.get(refused[theirs], "plain numbers of years")
+                if name == "age"
+                else "text: as.character(x)"
+            )
             for name, theirs in chosen.items()
             if theirs in refused
         ]
     return sheet, problems
 
 
+_PLAIN_YEARS = {
+    **dict.fromkeys(("Duration", "Period"), 'plain numbers of years: as.numeric(x, "years")'),
+    "units": 'plain numbers of years: as.numeric(units::set_units(x, "years"))',
+}
 _MEANING = {"sample_id": "sample ids", "age": "ages", "sex": "sexes (or to null)"}
 
 

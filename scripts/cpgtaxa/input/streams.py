@@ -24,6 +24,12 @@ def magic(path: pathlib.Path, key: str) -> bytes:
     """First bytes of a file that exists, is a file, is readable and is not empty."""
     if not path.exists():
         raise Unreadable(f"{path} does not exist: check `{key}` (relative paths start at the working directory)")
+    if path.is_dir() and (path / "se.rds").exists():
+        raise Unreadable(
+            f"{path} is a SummarizedExperiment on disk (R's HDF5Array). In R: se <- "
+            'HDF5Array::loadHDF5SummarizedExperiment("folder"); '
+            'saveRDS(as.matrix(SummarizedExperiment::assay(se)), "beta.rds")'
+        )
     if path.is_dir():
         raise Unreadable(f"{path} is a directory: name the file itself in `{key}`")
     try:

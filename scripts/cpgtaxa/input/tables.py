@@ -9,7 +9,7 @@ import pyarrow.feather
 import pyarrow.parquet
 
 from cpgtaxa.errors import reason_of
-from cpgtaxa.input.ages import unit_of_name
+from cpgtaxa.input.ages import UNITS, bare, unit_of_name
 from cpgtaxa.input.streams import DAMAGE, Unreadable, magic
 from cpgtaxa.input.texts import ROW_NAMES
 
@@ -22,8 +22,8 @@ def read_sheet_frame(path, key: str, object: str | None = None, needed: tuple[st
     path: .rds or .RData (a data frame), Parquet, Feather, or .h5ad (its obs), told by content. Missing values are "",
     factors and labelled numbers their labels, whole numbers have no point. Row names of R's and names of observations
     are the column `row_names`. object: which object of an .RData; needed: columns that tell the sheet among several
-    data frames. `attrs` may have `units`, units of time that R's classes and labels state, and `refused`, classes of
-    R's that are not read, both by column.
+    data frames. `attrs` may have `units`, units of time that R's classes and labels state and why they are in doubt,
+    and `refused`, classes of R's that are not read, both by column.
 
     Raises Unreadable for a damaged file, and one that holds no table.
     """
@@ -111,9 +111,10 @@ def _r(path, first: bytes, name: str | None, needed: tuple[str, ...]) -> pd.Data
     return frame
 
 
-def r_column(column, n_rows: int) -> tuple[list[str], str | None, str | None]:
-    """A column of a data frame of R's as text, "" where missing; the unit that its class or label states; and its class
-    where that cannot be read, the text then being "" throughout."""
+def r_column(column, n_rows: int) -> tuple[list[str], tuple | None, str | None]:
+    """A column of a data frame of R's as text, "" where missing; the unit that its class, label or attribute `units`
+    states, and why it is in doubt, None where nothing is said; and its class where that cannot be read, the text then
+    being "" throughout."""
     from cpgtaxa.input.r_files import KINDS, PLAIN, attribute, classes, levels, strings
 
     kinds = [kind for kind in classes(column) if kind not in (*PLAIN, "table", "array", "matrix")]
@@ -121,7 +122,11 @@ def r_column(column, n_rows: int) -> tuple[list[str], str | None, str | None]:
     if len(column.value) != n_rows:
         return missing, None, next(iter(kinds), "matrix")
     if (label := attribute(column, "label")) is not None and label.info.type is KINDS.STR:
-        unit = unit_of_name(f"x {strings(label)[0] or ''}")[0]
+        unit = unit_of_name(f"x {strings(label)[0] or ''}")
+        unit = unit if any(unit) else None
+    if (word := attribute(column, "units")) is not None and word.info.type is KINDS.STR:  # Hmisc
+        said = strings(word)[0] or ""
+        unit = (UNITS[bare(said)], None) if bare(said) in UNITS else (None, f"says {said!r}")
     found = levels(column)
     if found is not None:
         return ["" if text is None else text.strip() for text in found], unit, None
@@ -142,9 +147,8 @@ def r_column(column, n_rows: int) -> tuple[list[str], str | None, str | None]:
         return ["" if no else time for time, no in zip(times, gone, strict=True)], unit, None
     texts = ["" if no else _number(value) for value, no in zip(values.tolist(), gone, strict=True)]
     if "difftime" in kinds:
-        word = attribute(column, "units")
         said = _DIFFTIME.get(strings(word)[0]) if word is not None else None
-        return (texts, said, None) if said else (missing, None, "difftime")
+        return (texts, (said, None), None) if said else (missing, None, "difftime")
     if "haven_labelled" in kinds or "labelled" in kinds:
         return _labelled(column, texts), unit, None
     return (missing, None, kinds[0]) if kinds else (texts, unit, None)

@@ -30,6 +30,10 @@ FOREIGN = {
     b"!Series": "a GEO series matrix, which only a matrix of values or `cohort.samples` may be: give a table",
     b"\xff\xfe": "text in UTF-16: save it as CSV (UTF-8)",
     b"\xfe\xff": "text in UTF-16: save it as CSV (UTF-8)",
+    b"COREARRAY": 'a GDS file. In R: library(bigmelon); gds <- openfn.gds("file.gds"); beta <- betas(gds)[, ]; '
+    'dimnames(beta) <- list(rownames(gds), colnames(gds)); saveRDS(beta, "beta.rds")',
+    b"<stata_dta": "a file of Stata: write it as CSV (export delimited)",
+    b"$FL2": "a file of SPSS: save it as CSV",
     b"%PDF": "a PDF: save the table as CSV",
     b"\x89PNG": "a PNG image, not a table: check the path",
 }

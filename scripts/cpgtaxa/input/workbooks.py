@@ -2,9 +2,11 @@
 
 import datetime
 import pathlib
+import re
 import zipfile
 
 from cpgtaxa.errors import reason_of, some
+from cpgtaxa.input.ages import UNITS, bare
 from cpgtaxa.input.streams import Unreadable
 
 MOST = 2 << 30
@@ -20,11 +22,14 @@ def is_workbook(path) -> bool:
         return False
 
 
-def read_workbook(path, name: str | None = None, most: int = MOST) -> tuple[list[tuple[int, list[str]]], list[str]]:
+def read_workbook(
+    path, name: str | None = None, most: int = MOST, formats: bool = False
+) -> tuple[list[tuple[int, list[str]]], list[str]]:
     """Number and fields of each row that is not blank, as text, and notes.
 
     name: of the sheet; None takes the first. Numbers are as Excel holds them, not as it shows them; whole ones have no
-    point, dates are ISO dates. Raises Unreadable for damaged workbooks and those of more than `most` bytes.
+    point, dates are ISO dates. formats: whether a unit of time that a cell's format shows behind its number is taken.
+    Raises Unreadable for damaged workbooks and those of more than `most` bytes.
     """
     import openpyxl  # only here: it takes a moment
 
@@ -39,7 +44,10 @@ def read_workbook(path, name: str | None = None, most: int = MOST) -> tuple[list
         if name is not None and name not in names:
             raise Unreadable(f"{path} has no sheet {name!r} (`cohort.object`); it has {some(names, 10)}")
         sheet = book[name or names[0]]
-        rows = [(number, [_text(value) for value in row]) for number, row in enumerate(sheet.values, 1)]
+        if formats:
+            rows = [(number, [_shown(cell) for cell in row]) for number, row in enumerate(sheet.iter_rows(), 1)]
+        else:
+            rows = [(number, [_text(value) for value in row]) for number, row in enumerate(sheet.values, 1)]
         book.close()
     except Unreadable:
         raise
@@ -52,6 +60,15 @@ def read_workbook(path, name: str | None = None, most: int = MOST) -> tuple[list
     rows = [(number, [*row[:width], *[""] * (width - len(row))]) for number, row in rows]
     others = "" if len(names) == 1 else f"; others are {some([one for one in names if one != (name or names[0])])}"
     return rows, [f"{path}: the workbook's sheet {name or names[0]!r} was read{others}"]
+
+
+def _shown(cell) -> str:
+    """A cell's text, with the unit of time that its format (`0" mo"`) puts behind a number."""
+    text = _text(cell.value)
+    if not isinstance(cell.value, int | float) or not re.search(r"[\"\\]", cell.number_format):
+        return text
+    literal = "".join(one or two for one, two in re.findall(r'"([^"]*)"|\\(.)', cell.number_format.split(";")[0]))
+    return f"{text} {literal.strip()}" if bare(literal) in UNITS else text
 
 
 def _text(value) -> str:

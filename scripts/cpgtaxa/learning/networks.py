@@ -7,6 +7,7 @@ import copy
 import io
 import json
 import pathlib
+from tokenize import TokenError
 
 import numpy as np
 import torch
@@ -117,7 +118,7 @@ def load_features(path, width: int) -> np.ndarray:
     """Features (n, width) float16 of training images. Raises InputError if the file holds anything else."""
     try:
         features = np.array(np.load(path, mmap_mode="r", allow_pickle=False))  # mapped: no memory for what is not there
-    except (OSError, ValueError, EOFError, OverflowError, TypeError, AttributeError, SyntaxError) as error:
+    except (OSError, ValueError, EOFError, OverflowError, TypeError, AttributeError, SyntaxError, TokenError) as error:
         raise InputError(f"features {path}: damaged, or no array of numbers ({type(error).__name__})") from error
     if features.dtype != np.float16 or features.ndim != 2 or (len(features) and features.shape[1] != width):
         raise InputError(

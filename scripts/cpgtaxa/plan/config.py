@@ -7,6 +7,7 @@ import copy
 import difflib
 import math
 import pathlib
+import re
 
 import jsonschema
 import yaml
@@ -59,9 +60,19 @@ NAMES = (
     ("cohort", "columns"),
     ("cohort", "one_per"),
     ("cohort", "object"),
+    ("cohort", "filters"),
     ("adjust", "covariates"),
+    ("annotation", "columns"),
+    ("compare", "cohorts"),
+    ("ecg_age", "lead_names"),
+    ("enrichment", "sets"),
+    ("expression", "train_on"),
+    ("scores", "signature"),
+    ("single_cell", "profiles"),
 )
 """Sections of which every key and value is a name, never a number."""
+SURE = re.compile(r"(?!(?:y|n|yes|no|on|off|true|false|null)$)[a-z_][\w .-]*", re.IGNORECASE)
+"""Keys that YAML reads as text."""
 
 
 def as_written(config: dict, paths) -> dict:
@@ -69,9 +80,12 @@ def as_written(config: dict, paths) -> dict:
 
     YAML makes numbers and truth values of 1_2, 010, 12:30 and no. paths: the config files, those that win first; what
     none of them has (`--config`) stays as it is. Where cpgtaxa is a module, its config may be a section of a file.
+    Raises InputError for keys that are there twice, or that YAML takes for the same, of which it keeps the last.
     """
     texts = [pathlib.Path(path).read_text(encoding="utf-8") for path in paths]
     safe, base = getattr(yaml, "CSafeLoader", yaml.SafeLoader), getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+    if twice := [problem for path, text in zip(paths, texts, strict=True) for problem in _twice(path, text)]:
+        raise InputError(twice)
     files = [pair for text in texts for pair in _parts(safe(text).get_single_data(), base(text).get_single_data())]
     config = dict(config)
     for section, key in NAMES:
@@ -82,6 +96,37 @@ def as_written(config: dict, paths) -> dict:
                     value = _spelled(value, read[section][key], written[section][key])
             config[section] = {**config[section], key: value}
     return config
+
+
+def _twice(path, text: str) -> list[str]:
+    """Keys of a section of a file that YAML takes for one."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+    try:
+        nodes, found = [loader.get_single_node()], []
+    finally:
+        loader.dispose()
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, yaml.SequenceNode):
+            nodes += node.value
+        if not isinstance(node, yaml.MappingNode):
+            continue
+        seen = {}
+        for key, value in node.value:
+            nodes.append(value)
+            plain = isinstance(key, yaml.ScalarNode) and key.value != "<<"
+            sure = plain and (key.style or SURE.fullmatch(key.value))
+            name = key.value if sure else yaml.safe_load(key.value) if plain else id(key)
+            if name in seen:
+                before, line = seen[name]
+                both = f"{before!r} and {key.value!r}" if before != key.value else repr(before)
+                lines = f"{line} and {key.start_mark.line + 1}"
+                found.append(
+                    f"{path}: {both} (lines {lines}) is one key to YAML, which keeps the last: remove or rename one, "
+                    "and put names that look like numbers in quotes"
+                )
+            seen[name] = (key.value, key.start_mark.line + 1)
+    return found
 
 
 def _parts(read, written) -> list[tuple]:

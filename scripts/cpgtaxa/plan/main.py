@@ -22,6 +22,8 @@ from cpgtaxa.plan.paths import (
 )
 
 REFERENCE = "reference"
+BLOOD = ("blood_450k.csv", "blood_epic.csv")
+"""Betas of pure blood cells that ship with the workflow."""
 """In place of the path of weights: the shipped network."""
 
 INPUTS = (
@@ -151,11 +153,6 @@ class Plan:
         simulate = self.config["simulate_cohort"]
         if simulate and simulate["age_min"] >= simulate["age_max"]:
             problems.append("simulate_cohort.age_min must be below simulate_cohort.age_max")
-        if self.uses_fractions and not self.config["adjust"]["reference"]:
-            problems.append(
-                "adjust.covariates names cell_fractions, but adjust.reference is not set: name a table of betas of the "
-                "pure cell types, or leave cell_fractions out"
-            )
         for name, zone in self.config["taxa"]["thresholds"].items():
             if zone["no"] >= zone["yes"]:
                 problems.append(
@@ -489,14 +486,11 @@ class Plan:
         """The cell fractions as a named input, where they are a covariate."""
         return {"fractions": "results/cell_fractions.csv"} if self.uses_fractions else {}
 
-    def reference_table(self) -> dict[str, str]:
-        """The user's betas of pure cell types. Raises InputError where none is named, or it is not there."""
+    def reference_table(self) -> dict[str, str | list[str]]:
+        """The user's betas of pure cell types, or those of blood that ship. Raises InputError where it is not there."""
         path = self.config["adjust"]["reference"]
         if not path:
-            raise InputError(
-                "adjust.reference is not set: name a table of betas of the pure cell types (CpGs in rows, one column "
-                "per type)"
-            )
+            return {"reference": [self.ships(str(self.resources / "cell_types" / name)) for name in BLOOD]}
         if not pathlib.Path(path).is_file():
             what = "is a directory, not a file" if pathlib.Path(path).is_dir() else "is not there"
             raise InputError(f"adjust.reference: {path} {what} (looked in {pathlib.Path.cwd()}); correct it")

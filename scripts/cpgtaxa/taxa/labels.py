@@ -3,7 +3,6 @@
 The criteria and their zones stand in `criteria`; here the answers become labels.
 """
 
-import difflib
 import logging
 
 import numpy as np
@@ -12,7 +11,7 @@ import pandas as pd
 from cpgtaxa.errors import InputError, some
 from cpgtaxa.files import parquet_blocks, write_parquet
 from cpgtaxa.input.texts import read_taxa
-from cpgtaxa.names import TAXA, UNCLASSIFIED
+from cpgtaxa.names import KNOWN, TAXA, UNCLASSIFIED, close_taxon
 from cpgtaxa.taxa.criteria import BY_NAME, RULES, TABLE, Answers
 from cpgtaxa.wording import counted
 
@@ -98,11 +97,10 @@ def read_labels(path, cpgs) -> pd.DataFrame:
             f"taxa.labels: {path}: {len(empty)} rows without a CpG id, line {lines[empty[0]]} first; fill in or remove"
         )
         labels = labels[labels["cpg"] != ""]
-    known = (*TAXA, UNCLASSIFIED)
-    unknown = labels["taxon"][~labels["taxon"].isin(known)].drop_duplicates()
+    unknown = labels["taxon"][~labels["taxon"].isin(KNOWN)].drop_duplicates()
     for row, wrong in list(unknown.items())[:EXAMPLES]:
-        close = difflib.get_close_matches(wrong, known, 1, 0.4)
-        hint = f"did you mean {close[0]!r}?" if close else f"use one of {', '.join(known)}"
+        close = close_taxon(wrong)
+        hint = f"did you mean {close!r}?" if close else f"use one of {', '.join(KNOWN)}"
         problems.append(f"taxa.labels: {path}, line {lines[row]}: unknown taxon {wrong[:40]!r}; {hint}")
     if len(unknown) > EXAMPLES:
         problems.append(f"taxa.labels: {path}: {len(unknown) - EXAMPLES} more unknown taxa")

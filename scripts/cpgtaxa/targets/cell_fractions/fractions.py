@@ -1,4 +1,4 @@
-"""Fractions of cell types in every sample, from betas of the pure types that the user brings.
+"""Fractions of cell types in every sample, from betas of the pure types: the user's, or those of blood that ship.
 
 Constrained projection (Houseman et al. 2012, BMC Bioinformatics 13:86): the sample is taken for a mixture of the types.
 The quadratic programme is solved by Goldfarb and Idnani's method, in the library that minfi uses by way of R.
@@ -6,6 +6,7 @@ The quadratic programme is solved by Goldfarb and Idnani's method, in the librar
 
 import logging
 import pathlib
+import re
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,11 @@ FEWEST_PER_TYPE = 5
 """CpGs of the reference that a sample needs for each cell type."""
 ALIKE = 1e-3
 """Types whose columns, scaled to length one, span a direction shorter than this are not to be told apart."""
+NO_TYPES = {
+    *("low", "high", "range", "mean", "median", "sd", "n", "f", "fstat", "p", "pval", "pvalue", "padj", "fdr", "q"),
+    *("qvalue", "chr", "chrom", "chromosome", "pos", "position", "mapinfo", "start", "end"),
+}
+"""Names, letters and digits alone, of what tables of references have beside the cell types (minfi's `compTable`)."""
 OURS = ("sample_id", "residual", "n_cpgs")
 BLOCK = 4096
 
@@ -45,6 +51,8 @@ def read_reference(path) -> pd.DataFrame:
         problems.append(f"{path}: several columns of the same cell type: {some(twice)}. Keep one each (their mean)")
     if taken := [name for name in types if name in OURS]:
         problems.append(f"{path}: a cell type cannot be called {some(taken)}: rename the column")
+    if others := [name for name in types if re.sub(r"[\W_]", "", name.lower()) in NO_TYPES]:
+        problems.append(f"{path}: the columns {some(others)} are no cell types: leave them out")
     scan = Scan(types)
     names, blocks = [], []
     try:
@@ -161,17 +169,41 @@ def estimate(cohort: Cohort, reference: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+def of_blood(cohort: Cohort, paths) -> tuple[pd.DataFrame, str]:
+    """The shipped table with most of its CpGs in the cohort, the first of equals, and what is to be said of it."""
+    tables = [read_reference(path) for path in paths]
+    known = set(cohort.cpgs)
+    counts = [sum(cpg in known for cpg in table.index) for table in tables]
+    best = counts.index(max(counts))
+    if counts[best] < FEWEST_PER_TYPE * tables[best].shape[1]:
+        raise InputError(
+            f"{KEY} is not set, and of the shipped tables of blood cells ({len(tables[best]):,} CpGs) the cohort has "
+            f"{counts[best]:,}, too few: name a table of your own there, betas of pure cell types of this array and "
+            "tissue (CpGs in rows, one column per type)"
+        )
+    return tables[best], (
+        f"{KEY} is not set: cells of adult blood are taken ({pathlib.Path(paths[best]).stem}, shipped). For another "
+        "tissue, or cord blood, name a table of its cells"
+    )
+
+
 def write_fractions(beta, reference, samples, outputs: dict) -> None:
     """Write the fractions of a cohort file's samples as CSV, with the columns of `estimate`, and a page about them.
 
-    samples: the cohort's sheet; outputs: `fractions` (CSV), `html`, `figures` (a folder). Raises InputError for a
+    reference: the user's table; or a list of those that ship, of which one is taken (`of_blood`). samples: the cohort's
+    sheet; outputs: `fractions` (CSV), `html`, `figures` (a folder). Raises InputError for a
     reference that cannot be used.
     """
-    cohort, betas = Cohort(beta), read_reference(reference)
+    cohort, note = Cohort(beta), ""
+    if isinstance(reference, str | pathlib.Path):
+        betas = read_reference(reference)
+    else:
+        betas, note = of_blood(cohort, reference)
+        logging.warning(note)
     found = estimate(cohort, betas)
     # In full: fractions that add up to one must still do so when they are read again.
     write_csv(outputs["fractions"], found, float_format="%.10g")
-    page(outputs, found, list(betas.columns), read_samples(samples)["age"].to_numpy(dtype=float), len(betas))
+    page(outputs, found, list(betas.columns), read_samples(samples)["age"].to_numpy(dtype=float), len(betas), note)
     means = ", ".join(f"{name} {100 * found[name].mean():.1f} %" for name in betas.columns)
     logging.info(
         f"{len(found):,} samples from {found['n_cpgs'].max():,} of the reference's {len(betas):,} CpGs; on average "

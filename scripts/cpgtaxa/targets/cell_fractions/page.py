@@ -106,8 +106,11 @@ def _residuals(figures: Figures, table: pd.DataFrame, ages: np.ndarray):
     return figures.save("residuals", figure, data, "Residual of each sample against age")
 
 
-def page(outputs: dict, table: pd.DataFrame, types: list[str], ages: np.ndarray, n_reference: int) -> None:
-    """Draw the figures and write the page; table: of `cell_fractions.estimate`; ages: (n,) years, in its order."""
+def page(
+    outputs: dict, table: pd.DataFrame, types: list[str], ages: np.ndarray, n_reference: int, note: str = ""
+) -> None:
+    """Draw the figures and write the page; table: of `cell_fractions.estimate`; ages: (n,) years, in its order; note:
+    what is to be said of the reference."""
     with atomic_folder(outputs["figures"]) as partial, matplotlib.rc_context(STYLE):
         figures = Figures(partial)
         drawn = {
@@ -135,6 +138,7 @@ def page(outputs: dict, table: pd.DataFrame, types: list[str], ages: np.ndarray,
     page = {
         "rows": rows,
         "drawn": drawn,
+        "note": note,
         "n": len(table),
         "grouped": len(table) > DRAWN,
         "n_cpgs": f"{table['n_cpgs'].max():,}",

@@ -1,7 +1,6 @@
 """Reading the taxonomies of several cohorts, and laying them beside each other CpG by CpG."""
 
 import dataclasses
-import difflib
 import pathlib
 
 import numpy as np
@@ -26,7 +25,7 @@ from cpgtaxa.input.streams import (
     stream_of,
 )
 from cpgtaxa.input.texts import separator_of
-from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.names import KNOWN, PROBABILITY_COLUMNS, TAXA, close_taxon
 
 MOST = 2 << 30
 """Bytes of text in a taxonomy: a whole array has a tenth of that."""
@@ -34,7 +33,6 @@ WANTED = ("cpg", "taxon", "source", "confidence", *PROBABILITY_COLUMNS)
 NUMBERS = ("confidence", *PROBABILITY_COLUMNS)
 STATISTICS = ("slope", "slope_t", "effect", "slope_p", "sd_ratio")
 """What is compared beside the taxa where a run's statistics are there."""
-KNOWN = (*TAXA, UNCLASSIFIED)
 LEFT = len(TAXA)
 """The code of Unclassified; the others are the taxa's indices."""
 
@@ -156,9 +154,9 @@ def read_cohort(name: str, files: dict[str, str]) -> Cohort:
     codes = pc.index_in(taxa, pa.array(KNOWN)).combine_chunks()
     if codes.null_count:
         unknown = pc.unique(taxa.filter(codes.is_null())).to_pylist()
-        hints = [difflib.get_close_matches(str(one), KNOWN, 1, 0.4) for one in unknown[:5]]
+        hints = [close_taxon(str(one)) for one in unknown[:5]]
         told = [
-            f"{one[:40]!r}{f' (did you mean {hint[0]!r}?)' if hint else ''}"
+            f"{one[:40]!r}{f' (did you mean {hint!r}?)' if hint else ''}"
             for one, hint in zip(unknown[:5], hints, strict=True)
         ]
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""

@@ -26,7 +26,8 @@ YEARS = {
     **dict.fromkeys(("days", "day"), 1 / 365.25),
 }
 """A unit of age in years."""
-AGE = re.compile(r"([-+]?\d+(?:[.,]\d+)?)\s*([A-Za-z. ]*)")
+AGE = re.compile(r"([-+]?\d+(?:\.\d+|,(?!\d{3}\b)\d+)?)\s*([A-Za-z. ]*)")
+"""A number, of which a comma may be the decimal sign where it cannot part thousands, and a unit."""
 DICOM = re.compile(r"\d{3}[DWMY]")
 WHEN = "ecg|recording|record|exam|examination|acquisition|test|visit"
 AGE_NAME = re.compile(rf"(patient )?age( (at|of) (the )?({WHEN}))?( (in )?({'|'.join(YEARS)}))?")

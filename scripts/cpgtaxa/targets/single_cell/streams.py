@@ -68,6 +68,10 @@ def _guarded(what: str, call, *arguments, **named):
         raise InputError(f"{what} is damaged or cut off ({reason_of(error)}): copy it again") from error
 
 
+R_NUMBER = re.compile(rb"(?<![\w.+-])(\d)(?:\.(\d+))?e\+0?(\d)(?![\w.])")
+"""How R writes large numbers with many zeros, such as 1e+05."""
+
+
 def line_blocks(path, what: str, size: int = BLOCK):
     """(number of the first line, bytes of whole lines, each with its end) in turn. Raises InputError as `opened`."""
     with opened(path, what) as (read, _):
@@ -130,8 +134,17 @@ def parse_rows(
             ),
         )
     except pa.ArrowException:
-        return None
+        plain = R_NUMBER.sub(_written_out, block) if b"e+" in block else block
+        if plain == block:
+            return None
+        return parse_rows(plain, separator=separator, n_fields=n_fields, wanted=wanted, quoted=quoted)
     return [column.combine_chunks() for column in table.columns]
+
+
+def _written_out(number: re.Match) -> bytes:
+    """A whole number of R's in digits: 100000 for 1e+05."""
+    digits, zeros = number[1] + (number[2] or b""), int(number[3]) - len(number[2] or b"")
+    return number[0] if zeros < 0 else digits + b"0" * zeros
 
 
 def odd_rows(first: int, block: bytes, *, separator: str, n_fields: int, judge, what: str) -> InputError:
