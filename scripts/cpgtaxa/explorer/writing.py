@@ -52,6 +52,7 @@ CODED = (
     "source",
     "second_taxon",
     "reason",
+    "detail",
     "boundary",
     "criterion",
     "disagrees",
@@ -105,6 +106,7 @@ def write_explorer(given: dict, out: dict, *, settings: dict, rules: dict, seed:
             {"name": name, "total": int((index.source == code).sum())} for code, name in enumerate(index.sources)
         ],
         "reasons": [{"name": name, "meaning": text} for name, text in REASONS.items()],
+        "details": [{"name": name, "open": index.open[name]} for name in index.details],
         "disagreements": [int((index.disagrees == code).sum()) for code in (0, 1)],
         "boundaries": [{"name": name, "meaning": text} for name, text in BOUNDARIES.items()],
         "meanings": MEANING | {name: PLACES[name] for name in index.places},
