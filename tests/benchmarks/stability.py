@@ -13,6 +13,7 @@ that were marked as boundary, as near what no taxon describes, or as Unclassifie
 """
 
 import argparse
+import logging
 import os
 import pathlib
 import sys
@@ -31,7 +32,7 @@ from cpgtaxa.names import UNCLASSIFIED  # noqa: E402
 from cpgtaxa.statistics.kernel import compute  # noqa: E402
 from cpgtaxa.taxa.labels import define_taxa  # noqa: E402
 from real_cohorts import DATA, load  # noqa: E402
-from unlike import calibration, calls_on, network_arguments, placed, predicted, read_network, read_rules  # noqa: E402
+from unlike import calibration, calls_on, placed, predicted, read_network, read_rules  # noqa: E402
 
 COHORTS = ("random500", "gse40279", "brain", "GSE111629", "GSE61496", "GSE97362", "gse42861")
 SEED, OTHER_SEED, CALIBRATION = 42, 43, 20000
@@ -120,7 +121,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cohorts", nargs="+", choices=COHORTS, default=COHORTS, metavar="NAME")
     parser.add_argument("--without", type=int, default=20, help="samples left out, one after the other")
-    arguments = network_arguments(parser)
+    parser.add_argument("--weights", type=pathlib.Path, default=ROOT / "resources/reference")
+    parser.add_argument("--out", type=pathlib.Path)
+    arguments = parser.parse_args()
+    logging.disable(logging.WARNING)
     if not DATA.is_dir():
         sys.exit(f"{DATA} is absent: these figures need the shared real cohorts")
     workflow, rows = Workflow(arguments.weights, CALIBRATION), []

@@ -45,6 +45,7 @@ PLACES = {
     "position": "position on it, from 1",
     "gene": "genes that the manifest names",
     "island": "where the CpG lies to a CpG island",
+    "flags": "SNP at the CpG by the manifest, and the lists that hold it (annotation.lists)",
 }
 """Columns that there are with an annotation, and what they mean."""
 
@@ -97,8 +98,9 @@ class Index:
     cpgs: (n,) str. taxon, source, second, reason, detail, boundary, criterion, disagrees (0 or 1), bands: (n,) uint8
     codes; confidence, margin, network_p: (n,) float32; probabilities: (10, n) uint16 codes; sources, details: the names
     that `source` and `detail` count; open: of each of `details` the number of open questions. `places` has PLACES where
-    there is an annotation, else it is empty: chromosome and island as (n,) uint8 codes of `chromosomes` and `islands`,
-    position (n,) uint32, 0 where there is none, gene (n,) str. Raises InputError where tables are not of these CpGs.
+    there is an annotation, else it is empty: chromosome, island and flags ("A;B") as (n,) uint8 codes of `chromosomes`,
+    `islands` and `flags`, position (n,) uint32, 0 where there is none, gene (n,) str. Raises InputError where tables
+    are not of these CpGs.
     """
 
     def __init__(self, taxonomy, unclassified, statistics, rules: dict, annotation=None):
@@ -122,7 +124,7 @@ class Index:
         )
         self.reason, self.detail, self.details = self._reasons(unclassified)
         self.bands = self._bands(statistics, rules)
-        self.places, self.chromosomes, self.islands = {}, [], []
+        self.places, self.chromosomes, self.islands, self.flags = {}, [], [], []
         if annotation:
             self._annotate(read_parquet(annotation), annotation)
 
@@ -132,8 +134,9 @@ class Index:
     def _annotate(self, table: pd.DataFrame, path) -> None:
         if not np.array_equal(table["cpg"].to_numpy(dtype=object), self.cpgs):
             raise InputError(f"{path} is not of this taxonomy: delete it and start again")
-        self.chromosomes, self.islands = (_commonest(table[name]) for name in ("chromosome", "island"))
-        for name, names in (("chromosome", self.chromosomes), ("island", self.islands)):
+        kinds = ("chromosome", "island", "flags")
+        self.chromosomes, self.islands, self.flags = (_commonest(table[name]) for name in kinds)
+        for name, names in zip(kinds, (self.chromosomes, self.islands, self.flags), strict=True):
             self.places[name] = name_codes(table[name].where(table[name].isin(names), None), names)
         self.places["position"] = table["position"].fillna(0).to_numpy(dtype=np.uint32)
         self.places["gene"] = table["gene"].to_numpy(dtype=object)

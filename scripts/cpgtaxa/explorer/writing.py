@@ -112,6 +112,7 @@ def write_explorer(given: dict, out: dict, *, settings: dict, rules: dict, seed:
         "meanings": MEANING | {name: PLACES[name] for name in index.places},
         "chromosomes": _counted(index.chromosomes, index.places.get("chromosome")),
         "islands": _counted(index.islands, index.places.get("island")),
+        "flags": _counted(index.flags, index.places.get("flags")),
         "statistics": described(),
         "main": [{"name": name, "scale": scales[name]} for name in MAIN],
         "map": {"n": len(mapped["rows"]), "neighbours": int(mapped["neighbours"].shape[0])},

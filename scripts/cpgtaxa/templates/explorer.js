@@ -127,7 +127,7 @@ function fromPlanes(bytes, Type, start = 0, n = undefined) {
   return new Type(found.buffer);
 }
 
-const TYPES = { taxon: Uint8Array, source: Uint8Array, second_taxon: Uint8Array, reason: Uint8Array, detail: Uint8Array, boundary: Uint8Array, criterion: Uint8Array, disagrees: Uint8Array, rank: Uint32Array, row: Uint32Array, chromosome: Uint8Array, island: Uint8Array, position: Uint32Array };
+const TYPES = { taxon: Uint8Array, source: Uint8Array, second_taxon: Uint8Array, reason: Uint8Array, detail: Uint8Array, boundary: Uint8Array, criterion: Uint8Array, disagrees: Uint8Array, rank: Uint32Array, row: Uint32Array, chromosome: Uint8Array, flags: Uint8Array, island: Uint8Array, position: Uint32Array };
 const typeOf = (name) => TYPES[name] ?? (name.startsWith("p_") ? Uint16Array : Float32Array);
 
 /* A column by name, as a promise; the array itself, once it is there, is had from `columns`. */
@@ -311,13 +311,13 @@ async function drawTiles(tiles, own, still = () => true) {
 
 /* --- state, and the address that holds it -------------------------------------------------------------------------- */
 
-const START = { taxa: null, sources: null, low: "", high: "", second: "", reason: "", detail: "", boundary: "", disagrees: "", gene: "", chromosome: "", island: "", conditions: [], list: null, sort: "", view: "sheet", page: 0, cpg: "" };
+const START = { taxa: null, sources: null, low: "", high: "", second: "", reason: "", detail: "", boundary: "", disagrees: "", gene: "", chromosome: "", island: "", flag: "", conditions: [], list: null, sort: "", view: "sheet", page: 0, cpg: "" };
 const SHOWN = ["taxon", ...(PLACED ? ["gene", "chromosome", "position"] : []), "confidence", "source", "second_taxon", "boundary", "margin", "core_effect", "core_sd"];
 const state = { ...structuredClone(START), row: -1, hits: new Uint32Array(0), shown: [...SHOWN], chosen: null, chosenCount: 0, last: -1 };
 let known = null; // id → row, made when first asked for
 let asked = 0, opened = 0; // the latest filtering and opening: what comes later than another is dropped
 
-const TEXTS = ["low", "high", "second", "reason", "detail", "boundary", "disagrees", "gene", "chromosome", "island", "sort", "cpg"];
+const TEXTS = ["low", "high", "second", "reason", "detail", "boundary", "disagrees", "gene", "chromosome", "island", "flag", "sort", "cpg"];
 
 function address() {
   const found = new URLSearchParams();
@@ -350,6 +350,7 @@ function recall() {
   if (state.boundary !== "clear" && !about.boundaries.some(({ name }) => name === state.boundary)) state.boundary = "";
   if (!about.chromosomes.some(({ name }) => name === state.chromosome)) state.chromosome = "";
   if (!about.islands.some(({ name }) => name === state.island)) state.island = "";
+  if (state.flag !== NO_FLAG && !FLAGS.includes(state.flag)) state.flag = "";
   if (!PLACED) state.gene = "";
   if (!["yes", "no"].includes(state.disagrees)) state.disagrees = "";
   if (state.sort && (!isColumn(state.sort.replace(/^-/, "")) || state.sort.endsWith("gene"))) state.sort = "";
@@ -362,11 +363,13 @@ function recall() {
 
 const CODED = ["taxon", "source", "second_taxon", "reason", "detail", "boundary", "criterion", "disagrees"];
 const NUMBERS = ["confidence", "margin", "network_p"];
-const PLACES = PLACED ? ["chromosome", "position", "gene", "island"] : [];
+const PLACES = PLACED ? ["chromosome", "position", "gene", "island", "flags"] : [];
 const FILTERED = [...about.statistics, ...TAXA.slice(0, 10).map(({ name }) => ({ name: `p_${name}`, kind: "share", meaning: `the network's probability of ${name}` }))];
 const MEANS = { cpg: "the CpG's id", ...about.meanings, ...Object.fromEntries(FILTERED.map(({ name, meaning }) => [name, meaning])) };
 const ONE_OPEN = "one open question";
-const FACETS = ["taxon", "source", "second_taxon", "reason", "detail", "boundary", "disagrees", ...(PLACED ? ["chromosome", "island"] : [])];
+const FACETS = ["taxon", "source", "second_taxon", "reason", "detail", "boundary", "disagrees", ...(PLACED ? ["chromosome", "island", "flags"] : [])];
+const FLAGS = [...new Set(about.flags.flatMap(({ name }) => name.split(";")))].sort(), NO_FLAG = "none of them";
+const codesOfFlag = (flag) => (flag === NO_FLAG ? [NO_NAME] : [...about.flags.keys()].filter((code) => about.flags[code].name.split(";").includes(flag)));
 const isColumn = (name) => name === "cpg" || name in MEANS;
 
 /* --- filter, sort -------------------------------------------------------------------------------------------------- */
@@ -397,6 +400,7 @@ async function filter() {
   if (state.disagrees) among(columns.get("disagrees"), table([state.disagrees === "yes" ? 1 : 0]), "disagrees");
   if (state.chromosome) among(columns.get("chromosome"), table([about.chromosomes.findIndex(({ name }) => name === state.chromosome)]), "chromosome");
   if (state.island) among(columns.get("island"), table([about.islands.findIndex(({ name }) => name === state.island)]), "island");
+  if (state.flag) among(columns.get("flags"), table(codesOfFlag(state.flag)), "flags");
   if (state.gene.trim()) {
     const listed = new Uint8Array(N);
     for (const gene of state.gene.toUpperCase().split(/[\s,;]+/).filter(Boolean)) for (const row of rowsOfGene().get(gene) ?? []) listed[row] = 1;
@@ -547,6 +551,7 @@ function cellOf(name, row) {
   if (name === "disagrees") return el("td", { text: value ? "yes" : "no" });
   if (name === "gene") return el("td", { text: value.split(";").slice(0, 3).join(", ") + (value.split(";").length > 3 ? " …" : "") || "–" });
   if (name === "chromosome" || name === "island") return el("td", { text: value === NO_NAME ? "–" : about[`${name}s`][value].name });
+  if (name === "flags") return el("td", { text: value === NO_NAME ? "–" : about.flags[value].name.replaceAll(";", ", ") });
   if (name === "position") return el("td", { className: "n", text: value ? value.toLocaleString("en") : "–" });
   const share = NUMBERS.includes(name) ? value : name.startsWith("p_") ? shareOf(value) : null;
   if (share !== null) return el("td", { className: "n", text: Number.isNaN(share) ? "–" : share.toFixed(3) });
@@ -585,7 +590,7 @@ async function showTable() {
   if (focused) $("table").querySelector(`[data-sort="${focused}"]`)?.focus();
 }
 
-const isNumeric = (name) => name !== "cpg" && !CODED.includes(name) && !["chromosome", "island"].includes(name);
+const isNumeric = (name) => name !== "cpg" && !CODED.includes(name) && !["chromosome", "island", "flags"].includes(name);
 
 const rowClass = (row) => `${state.chosen[row] ? "chosen" : ""} ${row === state.row ? "current" : ""}`.trim();
 
@@ -672,7 +677,7 @@ async function exportCsv() {
   $("export").disabled = true;
   $("work").textContent = "Reading the columns …";
   const values = await Promise.all(names.map(column));
-  const words = { taxon: TAXA, source: about.sources, second_taxon: TAXA, reason: about.reasons, detail: about.details, boundary: about.boundaries, criterion: about.boundaries, disagrees: [{ name: "no" }, { name: "yes" }], chromosome: about.chromosomes, island: about.islands };
+  const words = { taxon: TAXA, source: about.sources, second_taxon: TAXA, reason: about.reasons, detail: about.details, boundary: about.boundaries, criterion: about.boundaries, disagrees: [{ name: "no" }, { name: "yes" }], chromosome: about.chromosomes, island: about.islands, flags: about.flags };
   const parts = [`cpg,${names.join(",")}\n`];
   let altered = 0;
   for (let start = 0; start < rows.length; start += 5000) {
@@ -793,9 +798,9 @@ function close(step = true) {
 /* Where a CpG lies, in words; empty where that is not known. */
 function placeOf(row) {
   if (!PLACED) return "";
-  const [chromosome, position, gene, island] = PLACES.map((name) => columns.get(name)[row]);
+  const [chromosome, position, gene, island, flags] = PLACES.map((name) => columns.get(name)[row]);
   const at = chromosome === NO_NAME ? "" : `${about.chromosomes[chromosome].name}:${position.toLocaleString("en")}`;
-  return [at, gene.replaceAll(";", ", "), island === NO_NAME ? "" : about.islands[island].name.replaceAll("_", " ")].filter(Boolean).join(" · ");
+  return [at, gene.replaceAll(";", ", "), island === NO_NAME ? "" : about.islands[island].name.replaceAll("_", " "), flags === NO_NAME ? "" : about.flags[flags].name.replaceAll(";", ", ").replaceAll("_", " ")].filter(Boolean).join(" · ");
 }
 
 function verdict(cpg) {
@@ -1139,7 +1144,7 @@ function showForm() {
   $("second").value = state.second;
   $("reason").value = state.reason;
   $("boundary").value = state.boundary;
-  for (const key of ["disagrees", "gene", "chromosome", "island"]) $(key).value = state[key];
+  for (const key of ["disagrees", "gene", "chromosome", "island", "flag"]) $(key).value = state[key];
   $("undecided").value = state.detail;
   $("list").value = state.list ? state.list.join("\n") : "";
   showConditions();
@@ -1195,7 +1200,7 @@ function listen() {
   const setTaxa = (codes) => { state.taxa = codes; state.page = 0; showForm(); refresh(); };
   on("taxa-all", "click", () => setTaxa(null));
   on("taxa-none", "click", () => setTaxa(new Set()));
-  for (const [id, key] of [["confidence-low", "low"], ["confidence-high", "high"], ["second", "second"], ["reason", "reason"], ["undecided", "detail"], ["boundary", "boundary"], ["disagrees", "disagrees"], ["gene", "gene"], ["chromosome", "chromosome"], ["island", "island"]]) {
+  for (const [id, key] of [["confidence-low", "low"], ["confidence-high", "high"], ["second", "second"], ["reason", "reason"], ["undecided", "detail"], ["boundary", "boundary"], ["disagrees", "disagrees"], ["gene", "gene"], ["chromosome", "chromosome"], ["island", "island"], ["flag", "flag"]]) {
     on(id, "input", () => { state[key] = $(id).value; state.page = 0; refresh(); });
   }
   on("add-condition", "click", () => {
@@ -1299,11 +1304,13 @@ async function start() {
   $("why").hidden = !TAXA[UNCLASSIFIED].total;
   $("places").hidden = !PLACED;
   for (const [key, entries] of [["chromosome", about.chromosomes], ["island", about.islands]]) options($(key), entries.map(({ name }) => [name, name.replaceAll("_", " ")]), "any");
+  options($("flag"), [...FLAGS, NO_FLAG].map((name) => [name, name.replaceAll("_", " ")]), "any, or none");
+  $("flag").closest("label").hidden = !FLAGS.length;
   Object.assign(COUNTED, {
     taxon: ticked("taxa"), source: ticked("sources"), second_taxon: counting("second", codeOf(TAXA)), reason: counting("reason", codeOf(about.reasons)),
     detail: counting("undecided", (value) => (value === ONE_OPEN ? [...about.details.keys()].filter((code) => about.details[code].open === 1) : codeOf(about.details)(value))),
     boundary: counting("boundary", (value) => (value === "clear" ? [NO_NAME] : codeOf(about.boundaries)(value))), disagrees: counting("disagrees", (value) => [value === "yes" ? 1 : 0]),
-    chromosome: counting("chromosome", codeOf(about.chromosomes)), island: counting("island", codeOf(about.islands)),
+    chromosome: counting("chromosome", codeOf(about.chromosomes)), island: counting("island", codeOf(about.islands)), flags: counting("flag", codesOfFlag),
   });
   options($("sheet-sort"), ["cpg", "taxon", ...NUMBERS].map((name) => [name, name === "cpg" ? "CpG" : name]), "order of the data");
   groupedColumns($("sheet-sort"));
