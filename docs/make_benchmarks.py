@@ -91,6 +91,23 @@ SECTIONS = (
         "(`../shared/data`).",
     ),
     Section(
+        "Stability",
+        "stability.csv",
+        "stability.py --out tests/benchmarks/stability.csv",
+        "Share of the CpGs of real cohorts with the *same* taxon (or Unclassified in both) where next to nothing "
+        "changes: betas rounded to four or three decimals, one sample left out (the mean of 20, and the run with "
+        "fewest), another seed. *Other*: share with another taxon; the rest of the changes is between a taxon and "
+        "Unclassified. *Marked*: share of the changed CpGs that were marked as boundary.",
+    ),
+    Section(
+        "Confidence",
+        "confidence.csv",
+        "confidence.py --out tests/benchmarks/confidence.csv",
+        "Mean `confidence` of the tests' labels, and the share that is *right*. Parts of real cohorts are judged by "
+        "the whole cohort. Simulated cohorts have as many CpGs of each taxon, which real ones do not. *Unsure*: share "
+        "with a confidence below 0.95; *sure*: of 0.99 and more.",
+    ),
+    Section(
         "Shapes of change and causes of bands",
         "patterns.csv",
         "patterns.py",

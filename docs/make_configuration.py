@@ -31,9 +31,9 @@ HEAD = """# Configuration
 
 All keys with their defaults are in [config/config.yaml](../config/config.yaml). A file given
 with `--configfile` is laid over it, key by key, so that yours needs to name only what differs; of several files the
-last one wins. `--config seed=7` sets a single key. Unknown and mistyped keys stop the run before it starts, all of them
-listed, each with the nearest right one. Relative paths are relative to the working directory: the folder `snakemake` is
-started in, or that of `--directory`.
+last one wins. `--config seed=7 rounds="{max: 1}"` sets single keys. Unknown and mistyped
+keys stop the run before it starts, all of them listed, each with the nearest right one. Relative paths are relative to
+the working directory: the folder `snakemake` is started in, or that of `--directory`.
 
 Complete examples: [demo](../config/demo/config.yaml), [blood cohort GSE40279](../config/examples/gse40279.yaml),
 [biology](../config/examples/biology.yaml), [sorted cells](../config/examples/sorted_cells.yaml);

@@ -1,4 +1,4 @@
-"""Take from the array's manifest where the cohort's CpGs lie."""
+"""Take from the array's manifest where the cohort's CpGs lie, and from lists what they are known for."""
 
 from cpgtaxa.job import job
 
@@ -8,4 +8,5 @@ with job(snakemake):
     from cpgtaxa.input.annotation import annotate
 
     cpgs = Cohort(snakemake.input.beta).cpgs
-    write_parquet(snakemake.output[0], annotate(cpgs, snakemake.input.manifest, snakemake.params.columns))
+    table = annotate(cpgs, snakemake.input.manifest, snakemake.params.columns, snakemake.params.lists)
+    write_parquet(snakemake.output[0], table)

@@ -123,11 +123,11 @@ def test_cpgs_without_a_test_stand_last_and_places_go_along():
     statistics = compute(beta, ages)
     statistics.insert(0, "cpg", ["a", "b", "c", "d"])
     places = pd.DataFrame({"chromosome": ["chr1"] * 4, "position": pd.array([111932001, None, 3, 4], "Int64")})
-    places = places.assign(gene=list("WXYZ"), island="")
+    places = places.assign(gene=list("WXYZ"), island="", flags="")
     table = age_ewas(statistics, pd.Series(["LinAgeHomo"] * 4), None, places)
     assert list(table["cpg"]) == ["a", "d", "b", "c"]
     assert list(table["gene"]) == ["W", "Z", "X", "Y"]
-    assert list(table.columns) == ["cpg", "chromosome", "position", "gene", "island", "taxon", *NUMBERS]
+    assert list(table.columns) == ["cpg", "chromosome", "position", "gene", "island", "flags", "taxon", *NUMBERS]
     assert table["q"].isna().tolist() == [False, False, True, True]
     assert list(table["n"]) == [40, 40, 40, 5]
     assert table.to_csv(index=False, float_format="%.6g").splitlines()[1].startswith("a,chr1,111932001,W,")

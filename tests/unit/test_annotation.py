@@ -66,11 +66,11 @@ def test_suffixes_of_epicv2_match_with_and_without(tmp_path):
 def test_other_tables_are_read_by_common_names_or_as_told(tmp_path):
     path = written(tmp_path, "Name\tchr\tpos\tRelation_to_Island\ncg99\tchrX\t5\tOpenSea\ncg1\tchr1\t7\tIsland\n")
     found = annotate(CPGS, path, NONE)
-    assert found.iloc[3].tolist() == ["cg99", "chrX", 5, "", "OpenSea"]
+    assert found.iloc[3].tolist() == ["cg99", "chrX", 5, "", "OpenSea", ""]
     assert (found["gene"] == "").all()
     path = written(tmp_path, "id;where;at\ncg99;2;5\n")
     found = annotate(CPGS, path, NONE | {"chromosome": "where", "position": "at"})
-    assert found.iloc[3].tolist() == ["cg99", "chr2", 5, "", ""]
+    assert found.iloc[3].tolist() == ["cg99", "chr2", 5, "", "", ""]
 
 
 @pytest.mark.parametrize("sep", ["\t", " ", ","])
@@ -120,3 +120,35 @@ def test_a_manifest_of_many_blocks_gives_the_same(tmp_path, monkeypatch):
     whole = annotate(CPGS, written(tmp_path, K450), NONE)
     monkeypatch.setattr("cpgtaxa.input.annotation.ROWS", 1)
     pd.testing.assert_frame_equal(annotate(CPGS, written(tmp_path, K450), NONE), whole)
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "flag"),
+    [
+        ("SNP_ID,SNP_DISTANCE,SNP_MinorAlleleFrequency", "rs1;rs2,30;1,0.2;0.04", "SNP"),
+        ("SNP_ID,SNP_DISTANCE,SNP_MinorAlleleFrequency", "rs1;rs2,0;12,0.0002;0.3", ""),
+        ("SNP_ID,SNP_DISTANCE,SNP_MinorAlleleFrequency", ",,", ""),
+        ("SNP_ID,SNP_DISTANCE", "rs1,0", "SNP"),
+        ("Probe_SNPs,Probe_SNPs_10", "rs5,rs7", "SNP_within_10"),
+        ("Probe_SNPs,Probe_SNPs_10", "rs5,", ""),
+        ("Probe_rs,CpG_rs", "rs5,rs9", "SNP"),
+        ("Probe_rs,CpG_rs", "rs5,NA", ""),
+    ],
+)
+def test_snps_at_the_cpg_are_flagged(tmp_path, header, row, flag):
+    path = written(tmp_path, f"IlmnID,CHR,MAPINFO,{header}\ncg99,1,5,{row}\ncg00000029,1,9{',' * row.count(',')},\n")
+    assert list(annotate(CPGS, path, NONE)["flags"]) == ["", "", "", flag]
+
+
+def test_lists_are_flags_beside_the_manifests(tmp_path):
+    manifest = written(tmp_path, "IlmnID,CHR,MAPINFO,CpG_rs\ncg99,1,5,rs1\ncg00000029,1,9,\n")
+    lists = {
+        "cross_reactive": written(tmp_path, "cg99_TC21\ncg00000029\n", "a.txt"),
+        "icr": written(tmp_path, "cg99", "b"),
+    }
+    assert list(annotate(CPGS, manifest, NONE, lists)["flags"]) == ["cross_reactive", "", "", "SNP;cross_reactive;icr"]
+    lists |= {"other": written(tmp_path, "cg5", "c"), "SNP": lists["icr"], "none": tmp_path / "absent"}
+    with pytest.raises(InputError) as caught:
+        annotate(CPGS, manifest, NONE, lists)
+    for said in ("lists.other: none of the 1 ids", "lists.SNP: this name is taken", "lists.none"):
+        assert said in str(caught.value)

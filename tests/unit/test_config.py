@@ -10,7 +10,7 @@ from conftest import ROOT
 from cpgtaxa.errors import InputError
 from cpgtaxa.plan import config as module
 from cpgtaxa.plan import sources
-from cpgtaxa.plan.config import as_written, check_config
+from cpgtaxa.plan.config import as_written, check_config, from_command_line
 from cpgtaxa.plan.sources import library_files
 
 SCHEMA = """
@@ -379,3 +379,15 @@ def test_names_of_a_modules_config_are_as_its_section_of_the_file_has_them(tmp_p
     path.write_text("mine: {x: 1}\ncpgtaxa:\n  cohort: {only: {batch: 1_2}}\n")
     given = yaml.safe_load(path.read_text())["cpgtaxa"]
     assert as_written(given, [path]) == {"cohort": {"only": {"batch": "1_2"}}}
+
+
+def test_numbers_on_the_command_line_are_numbers():
+    given = {"rounds": {"max": "1", "error_rate": "5.0e-2"}, "cohort": {"beta": "b.csv", "only": {"batch": "010"}}}
+    given |= {"training": {"weights": "null"}, "explorer": {"sample_ids": "false"}, "adjust": {"covariates": ["1"]}}
+    found = from_command_line(given | {"seed": 7}, given)
+    assert found["rounds"] == {"max": 1, "error_rate": 0.05}
+    assert found["cohort"] == {"beta": "b.csv", "only": {"batch": "010"}}
+    assert (found["training"]["weights"], found["explorer"]["sample_ids"]) == (None, False)
+    assert (found["adjust"]["covariates"], found["seed"]) == (["1"], 7)
+    assert from_command_line({"rounds": {"max": "1"}}, {"cpgtaxa": {"rounds": {"max": "1"}}}) == {"rounds": {"max": 1}}
+    assert from_command_line({"rounds": {"max": "1"}}, {}) == {"rounds": {"max": "1"}}, "of a file, it stays a text"

@@ -167,7 +167,7 @@ def run(tmp_path_factory):
     table["network_p"], table["disagrees"] = table["confidence"], np.arange(90) % 9 == 0
     table.loc[taxon == UNCLASSIFIED, "confidence"] = np.nan
     table.to_parquet(folder / "taxonomy.parquet", index=False)
-    left = table.loc[taxon == UNCLASSIFIED, ["cpg"]].assign(reason="ambiguous")
+    left = table.loc[taxon == UNCLASSIFIED, ["cpg"]].assign(reason="ambiguous", detail="open: trend; BiAge or BiNonAge")
     left.to_parquet(folder / "unclassified.parquet", index=False)
     places = table.loc[:29, ["cpg"]].assign(x=0.5, y=range(30), cluster="")
     places.to_csv(folder / "map.csv", index=False)

@@ -160,7 +160,9 @@ def test_bed_is_sorted_and_coloured_and_of_the_right_bases(results, tmp_path):
     assert rest == out["bed"].read_text()
     assert out["no_position"].read_text() == "NA\n"
     cpgs = table.reset_index()[["cpg"]]
-    known = cpgs.assign(chromosome="chr7", position=pd.array(range(50, 50 + len(cpgs)), "Int64"), gene="A;B", island="")
+    known = cpgs.assign(
+        chromosome="chr7", position=pd.array(range(50, 50 + len(cpgs)), "Int64"), gene="A;B", island="", flags="SNP"
+    )
     known.to_parquet(tmp_path / "annotation.parquet", index=False)
     given = given | {"annotation": tmp_path / "annotation.parquet"}
     by_manifest = run({name: path for name, path in given.items() if name != "positions"}, tmp_path / "manifest")

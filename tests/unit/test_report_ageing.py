@@ -31,6 +31,7 @@ def study(folder, slopes, places=True, n=400):
         where = pd.DataFrame({"cpg": cpgs, "chromosome": [f"chr{1 + at % 22}" for at in range(n - 1)] + [""]})
         where["position"] = pd.array([*range(1000, 1000 + n - 1), None], "Int64")
         where["gene"], where["island"] = [f"G{at};H" if at % 2 else "" for at in range(n)], "N_Shore"
+        where["flags"] = "SNP;my_list"
         where.to_parquet(folder / "annotation.parquet")
         given["annotation"] = folder / "annotation.parquet"
     out = {"csv": folder / "age_ewas.csv.gz", "summary": folder / "age_ewas.json"}

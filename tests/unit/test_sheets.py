@@ -46,6 +46,33 @@ def test_common_names(tmp_path, ids, age):
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "codes", "sexes"),
+    [
+        ("female", [1, 0], "FM"),
+        ("Male", [1.0, 0.0], "MF"),
+        ("sexF", [1, 0], "FM"),
+        ("sexMale", [True, False], "MF"),
+        ("is_female", ["yes", "no"], "FM"),
+    ],
+)
+def test_columns_named_by_one_sex(tmp_path, name, codes, sexes):
+    frame = pd.DataFrame({"id": IDS, "age": YEARS, name: [*(codes * 5), codes[0], None]})
+    sheet, _, problems = read(tmp_path, frame)
+    assert problems == []
+    assert sheet["sex"].tolist() == [*(list(sexes) * 5), sexes[0], ""]
+    assert sheet.attrs["chosen"]["sex"] == name
+    assert any(f"read as sex {sexes[0]}" in note for note in sheet.attrs["notes"])
+
+
+def test_a_column_named_by_one_sex_that_is_no_yes_or_no_is_left_alone(tmp_path):
+    frame = pd.DataFrame({"id": IDS, "age": YEARS, "female": [0.2, 0.7] * 6, "f": [1, 0] * 6})
+    assert {"sex"}.isdisjoint(read(tmp_path, frame)[0])
+    both = read(tmp_path, frame.assign(female=[1, 0] * 6, Sex=["M", "F"] * 6))[0]
+    assert both["sex"].tolist() == ["M", "F"] * 6
+    assert "female" in both
+
+
 def test_the_ids_are_those_of_the_matrix(tmp_path):
     frame = pd.DataFrame({"sample_id": range(12), "Sample_Name": IDS, "id": [f"p{n}" for n in range(12)], "age": YEARS})
     sheet, _, problems = read(tmp_path, frame)

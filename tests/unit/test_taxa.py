@@ -10,7 +10,7 @@ from cpgtaxa.names import INDEX, TAXA, UNCLASSIFIED
 from cpgtaxa.simulation import simulate
 from cpgtaxa.statistics.kernel import compute
 from cpgtaxa.taxa.criteria import BY_NAME, RULES, Answers, admissible, default_zones, judge
-from cpgtaxa.taxa.labels import define_taxa, read_labels, ruled_out
+from cpgtaxa.taxa.labels import define_taxa, read_labels, ruled_out, undecided
 
 CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
 RULES_OF_CONFIG = {key: CONFIG[key] for key in ("thresholds", "errors")}
@@ -59,6 +59,22 @@ def test_every_cpg_has_a_reason(judged):
     assert labels.loc[~placed, "reason"].str.match("open: |no taxon: |too few").all()
     assert set(labels["boundary"]) <= {"", *BY_NAME}
     assert 0.1 < (labels["boundary"] == "").mean() < 0.9
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("open: spread; LinAgeHomo or LinAgeHet", "one band, trend; spread undecided"),
+        ("open: trend; UniUnstable or LinAgeHomo", "one band, constant spread; trend undecided"),
+        ("open: trend; BiAge or BiNonAge", "two bands; trend undecided"),
+        ("open: trend, spread; UniStable or NonAgeHet or LinAgeHet", "one band; trend and spread undecided"),
+        ("no taxon: curved", "curved: the level changes with age, but not along a line"),
+        ("too few samples", "too few samples"),
+        ("", ""),
+    ],
+)
+def test_what_is_known_of_an_unclassified_cpg_in_words(reason, said):
+    assert undecided(reason) == said
 
 
 def test_confidence_is_the_share_that_is_right_and_margin_the_distance_from_the_cut(judged):

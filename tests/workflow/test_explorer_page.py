@@ -167,6 +167,9 @@ def test_what_is_found_is_what_the_tables_say(results, browser):
         page.locator(".condition input[type=number]").nth(1).fill("1e-6")
         mine &= numbers["core_slope_p"] <= 1e-6
         counted(page, int(mine.sum()))
+        others = (table["confidence"] >= 0.99) & (numbers["core_slope_p"] <= 1e-6)
+        beside = page.locator("#taxa label", has_text="LinAgeHomo").locator(".count").inner_text()
+        assert beside == str(int((others & (table["taxon"] == "LinAgeHomo")).sum())), "counts follow the other filters"
         page.locator(".condition input[type=checkbox]").check()
         counted(page, int((mine & numbers["core_slope_p"].isna()).sum()))
         # All that is in the address: the page opened by it shows the same.
@@ -337,9 +340,10 @@ def test_a_page_of_a_sample_shows_all_where_the_folder_lies_beside_it(sampled, r
 def test_a_gene_is_searched_and_chromosomes_are_filtered(tables, browser, tmp_path):
     cpgs = pd.read_parquet(tables["taxonomy"])["cpg"]
     places = pd.DataFrame({"cpg": cpgs, "chromosome": "", "position": pd.array([None] * len(cpgs), "Int64")})
-    places = places.assign(gene="", island="OpenSea")
+    places = places.assign(gene="", island="OpenSea", flags="")
     places.loc[:9, ["chromosome", "position", "gene"]] = ["chr6", 11044877, "ELOVL2;<b>"]
     places.loc[10:14, ["chromosome", "position", "gene"]] = ["chrX", 5, "FHL2"]
+    places.loc[12:13, "flags"], places.loc[3, "flags"] = "SNP;icr", "icr"
     places.to_parquet(tmp_path / "annotation.parquet", index=False)
     write(tables | {"annotation": str(tmp_path / "annotation.parquet")}, tmp_path)
     with Visit(browser, tmp_path / "explorer.html") as visit:
@@ -351,7 +355,13 @@ def test_a_gene_is_searched_and_chromosomes_are_filtered(tables, browser, tmp_pa
         assert page.inner_text("#detail-place") == "chr6:11,044,877 · ELOVL2, <b> · OpenSea"
         page.select_option("#chromosome", "chrX")
         counted(page, 5)
+        assert page.locator("#flag option").all_inner_texts()[1:3] == ["SNP (2)", "icr (2)"]
+        page.select_option("#flag", "SNP")
+        counted(page, 2)
         page.select_option("#chromosome", "")
+        page.select_option("#flag", "icr")
+        counted(page, 3)
+        page.select_option("#flag", "")
         page.fill("#gene", "fhl2, Elovl2")
         counted(page, 15)
         assert "gene=fhl2" in page.evaluate("location.hash")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cpgtaxa.targets.biology.plan import BiologyPlan
 from cpgtaxa.targets.compare.plan import ComparePlan
-from cpgtaxa.plan.config import as_written, check_config
+from cpgtaxa.plan.config import as_written, check_config, from_command_line
 from cpgtaxa.targets.ecg.plan import NETWORKS as ECG_NETWORKS
 from cpgtaxa.targets.ecg.plan import PEERS as ECG_PEERS
 from cpgtaxa.targets.ecg.plan import EcgPlan
@@ -38,6 +38,7 @@ if workflow.modifier.path_modifier.replace_prefix("results/") != "results/":
 
 try:
     config = as_written(config, [*reversed(workflow.overwrite_configfiles), *workflow.configfiles])
+    config = from_command_line(config, dict(workflow.config_settings.config))
     config = check_config(config, BASE / "schemas/config.schema.yaml")
     PLAN = Plan(config, HOME / "resources", local, STORED)
 except InputError as error:

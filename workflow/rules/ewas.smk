@@ -20,6 +20,7 @@ rule annotation:
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         columns=config["annotation"]["columns"],
+        lists=config["annotation"]["lists"],
     script:
         "../../scripts/annotation.py"
 

@@ -11,6 +11,7 @@ from cpgtaxa.input.positions import NAMES as CHROMOSOMES
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.statistics.kernel import DESCRIPTION
 from cpgtaxa.taxa.criteria import TABLE, Answers
+from cpgtaxa.taxa.labels import undecided
 
 ORDER = (*TAXA, UNCLASSIFIED)
 REASONS = {
@@ -33,6 +34,7 @@ MEANING = {
     "network_p": "the last network's probability of the taxon; for Unclassified, its highest one",
     "second_taxon": "the likeliest other taxon by the network",
     "reason": "why the CpG is Unclassified",
+    "detail": "what the tests know of an Unclassified CpG, and what is undecided",
     "boundary": "the criterion in whose zone the CpG lies, or that is open; empty if clear",
     "criterion": "the criterion that decides: that of boundary, else the one nearest to its cut",
     "margin": "how far the CpG lies from that criterion's cut, in halves of its zone (1: at an end of it; at most 10)",
@@ -43,6 +45,7 @@ PLACES = {
     "position": "position on it, from 1",
     "gene": "genes that the manifest names",
     "island": "where the CpG lies to a CpG island",
+    "flags": "SNP at the CpG by the manifest, and the lists that hold it (annotation.lists)",
 }
 """Columns that there are with an annotation, and what they mean."""
 
@@ -92,11 +95,12 @@ def scale_of(values: np.ndarray) -> list[float]:
 class Index:
     """What stands in the tables of all CpGs but betas and statistics, in the cohort's order.
 
-    cpgs: (n,) str. taxon, source, second, reason, boundary, criterion, disagrees (0 or 1), bands: (n,) uint8 codes;
-    confidence, margin, network_p: (n,) float32; probabilities: (10, n) uint16 codes; sources: the names that `source`
-    counts. `places` has PLACES where there is an annotation, else it is empty: chromosome and island as (n,) uint8
-    codes of `chromosomes` and `islands`, position (n,) uint32, 0 where there is none, gene (n,) str. Raises InputError
-    where tables are not of these CpGs.
+    cpgs: (n,) str. taxon, source, second, reason, detail, boundary, criterion, disagrees (0 or 1), bands: (n,) uint8
+    codes; confidence, margin, network_p: (n,) float32; probabilities: (10, n) uint16 codes; sources, details: the names
+    that `source` and `detail` count; open: of each of `details` the number of open questions. `places` has PLACES where
+    there is an annotation, else it is empty: chromosome, island and flags ("A;B") as (n,) uint8 codes of `chromosomes`,
+    `islands` and `flags`, position (n,) uint32, 0 where there is none, gene (n,) str. Raises InputError where tables
+    are not of these CpGs.
     """
 
     def __init__(self, taxonomy, unclassified, statistics, rules: dict, annotation=None):
@@ -118,9 +122,9 @@ class Index:
         self.probabilities = np.stack(
             [share_codes(column(taxonomy, name).to_numpy(dtype=np.float32)) for name in PROBABILITY_COLUMNS]
         )
-        self.reason = self._reasons(unclassified)
+        self.reason, self.detail, self.details = self._reasons(unclassified)
         self.bands = self._bands(statistics, rules)
-        self.places, self.chromosomes, self.islands = {}, [], []
+        self.places, self.chromosomes, self.islands, self.flags = {}, [], [], []
         if annotation:
             self._annotate(read_parquet(annotation), annotation)
 
@@ -130,22 +134,33 @@ class Index:
     def _annotate(self, table: pd.DataFrame, path) -> None:
         if not np.array_equal(table["cpg"].to_numpy(dtype=object), self.cpgs):
             raise InputError(f"{path} is not of this taxonomy: delete it and start again")
-        self.chromosomes, self.islands = (_commonest(table[name]) for name in ("chromosome", "island"))
-        for name, names in (("chromosome", self.chromosomes), ("island", self.islands)):
+        kinds = ("chromosome", "island", "flags")
+        self.chromosomes, self.islands, self.flags = (_commonest(table[name]) for name in kinds)
+        for name, names in zip(kinds, (self.chromosomes, self.islands, self.flags), strict=True):
             self.places[name] = name_codes(table[name].where(table[name].isin(names), None), names)
         self.places["position"] = table["position"].fillna(0).to_numpy(dtype=np.uint32)
         self.places["gene"] = table["gene"].to_numpy(dtype=object)
 
-    def _reasons(self, path) -> np.ndarray:
-        left = read_parquet(path, columns=["cpg", "reason"])
+    def _reasons(self, path) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """Codes (n,) uint8 of why CpGs are Unclassified and of what the tests say of them, and the names of the latter:
+        those of one open question first, then of several, then of none."""
+        left = read_parquet(path, columns=["cpg", "reason", "detail"])
         place = pd.Index(self.cpgs).get_indexer(left["cpg"].to_numpy(dtype=object))
         if (place < 0).any():
             raise InputError(f"{path} names CpGs that are not in the taxonomy: delete it and start again")
-        found = np.full(len(self), 255, dtype=np.uint8)
+        found = [np.full(len(self), NO_CODE, dtype=np.uint8) for _ in range(2)]
+        details = left["detail"].fillna("").astype(str)
+        said = {detail: undecided(detail) for detail in details.unique() if detail}
+        self.open = {words: _questions(detail) for detail, words in said.items()}
+        details = details.map(said)
+        counts = details.value_counts()
+        names = sorted(counts.index[: NO_CODE - 1], key=lambda name: (self.open[name] or NO_CODE, -counts[name], name))
         with naming_damage(path):
-            found[place] = name_codes(left["reason"], REASONS)
-        found[self.taxon != len(TAXA)] = 255
-        return found
+            found[0][place] = name_codes(left["reason"], REASONS)
+            found[1][place] = name_codes(details.where(details.isin(names), None), names)
+        for codes in found:
+            codes[self.taxon != len(TAXA)] = NO_CODE
+        return *found, names
 
     def _bands(self, path, rules: dict) -> np.ndarray:
         """How many lines to draw: as many as the tests find, or as the taxon has where so many were fitted; (n,) uint8.
@@ -178,6 +193,13 @@ class Index:
         found = np.empty(len(self), dtype=np.uint32)
         found[order] = np.arange(len(self), dtype=np.uint32)
         return found
+
+
+def _questions(detail: str) -> int:
+    """The number of questions that are open."""
+    if not detail.startswith("open: "):
+        return 0
+    return detail.removeprefix("open: ").partition(";")[0].count(",") + 1
 
 
 def _commonest(names: pd.Series) -> list[str]:

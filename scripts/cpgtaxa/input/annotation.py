@@ -1,8 +1,10 @@
-"""What an array's manifest says of the CpGs: chromosome, position, gene, and where they lie to a CpG island."""
+"""What an array's manifest says of the CpGs: chromosome, position, gene, where they lie to a CpG island, and SNPs; and
+the user's lists of CpGs to be known by a name."""
 
 import csv
 import gzip
 import io
+import itertools
 import logging
 import pathlib
 import re
@@ -13,7 +15,7 @@ import pandas as pd
 
 from cpgtaxa.errors import InputError, reason_of, some
 from cpgtaxa.input.positions import NOWHERE, beyond_ends, chromosomes
-from cpgtaxa.input.probes import SUFFIX, cpg_of
+from cpgtaxa.input.probes import SUFFIX, cpg_of, read_list
 from cpgtaxa.input.streams import codec_of, magic, refuse_foreign
 from cpgtaxa.input.texts import separator_of
 
@@ -26,6 +28,19 @@ NAMES = {
     "island": ("relationtoucsccpgisland", "relationtoisland", "island", "islandcontext", "cpgisland"),
 }
 """What manifests call the columns, in small letters without other signs: Illumina's names first, then minfi's."""
+SNPS = {
+    "at": ("cpgrs",),
+    "ids": ("snpid",),
+    "distances": ("snpdistance",),
+    "shares": ("snpminorallelefrequency",),
+    "near": ("probesnps10",),
+}
+"""Columns about SNPs: minfi's of SNPs at the CpG; Illumina's of SNPs in the probe, their distances to the CpG (bases)
+and minor allele frequencies; of the 450K's, those within 10 bases of it."""
+AT_CPG, COMMON = 1, 0.01
+"""An SNP is at the CpG up to this many bases from it, and common from this minor allele frequency on."""
+SNP, SNP_NEAR = "SNP", "SNP_within_10"
+"""Names of these in `flags`; no list of the user's may have them."""
 ROWS = 100_000
 HEADINGS = 100
 """Lines in which the section [Assay] begins."""
@@ -107,7 +122,7 @@ def _rows(path, cpgs, given: dict) -> tuple[pd.DataFrame, dict[str, str]]:
             ahead = handle.readline()
             fields = next(csv.reader([ahead], delimiter=separator), [])
             row_names = len(fields) == len(names) + 1 and bool(fields[-1].strip())  # R's write.table
-            place = {part: names.index(name) + row_names for part, name in columns.items()}
+            place = {part: names.index(name) + row_names for part, name in (columns | _snp_columns(names)).items()}
             how = {
                 "names": range(len(names) + row_names),
                 "usecols": sorted(place.values()),
@@ -130,6 +145,63 @@ def _rows(path, cpgs, given: dict) -> tuple[pd.DataFrame, dict[str, str]]:
             "array, or say which column has the ids in annotation.columns.cpg"
         )
     return pd.concat(frames, ignore_index=True).astype(dict.fromkeys([*columns, "base"], object)), columns
+
+
+def _snp_columns(names: list[str]) -> dict[str, str]:
+    """Which column of the file is which of SNPS."""
+    plain = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in reversed(names)}
+    return {f"snp_{part}": plain[one] for part, common in SNPS.items() for one in common if one in plain}
+
+
+def _snp_flags(rows: pd.DataFrame) -> list[str]:
+    """SNP where the manifest has a common one at the CpG, SNP_within_10 where it only says so much, else empty."""
+    there = {part: rows.get(f"snp_{part}", pd.Series("", index=rows.index)) for part in SNPS}
+    known = {part: ~values.str.upper().isin(NOWHERE) for part, values in there.items()}
+    found = []
+    for at, near, distances, shares, is_at, is_near in zip(
+        there["at"], there["near"], there["distances"], there["shares"], known["at"], known["near"], strict=True
+    ):
+        close = any(
+            distance.strip().lstrip("-").isdigit()
+            and abs(int(distance)) <= AT_CPG
+            and not (share and _number(share) < COMMON)
+            for distance, share in itertools.zip_longest(distances.split(";"), shares.split(";"), fillvalue="")
+        )
+        found.append(SNP if close or (is_at and at) else SNP_NEAR if is_near and near else "")
+    return found
+
+
+def _number(text: str) -> float:
+    """A number, or 1 where the text is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return 1.0
+
+
+def _listed(cpgs: np.ndarray, lists: dict[str, str]) -> dict[str, np.ndarray]:
+    """By the user's lists (path by name) which CpGs (n,) they hold, with or without suffix. Raises InputError."""
+    problems, found = [], {}
+    for name, path in lists.items():
+        key = f"annotation.lists.{name}"
+        if name in (SNP, SNP_NEAR):
+            problems.append(f"{key}: this name is taken by what the manifest says: choose another")
+            continue
+        try:
+            ids = read_list(path, key)
+        except InputError as error:
+            problems += error.problems
+            continue
+        bases = {cpg_of(one) for one in ids}
+        found[name] = np.array([cpg in ids or cpg_of(cpg) in bases for cpg in cpgs])
+        if not found[name].any():
+            problems.append(
+                f"{key}: none of the {len(ids):,} ids in {path} ({some(sorted(ids), 3)}) is in the cohort: is it the "
+                "list of another array, or are the ids not in its first column?"
+            )
+    if problems:
+        raise InputError(problems)
+    return found
 
 
 def _distinct(fields: pd.Series) -> list[str]:
@@ -166,15 +238,18 @@ def _placed(path, rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(position=numbers.astype("Int64"))
 
 
-def annotate(cpgs: np.ndarray, path, given: dict) -> pd.DataFrame:
-    """What a manifest says of CpGs: cpg, chromosome, position, gene, island, one row each, in their order.
+def annotate(cpgs: np.ndarray, path, given: dict, lists: dict[str, str] | None = None) -> pd.DataFrame:
+    """What a manifest says of CpGs: cpg, chromosome, position, gene, island, flags, one row each, in their order.
 
     cpgs: (n,) str, ids with or without the suffixes of EPICv2 and MSA. path: Illumina's manifest of 450K, EPICv1,
     EPICv2 or MSA, or another table with a header: CSV or TSV (.gz). given: names of columns, None where they are found.
+    lists: the user's, path by name. flags: SNP (at the CpG), SNP_within_10, and the names of the lists with the CpG.
     chromosome (chr1 …), gene and island ("A;B" where there are several) are empty text where there is none, position
     (Int64, from 1) is missing then. Raises InputError.
     """
+    listed = _listed(cpgs, lists or {})
     rows, columns = _rows(path, cpgs, given)
+    rows["snp"] = _snp_flags(rows)
     if "chromosome" in columns:
         rows = _placed(path, rows)
         apart = rows.drop_duplicates(["cpg", "chromosome", "position"])["cpg"]
@@ -204,4 +279,10 @@ def annotate(cpgs: np.ndarray, path, given: dict) -> pd.DataFrame:
             table[part] = pd.to_numeric(values, errors="coerce").astype("Int64").array
         else:
             table[part] = values.fillna("").to_numpy(dtype=object)
+    named = {SNP: found["snp"].eq(SNP).to_numpy(), SNP_NEAR: found["snp"].eq(SNP_NEAR).to_numpy()} | listed
+    for name, among in named.items():
+        if among.any():
+            logging.info(f"{int(among.sum()):,} CpGs are flagged {name}")
+    table["flags"] = [";".join(name for name, among in named.items() if among[at]) for at in range(len(cpgs))]
+    table["flags"] = table["flags"].astype(object)
     return table

@@ -97,6 +97,15 @@ SEXES = (
     "predictedsex",
     "predictedgender",
 )
+YES_OF_SEX = {
+    f"{before}{name}": codes
+    for codes, names in ((("F", "M"), ("female", "f")), (("M", "F"), ("male", "m")))
+    for name in names
+    for before in ("sex", "gender", "is", "")
+    if before or len(name) > 1
+} | {"women": ("F", "M"), "men": ("M", "F")}
+"""Columns named by one sex, such as `female` and R's dummy `sexF`: the sexes that yes and no stand for."""
+YES, NO = ("1", "1.0", "true", "yes", "y"), ("0", "0.0", "false", "no", "n")
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -248,6 +257,7 @@ def _named(path, frame: pd.DataFrame, columns: dict, known, series: bool) -> tup
             chosen["sample_id"], ids = name, found[name]
     if not columns.get("sex"):
         sexes = [name for plain in SEXES for name in frame if bare(name) == plain]
+        sexes += [name for name in frame if bare(name) in YES_OF_SEX and _by_yes(name, frame[name]) is not None]
         if sexes:
             chosen["sex"] = sexes[0]
     if not columns.get("age"):
@@ -264,7 +274,11 @@ def _named(path, frame: pd.DataFrame, columns: dict, known, series: bool) -> tup
     if ids is not None:
         sheet["sample_id"] = ids
         sheet = sheet[["sample_id", *(name for name in ("age", "sex") if name in sheet)]]
-    if "sex" in sheet and (sexes := sexes_of(path, sheet["sex"].tolist())):
+    if "sex" in sheet and (sexes := _by_yes(chosen["sex"], sheet["sex"])) is not None:
+        sheet["sex"] = sexes
+        yes, no = YES_OF_SEX[bare(chosen["sex"])]
+        notes.append(f"{path}: yes (1) in the column {chosen['sex']!r} is read as sex {yes}, no (0) as {no}")
+    elif "sex" in sheet and (sexes := sexes_of(path, sheet["sex"].tolist())):
         sheet["sex"] = sexes
         notes.append(f"{path}: sex codes 0 and 1 read as F and M, as its standard says (methylation array data V-2410)")
     for name, kind in frame.attrs.get("refused", {}).items():
@@ -303,6 +317,20 @@ _PLAIN_YEARS = {
     **dict.fromkeys(("Duration", "Period"), 'plain numbers of years: as.numeric(x, "years")'),
     "units": 'plain numbers of years: as.numeric(units::set_units(x, "years"))',
 }
+
+
+def _by_yes(name, values: pd.Series) -> list[str] | None:
+    """F, M or nothing by the yes and no of a column that is named by one sex; None of other columns and values."""
+    if bare(name) not in YES_OF_SEX:
+        return None
+    yes, no = YES_OF_SEX[bare(name)]
+    given = [str(value).strip().lower() for value in values]
+    meant = dict.fromkeys(YES, yes) | dict.fromkeys(NO, no) | {str(value).lower(): "" for value in MISSING}
+    if not set(given) <= set(meant):
+        return None
+    return [meant[value] for value in given]
+
+
 _MEANING = {"sample_id": "sample ids", "age": "ages", "sex": "sexes (or to null)"}
 
 

@@ -129,6 +129,34 @@ def _twice(path, text: str) -> list[str]:
     return found
 
 
+def from_command_line(config: dict, given: dict) -> dict:
+    """A copy of `config` with numbers, true, false and null in place of their texts, as a file would have them.
+
+    Of `--config rounds="{max: 1}"` Snakemake makes the text 1. given: what the command line says, as Snakemake read it.
+    Names (NAMES) stay text. Where cpgtaxa is a module, its config may be a section of what is given.
+    """
+    for part in (given, *(inner for inner in given.values() if isinstance(inner, dict))):
+        config = _typed(config, part, ())
+    return config
+
+
+def _typed(value, given, path: tuple):
+    """A value of the config with what the texts given stand for, where it is what was given."""
+    if path in NAMES:
+        return value
+    if isinstance(value, dict) and isinstance(given, dict):
+        return {key: _typed(one, given[key], (*path, key)) if key in given else one for key, one in value.items()}
+    if isinstance(value, list) and isinstance(given, list) and len(value) == len(given):
+        return [_typed(one, its, (*path, at)) for at, (one, its) in enumerate(zip(value, given, strict=True))]
+    if not isinstance(value, str) or value != given:
+        return value
+    try:
+        meant = yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
+    return meant if meant is None or isinstance(meant, (bool, int, float)) else value
+
+
 def _parts(read, written) -> list[tuple]:
     """A file as read and as written, and its sections, the same way."""
     if not isinstance(read, dict):

@@ -138,9 +138,15 @@ class Plan:
         training, simulation = self.config["training"], self.config["simulation"]
         problems = [
             f"{key}: {path} has braces in its name, which Snakemake takes for wildcards: rename the file or folder"
-            for key in (*INPUTS, *(f"cohort.filters.{name}" for name in self.config["cohort"]["filters"]))
+            for key in (
+                *INPUTS,
+                *(f"cohort.filters.{name}" for name in self.config["cohort"]["filters"]),
+                *(f"annotation.lists.{name}" for name in self.config["annotation"]["lists"]),
+            )
             if (path := self.value(key)) and set("{}") & set(path)
         ]
+        if self.config["annotation"]["lists"] and not self.config["annotation"]["manifest"]:
+            problems.append("annotation.lists is set, but annotation.manifest is not: name the array's manifest")
         for one, other in (("weights", "stats"), ("stats", "weights")):
             whole = training["weights"] == REFERENCE or self.other_run
             if training[one] and not training[other] and not whole:
@@ -476,7 +482,9 @@ class Plan:
         """The user's manifest. Raises InputError where none is named, or it is not there."""
         if not self.config["annotation"]["manifest"]:
             raise InputError("annotation.manifest is not set: name the array's manifest (a CSV of Illumina's)")
-        return self.given({"manifest": "annotation.manifest"})
+        lists = self.config["annotation"]["lists"]
+        found = self.given({"manifest": "annotation.manifest"} | {name: f"annotation.lists.{name}" for name in lists})
+        return {"manifest": found["manifest"]} | ({"lists": [found[name] for name in lists]} if lists else {})
 
     def fits(self) -> dict[str, str]:
         """Each CpG's slope on age beside the covariates, as a named input, where betas are adjusted."""

@@ -159,19 +159,28 @@ def _row(one) -> dict:
         "p": p_value(one.p),
         "q": p_value(one.q),
     }
-    found |= {"ratio": decimal(one.sd_ratio, 2), "het_q": p_value(one.het_q), "gene": "", "place": "", "island": ""}
+    found |= {
+        "ratio": decimal(one.sd_ratio, 2),
+        "het_q": p_value(one.het_q),
+        "gene": "",
+        "place": "",
+        "island": "",
+        "flags": "",
+    }
     if hasattr(one, "gene") and isinstance(one.gene, str):
         found["gene"] = ", ".join(one.gene.split(";")[:3])
     if hasattr(one, "position") and pd.notna(one.position) and isinstance(one.chromosome, str):
         found["place"] = f"{one.chromosome}:{int(one.position):,}"
     if hasattr(one, "island") and isinstance(one.island, str):
         found["island"] = one.island.replace("_", " ")
+    if hasattr(one, "flags") and isinstance(one.flags, str):
+        found["flags"] = one.flags.replace(";", ", ").replace("_", " ")
     return found
 
 
 def read_ewas(path) -> pd.DataFrame:
     """The study's CSV: ids and words as text, empty where there are none."""
-    words = dict.fromkeys(("cpg", "taxon", "chromosome", "gene", "island"), "str")
+    words = dict.fromkeys(("cpg", "taxon", "chromosome", "gene", "island", "flags"), "str")
     empty = {name: [""] for name in ("position", *NUMBERS)}
     return pd.read_csv(path, dtype=words | {"position": "Int64"}, keep_default_na=False, na_values=empty)
 

@@ -11,7 +11,7 @@ from cpgtaxa.names import TAXA, UNCLASSIFIED
 
 LEVEL = 0.05
 """False discovery rate below which a CpG counts as changing."""
-PLACES = ("chromosome", "position", "gene", "island")
+PLACES = ("chromosome", "position", "gene", "island", "flags")
 NUMBERS = ("n", "slope_per_year", "se", "p", "q", "het_p", "het_q", "sd_ratio")
 STATISTICS = ("cpg", "n", "slope", "slope_t", "slope_p", "het_p", "sd_ratio")
 """Columns of the statistics that the study takes."""

@@ -12,7 +12,7 @@ from cpgtaxa.errors import InputError, some
 from cpgtaxa.files import parquet_blocks, write_parquet
 from cpgtaxa.input.texts import read_taxa
 from cpgtaxa.names import KNOWN, TAXA, UNCLASSIFIED, close_taxon
-from cpgtaxa.taxa.criteria import BY_NAME, RULES, TABLE, Answers
+from cpgtaxa.taxa.criteria import BY_NAME, PATTERNS, RULES, TABLE, Answers
 from cpgtaxa.wording import counted
 
 EXAMPLES = 10
@@ -76,6 +76,28 @@ def _reasons(answers: Answers, taxon: np.ndarray) -> np.ndarray:
             left = [name for name, may in zip(TAXA, answers.open[row], strict=True) if may]
             reason[row] = f"open: {', '.join(undecided)}; {' or '.join(left)}"
     return reason
+
+
+def undecided(reason: str) -> str:
+    """The reason of an Unclassified CpG as a label of what is known of it, the open questions last.
+
+    "open: spread; LinAgeHomo or LinAgeHet" is "one band, trend; spread undecided": what the taxa left have in common.
+    "no taxon: curved" says what curved means. Other reasons, such as "too few samples", are told as they are.
+    """
+    if reason.startswith("no taxon: "):
+        names = reason.removeprefix("no taxon: ").split(", ")
+        meanings = [pattern.meaning for pattern in PATTERNS if pattern.name in names]
+        return f"{', '.join(names)}: {'; '.join(meanings)}"
+    if not reason.startswith("open: "):
+        return reason
+    questions, _, left = reason.removeprefix("open: ").partition("; ")
+    rules = [RULES[taxon] for taxon in left.split(" or ")]
+    common = {key: yes for key, yes in rules[0].items() if all(rule.get(key) is yes for rule in rules)}
+    if "three_bands" in common:
+        del common["two_bands"]  # two or three bands: the second answer says it
+    known = ", ".join(BY_NAME[key].yes if yes else BY_NAME[key].no for key, yes in common.items())
+    asked = " and ".join(questions.replace("_", " ").split(", "))
+    return f"{known}; {asked} undecided" if known else f"{asked} undecided"
 
 
 def ruled_out(statistics: pd.DataFrame, thresholds: dict, errors: dict) -> np.ndarray:

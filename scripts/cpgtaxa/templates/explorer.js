@@ -127,7 +127,7 @@ function fromPlanes(bytes, Type, start = 0, n = undefined) {
   return new Type(found.buffer);
 }
 
-const TYPES = { taxon: Uint8Array, source: Uint8Array, second_taxon: Uint8Array, reason: Uint8Array, boundary: Uint8Array, criterion: Uint8Array, disagrees: Uint8Array, rank: Uint32Array, row: Uint32Array, chromosome: Uint8Array, island: Uint8Array, position: Uint32Array };
+const TYPES = { taxon: Uint8Array, source: Uint8Array, second_taxon: Uint8Array, reason: Uint8Array, detail: Uint8Array, boundary: Uint8Array, criterion: Uint8Array, disagrees: Uint8Array, rank: Uint32Array, row: Uint32Array, chromosome: Uint8Array, flags: Uint8Array, island: Uint8Array, position: Uint32Array };
 const typeOf = (name) => TYPES[name] ?? (name.startsWith("p_") ? Uint16Array : Float32Array);
 
 /* A column by name, as a promise; the array itself, once it is there, is had from `columns`. */
@@ -200,7 +200,7 @@ async function cpgAt(row) {
   for (let i = 0; i < M; i++) betas[i] = codes[i] === MISSING ? NaN : codes[i] / 1e4 - 1;
   return {
     row, betas, id: ids[row], bands: part.bands[at], taxon: columns.get("taxon")[row],
-    source: columns.get("source")[row], second: columns.get("second_taxon")[row], reason: columns.get("reason")[row],
+    source: columns.get("source")[row], second: columns.get("second_taxon")[row], reason: columns.get("reason")[row], detail: columns.get("detail")[row],
     boundary: columns.get("boundary")[row], criterion: columns.get("criterion")[row], disagrees: columns.get("disagrees")[row],
     margin: columns.get("margin")[row], networkP: columns.get("network_p")[row],
     confidence: columns.get("confidence")[row],
@@ -311,13 +311,13 @@ async function drawTiles(tiles, own, still = () => true) {
 
 /* --- state, and the address that holds it -------------------------------------------------------------------------- */
 
-const START = { taxa: null, sources: null, low: "", high: "", second: "", reason: "", boundary: "", disagrees: "", gene: "", chromosome: "", island: "", conditions: [], list: null, sort: "", view: "sheet", page: 0, cpg: "" };
+const START = { taxa: null, sources: null, low: "", high: "", second: "", reason: "", detail: "", boundary: "", disagrees: "", gene: "", chromosome: "", island: "", flag: "", conditions: [], list: null, sort: "", view: "sheet", page: 0, cpg: "" };
 const SHOWN = ["taxon", ...(PLACED ? ["gene", "chromosome", "position"] : []), "confidence", "source", "second_taxon", "boundary", "margin", "core_effect", "core_sd"];
 const state = { ...structuredClone(START), row: -1, hits: new Uint32Array(0), shown: [...SHOWN], chosen: null, chosenCount: 0, last: -1 };
 let known = null; // id → row, made when first asked for
 let asked = 0, opened = 0; // the latest filtering and opening: what comes later than another is dropped
 
-const TEXTS = ["low", "high", "second", "reason", "boundary", "disagrees", "gene", "chromosome", "island", "sort", "cpg"];
+const TEXTS = ["low", "high", "second", "reason", "detail", "boundary", "disagrees", "gene", "chromosome", "island", "flag", "sort", "cpg"];
 
 function address() {
   const found = new URLSearchParams();
@@ -346,9 +346,11 @@ function recall() {
   for (const key of TEXTS) state[key] = found.get(key) ?? "";
   if (!TAXA.some((taxon) => taxon.name === state.second)) state.second = "";
   if (!about.reasons.some((reason) => reason.name === state.reason)) state.reason = "";
+  if (state.detail !== ONE_OPEN && !about.details.some(({ name }) => name === state.detail)) state.detail = "";
   if (state.boundary !== "clear" && !about.boundaries.some(({ name }) => name === state.boundary)) state.boundary = "";
   if (!about.chromosomes.some(({ name }) => name === state.chromosome)) state.chromosome = "";
   if (!about.islands.some(({ name }) => name === state.island)) state.island = "";
+  if (state.flag !== NO_FLAG && !FLAGS.includes(state.flag)) state.flag = "";
   if (!PLACED) state.gene = "";
   if (!["yes", "no"].includes(state.disagrees)) state.disagrees = "";
   if (state.sort && (!isColumn(state.sort.replace(/^-/, "")) || state.sort.endsWith("gene"))) state.sort = "";
@@ -359,11 +361,15 @@ function recall() {
   state.page = Math.max((parseInt(found.get("page"), 10) || 1) - 1, 0);
 }
 
-const CODED = ["taxon", "source", "second_taxon", "reason", "boundary", "criterion", "disagrees"];
+const CODED = ["taxon", "source", "second_taxon", "reason", "detail", "boundary", "criterion", "disagrees"];
 const NUMBERS = ["confidence", "margin", "network_p"];
-const PLACES = PLACED ? ["chromosome", "position", "gene", "island"] : [];
+const PLACES = PLACED ? ["chromosome", "position", "gene", "island", "flags"] : [];
 const FILTERED = [...about.statistics, ...TAXA.slice(0, 10).map(({ name }) => ({ name: `p_${name}`, kind: "share", meaning: `the network's probability of ${name}` }))];
 const MEANS = { cpg: "the CpG's id", ...about.meanings, ...Object.fromEntries(FILTERED.map(({ name, meaning }) => [name, meaning])) };
+const ONE_OPEN = "one open question";
+const FACETS = ["taxon", "source", "second_taxon", "reason", "detail", "boundary", "disagrees", ...(PLACED ? ["chromosome", "island", "flags"] : [])];
+const FLAGS = [...new Set(about.flags.flatMap(({ name }) => name.split(";")))].sort(), NO_FLAG = "none of them";
+const codesOfFlag = (flag) => (flag === NO_FLAG ? [NO_NAME] : [...about.flags.keys()].filter((code) => about.flags[code].name.split(";").includes(flag)));
 const isColumn = (name) => name === "cpg" || name in MEANS;
 
 /* --- filter, sort -------------------------------------------------------------------------------------------------- */
@@ -381,17 +387,20 @@ async function filter() {
   const wanted = state.conditions.filter(({ low, high, missing }) => missing || low !== "" || high !== "");
   await Promise.all(wanted.map(({ name }) => column(name)));
   if (turn !== asked) return false;
-  const keep = new Uint8Array(N).fill(1);
-  const among = (values, allowed) => { for (let i = 0; i < N; i++) keep[i] &= allowed[values[i]]; };
+  // Bit by bit which filters a row misses: those of FACETS in their order, then all others.
+  const missed = new Uint16Array(N), rest = 1 << FACETS.length, keep = new Uint8Array(N).fill(1);
+  const among = (values, allowed, facet) => { const bit = 1 << FACETS.indexOf(facet); for (let i = 0; i < N; i++) if (!allowed[values[i]]) missed[i] |= bit; };
   const table = (codes) => { const found = new Uint8Array(256); for (const code of codes) found[code] = 1; return found; };
-  if (state.taxa) among(columns.get("taxon"), table(state.taxa));
-  if (state.sources) among(columns.get("source"), table(state.sources));
-  if (state.second) among(columns.get("second_taxon"), table([TAXA.findIndex(({ name }) => name === state.second)]));
-  if (state.reason) among(columns.get("reason"), table([about.reasons.findIndex(({ name }) => name === state.reason)]));
-  if (state.boundary) among(columns.get("boundary"), table([state.boundary === "clear" ? NO_NAME : about.boundaries.findIndex(({ name }) => name === state.boundary)]));
-  if (state.disagrees) among(columns.get("disagrees"), table([state.disagrees === "yes" ? 1 : 0]));
-  if (state.chromosome) among(columns.get("chromosome"), table([about.chromosomes.findIndex(({ name }) => name === state.chromosome)]));
-  if (state.island) among(columns.get("island"), table([about.islands.findIndex(({ name }) => name === state.island)]));
+  if (state.taxa) among(columns.get("taxon"), table(state.taxa), "taxon");
+  if (state.sources) among(columns.get("source"), table(state.sources), "source");
+  if (state.second) among(columns.get("second_taxon"), table([TAXA.findIndex(({ name }) => name === state.second)]), "second_taxon");
+  if (state.reason) among(columns.get("reason"), table([about.reasons.findIndex(({ name }) => name === state.reason)]), "reason");
+  if (state.detail) among(columns.get("detail"), table([...about.details.keys()].filter((code) => (state.detail === ONE_OPEN ? about.details[code].open === 1 : about.details[code].name === state.detail))), "detail");
+  if (state.boundary) among(columns.get("boundary"), table([state.boundary === "clear" ? NO_NAME : about.boundaries.findIndex(({ name }) => name === state.boundary)]), "boundary");
+  if (state.disagrees) among(columns.get("disagrees"), table([state.disagrees === "yes" ? 1 : 0]), "disagrees");
+  if (state.chromosome) among(columns.get("chromosome"), table([about.chromosomes.findIndex(({ name }) => name === state.chromosome)]), "chromosome");
+  if (state.island) among(columns.get("island"), table([about.islands.findIndex(({ name }) => name === state.island)]), "island");
+  if (state.flag) among(columns.get("flags"), table(codesOfFlag(state.flag)), "flags");
   if (state.gene.trim()) {
     const listed = new Uint8Array(N);
     for (const gene of state.gene.toUpperCase().split(/[\s,;]+/).filter(Boolean)) for (const row of rowsOfGene().get(gene) ?? []) listed[row] = 1;
@@ -414,11 +423,24 @@ async function filter() {
     for (let i = 0; i < N; i++) keep[i] &= listed[i];
   }
   let n = 0;
-  for (let i = 0; i < N; i++) n += keep[i];
+  for (let i = 0; i < N; i++) {
+    if (!keep[i]) missed[i] |= rest;
+    if (missed[i]) keep[i] = 0; else n += 1;
+  }
+  showCounts(missed);
   const hits = new Uint32Array(n);
   for (let i = 0, at = 0; i < N; i++) if (keep[i]) hits[at++] = i;
   state.hits = hits;
   return sort(turn);
+}
+
+/* Of every value of a facet, how many CpGs meet all the other filters. */
+function showCounts(missed) {
+  FACETS.forEach((facet, at) => {
+    const values = columns.get(facet), others = ~(1 << at), counts = new Uint32Array(256);
+    for (let i = 0; i < N; i++) if (!(missed[i] & others)) counts[values[i]] += 1;
+    COUNTED[facet](counts);
+  });
 }
 
 async function sort(turn = ++asked) {
@@ -508,7 +530,8 @@ async function show(step = false) {
 }
 
 async function showSheet() {
-  const turn = asked, tiles = Array.from(pageRows(), (row) => tile(row));
+  const turn = asked, by = state.sort.replace(/^-/, "");
+  const tiles = Array.from(pageRows(), (row) => tile(row, ["", "cpg", "taxon", "confidence"].includes(by) ? "" : `${by} ${cellOf(by, row).textContent.trim()}`));
   $("sheet").replaceChildren(...tiles.map(({ item }) => item));
   if (!tiles.length) $("sheet").replaceChildren(el("li", { className: "empty", text: "No CpG meets all conditions." }));
   $("sheet-sort").value = state.sort.replace(/^-/, "");
@@ -522,11 +545,13 @@ function cellOf(name, row) {
   if (name === "taxon") return el("td", {}, mark(value), ` ${TAXA[value].name}`);
   if (name === "source") return el("td", { text: about.sources[value].name });
   if (name === "second_taxon") return el("td", { text: value === NO_NAME ? "–" : TAXA[value].name });
+  if (name === "detail") return el("td", { text: value === NO_NAME ? "–" : about.details[value].name });
   if (name === "reason") return el("td", { text: value === NO_NAME ? "–" : about.reasons[value].name });
   if (name === "boundary" || name === "criterion") return el("td", { text: value === NO_NAME ? "–" : about.boundaries[value].name });
   if (name === "disagrees") return el("td", { text: value ? "yes" : "no" });
   if (name === "gene") return el("td", { text: value.split(";").slice(0, 3).join(", ") + (value.split(";").length > 3 ? " …" : "") || "–" });
   if (name === "chromosome" || name === "island") return el("td", { text: value === NO_NAME ? "–" : about[`${name}s`][value].name });
+  if (name === "flags") return el("td", { text: value === NO_NAME ? "–" : about.flags[value].name.replaceAll(";", ", ") });
   if (name === "position") return el("td", { className: "n", text: value ? value.toLocaleString("en") : "–" });
   const share = NUMBERS.includes(name) ? value : name.startsWith("p_") ? shareOf(value) : null;
   if (share !== null) return el("td", { className: "n", text: Number.isNaN(share) ? "–" : share.toFixed(3) });
@@ -535,9 +560,10 @@ function cellOf(name, row) {
 
 async function showTable() {
   const turn = asked;
-  await Promise.all(state.shown.map(column));
+  const by = state.sort.replace(/^-/, ""), shown = by && by !== "cpg" && !state.shown.includes(by) ? [...state.shown, by] : state.shown;
+  await Promise.all(shown.map(column));
   if (turn !== asked || state.view !== "table") return;
-  const heads = ["cpg", ...state.shown].map((name) => {
+  const heads = ["cpg", ...shown].map((name) => {
     if (name === "gene") return el("th", { scope: "col", title: MEANS[name], text: name });
     const numeric = isNumeric(name), current = state.sort.replace(/^-/, "") === name;
     const way = current ? (state.sort.startsWith("-") ? "descending" : "ascending") : null;
@@ -552,7 +578,7 @@ async function showTable() {
     tick.addEventListener("click", (event) => chooseRow(row, tick.checked, event.shiftKey));
     const name = el("button", { type: "button", className: "plain", text: ids[row], title: ids[row], onclick: () => open(row) });
     name.dataset.at = at;
-    const line = el("tr", {}, el("td", {}, tick), el("th", { scope: "row" }, name), ...state.shown.map((column) => cellOf(column, row)));
+    const line = el("tr", {}, el("td", {}, tick), el("th", { scope: "row" }, name), ...shown.map((column) => cellOf(column, row)));
     line.dataset.row = row;
     line.className = rowClass(row);
     return line;
@@ -564,7 +590,7 @@ async function showTable() {
   if (focused) $("table").querySelector(`[data-sort="${focused}"]`)?.focus();
 }
 
-const isNumeric = (name) => name !== "cpg" && !CODED.includes(name) && !["chromosome", "island"].includes(name);
+const isNumeric = (name) => name !== "cpg" && !CODED.includes(name) && !["chromosome", "island", "flags"].includes(name);
 
 const rowClass = (row) => `${state.chosen[row] ? "chosen" : ""} ${row === state.row ? "current" : ""}`.trim();
 
@@ -651,7 +677,7 @@ async function exportCsv() {
   $("export").disabled = true;
   $("work").textContent = "Reading the columns …";
   const values = await Promise.all(names.map(column));
-  const words = { taxon: TAXA, source: about.sources, second_taxon: TAXA, reason: about.reasons, boundary: about.boundaries, criterion: about.boundaries, disagrees: [{ name: "no" }, { name: "yes" }], chromosome: about.chromosomes, island: about.islands };
+  const words = { taxon: TAXA, source: about.sources, second_taxon: TAXA, reason: about.reasons, detail: about.details, boundary: about.boundaries, criterion: about.boundaries, disagrees: [{ name: "no" }, { name: "yes" }], chromosome: about.chromosomes, island: about.islands, flags: about.flags };
   const parts = [`cpg,${names.join(",")}\n`];
   let altered = 0;
   for (let start = 0; start < rows.length; start += 5000) {
@@ -772,9 +798,9 @@ function close(step = true) {
 /* Where a CpG lies, in words; empty where that is not known. */
 function placeOf(row) {
   if (!PLACED) return "";
-  const [chromosome, position, gene, island] = PLACES.map((name) => columns.get(name)[row]);
+  const [chromosome, position, gene, island, flags] = PLACES.map((name) => columns.get(name)[row]);
   const at = chromosome === NO_NAME ? "" : `${about.chromosomes[chromosome].name}:${position.toLocaleString("en")}`;
-  return [at, gene.replaceAll(";", ", "), island === NO_NAME ? "" : about.islands[island].name.replaceAll("_", " ")].filter(Boolean).join(" · ");
+  return [at, gene.replaceAll(";", ", "), island === NO_NAME ? "" : about.islands[island].name.replaceAll("_", " "), flags === NO_NAME ? "" : about.flags[flags].name.replaceAll(";", ", ").replaceAll("_", " ")].filter(Boolean).join(" · ");
 }
 
 function verdict(cpg) {
@@ -784,10 +810,11 @@ function verdict(cpg) {
   const criterion = cpg.criterion === NO_NAME ? "" : about.boundaries[cpg.criterion].name.replaceAll("_", " ");
   const decides = !criterion ? "" : cpg.boundary === NO_NAME ? ` Nearest criterion: ${criterion}, margin ${number(cpg.margin, 2)}.` : ` Boundary CpG: ${criterion}, margin ${number(cpg.margin, 2)}.`;
   if (cpg.taxon === UNCLASSIFIED) {
-    if (Number.isNaN(cpg.networkP)) return [name, ", and no network looked at it."];
+    if (Number.isNaN(cpg.networkP)) return [name, `, and no network looked at it.${said}`];
+    const said = cpg.detail === NO_NAME ? "" : ` By the tests: ${about.details[cpg.detail].name}.`;
     const reason = cpg.reason === NO_NAME ? "" : `: ${about.reasons[cpg.reason].name}, ${about.reasons[cpg.reason].meaning}`;
     const best = cpg.shares.indexOf(Math.max(...cpg.shares));
-    return [name, `${reason}. The network's first: ${TAXA[best].name} (${cpg.shares[best].toFixed(3)}).${second}${decides}`];
+    return [name, `${reason}.${said} The network's first: ${TAXA[best].name} (${cpg.shares[best].toFixed(3)}).${second}${decides}`];
   }
   const by = source === "statistical" ? "the statistical rules" : source.replace(/^round_(\d+)$/, "the network of round $1");
   const against = cpg.disagrees ? " The network disagrees." : "";
@@ -1060,7 +1087,7 @@ function ticks(box, entries, key, marked) {
     });
     const label = el("label", { className: marked ? "tick" : "tick bare", title: entry.meaning ?? "" }, input);
     if (marked) label.append(mark(code));
-    label.append(el("span", { text: entry.name }), el("span", { className: "count", text: entry.total.toLocaleString("en") }));
+    label.append(el("span", { text: entry.name }), el("span", { className: "count" }));
     return label;
   }));
 }
@@ -1068,6 +1095,20 @@ function ticks(box, entries, key, marked) {
 function options(select, entries, first) {
   select.replaceChildren(...(first ? [el("option", { value: "", text: first })] : []), ...entries.map(([value, text]) => el("option", { value, text })));
 }
+
+/* Options of a select with the numbers of CpGs behind them; `codes` of an option are those that it finds. */
+function counting(id, codesOf) {
+  const select = $(id), texts = [...select.options].map(({ textContent }) => textContent);
+  return (counts) => [...select.options].forEach((option, at) => {
+    if (!option.value) return;
+    const n = codesOf(option.value).reduce((sum, code) => sum + counts[code], 0);
+    option.textContent = `${texts[at]} (${n.toLocaleString("en")})`;
+  });
+}
+
+const ticked = (box) => (counts) => { for (const input of $(box).querySelectorAll("input")) input.parentElement.querySelector(".count").textContent = counts[input.dataset.code].toLocaleString("en"); };
+const codeOf = (entries) => (value) => [entries.findIndex(({ name }) => name === value)];
+const COUNTED = {}; // by facet what shows its counts; made at the start
 
 function groupedColumns(select) {
   const group = (label, names) => { const made = el("optgroup", { label }); made.append(...names.map((name) => el("option", { value: name, text: name, title: MEANS[name] }))); return made; };
@@ -1103,7 +1144,8 @@ function showForm() {
   $("second").value = state.second;
   $("reason").value = state.reason;
   $("boundary").value = state.boundary;
-  for (const key of ["disagrees", "gene", "chromosome", "island"]) $(key).value = state[key];
+  for (const key of ["disagrees", "gene", "chromosome", "island", "flag"]) $(key).value = state[key];
+  $("undecided").value = state.detail;
   $("list").value = state.list ? state.list.join("\n") : "";
   showConditions();
   showList();
@@ -1158,7 +1200,7 @@ function listen() {
   const setTaxa = (codes) => { state.taxa = codes; state.page = 0; showForm(); refresh(); };
   on("taxa-all", "click", () => setTaxa(null));
   on("taxa-none", "click", () => setTaxa(new Set()));
-  for (const [id, key] of [["confidence-low", "low"], ["confidence-high", "high"], ["second", "second"], ["reason", "reason"], ["boundary", "boundary"], ["disagrees", "disagrees"], ["gene", "gene"], ["chromosome", "chromosome"], ["island", "island"]]) {
+  for (const [id, key] of [["confidence-low", "low"], ["confidence-high", "high"], ["second", "second"], ["reason", "reason"], ["undecided", "detail"], ["boundary", "boundary"], ["disagrees", "disagrees"], ["gene", "gene"], ["chromosome", "chromosome"], ["island", "island"], ["flag", "flag"]]) {
     on(id, "input", () => { state[key] = $(id).value; state.page = 0; refresh(); });
   }
   on("add-condition", "click", () => {
@@ -1192,6 +1234,7 @@ function listen() {
   on("detail-before", "click", () => step(-1));
   on("detail-after", "click", () => step(1));
   on("detail-chosen", "change", () => { choose(state.row, $("detail-chosen").checked); showChosen(); });
+  on("beside-fold", "toggle", redrawDetail);
   on("link", "click", () => copyText(`${location.href.split("#")[0]}#cpg=${encodeURIComponent(state.cpg)}`, "The link"));
   for (const id of ["bands", "colour", "detail-own"]) on(id, "change", redrawDetail);
   on("query", "input", suggest);
@@ -1255,15 +1298,27 @@ async function start() {
   options($("second"), TAXA.slice(0, 10).map(({ name }) => [name, name]), "any");
   options($("reason"), about.reasons.map(({ name, meaning }) => [name, `${name}: ${meaning}`]), "any reason, or none");
   options($("boundary"), [["clear", "none: clear"], ...about.boundaries.map(({ name }) => [name, name.replaceAll("_", " ")])], "any, or none");
-  options($("disagrees"), [["yes", `the network disagrees (${about.disagreements[1].toLocaleString("en")})`], ["no", `it does not (${about.disagreements[0].toLocaleString("en")})`]], "any");
+  options($("disagrees"), [["yes", "the network disagrees"], ["no", "it does not"]], "any");
+  const alone = about.details.filter(({ open }) => open === 1);
+  options($("undecided"), [...(alone.length > 1 ? [[ONE_OPEN, "any one open question"]] : []), ...about.details.map(({ name }) => [name, name])], "anything");
+  $("why").hidden = !TAXA[UNCLASSIFIED].total;
   $("places").hidden = !PLACED;
-  for (const [key, entries] of [["chromosome", about.chromosomes], ["island", about.islands]]) options($(key), entries.map(({ name, total }) => [name, `${name.replaceAll("_", " ")} (${total.toLocaleString("en")})`]), "any");
+  for (const [key, entries] of [["chromosome", about.chromosomes], ["island", about.islands]]) options($(key), entries.map(({ name }) => [name, name.replaceAll("_", " ")]), "any");
+  options($("flag"), [...FLAGS, NO_FLAG].map((name) => [name, name.replaceAll("_", " ")]), "any, or none");
+  $("flag").closest("label").hidden = !FLAGS.length;
+  Object.assign(COUNTED, {
+    taxon: ticked("taxa"), source: ticked("sources"), second_taxon: counting("second", codeOf(TAXA)), reason: counting("reason", codeOf(about.reasons)),
+    detail: counting("undecided", (value) => (value === ONE_OPEN ? [...about.details.keys()].filter((code) => about.details[code].open === 1) : codeOf(about.details)(value))),
+    boundary: counting("boundary", (value) => (value === "clear" ? [NO_NAME] : codeOf(about.boundaries)(value))), disagrees: counting("disagrees", (value) => [value === "yes" ? 1 : 0]),
+    chromosome: counting("chromosome", codeOf(about.chromosomes)), island: counting("island", codeOf(about.islands)), flags: counting("flag", codesOfFlag),
+  });
   options($("sheet-sort"), ["cpg", "taxon", ...NUMBERS].map((name) => [name, name === "cpg" ? "CpG" : name]), "order of the data");
   groupedColumns($("sheet-sort"));
-  options($("add-column"), ["reason", "boundary", "criterion", "network_p", "disagrees", ...PLACES].map((name) => [name, name]), "…");
+  options($("add-column"), ["reason", "detail", "boundary", "criterion", "network_p", "disagrees", ...PLACES].map((name) => [name, name]), "…");
   groupedColumns($("add-column"));
   about.samples.covariates.forEach(({ name }, at) => $("colour").append(el("option", { value: String(at), text: name })));
   if (!about.samples.covariates.length) $("colour").closest("label").hidden = true;
+  $("numbers").open = $("beside-fold").open = !matchMedia("(max-width: 46rem)").matches;
   listen();
   showChosen();
   await restore();

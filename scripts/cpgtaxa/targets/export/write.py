@@ -62,7 +62,7 @@ MAIN = (
     "three_weight",
 )
 """Statistics in the supplementary table; all of them would make a workbook that few programs open."""
-GENES = ("gene", "island")
+GENES = ("gene", "island", "flags")
 """What a manifest tells beside positions."""
 PLACES = ("chrom", "position", *GENES)
 WORDS = (
@@ -89,6 +89,7 @@ UNITS = {
     "position": "bases, from 1",
     "gene": "name",
     "island": "name",
+    "flags": "names",
     "confidence": "probability",
     "margin": "halves of a zone",
     "criterion": "name",
@@ -109,6 +110,7 @@ COLUMNS = {
     "position": "position of the C on the + strand",
     "gene": "genes that the array's manifest names, with semicolons between",
     "island": "where the CpG lies to a CpG island, by the manifest",
+    "flags": "SNP (a common one at the CpG, by the manifest), names of lists with it (annotation.lists)",
     "taxon": "taxon, or Unclassified",
     "source": "what gave it: statistical (the tests), round_N (the network of that round), none",
     "confidence": "probability that the taxon is right, by the tests where these gave it, else by the round that "
