@@ -1,4 +1,4 @@
-"""Tell the fractions of cell types in every sample from the user's reference."""
+"""Estimate the fractions of cell types in every sample from the user's reference."""
 
 from cpgtaxa.job import job
 

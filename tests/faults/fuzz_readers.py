@@ -320,7 +320,7 @@ def child(report: int, folder: pathlib.Path, valid: dict, names: list[str], seed
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)  # libraries complain on their own
 
-    def tell(**what):
+    def emit(**what):
         os.write(report, (json.dumps(what) + "\n").encode())
 
     for _ in range(PER_CHILD):
@@ -330,7 +330,7 @@ def child(report: int, folder: pathlib.Path, valid: dict, names: list[str], seed
         path = folder / ("mutant." + name.split(".", 1)[1])
         path.unlink(missing_ok=True)  # never changed in place: an earlier reader may still have it mapped
         path.write_bytes(mutate(contents[name], others, rng))
-        tell(begin=name)
+        emit(begin=name)
         outcome, where = "read", ""
         signal.alarm(SECONDS)
         faulthandler.dump_traceback_later(SECONDS + 5, exit=True)  # for loops in C, which no signal interrupts
@@ -352,7 +352,7 @@ def child(report: int, folder: pathlib.Path, valid: dict, names: list[str], seed
             outcome, where = "half-written file left", str(left)
             for leftover in left:
                 leftover.unlink()
-        tell(name=name, outcome=outcome, where=where)
+        emit(name=name, outcome=outcome, where=where)
 
 
 def fuzz(minutes: float, seed: int, only: list[str], keep: pathlib.Path) -> int:
@@ -389,10 +389,10 @@ def fuzz(minutes: float, seed: int, only: list[str], keep: pathlib.Path) -> int:
             current = None
             with os.fdopen(source) as lines:
                 for line in lines:
-                    told = json.loads(line)
-                    current = told.get("begin")
+                    reported = json.loads(line)
+                    current = reported.get("begin")
                     if not current:
-                        _count(told["name"], told["outcome"], told["where"], folder, keep, tallies, kinds)
+                        _count(reported["name"], reported["outcome"], reported["where"], folder, keep, tallies, kinds)
             _, status = os.waitpid(pid, 0)
             if current:
                 _count(current, f"crash, status {status}", "", folder, keep, tallies, kinds)

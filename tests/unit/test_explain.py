@@ -114,7 +114,7 @@ def test_without_the_outliers_the_taxon_goes(predictor):
     assert not len(explain.left_out(predictor, np.full(200, np.nan, np.float32), ages, 0))
 
 
-def test_colours_tell_for_from_against():
+def test_colours_separate_for_from_against():
     planes = np.full((2, 3, 3), 255, np.uint8)
     image = explain.overlay(planes, np.array([[1.0, -1.0, 0.0], [0.25, 9.0, -9.0], [0, 0, 0]]), 1.0)
     assert image[0, 0].tolist() == image[1, 1].tolist() == explain.FOR.tolist()
@@ -148,9 +148,9 @@ def test_answers_and_marks_are_the_rules_own():
         found = explain.questions(answers, row)
         assert [one["name"] for one in found] == [one.name for one in TABLE]
         for one in found:
-            judged = answers.judged[one["name"]]
-            assert (one["answer"] == "yes") == judged.yes[row]
-            assert (one["answer"] == "open") == (not judged.yes[row] and not judged.no[row])
+            answer = answers.by_criterion[one["name"]]
+            assert (one["answer"] == "yes") == answer.yes[row]
+            assert (one["answer"] == "open") == (not answer.yes[row] and not answer.no[row])
             seen.add((one["name"], one["answer"]))
         lies = {one["name"] for one in found if one["boundary"] or (one["matters"] and one["answer"] == "open")}
         if not answers.foreign[row]:
@@ -240,7 +240,7 @@ def test_a_list_may_hold_names_with_commas():
 
 
 @pytest.mark.parametrize("cpgs", [None, "", " , ", [], ["  "]])
-def test_none_given_tells_how(cpgs):
+def test_none_given_says_how(cpgs):
     with pytest.raises(InputError, match=r"--config cpgs=cg123,cg456.*as a list under the key cpgs"):
         asked(cpgs).explained()
 

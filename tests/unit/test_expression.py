@@ -154,7 +154,7 @@ def test_nothing_of_a_person_is_on_both_sides():
         assert not set(person[fold.may]) & set(person[fold.train])
 
 
-def test_a_sample_of_someone_trained_on_is_judged_by_the_fold_that_left_them_out():
+def test_a_sample_of_someone_trained_on_is_predicted_by_the_fold_that_left_them_out():
     """Normal tissue of patients whose tumours were trained on: only the model that never saw the patient may speak."""
     person = np.array([f"P{number}" for number in range(10)] * 2, dtype=object)
     person[19] = "stranger"

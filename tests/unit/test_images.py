@@ -160,7 +160,7 @@ def test_labels_may_be_absent_where_they_are_not_required(folder):
     assert "'BiAge'" in problems_of(path, root=folder, labels_required=False)[0]
 
 
-def test_all_problems_are_told_at_once(folder):
+def test_all_problems_are_reported_at_once(folder):
     (folder / "CpG_image" / "text.png").write_text("not an image")
     path = listing(
         folder,

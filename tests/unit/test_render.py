@@ -327,7 +327,7 @@ def test_planes_refuse_a_size_they_cannot_make():
         r.planes(np.zeros((1, 224, 224), np.uint8), 225)
 
 
-def test_contract_images_are_told_from_others():
+def test_contract_images_are_distinguished_from_others():
     rgb = r.to_rgb(r.render(*cohort(200)))[0]
     assert r.is_contract_image(rgb)
     for change in ((255, 0, 0), (0, 60, 0), (128, 128, 128), (0, 200, 40)):

@@ -155,9 +155,9 @@ def make_run(tmp_path):
         done = taxonomy["source"] == f"round_{number}"
         counts = {"round": number, "candidates": 30 - 10 * number, "placed": int(done.sum())}
         counts["left"] = {"ambiguous": 4, "contradicted": 3, "unlike": 1}
-        bar = {"judge_at_least": 0.9, "expected_error_rate": 0.021, "error_rate_at_most": 0.043}
-        bar["near_bar"] = {"within": 0.05, "above": 7, "below": 12}
-        counts |= bar if number == 0 else dict.fromkeys(bar)
+        found = {"threshold": 0.9, "expected_error_rate": 0.021, "error_rate_at_most": 0.043}
+        found["near_threshold"] = {"within": 0.05, "above": 7, "below": 12}
+        counts |= found if number == 0 else dict.fromkeys(found)
         if number == 0:
             counts |= {"labelled_cpgs": 25, "network_as_labels": 0.8, "doubtful": True}
         found = taxonomy.loc[done, "taxon"].value_counts()
@@ -208,7 +208,9 @@ def make_run(tmp_path):
 
 def _outputs(folder):
     names = {"html": "report.html", "summary": "summary.txt", "counts": "report/counts.csv"}
-    names |= {name: f"report/{name}.csv" for name in ("agreement", "thresholds", "bars", "rounds", "gallery", "left")}
+    names |= {
+        name: f"report/{name}.csv" for name in ("agreement", "thresholds", "selection", "rounds", "gallery", "left")
+    }
     names |= {"test_scores": "report/tests.csv", "figures": "report/figures"}
     return {key: str(folder / name) for key, name in names.items()}
 
@@ -340,7 +342,7 @@ def test_truth_reads_tab_separated_and_packed_tables(tmp_path):
     assert report.read_truth(tmp_path / "truth.parquet")["kind"].tolist() == ["", ""]
 
 
-def test_summary_fits_and_tells_all(written):
+def test_summary_fits_and_has_all(written):
     run, outputs = written.run, written.outputs
     text = _text(outputs["summary"])
     assert max(map(len, text.replace(outputs["html"], "").replace(run.taxonomy, "").splitlines())) <= report.WIDTH
@@ -465,9 +467,9 @@ def test_figures_have_their_data(written):
     assert answers.loc["width", ["no", "yes"]].to_dict() == CONFIG["taxa"]["thresholds"]["width"]
     drawn = pd.read_csv(folder / "report/figures/thresholds.csv").groupby("criterion")["n"].sum()
     assert drawn["width"] == answers.loc["width", "n"] > 0
-    bars = pd.read_csv(outputs["bars"]).set_index("round")
-    assert bars.loc[0, ["bar", "within", "near_above", "near_below"]].tolist() == [0.9, 0.05, 7, 12]
-    assert np.isnan(bars.loc[1, "bar"])
+    selection = pd.read_csv(outputs["selection"]).set_index("round")
+    assert selection.loc[0, ["threshold", "within", "near_above", "near_below"]].tolist() == [0.9, 0.05, 7, 12]
+    assert np.isnan(selection.loc[1, "threshold"])
     shown = pd.read_csv(outputs["gallery"])
     assert set(shown["group"]) == {"typical", "borderline", "reassigned", "almost", "random"}
     assert not shown.duplicated(["cpg", "group"]).any()

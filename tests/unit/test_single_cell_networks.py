@@ -272,7 +272,7 @@ def test_fine_tuned_parts_start_there_and_move(parts):
     assert 0 < moved.mean() < 0.1 * before["dna.stem.0.weight"].abs().mean()
 
 
-def test_jointly_all_starts_anew_and_the_card_tells(parts):
+def test_jointly_all_starts_anew_and_the_card_says(parts):
     folder, _ = parts
     out = train(folder, "joint", name="_jointly", parts="fine_tuned", epochs=1)
     card = json.loads(out["card"].read_text())

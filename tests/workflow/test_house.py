@@ -47,8 +47,8 @@ def make(*arguments):
 
 
 def test_slow_tests_are_each_in_one_part_and_help_lists_the_parts():
-    told = make("help").stdout
-    listed = re.findall(r"^ {18}([a-z-]+) ", told, re.M)
+    reported = make("help").stdout
+    listed = re.findall(r"^ {18}([a-z-]+) ", reported, re.M)
     parts = {
         part: re.findall(r"-m slow (.*)$", make("-n", "test-slow", f"PART={part}").stdout, re.M) for part in listed
     }

@@ -114,7 +114,7 @@ KEYS = [
     ("taxa", "labels", "labels.csv", None),
     ("taxa", "errors", {"beyond": 0.1}, THRESHOLDS),
     ("simulation", "per_taxon", 30, {"simulate_training"}),
-    ("simulation", "half_way", 30, {"simulate_training"}),
+    ("simulation", "boundary", 30, {"simulate_training"}),
     ("simulation", "broad_share", 0.5, {"simulate_training"}),
     ("training", "source", "simulated", SPLIT),
     ("training", "source", "statistical", SPLIT | TRAIN | {"predict_test_0", "predict_test_1"}),
@@ -160,7 +160,7 @@ KEYS = [
     ("benchmark", "images", 9000, "nothing"),
     ("expression", "folds", 4, "nothing"),
     ("simulate_cohort", "cpgs", 310, {"simulate_cohort"}),
-    ("simulate_cohort", "half_way", 0.2, {"simulate_cohort"}),
+    ("simulate_cohort", "boundary", 0.2, {"simulate_cohort"}),
 ]
 KEYS += [
     ("taxa.thresholds", key, value, THRESHOLDS) for key, value in (("trend", {"no": 0.2}), ("width", {"yes": 0.03}))

@@ -53,17 +53,17 @@ def test_sequence_and_neighbours_are_both_recovered(finished):
 
 
 def test_the_planted_motif_moves_methylation(finished):
-    """Where a motif lies, what is told of unobserved states is nearer to the truth than the cell's mean rate."""
+    """Where a motif lies, what is predicted of unobserved states is nearer to the truth than the cell's mean rate."""
     folder = finished / FOLDER
     truth = pd.read_csv(folder / "simulated/truth.csv")
     sites = pd.read_parquet(folder / "statistics.parquet", columns=["chrom", "position"])
     sites["chrom"] = sites["chrom"].astype(str)
     dna = pd.read_parquet(folder / "predictions/dna.parquet")
-    joined = sites.assign(told=dna.drop(columns="site").mean(axis=1)).merge(truth, on=["chrom", "position"])
+    joined = sites.assign(predicted=dna.drop(columns="site").mean(axis=1)).merge(truth, on=["chrom", "position"])
     plain = joined[joined["island"] == 0]
-    effect = plain.groupby("motif")[["told", "p"]].mean().diff().loc[1]
-    assert np.sign(effect["told"]) == np.sign(effect["p"])
-    assert abs(effect["told"]) > 0.3 * abs(effect["p"])
+    effect = plain.groupby("motif")[["predicted", "p"]].mean().diff().loc[1]
+    assert np.sign(effect["predicted"]) == np.sign(effect["p"])
+    assert abs(effect["predicted"]) > 0.3 * abs(effect["p"])
 
 
 def test_what_is_written_agrees(finished):

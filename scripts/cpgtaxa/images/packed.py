@@ -212,7 +212,7 @@ def is_file(path: pathlib.Path) -> bool:
 
 
 def _no_plot(path) -> str | None:
-    """What keeps a file from being the image of a CpG, judged by its head: "" if it is no image, None if nothing."""
+    """What keeps a file from being the image of a CpG, by its head: "" if it is no image, None if nothing."""
     try:
         with Image.open(path, formats=("PNG",)) as image:
             width, height = image.size
@@ -272,7 +272,7 @@ class _Found:
         if len(self.unknown) > EXAMPLES:
             found.append(f"{path}: {len(self.unknown) - EXAMPLES} more lines have an unknown label.")
         lines = ", ".join(self.unlabelled[:5]) + (" …" if len(self.unlabelled) > 5 else "")
-        told = (
+        messages = (
             (self.unlabelled, f"images have no label (lines {lines}); give each a taxon or leave it out."),
             (self.twice, f"images are listed more than once: {some(self.twice)}; keep one line of each."),
             (self.outside, f"images lie outside the folder {folder}: {some(self.outside)}."),
@@ -291,7 +291,7 @@ class _Found:
                 "scatterplot without axes, 224×224 pixels: draw them so.",
             ),
         )
-        return found + [f"{path}: {len(lines)} {text}" for lines, text in told if lines]
+        return found + [f"{path}: {len(lines)} {text}" for lines, text in messages if lines]
 
 
 def read_image_csv(path, root=None, labels_required: bool = True) -> pd.DataFrame:

@@ -737,8 +737,8 @@ def planes(codes, size: int = SIDE) -> np.ndarray:
 def planes_of_rgb(rgb, size: int = SIDE) -> np.ndarray:
     """Red and green of any RGB image, uint8 (H, W, 3), as networks read them: uint8 (2, size, size).
 
-    Area averages as in `planes`, larger images and smaller ones alike. Blue is not looked at: `is_contract_image` tells
-    whether it carries anything of its own.
+    Area averages as in `planes`, larger images and smaller ones alike. Blue is not looked at: `is_contract_image`
+    checks whether it carries anything of its own.
     """
     rgb = np.asarray(rgb)
     channels = rgb[..., :2].astype(np.float64)

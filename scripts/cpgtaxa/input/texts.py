@@ -179,7 +179,7 @@ def read_table(path, key: str, needed: tuple[str, ...]) -> tuple[dict[str, list[
 def read_taxa(path, key: str) -> tuple[pd.DataFrame, list[int]]:
     """A table of taxa as text (columns cpg, taxon and whatever else there is), and the line or row of each entry.
 
-    CSV or TSV (may be gzipped) or Parquet, told by content. Raises InputError as `read_table` does.
+    CSV or TSV (may be gzipped) or Parquet, recognised by content. Raises InputError as `read_table` does.
     """
     needed = ("cpg", "taxon")
     path = pathlib.Path(path)

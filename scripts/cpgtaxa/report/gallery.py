@@ -17,7 +17,7 @@ from cpgtaxa.taxa.criteria import Answers
 
 TYPICAL, BORDERLINE, REASSIGNED, RANDOM, ALMOST = "typical", "borderline", "reassigned", "random", "almost"
 LEAST_SHOWN = 0.005
-"""Probabilities below this are told of no CpG: they would read 0 %."""
+"""Probabilities below this are left out: they would read 0 %."""
 COLUMNS = (
     "taxon",
     "group",

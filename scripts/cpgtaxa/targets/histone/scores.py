@@ -1,4 +1,4 @@
-"""How well models tell genes of high from genes of low expression, with intervals, and which is better than which.
+"""How well models separate genes of high and low expression, with intervals, and which is better than which.
 
 The area under the ROC curve of a cell type, its variance and the covariance of two models on the same genes are those
 of DeLong, DeLong and Clarke-Pearson (Biometrics 1988). Of the mean over cell types, a gene's parts in all of them are

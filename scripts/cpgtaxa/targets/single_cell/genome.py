@@ -107,8 +107,8 @@ class Genome:
 def open_genome(path, key: str = "single_cell.genome") -> Genome:
     """The sequences of a FASTA file, or of a folder of such files; see `Genome`.
 
-    path: .fa, .fasta or .fna, plain or gzipped (told by content). Case does not matter. All of it is read once, to
-    check it and to find the sequences. Raises InputError with every problem: no FASTA, letters of a protein, a name
+    path: .fa, .fasta or .fna, plain or gzipped (recognised by content). Case does not matter. All of it is read once,
+    to check it and to find the sequences. Raises InputError with every problem: no FASTA, letters of a protein, a name
     twice, a name without sequence, damage.
     """
     path = pathlib.Path(path)

@@ -61,7 +61,7 @@ def cell_scores(targets: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
     )
 
 
-# --- what the sites hang together by ---------------------------------------------------------------------------------
+# --- correlation of neighbouring sites --------------------------------------------------------------------------------
 
 
 def blocks_of(chrom: np.ndarray, position: np.ndarray) -> np.ndarray:
@@ -74,7 +74,7 @@ def blocks_of(chrom: np.ndarray, position: np.ndarray) -> np.ndarray:
     new = np.flatnonzero(np.diff(chrom, prepend=chrom[0] - 1))
     ends = np.append(new[1:], len(chrom)) - 1
     spans = position[ends] - position[new] + 1
-    # Where blocks are cut at each chromosome's end, a chromosome has at most one block more than its length tells.
+    # Where blocks are cut at each chromosome's end, a chromosome has at most one block more than its length gives.
     length = max(BLOCK_BASES, int(np.ceil(spans.sum() / max(MOST_BLOCKS - len(new), 1))))
     start = np.repeat(position[new], np.diff(np.append(new, len(chrom))))
     stretch = (position - start) // length

@@ -146,7 +146,7 @@ def network_rows(networks: dict[str, dict]) -> pd.DataFrame:
 
 
 def taxa_rows(taxa: dict) -> pd.DataFrame:
-    """What sequence tells of taxa, as rows of SUMMARY_COLUMNS per model.
+    """How well sequence predicts taxa, as rows of SUMMARY_COLUMNS per model.
 
     `taxon_balanced_accuracy`; `taxon_chance`, which rotated labels give, with their middle 95 %; `taxon_p`.
     """

@@ -148,8 +148,8 @@ def _cells(given, settings, genome: Genome | None, cpgs: dict, problems: list[st
         problems.append(f"{same[0].what}{others}: {same[0].question}")
     ways = pd.Series([cell.read_as for cell in cells.values()], dtype=object).value_counts()
     if len(ways) > 1:
-        told = "; ".join(f"{_count(number, 'cell')} as {way}" for way, number in ways.items())
-        notes.append(f"The cells' files are read in {len(ways)} ways: {told}.")
+        listed = "; ".join(f"{_count(number, 'cell')} as {way}" for way, number in ways.items())
+        notes.append(f"The cells' files are read in {len(ways)} ways: {listed}.")
     if turned:
         notes.append(
             f"Nearly all positions of {_count(len(turned), 'cell')} ({some(turned)}) are those of the G of a CpG, and "
@@ -259,16 +259,16 @@ def _diagnosis(kinds: dict, n: int, bad: int, start: int, most: float) -> str:
         f"{share['c']:.1%} are at the C of a CpG, {share['g']:.1%} at its G, {share['before']:.1%} one base before the "
         f"C, {share['after']:.1%} one base behind the G, {share['elsewhere']:.1%} elsewhere"
     )
-    told = "zero_based" if start == 0 else "one_based"
+    counted = "zero_based" if start == 0 else "one_based"
     if start == 0 and share["before"] > SHIFTED and share["before"] + share["c"] > MOSTLY:
         return (
             f"most positions count from 0 in a file taken to count from 1 ({shares}): set "
-            f"`single_cell.coordinates: {told}`"
+            f"`single_cell.coordinates: {counted}`"
         )
     if start == 1 and share["after"] > SHIFTED and share["after"] + share["g"] > MOSTLY:
         return (
             f"most positions count from 1 in a file taken to count from 0 ({shares}): set "
-            f"`single_cell.coordinates: {told}`"
+            f"`single_cell.coordinates: {counted}`"
         )
     if bad > MOSTLY * n:
         return (

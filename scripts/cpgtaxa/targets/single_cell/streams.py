@@ -28,7 +28,7 @@ HINTS = (b"#", b"track", b"browser", b"\n\n", b"\n\r\n", b"\n ", b"\n\t")
 
 @contextlib.contextmanager
 def opened(path, what: str):
-    """Yield read(size) -> bytes of a file, unpacked if it is gzipped (told by content), and whether it is.
+    """Yield read(size) -> bytes of a file, unpacked if it is gzipped (recognised by content), and whether it is.
 
     what: how messages call the file. Raises InputError for a file that is missing, no file, empty, plainly something
     else, not ours to read, damaged, or cut off.
@@ -134,17 +134,17 @@ def parse_rows(
     return [column.combine_chunks() for column in table.columns]
 
 
-def odd_rows(first: int, block: bytes, *, separator: str, n_fields: int, judge, what: str) -> InputError:
-    """What to tell of a block that `parse_rows` gave up on.
+def odd_rows(first: int, block: bytes, *, separator: str, n_fields: int, check, what: str) -> InputError:
+    """What to say of a block that `parse_rows` gave up on.
 
-    judge(fields) -> what is wrong with a row of the right number of fields, or None.
+    check(fields) -> what is wrong with a row of the right number of fields, or None.
     """
     found = []
     for at, line in enumerate(block.split(b"\n")[:-1]):
         if ASIDE.match(line):
             continue
         fields = split_line(line, separator)
-        reason = f"{len(fields)} columns instead of {n_fields}" if len(fields) != n_fields else judge(fields)
+        reason = f"{len(fields)} columns instead of {n_fields}" if len(fields) != n_fields else check(fields)
         if reason:
             found.append(f"line {first + at:,}: {reason}")
     if not found:
