@@ -17,7 +17,9 @@ VARIES = ("logs", "benchmarks", "report", "report.html", "summary.txt", ".checks
 OUTPUTS = {
     "explorer": ["explorer.html", "explorer"],
     "report": [
-        *("report.html", "summary.txt", "report/figures"),
+        "report.html",
+        "summary.txt",
+        "report/figures",
         *(f"report/{name}.csv" for name in ("counts", "left", "agreement", "thresholds", "selection", "rounds")),
         *(f"report/{name}.csv" for name in ("tests", "gallery")),
     ],

@@ -94,9 +94,14 @@ def without_networks(cohorts: list[Cohort]) -> list[Cohort]:
     """The same with the tests' labels alone, as a table cpg, taxon would tell."""
     return [
         Cohort(
-            *(one.name, one.cpgs, np.where(one.by_rules, one.taxon, LEFT).astype(np.int8)),
-            *(np.zeros(len(one.cpgs), dtype=bool), np.full(len(one.cpgs), np.nan, dtype=np.float32)),
-            *(np.full_like(one.p, np.nan), {}, one.cpgs),
+            one.name,
+            one.cpgs,
+            np.where(one.by_rules, one.taxon, LEFT).astype(np.int8),
+            np.zeros(len(one.cpgs), dtype=bool),
+            np.full(len(one.cpgs), np.nan, dtype=np.float32),
+            np.full_like(one.p, np.nan),
+            {},
+            one.cpgs,
         )
         for one in cohorts
     ]

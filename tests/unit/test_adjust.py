@@ -232,8 +232,15 @@ def test_all_problems_are_reported_at_once():
         code_covariates(samples, [*wrong, {"ward": "number"}])
     text = error.value.text()
     for part in (
-        *("'age', which is what", "'gender' is no column", "'plate' is 'P1' in all", "('W1')", "'S0', 'S1'"),
-        *("names 'sex' twice", "'bmi' is", "names 'smoker' twice", "'note' is 'x' in all"),
+        "'age', which is what",
+        "'gender' is no column",
+        "'plate' is 'P1' in all",
+        "('W1')",
+        "'S0', 'S1'",
+        "names 'sex' twice",
+        "'bmi' is",
+        "names 'smoker' twice",
+        "'note' is 'x' in all",
     ):
         assert part in text
     with pytest.raises(InputError, match=r"is to be a number, but the sheet has '[FM]', '[FM]'"):

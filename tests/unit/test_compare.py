@@ -353,7 +353,7 @@ def test_a_cohort_that_could_not_place_a_cpg_counts_as_configured():
     beside = beside_of([[2, LEFT]], p=list(p))
     alone, some, equal = (pooling.pooled(beside, weight)[0, 2] for weight in (0.0, 0.3, 1.0))
     assert alone == pytest.approx(0.91, abs=1e-3)
-    assert equal < 0.5, "of the one that placed it a little is shared out, as tables that tell no source are not known"
+    assert equal < 0.5, "of the one that placed it a little is shared out, as tables that name no source are not known"
     assert equal < some < alone
 
 

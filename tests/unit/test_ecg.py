@@ -133,7 +133,13 @@ def test_the_schedule_is_as_published_unless_the_config_says_otherwise():
     config = check_config({"ecg_age": {"records": "my_ecgs"}}, ROOT / "workflow/schemas/config.schema.yaml")
     found = EcgPlan(config).fit_settings()
     assert {key: found[key] for key in ("epochs", "batch_size", "lr", "lr_step", "lr_decay", "warmup", "build")} == {
-        **{"epochs": 60, "batch_size": 32, "lr": 0.001, "lr_step": 20, "lr_decay": 0.1, "warmup": 0, "build": {}}
+        "epochs": 60,
+        "batch_size": 32,
+        "lr": 0.001,
+        "lr_step": 20,
+        "lr_decay": 0.1,
+        "warmup": 0,
+        "build": {},
     }
     assert config["ecg_age"]["held_out"] == 1
     assert config["ecg_age"]["networks"] == {"adult": "ResDenseNet", "child": "ResUDenseNet"}

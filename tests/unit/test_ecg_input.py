@@ -753,7 +753,7 @@ BAD_HEADERS = {
     "no_samples": (lambda hea, dat: cut(dat, 0), r"do not fit, or one is damaged \(.+\): copy the record again$"),
     "too_long": (
         lambda hea, dat: longer(dat, b"1234"),
-        r"tells 12 leads × 3,000 samples \(72,000 bytes\) and its signal file has 72,004 bytes: copy the record again, "
+        r"gives 12 leads × 3,000 samples \(72,000 bytes\) and its signal file has 72,004 bytes: copy the record again, "
         "or correct its header$",
     ),
     "checksum": (
@@ -1030,7 +1030,7 @@ def test_problems_of_sheet_and_folder_are_reported_at_once(tmp_path):
 
 def test_npy_files_without_a_sheet(tmp_path):
     message = refused(tmp_path, npy_folder(tmp_path / "records", 1))
-    assert "ecg_age.records has .npy files, which do not tell ages: name the CSV" in message
+    assert "ecg_age.records has .npy files, which hold no ages: name the CSV" in message
     assert "`ecg_age.sheet`" in message
 
 
@@ -1101,7 +1101,8 @@ def test_missing_files_are_all_named_when_asked_for(tmp_path, monkeypatch):
     found = plan(records="gone", sheet="a_folder", asked={"adult": "a_file"}, methylation="gone.csv")
     for ask, *part in (
         *((ask, part) for ask in (found.input_files, found.input_settings) for part in (KNOWN, ASKED)),
-        *((found.page_files,), (found.methylation_file,)),
+        (found.page_files,),
+        (found.methylation_file,),
     ):
         with pytest.raises(InputError) as caught:
             ask(*part)

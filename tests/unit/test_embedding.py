@@ -212,8 +212,13 @@ def cohort(tmp_path, monkeypatch):
     torch.manual_seed(1)
     network = {key: tmp_path / f"round_0/ResNet18_{key}" for key in ("weights", "stats", "card", "features")}
     save_model(
-        *(create_model("ResNet18"), network),
-        **{"model_name": "ResNet18", "size": 32, "temperature": 1.0, "recipe": {}, "seed": 1},
+        create_model("ResNet18"),
+        network,
+        model_name="ResNet18",
+        size=32,
+        temperature=1.0,
+        recipe={},
+        seed=1,
         statistics={"mean": [0.5] * 3, "std": [0.5] * 3},
         features=np.zeros((0, 512)),
     )

@@ -60,7 +60,10 @@ def results(tmp_path):
     samples["a/b"], samples["empty"], samples["smoker"] = range(40), None, [True, False] * 20
     given = {"beta": tmp_path / "beta.arrow"}
     for name, frame in {
-        **{"taxonomy": table, "statistics": statistics, "unclassified": left, "samples": samples},
+        "taxonomy": table,
+        "statistics": statistics,
+        "unclassified": left,
+        "samples": samples,
     }.items():
         given[name] = tmp_path / f"{name}.parquet"
         write_parquet(given[name], frame)

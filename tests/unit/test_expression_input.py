@@ -359,12 +359,17 @@ def test_patterns_that_are_none_or_do_not_match(bench):
     assert "needs one group in round brackets" in bench.problems()[0]
     del bench.section["person_pattern"]
     bench.section["train_on"] = "01"
-    assert any("nothing tells the samples' states" in text for text in bench.problems())
+    assert any("nothing gives the samples' states" in text for text in bench.problems())
 
 
 def test_windows_have_readable_names():
     assert [window_name(window) for window in (500, 1000, 1500, 10_000, 1_000_000, 2_500_000)] == [
-        *("500b", "1kb", "1500b", "10kb", "1Mb", "2500kb")
+        "500b",
+        "1kb",
+        "1500b",
+        "10kb",
+        "1Mb",
+        "2500kb",
     ]
 
 

@@ -192,7 +192,9 @@ def test_the_error_rate_is_controlled_and_not_by_placing_nothing(tmp_path):
         p, signal, actual = world(rng, 600, 0.5)
         out = outputs(tmp_path)
         selection.reassign(
-            *(calls(p, signal=signal), calls(known_p, signal=known_signal), truth),
+            calls(p, signal=signal),
+            calls(known_p, signal=known_signal),
+            truth,
             settings=PLACING,
             round_number=0,
             seed=seed,

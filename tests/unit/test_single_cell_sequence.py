@@ -142,8 +142,14 @@ def test_scores_by_hand_and_by_scikit_learn():
     labels = np.array([0, 0, 0, 0, 1, 1, 2, 2])
     probabilities = np.array(
         [
-            *([0.8, 0.1, 0.1, 0], [0.7, 0.2, 0.1, 0], [0.1, 0.8, 0.1, 0], [0.6, 0.3, 0.1, 0]),
-            *([0.2, 0.7, 0.1, 0], [0.5, 0.4, 0.1, 0], [0.1, 0.1, 0.8, 0], [0.0, 0.0, 1.0, 0]),
+            [0.8, 0.1, 0.1, 0],
+            [0.7, 0.2, 0.1, 0],
+            [0.1, 0.8, 0.1, 0],
+            [0.6, 0.3, 0.1, 0],
+            [0.2, 0.7, 0.1, 0],
+            [0.5, 0.4, 0.1, 0],
+            [0.1, 0.1, 0.8, 0],
+            [0.0, 0.0, 1.0, 0],
         ]
     )
     found = from_sequence.score(labels, probabilities)
@@ -214,8 +220,15 @@ def test_predictions_that_know_nothing_are_found_significant_no_more_often_than_
 # --- models ----------------------------------------------------------------------------------------------------------
 
 SETTINGS = {
-    **{"lr": 1e-3, "lr_decay": 0.975, "l1": 0.0, "l2": 0.0, "batch": 64, "epochs": 4, "patience": 0},
-    **{"device": "cpu", "precision": "float32"},
+    "lr": 1e-3,
+    "lr_decay": 0.975,
+    "l1": 0.0,
+    "l2": 0.0,
+    "batch": 64,
+    "epochs": 4,
+    "patience": 0,
+    "device": "cpu",
+    "precision": "float32",
 }
 
 
@@ -244,12 +257,18 @@ def test_models_predict_taxa_that_are_written_in_the_sequence(tmp_path):
     fold = from_sequence.folds(table["chrom"].to_numpy(), table["position"].to_numpy(), 4, 101)
     fold[5] = -1
     found, scores = from_sequence.ask(
-        *(table, dna, fold, ["CnnL1h128", "kmers"]), settings=SETTINGS, seed=3, work=tmp_path / "w", logs=tmp_path
+        table, dna, fold, ["CnnL1h128", "kmers"], settings=SETTINGS, seed=3, work=tmp_path / "w", logs=tmp_path
     )
     # The taxa in the order of TAXA, whatever order they come in.
     taxa = [taxon for taxon in TAXA if taxon in ("UniStable", "LinAgeHomo", "BiAge")]
     assert list(found.columns) == [
-        *("cpg", "chrom", "position", "taxon", "fold", "model", "predicted"),
+        "cpg",
+        "chrom",
+        "position",
+        "taxon",
+        "fold",
+        "model",
+        "predicted",
         *(f"p_{taxon}" for taxon in taxa),
     ]
     assert len(found) == 2 * 899

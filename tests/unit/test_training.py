@@ -255,7 +255,8 @@ def test_wrong_statistics_are_refused(tmp_path, content):
 def save_whole(network, paths):
     """A network's files as a round writes them."""
     networks.save_model(
-        *(network, paths),
+        network,
+        paths,
         model_name="ResNet18",
         statistics=STATISTICS,
         size=32,

@@ -19,9 +19,16 @@ SMALL = {
     "training": {"threads": 1},
     "ecg_age": {
         # The children's network is quick enough for both groups.
-        **{"networks": {"adult": "ResUDenseNet", "child": "ResUDenseNet"}, "size": "narrow", "shards": 1},
-        **{"epochs": 8, "batch_size": 8, "lr": 0.003, "lr_step": 6, "held_out": 1},
-        **{"reading": {"records": 3, "steps": 8, "drawn": 1}, "simulate": {"adults": 120, "children": 80}},
+        "networks": {"adult": "ResUDenseNet", "child": "ResUDenseNet"},
+        "size": "narrow",
+        "shards": 1,
+        "epochs": 8,
+        "batch_size": 8,
+        "lr": 0.003,
+        "lr_step": 6,
+        "held_out": 1,
+        "reading": {"records": 3, "steps": 8, "drawn": 1},
+        "simulate": {"adults": 120, "children": 80},
     },
 }
 FOLDER = "results/ecg_age"
@@ -288,7 +295,7 @@ def test_records_of_no_age_are_asked_about(own_records):
     np.testing.assert_allclose(submission["AGE"], gaps["predicted"], rtol=1e-4)
     assert (submission["AGE"].to_numpy() > gaps["age_low"]).all()
     assert (submission["AGE"].to_numpy() < gaps["age_high"]).all()
-    # The mean over both networks; each alone tells other ages.
+    # The mean over both networks; each alone predicts other ages.
     predicted = pd.read_parquet(folder / "predictions/adult/asked.parquet").set_index("record")
     np.testing.assert_allclose(submission["AGE"], predicted.loc[submission["FILENAME"], "predicted"], rtol=1e-4)
     assert (predicted["spread"] > 0).all()

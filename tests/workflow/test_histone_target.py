@@ -16,9 +16,13 @@ from processes import killed_when
 SMALL = {
     "training": {"threads": 1},
     "histone": {
-        **{"models": ["GeneNet", "RandomForest", "OneMark"], "debug": True},
-        **{"epochs": 10, "batch_size": 20, "lr": 1e-3},
-        **{"occlusion": {"bins": 5, "genes": 10}, "simulate": {"cells": 2, "genes": 360}},
+        "models": ["GeneNet", "RandomForest", "OneMark"],
+        "debug": True,
+        "epochs": 10,
+        "batch_size": 20,
+        "lr": 1e-3,
+        "occlusion": {"bins": 5, "genes": 10},
+        "simulate": {"cells": 2, "genes": 360},
     },
 }
 FOLDER = "results/histone"

@@ -15,8 +15,16 @@ from processes import killed_when
 SMALL = {
     "training": {"threads": 1},
     "single_cell": {
-        **{"dna_wlen": 221, "cpg_wlen": 20, "shards": 2, "dna_model": "CnnL1h128", "cpg_model": "FcAvg"},
-        **{"joint_model": "JointL1h512", "epochs": 10, "batch": 64, "lr_decay": 0.8, "peer_rows": 1500},
+        "dna_wlen": 221,
+        "cpg_wlen": 20,
+        "shards": 2,
+        "dna_model": "CnnL1h128",
+        "cpg_model": "FcAvg",
+        "joint_model": "JointL1h512",
+        "epochs": 10,
+        "batch": 64,
+        "lr_decay": 0.8,
+        "peer_rows": 1500,
         "reading": {"motif_windows": 1500, "effect_sites": 20, "span": 20},
         "taxa": {"folds": 3, "max_per_taxon": 150, "epochs": 3},
         "simulate": {"cells": 4, "chromosomes": 5, "length": 150_000},
@@ -229,8 +237,11 @@ SHARED = ROOT.parent / "shared/data/single_cell"
 
 
 MOUSE = {
-    **{"profiles": {name: str(SHARED / f"deepcpg_{name}.bed.gz") for name in ("BS27_4_SER", "BS28_2_SER")}},
-    **{"epochs": 2, "shards": 1, "peer_rows": 500, "cpg_model": "FcAvg"},
+    "profiles": {name: str(SHARED / f"deepcpg_{name}.bed.gz") for name in ("BS27_4_SER", "BS28_2_SER")},
+    "epochs": 2,
+    "shards": 1,
+    "peer_rows": 500,
+    "cpg_model": "FcAvg",
 }
 here = pytest.mark.skipif(not SHARED.is_dir(), reason="shared/data/single_cell is not here")
 

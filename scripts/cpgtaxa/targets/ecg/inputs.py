@@ -241,14 +241,9 @@ def _find(folders) -> list[tuple[str | None, pathlib.Path]]:
     return found
 
 
-def _one(asked: str | None, path: pathlib.Path, sheet: _Sheet, settings: dict, counts: _Counts):
-    """A record's row and its leads (12, time) in mV at 500 Hz; None where the config has it left out.
-
-    Raises InputError where it cannot be used, of records whose age is asked also where the config has them left out.
-    """
-    recording = read_record(path, settings["npy"])
-    row = sheet.rows.get(path.stem, {})
-    names, unknown = known_leads(recording.names, settings["lead_names"])
+def _leads_of(recording, lead_names: dict) -> tuple[list[str], list[str]]:
+    """The leads' names as `known_leads` gives them, and those unknown; raises InputError for none, or one twice."""
+    names, unknown = known_leads(recording.names, lead_names)
     if len(unknown) == len(names):
         raise InputError(
             f"none of its leads is one of {', '.join(LEADS)}; they are called {some(unknown, 12)}: say which is which "
@@ -260,9 +255,20 @@ def _one(asked: str | None, path: pathlib.Path, sheet: _Sheet, settings: dict, c
             f"several of its leads are {some(twice)}; they are called {some(recording.names, 20)}: name each once, or "
             "correct `ecg_age.lead_names`"
         )
+    return names, unknown
+
+
+def _one(asked: str | None, path: pathlib.Path, sheet: _Sheet, settings: dict, counts: _Counts):
+    """A record's row and its leads (12, time) in mV at 500 Hz; None where the config has it left out.
+
+    Raises InputError where it cannot be used, of records whose age is asked also where the config has them left out.
+    """
+    recording = read_record(path, settings["npy"])
+    given = sheet.rows.get(path.stem, {})
+    names, unknown = _leads_of(recording, settings["lead_names"])
     age, group = np.nan, asked
     if not asked:
-        age = years(row["age"], _unit(row)) if row.get("age") else years(recording.age)
+        age = years(given["age"], _unit(given)) if given.get("age") else years(recording.age)
         group = group_of(age)
         if group is None:
             counts.between += 1
@@ -307,11 +313,11 @@ def _one(asked: str | None, path: pathlib.Path, sheet: _Sheet, settings: dict, c
     for note in recording.notes:
         kind = "its header names the record by its signal file" if note.startswith("its header") else note
         counts.notes[kind] = counts.notes.get(kind, 0) + 1
-    sex = sex_of(row.get("sex")) or recording.sex
+    sex = sex_of(given.get("sex")) or recording.sex
     counts.no_sex += not sex
     row = {
         "record": path.stem,
-        "patient": row.get("patient") or path.stem,
+        "patient": given.get("patient") or path.stem,
         "age": age,
         "sex": sex,
         "group": group,
