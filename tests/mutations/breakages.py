@@ -407,9 +407,9 @@ BREAKAGES = (
     ),
     Breakage(
         "pairs of models are not corrected for their number",
-        "targets/histone/scores.py",
-        'multipletests(table.loc[tested, "p"], method="holm")[1]',
-        'table.loc[tested, "p"]',
+        "statistics/comparisons.py",
+        'multipletests(p[tested], method="holm")[1]',
+        "p[tested]",
         "test_histone",
     ),
     Breakage(

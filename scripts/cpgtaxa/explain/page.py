@@ -35,9 +35,10 @@ from cpgtaxa.pages.page import write_page
 from cpgtaxa.plan.paths import model_of
 from cpgtaxa.progress import Progress
 from cpgtaxa.report import percent, png
-from cpgtaxa.report.thresholds import in_units, number
+from cpgtaxa.report.thresholds import in_units
 from cpgtaxa.statistics.kernel import OUTLIER_IQR, OUTLIER_MARGIN
 from cpgtaxa.taxa.criteria import BY_NAME, PATTERNS, RULES, TABLE, Answers
+from cpgtaxa.wording import number
 
 COLUMNS = ("cpg", "kind", "name", "detail", "value")
 CRITERION = ("answer", "matters", "boundary", "estimate", "error", "no", "cut", "yes")

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from cpgtaxa.statistics.comparisons import holm
 from cpgtaxa.taxa.criteria import HALF_WAY, PATTERN_LIMITS, PLAIN_D
 
 CAUSES = ("batch", "sex", "SNP", "unknown")
@@ -184,13 +185,10 @@ def cause_of(member, fit, bands: int, sexes, batches: dict[str, np.ndarray]) -> 
     """
     found = {name: association(member, codes) for name, codes in batches.items()}
     ps = np.array([p for _, p in found.values()])
-    order = np.argsort(ps, kind="stable")
-    holm = np.empty(len(ps))
-    holm[order] = np.minimum(np.maximum.accumulate(ps[order] * (len(ps) - np.arange(len(ps)))), 1)
     v_sex, p_sex = association(member, sexes) if sexes is not None else (0.0, 1.0)
     by_sex = v_sex >= FOLLOWS and p_sex <= CHANCE
     fits = [
-        (v, -p, name) for (name, (v, _)), p in zip(found.items(), holm, strict=True) if p <= CHANCE and v >= FOLLOWS
+        (v, -p, name) for (name, (v, _)), p in zip(found.items(), holm(ps), strict=True) if p <= CHANCE and v >= FOLLOWS
     ]
     if fits and (not by_sex or max(fits)[0] >= v_sex):
         _, p, name = max(fits)

@@ -12,6 +12,7 @@ from cpgtaxa.pages.drawing import ACCENT, LINE, MUTED, SECOND
 from cpgtaxa.report.tables import share_of
 from cpgtaxa.report.words import count, percent
 from cpgtaxa.taxa.criteria import MIN_SAMPLES, PATTERNS, TABLE, Answers
+from cpgtaxa.wording import number
 
 HISTOGRAM = 40
 """Bins of a criterion's histogram."""
@@ -127,19 +128,6 @@ def left_details(left: pd.DataFrame, confidence: float | None = None) -> list[di
 
 
 # What the page shows
-
-
-def number(value) -> str:
-    """A statistic or a threshold with three digits."""
-    if value is None or not np.isfinite(value):
-        return "–"
-    if value == int(value) and abs(value) < 1e6:
-        text = f"{int(value)}"
-    elif 1e-4 <= abs(value) < 1e4:
-        text = f"{value:.3g}"
-    else:
-        text = f"{value:.1e}"
-    return text.replace("-", "−")
 
 
 def criteria_figure(figures, table: pd.DataFrame, drawn: pd.DataFrame):

@@ -19,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from cpgtaxa.files import atomic_folder, read_json, read_parquet
 from cpgtaxa.pages.drawing import ACCENT, INK, MUTED, SECOND, STYLE, Figures
 from cpgtaxa.pages.page import write_csv, write_page
+from cpgtaxa.statistics.comparisons import holm
 from cpgtaxa.targets.ecg.plan import LEADS
 from cpgtaxa.targets.ecg.scores import (
     LIMITS,
@@ -31,7 +32,6 @@ from cpgtaxa.targets.ecg.scores import (
     joined_rows,
     part_name,
     score,
-    with_holm,
 )
 from cpgtaxa.targets.ecg.signals import HERTZ, MISSING, SAMPLES
 from cpgtaxa.targets.ecg.study import BINS
@@ -490,7 +490,8 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
     found, asked = tables_of(inputs, settings, records), asked_of(inputs)
     scored = {group: score(group, found[group], networks[group], coverage, seed) for group in networks}
     gaps = {group: gap_table(group, networks[group], found[group][networks[group]], coverage) for group in networks}
-    comparisons = with_holm(pd.concat([one for _, one in scored.values()], ignore_index=True))
+    comparisons = pd.concat([one for _, one in scored.values()], ignore_index=True)
+    comparisons.insert(8, "p_holm", holm(comparisons["p"]))
     parts = [one for one, _ in scored.values()]
     both = None
     if inputs.get("methylation"):

@@ -8,7 +8,6 @@ import math
 import numpy as np
 import pandas as pd
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from cpgtaxa.targets.ecg.study import BINS, bin_of
 
@@ -167,16 +166,6 @@ def _compare(group, sizes, draws, first, bootstrap: Bootstrap, seed: int) -> pd.
     return pd.DataFrame(
         rows, columns=["group", "model", "other", "difference", "ci_low", "ci_high", "nearer", "p", "n"]
     )
-
-
-def with_holm(table: pd.DataFrame) -> pd.DataFrame:
-    """Comparisons with p_holm, over all of them."""
-    table = table.copy()
-    table.insert(8, "p_holm", np.nan)
-    tested = table["p"].notna()
-    if tested.any():
-        table.loc[tested, "p_holm"] = multipletests(table.loc[tested, "p"], method="holm")[1]
-    return table
 
 
 def adjusted(gaps: np.ndarray, ages: np.ndarray) -> np.ndarray:

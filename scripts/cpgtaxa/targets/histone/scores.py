@@ -11,8 +11,8 @@ import dataclasses
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
-from statsmodels.stats.multitest import multipletests
 
+from cpgtaxa.statistics.comparisons import holm
 from cpgtaxa.targets.histone.areas import Z, interval_of_auc, parts_of_auc
 
 
@@ -84,8 +84,5 @@ def compare(scored: list[Scored]) -> pd.DataFrame:
             ends = difference - Z * error, difference + Z * error
             rows.append((one.model, other.model, difference, *ends, better, p, int(one.cells["n"].sum())))
     table = pd.DataFrame(rows, columns=["model", "other", "difference", "ci_low", "ci_high", "better", "p", "n"])
-    table.insert(7, "p_holm", np.nan)
-    tested = table["p"].notna()
-    if tested.any():
-        table.loc[tested, "p_holm"] = multipletests(table.loc[tested, "p"], method="holm")[1]
+    table.insert(7, "p_holm", holm(table["p"]))
     return table

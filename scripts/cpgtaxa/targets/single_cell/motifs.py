@@ -10,12 +10,12 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.patches import PathPatch
 from matplotlib.textpath import TextPath
 from matplotlib.transforms import Affine2D
-from statsmodels.stats.multitest import multipletests
 
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import atomic
 from cpgtaxa.names import COLOURS
 from cpgtaxa.pages.drawing import ACCENT, MUTED, SECOND
+from cpgtaxa.statistics.comparisons import holm
 from cpgtaxa.targets.single_cell.kmers import BASES, one_hot
 
 SHARE = 0.5
@@ -237,7 +237,7 @@ def find_consensus(motifs: list[Motif], consensus: str, seed: int = 0) -> pd.Dat
         if motif.pwm is not None
     ]
     frame = pd.DataFrame(rows, columns=["filter", "similarity", "offset", "strand", "p"])
-    frame["p_holm"] = multipletests(frame["p"], method="holm")[1] if len(frame) else np.zeros(0)
+    frame["p_holm"] = holm(frame["p"])
     return frame.sort_values(["p", "similarity"], ascending=[True, False], kind="stable", ignore_index=True)
 
 

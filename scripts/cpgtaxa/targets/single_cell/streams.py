@@ -1,7 +1,6 @@
 """Bytes, lines and rows of large text files that people give, plain or gzipped, with memory that stays flat."""
 
 import contextlib
-import pathlib
 import re
 
 import numpy as np
@@ -10,7 +9,7 @@ import pyarrow.csv
 from xopen import xopen
 
 from cpgtaxa.errors import InputError, reason_of
-from cpgtaxa.input.texts import foreign
+from cpgtaxa.input.texts import existing, foreign
 
 GZIP = b"\x1f\x8b"
 BLOCK = 4 << 20
@@ -33,12 +32,7 @@ def opened(path, what: str):
     what: how messages call the file. Raises InputError for a file that is missing, no file, empty, plainly something
     else, not ours to read, damaged, or cut off.
     """
-    path = pathlib.Path(path)
-    if not path.exists():
-        looked = "" if path.is_absolute() else f" (looked in {pathlib.Path.cwd()})"
-        raise InputError(f"{what} is not there{looked}: check the path")
-    if not path.is_file():
-        raise InputError(f"{what} is not a file: give the path of the file itself")
+    path = existing(path, what)
     try:
         raw = open(path, "rb")  # noqa: SIM115 - closed below
     except OSError as error:
