@@ -355,7 +355,9 @@ def _range(values):
 def _sort(values, ordered, where, counts):
     """Sort `values` into `ordered`: into twice as many buckets as values, then within buckets.
 
-    where: (n,) int32 scratch; counts: (2 n + 1,) int32 scratch.
+    numpy.sort takes half the time (11 against 22 µs for 3,500 values, tests/benchmarks/libraries.py), but compiled code
+    cannot call it, and the kernel would have to be left twice for each CpG. where: (n,) int32 scratch; counts:
+    (2 n + 1,) int32 scratch.
     """
     n = values.size
     low, high = _range(values)
@@ -407,7 +409,10 @@ def _moments(values):
 
 @_jit()
 def _sort_near(values, quantiles, ordered, where, counts):
-    """`_sort` of those values alone that `_quantile` looks at for the given quantiles; returns the extremes."""
+    """`_sort` of those values alone that `_quantile` looks at for the given quantiles; returns the extremes.
+
+    7 µs for 3,500 values and three quantiles; numpy.partition takes 49 (tests/benchmarks/libraries.py).
+    """
     n = values.size
     low, high = _range(values)
     if not high - low > 1e-200:
@@ -556,6 +561,9 @@ def _corners(x, marks, sure, first, last, low, high, rising, corners):
 @_jit()
 def _dip(x, scratch):
     """Hartigan's dip of sorted values (Hartigan and Hartigan 1985; algorithm AS 217 with Mächler's corrections).
+
+    As fast as `diptest` (76 against 74 µs for 3,500 values, tests/benchmarks/libraries.py), which compiled code cannot
+    call: the kernel would have to be left between residuals and mixtures.
 
     x: (n,); scratch: (6, at least n) int64. The corners of the convex minorant and the concave majorant are sought
     among few points: most lie above or below a chord between two near ones.
