@@ -131,20 +131,6 @@ class PackedImages:
         """All planes, uint8 (k, 2, size, size): a read-only view of the file where it is one batch, else one copy."""
         return self._planes
 
-    def subset(self, mask):
-        """The images where `mask` (k booleans, or row numbers) says so: like a packed file of only those."""
-        mask = np.asarray(mask)
-        rows = np.flatnonzero(mask) if mask.dtype == bool else mask.astype(np.int64)
-        if mask.dtype == bool and len(mask) != len(self):
-            raise ValueError(f"a mask of {len(mask)} for {len(self)} images")
-        chosen = object.__new__(PackedImages)
-        chosen.path, chosen.size = self.path, self.size
-        for column in ("names", "labels", "origins"):
-            values = getattr(self, column)
-            setattr(chosen, column, [values[row] for row in rows])
-        chosen._parts, chosen._starts = [self.take(rows)], np.array([0, len(rows)])
-        return chosen
-
 
 @numba.njit(cache=True, nogil=True)
 def _moments(low, high, planes, sums, squares):

@@ -13,9 +13,6 @@ from scipy import special
 from cpgtaxa.statistics.comparisons import holm
 from cpgtaxa.taxa.criteria import HALF_WAY, PATTERN_LIMITS, PLAIN_D
 
-CAUSES = ("batch", "sex", "SNP", "unknown")
-"""The words of the column `cause`, in the order in which they are looked for."""
-
 FOLLOWS = 0.5
 """Cramér's V, corrected for chance (Bergsma 2013), from which bands follow a column."""
 CHANCE = 1e-3

@@ -2,8 +2,8 @@
 
 Imports the standard library alone where it is loaded: Snakemake itself uses it. A logger plugin of Snakemake's is a
 package to be installed beside Snakemake, which a workflow used as a module or deployed cannot ask for; so the handler
-on the terminal gets a filter. tabulate takes 47 ms to import, breaks long cells over lines in place of cutting them, and would
-save a dozen lines of `table`.
+on the terminal gets a filter. tabulate takes 47 ms to import, breaks long cells over lines in place of cutting them,
+and would save a dozen lines of `table`.
 """
 
 import csv
