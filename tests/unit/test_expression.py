@@ -197,7 +197,7 @@ def test_scales_are_learnt_from_the_training_rows_alone():
 
 
 def planted(n=200, cpgs=30, strength=0.8, seed=0):
-    """A gene that hangs on its CpGs 3 and 20."""
+    """A gene with effects of its CpGs 3 and 20."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, cpgs)).astype(np.float32)
     signal = (x[:, 3] - x[:, 20]) / np.sqrt(2)

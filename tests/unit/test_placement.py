@@ -91,12 +91,12 @@ def test_weights_find_the_share_of_boundary_cpgs(share):
     assert weights[groups == "A/B"].sum() / weights.sum() == pytest.approx(share, abs=0.05)
 
 
-def test_unlikeness_is_the_share_of_known_cpgs_as_far():
+def test_conformal_p_is_the_share_of_known_cpgs_as_far():
     known = np.arange(99, dtype=float)
-    found = selection.unlikeness(np.array([-1.0, 49.0, 98.0, 200.0, np.nan]), known)
+    found = selection.conformal_p(np.array([-1.0, 49.0, 98.0, 200.0, np.nan]), known)
     assert found[:4].tolist() == pytest.approx([1.0, 0.51, 0.02, 0.01])
     assert np.isnan(found[4])
-    assert np.isnan(selection.unlikeness(np.ones(2), np.array([np.nan]))).all()
+    assert np.isnan(selection.conformal_p(np.ones(2), np.array([np.nan]))).all()
 
 
 @pytest.fixture(scope="module")

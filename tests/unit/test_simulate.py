@@ -63,8 +63,8 @@ def test_a_boundary_cpg_lies_in_one_zone_between_its_two_taxa(setting, kind):
 
 
 def test_all_kinds_are_criteria_and_are_drawn():
-    assert set(simulate.HALF_WAY) == set(simulate.HALF_WAY_SHARES) == set(criteria.BY_NAME)
-    assert sum(simulate.HALF_WAY_SHARES.values()) == pytest.approx(1)
+    assert set(simulate.BOUNDARIES) == set(simulate.BOUNDARY_SHARES) == set(criteria.BY_NAME)
+    assert sum(simulate.BOUNDARY_SHARES.values()) == pytest.approx(1)
     setting = simulate.cohort_setting(1, 100)
     drawn = {simulate.draw_cpg(1, index, None, setting)[0].kind for index in range(150)}
     assert drawn == set(criteria.BY_NAME)

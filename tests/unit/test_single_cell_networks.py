@@ -133,7 +133,7 @@ CELLS, WLEN, NEAR = ["a", "b", "c"], 41, 6
 
 
 def windows_file(path, n=400, seed=0, batch=64):
-    """Windows of sites whose state hangs on a planted word (cells a and b) or on the neighbours (cell c)."""
+    """Windows of sites whose state depends on a planted word (cells a and b) or on the neighbours (cell c)."""
     rng = np.random.default_rng(seed)
     dna = rng.integers(0, 4, (n, WLEN)).astype(np.uint8)
     word = rng.random(n) < 0.5

@@ -362,7 +362,7 @@ def test_a_changed_input_reruns_what_reads_it(own_copy, name, age):
             os.utime(path, (path.stat().st_mtime - 86400 * age,) * 2)
         found = would_run(own_copy, OWN, root=own_copy)
     if name == "truth.csv":
-        # Only what is drawn in the report hangs on it: its time is all that is looked at.
+        # Only what is drawn in the report depends on it: its time is all that is looked at.
         assert found == ({} if age else {"report": 1})
     else:
         assert found == expected({"cohort"})

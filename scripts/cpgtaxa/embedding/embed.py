@@ -30,7 +30,7 @@ BLOCK = 256
 """CpGs drawn and looked at together."""
 
 PER_KIND = 60
-"""Half-way sites simulated for each pair of taxa between which there is a kind of them."""
+"""Boundary CpGs simulated for each pair of taxa between which there is a kind of them."""
 
 FEWEST_SAMPLES = 20
 """Samples from which boundary CpGs are simulated: fewer do not fill their bands."""

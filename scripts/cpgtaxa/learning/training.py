@@ -198,7 +198,7 @@ def balance(targets) -> np.ndarray:
 def calibrate(network, statistics, size, val_set: Images, device, precision) -> float:
     """Temperature fitted on the validation images that have one taxon.
 
-    Half-way sites are left out: with them, networks look less sure of clear CpGs than they are right.
+    Boundary CpGs are left out: with them, networks look less sure of clear CpGs than they are right.
     """
     clean = np.flatnonzero(val_set.targets.cpu().numpy().max(axis=1) > 0.99)
     predictor = Predictor(network, statistics, size, device=device, precision=precision)

@@ -11,13 +11,13 @@ import pandas as pd
 from scipy import special
 
 from cpgtaxa.statistics.comparisons import holm
-from cpgtaxa.taxa.criteria import HALF_WAY, PATTERN_LIMITS, PLAIN_D
+from cpgtaxa.taxa.criteria import OFF_CENTRE, PATTERN_LIMITS, PLAIN_D
 
 FOLLOWS = 0.5
 """Cramér's V, corrected for chance (Bergsma 2013), from which bands follow a column."""
 CHANCE = 1e-3
 """p-value up to which they do (Holm over the columns), and down to which shares are those of genotypes."""
-HALF_REACH = HALF_WAY + 0.05
+HALF_REACH = OFF_CENTRE + 0.05
 """How far the middle of three bands may lie from the half of the outer ones, as a share of their distance: arrays bend
 the scale."""
 TECHNICAL = re.compile(

@@ -152,7 +152,7 @@ def lowest_threshold(score, right, weights, candidates, error_rate: float, certa
     return NO_THRESHOLD
 
 
-def unlikeness(distances: np.ndarray, calibration: np.ndarray) -> np.ndarray:
+def conformal_p(distances: np.ndarray, calibration: np.ndarray) -> np.ndarray:
     """Conformal p-value (m,) of each distance: the share of calibration CpGs at least as far from what was learnt.
 
     NaN where there is no distance or nothing to compare with.
@@ -212,7 +212,7 @@ def out_of_distribution(calls: Calls, calibration: Calls, seed: int) -> tuple[np
     images = [some.predictions["distance"].to_numpy(dtype=float) for some in (calls, calibration)]
     numbers = [strange(calls.statistics), strange.known]
     found = [
-        np.fmin(unlikeness(image, images[1]), unlikeness(number, numbers[1]))
+        np.fmin(conformal_p(image, images[1]), conformal_p(number, numbers[1]))
         for image, number in zip(images, numbers, strict=True)
     ]
     return np.minimum(2 * found[0], 1), np.minimum(2 * found[1], 1)

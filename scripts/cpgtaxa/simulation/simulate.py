@@ -35,7 +35,7 @@ BANDS = {"TriAge": 3, "TriNonAge": 3, "BiAge": 2, "BiNonAge": 2}
 WITH_TREND = ("LinAgeHomo", "LinAgeHet", "TriAge", "BiAge")
 WITH_CHANGING_SPREAD = ("LinAgeHet", "NonAgeHet")
 
-HALF_WAY = {
+BOUNDARIES = {
     "two_bands": [("UniUnstable", "BiNonAge"), ("LinAgeHomo", "BiAge"), ("UniUnstable", "TriNonAge")],
     "band_share": [
         ("Outlier", "BiNonAge"),
@@ -64,7 +64,7 @@ HALF_WAY = {
 """Kinds of boundary CpGs, by the criterion in whose zone they lie, and the two taxa that are right for them. For three
 bands without a plain valley two bands are right as well."""
 
-HALF_WAY_SHARES = {
+BOUNDARY_SHARES = {
     "two_bands": 0.15,
     "band_share": 0.1,
     "three_bands": 0.1,
@@ -687,7 +687,7 @@ def _drawn(rng, taxon, setting, boundary) -> Profile:
     if boundary is None:
         return _banded(rng, setting, taxon) if taxon in BANDS else _one_band(rng, setting, taxon)
     kind, taxon, other = boundary
-    if (taxon, other) not in HALF_WAY[kind]:
+    if (taxon, other) not in BOUNDARIES[kind]:
         raise KeyError(boundary)
     if kind == "band_share":
         profile = _rare_part(rng, setting, taxon)
@@ -858,7 +858,7 @@ def draw_foreign(rng, setting: Setting) -> tuple[str, np.ndarray]:
 
 def boundary_kinds() -> list[tuple[str, str, str]]:
     """All kinds of boundary CpGs as (kind, taxon, other taxon)."""
-    return [(kind, *pair) for kind, pairs in HALF_WAY.items() for pair in pairs]
+    return [(kind, *pair) for kind, pairs in BOUNDARIES.items() for pair in pairs]
 
 
 def draw_cpg(seed: int, index: int, taxon: str | None, setting: Setting) -> tuple[Profile, np.ndarray]:
@@ -869,8 +869,8 @@ def draw_cpg(seed: int, index: int, taxon: str | None, setting: Setting) -> tupl
     rng = np.random.default_rng([seed, index])
     boundary = None
     if taxon is None:
-        kind = str(rng.choice(list(HALF_WAY_SHARES), p=list(HALF_WAY_SHARES.values())))
-        pairs = HALF_WAY[kind]
+        kind = str(rng.choice(list(BOUNDARY_SHARES), p=list(BOUNDARY_SHARES.values())))
+        pairs = BOUNDARIES[kind]
         boundary = (kind, *pairs[rng.integers(len(pairs))])
         taxon = boundary[1]
     profile = draw_profile(rng, taxon, setting, boundary)

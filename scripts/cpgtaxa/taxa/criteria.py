@@ -212,7 +212,7 @@ DIP_P, PLAIN_D, WIDE_SD = 0.1, 3.5, 0.15
 the valley must be counted among the samples, and"""
 PLAIN = 0.4
 """be this deep."""
-HWE_P, HALF_WAY = 1e-4, 0.2
+HWE_P, OFF_CENTRE = 1e-4, 0.2
 """Third bands: p of Hardy–Weinberg proportions below which valleys must be plain; reach of the middle band around the
 half of the outer ones, as a share of their distance."""
 SEX_GAP, SEX_D = 0.05, 2.2
@@ -378,7 +378,7 @@ class Answers:
         # Genotypes are recognised by their shares (Hardy–Weinberg) and by the heterozygotes half-way; they need not
         # describe the samples that much better than two bands do.
         off, hwe = np.abs(s("three_middle") - 0.5), s("three_hwe_p")
-        genotypes = (off <= 0.5 * HALF_WAY) & (hwe >= 100 * HWE_P) & (s("three_depth") > 0)
+        genotypes = (off <= 0.5 * OFF_CENTRE) & (hwe >= 100 * HWE_P) & (s("three_depth") > 0)
         third = gain3 >= np.maximum(np.where(genotypes, gain2 - BIC_GAIN, gain2), 0) + BIC_GAIN
         # No single band is as wide as bands far apart make the whole.
         sure = (s("dip_p") <= DIP_P) | (s("core_sd") >= WIDE_SD)
@@ -420,7 +420,7 @@ class Answers:
         self.by_criterion["band_share"] = counted(
             BY_NAME["band_share"], share, self.zones["band_share"], share * self.n >= 5
         )
-        three = (depth3 >= np.where(hwe >= HWE_P, cut, zone["yes"])) & (off <= HALF_WAY)
+        three = (depth3 >= np.where(hwe >= HWE_P, cut, zone["yes"])) & (off <= OFF_CENTRE)
         rarest = np.where(three, s("three_weight"), 0.0)
         self.by_criterion["three_bands"] = counted(
             BY_NAME["three_bands"], rarest, self.zones["three_bands"], rarest * self.n >= 4
