@@ -9,7 +9,7 @@ from cpgtaxa.errors import InputError
 from cpgtaxa.names import INDEX, TAXA, UNCLASSIFIED
 from cpgtaxa.simulation import simulate
 from cpgtaxa.statistics.kernel import compute
-from cpgtaxa.taxa.criteria import BY_NAME, RULES, Answers, admissible, default_zones, tested
+from cpgtaxa.taxa.criteria import BY_NAME, RULES, Answers, admissible, answered, default_zones
 from cpgtaxa.taxa.labels import define_taxa, read_labels, ruled_out
 
 CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
@@ -154,7 +154,7 @@ def test_every_combination_of_answers_leads_to_at_most_one_taxon():
 ])  # fmt: skip
 def test_an_answer_needs_samples_beyond_the_zone_and_the_cut_within(estimate, error, answer):
     zone = {"no": 0.3, "yes": 1.0}
-    found = tested(BY_NAME["trend"], np.array([estimate]), np.array([error]), zone, ERRORS)
+    found = answered(BY_NAME["trend"], np.array([estimate]), np.array([error]), zone, ERRORS)
     assert {"yes": (True, False), "no": (False, True), "open": (False, False)}[answer] == (found.yes[0], found.no[0])
 
 

@@ -286,7 +286,7 @@ class Answer:
     right: np.ndarray | None = None
 
 
-def tested(criterion: Criterion, estimate, error, zone: dict, errors: dict) -> Answer:
+def answered(criterion: Criterion, estimate, error, zone: dict, errors: dict) -> Answer:
     """Answer a criterion from estimates (k,) and standard errors (k,), on the criterion's scale.
 
     Estimates are shrunk by the criterion's prior (normal, around 0). The answer is yes only if the chance that the true
@@ -473,11 +473,11 @@ class Answers:
         rows = np.arange(len(self))
         size = np.where(self.of_sex, by_sex[0], np.stack(sizes)[self.bands - 1, rows])
         error = np.where(self.of_sex, by_sex[1], np.stack(errors)[self.bands - 1, rows])
-        self.by_criterion["trend"] = tested(BY_NAME["trend"], size, error, self.zones["trend"], self.errors)
+        self.by_criterion["trend"] = answered(BY_NAME["trend"], size, error, self.zones["trend"], self.errors)
 
     def _find_spread(self):
         s = self._of
-        self.by_criterion["spread"] = tested(
+        self.by_criterion["spread"] = answered(
             BY_NAME["spread"], np.abs(s("log_sd_ratio")), s("log_sd_ratio_se"), self.zones["spread"], self.errors
         )
         self.by_criterion["width"] = counted(BY_NAME["width"], s("core_sd"), self.zones["width"])
