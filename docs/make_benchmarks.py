@@ -26,8 +26,8 @@ Each table is made from a CSV file in `tests/benchmarks` that the named command 
 table has their mean. Times were taken in November 2026 on two shared cores of an AMD EPYC without a GPU (24 GB of
 memory), where nothing else is said; repeats differ by up to a third. No GPU was measured: the script for it is
 [gpu.py](../tests/benchmarks/gpu.py). Two scripts have no table: [ingest_pace.py](../tests/benchmarks/ingest_pace.py),
-speed of reading text, and [realism.py](../tests/benchmarks/realism.py), how far simulated and real CpGs can be told
-apart. What was measured of a target with its own examples stands on that target's page.
+speed of reading text, and [realism.py](../tests/benchmarks/realism.py), how far simulated and real CpGs can be
+distinguished. What was measured of a target with its own examples stands on that target's page.
 """
 
 OUTDATED = {
@@ -268,6 +268,13 @@ SECTIONS = (
         "ecg_throughput.csv",
         "ecg_throughput.py --seconds 10",
         "Records a second on one core with bfloat16.",
+    ),
+    Section(
+        "Own code beside libraries",
+        "libraries.csv",
+        "libraries.py --out tests/benchmarks/libraries.csv",
+        "Milliseconds of processor time, per CpG of the first three, and how many times those of the library. What "
+        "follows from it stands in [Design](design.md).",
     ),
 )
 

@@ -1,4 +1,4 @@
-"""Tell the fractions of cell types in every sample from the user's reference, or that of blood which ships."""
+"""Estimate the fractions of cell types in every sample from the user's reference, or that of blood which ships."""
 
 from cpgtaxa.job import job
 

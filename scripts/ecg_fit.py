@@ -1,4 +1,4 @@
-"""Train the network of a group, and tell the ages of the records that are held out."""
+"""Train the network of a group, and predict the ages of the records that are held out."""
 
 from cpgtaxa.job import job
 

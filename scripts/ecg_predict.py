@@ -1,4 +1,4 @@
-"""Tell the ages of new records by the trained networks of a group."""
+"""Predict the ages of new records by the trained networks of a group."""
 
 from cpgtaxa.job import job
 

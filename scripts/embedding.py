@@ -1,4 +1,4 @@
-"""Map the CpGs as the last network sees them; judge whether the taxa are needed, and enough."""
+"""Map the CpGs as the last network sees them; test whether the taxa are needed, and enough."""
 
 from cpgtaxa.job import job
 

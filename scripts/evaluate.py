@@ -1,4 +1,4 @@
-"""Judge the round's network by its test images: accuracy, F1, calibration, confusions."""
+"""Evaluate the round's network on its test images: accuracy, F1, calibration, confusions."""
 
 from cpgtaxa.job import job
 

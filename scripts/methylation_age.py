@@ -1,12 +1,12 @@
-"""Tell the age of every person of the cohort from methylation, by a clock that has not seen them."""
+"""Predict the age of every person of the cohort from methylation, by a clock that has not seen them."""
 
 from cpgtaxa.job import job
 
 with job(snakemake):
     from cpgtaxa.plan.terminal import write_summary
-    from cpgtaxa.targets.methylation_age.ages import tell_ages
+    from cpgtaxa.targets.methylation_age.ages import predict_ages
 
-    tell_ages(
+    predict_ages(
         {"beta": snakemake.input.beta, "samples": snakemake.input.samples},
         dict(snakemake.output.items()),
         settings=snakemake.params.settings,

@@ -1,4 +1,4 @@
-"""Pack round 0's network as one to ship, its weights rounded, and judge it as it then is by the test images."""
+"""Pack round 0's network as one to ship, its weights rounded, and evaluate it as it then is on the test images."""
 
 from cpgtaxa.job import job
 

@@ -1,4 +1,4 @@
-"""Simulate a genome, and cells whose methylation hangs on a motif and on neighbours."""
+"""Simulate a genome, and cells whose methylation depends on a motif and on neighbours."""
 
 from cpgtaxa.job import job
 

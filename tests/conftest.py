@@ -19,14 +19,14 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 
 TINY = {
-    "simulate_cohort": {"samples": 150, "cpgs": 300, "half_way": 0.15, "age_min": 19, "age_max": 90},
+    "simulate_cohort": {"samples": 150, "cpgs": 300, "boundary": 0.15, "age_min": 19, "age_max": 90},
     "cohort": {
         "beta": "results/simulated_cohort/beta.csv.gz",
         "samples": "results/simulated_cohort/samples.csv",
         "truth": "results/simulated_cohort/truth.csv",
     },
     "statistics": {"shards": 2},
-    "simulation": {"per_taxon": 24, "half_way": 40},
+    "simulation": {"per_taxon": 24, "boundary": 40},
     "training": {"epochs": 3, "epochs_mix": 2, "min_per_taxon": 5, "threads": 1},
     "images": {"size": 64},
     "rounds": {"min": 2, "max": 2, "error_rate": 0.3, "calibration": 1500, "veto": False, "min_new_share": 0.0},
@@ -83,7 +83,7 @@ def merged(base: dict, changes: dict) -> dict:
 def sorted_cells():
     """The real sorted blood cells: betas (5,000 CpGs, 37), their sheet with `cell_type` added, sample ids as index.
 
-    Cell types are told by the samples' names; the few that names leave open, by what they cluster with.
+    Cell types are known by the samples' names; the few that names leave open, by what they cluster with.
     """
     types = {"WB": "Neu", "Neut": "Neu", "NKpan": "NK", "Th": "CD4", "Tc": "CD8", "PCA": "CD8", "ST": "CD8"}
     beta = pd.read_csv(SHARED / "methylation/sorted_blood_epic_beta.csv.gz", index_col=0)

@@ -17,8 +17,10 @@ VARIES = ("logs", "benchmarks", "report", "report.html", "summary.txt", ".checks
 OUTPUTS = {
     "explorer": ["explorer.html", "explorer"],
     "report": [
-        *("report.html", "summary.txt", "report/figures"),
-        *(f"report/{name}.csv" for name in ("counts", "left", "agreement", "thresholds", "bars", "rounds")),
+        "report.html",
+        "summary.txt",
+        "report/figures",
+        *(f"report/{name}.csv" for name in ("counts", "left", "agreement", "thresholds", "selection", "rounds")),
         *(f"report/{name}.csv" for name in ("tests", "gallery")),
     ],
     "age_ewas": ["age_ewas.csv.gz", "age_ewas.json"],

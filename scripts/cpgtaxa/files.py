@@ -55,7 +55,7 @@ def atomic(path, durable: bool = True):
 def gzipped(path, level: int = 9):
     """Yield a binary handle whose content is written to `path` in gzip, atomically: the same bytes at any time.
 
-    Without being told, gzip notes the time and the temporary file's name.
+    By default gzip notes the time and the temporary file's name.
     """
     with (
         atomic(path) as temporary,
@@ -113,7 +113,7 @@ DISK_PROBLEMS = {
 
 
 def disk_problem(error: BaseException | None, path=None) -> str | None:
-    """What to tell the user if `error`, or what it came from, is the disk's fault; None if it is not.
+    """What to say to the user if `error`, or what it came from, is the disk's fault; None if it is not.
 
     path: final name of the file that was being written, if known.
     """

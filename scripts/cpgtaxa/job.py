@@ -31,7 +31,7 @@ def job(snakemake):
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     root = logging.getLogger()
     root.setLevel(logging.INFO)
-    logging.getLogger("fontTools").setLevel(logging.WARNING)  # which tells each table of a PDF's font
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # which logs each table of a PDF's font
     logging.raiseExceptions = False  # a log on a full disk must not hide the message about it under tracebacks
     name = label_of(snakemake.rule, snakemake.wildcards)
     _listen(root, logging.StreamHandler(sys.stderr), name)

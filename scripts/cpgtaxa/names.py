@@ -34,7 +34,7 @@ MEANING = {
     "BiNonAge": "two bands, no trend",
 }
 
-# Chosen by tests/benchmarks/palette.py: told apart with normal sight and with each dichromacy, contrast of 3 and more
+# Chosen by tests/benchmarks/palette.py: distinct with normal sight and with each dichromacy, contrast of 3 and more
 # with the page, relatives (such as BiAge and BiNonAge) of like hue and other lightness. test_palette.py keeps it so.
 COLOURS = {
     "UniStable": "#6E57D3",
@@ -90,7 +90,7 @@ def close_taxon(text: str) -> str | None:
 
 
 def label_of(rule: str, wildcards) -> str:
-    """A job's name on the terminal: its rule, and what tells it from others, as in `predict round 1, 3 of 8`."""
+    """A job's name on the terminal: its rule, and its own wildcards, as in `predict round 1, 3 of 8`."""
     values = dict(wildcards.items())
     shard = []
     if {"shard", "shards"} <= values.keys():  # in the names of files they count from 0

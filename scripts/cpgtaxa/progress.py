@@ -1,4 +1,4 @@
-"""How far a long step is, and how long it may take yet: told now and then, and only what there is evidence for."""
+"""How far a long step is, and how long it may take yet: logged now and then, and only what there is evidence for."""
 
 import logging
 import math
@@ -16,7 +16,7 @@ EVIDENCE = 3.0
 FEW = 5
 """Steps up to which the first one counts too: it may have been slow to begin, or all that is typical."""
 ALIKE = 1.5
-"""Bounds no further apart than this factor are told as one number."""
+"""Bounds no further apart than this factor are given as one number."""
 KEPT = 512
 """Points of time and work remembered; beyond that every second one is forgotten."""
 
@@ -63,18 +63,18 @@ def so_far(seconds: float) -> str:
 
 
 class Progress:
-    """Tells in the log how much of a step is done, since when, and, once there is evidence, how long it takes yet.
+    """Logs how much of a step is done, since when, and, once there is evidence, how long it takes yet.
 
     total: all work, in what `step` counts, or None where nobody knows. what: what is counted, in the plural, as in
     `CpGs`. items: how many of `what` there are, where the work is something else (genes by their CpGs): then `step` is
-    told both. size: the work is in bytes, of a file that is read (compressed or not). at_most: work may end sooner
-    (early stopping). before: work that was done in an earlier run. rate: tell also how much is done in a second.
+    given both. size: the work is in bytes, of a file that is read (compressed or not). at_most: work may end sooner
+    (early stopping). before: work that was done in an earlier run. rate: log also how much is done in a second.
     clock: seconds that only grow; tests have their own.
 
     The estimate: seconds per work of the last fifth of the time, and of the last two thirds. Where both are alike, one
-    number is told; where the pace changes, a range that goes on in the direction of the change. The first step is left
+    number is given; where the pace changes, a range that goes on in the direction of the change. The first step is left
     out, since it compiles, opens and warms up, unless there are but a few steps. Before the second step is done, and
-    before EVIDENCE seconds and a quarter of what the first step took have passed since, nothing is told.
+    before EVIDENCE seconds and a quarter of what the first step took have passed since, nothing is logged.
     """
 
     def __init__(
@@ -92,14 +92,14 @@ class Progress:
         self.total, self.what, self.items = total, what, items
         self.size, self.at_most, self.rate, self.clock = size, at_most, rate, clock
         self.done, self.counted, self.steps = before, 0, 0
-        self.begin = self.told = clock()
+        self.begin = self.logged = clock()
         self.points = [(self.begin, self.done)]
 
     def step(self, work: float = 1, items: int = 1) -> None:
         """So much more is done; `items`: how many of what is counted, where that is not the work."""
         self.add(work, items)
         if self.due():
-            self.tell()
+            self.log()
 
     def at(self, done: float) -> None:
         """So much is done in all."""
@@ -109,7 +109,7 @@ class Progress:
         """This share, 0 to 1, of a total of 1 is done; text: what to say is done, where a line is due."""
         self.add(share - self.done)
         if self.due():
-            self.tell(f"{text} ({math.floor(100 * min(self.done, 0.99))} %)")
+            self.log(f"{text} ({math.floor(100 * min(self.done, 0.99))} %)")
 
     def over(self, found: Iterable, work=None) -> Iterator:
         """Each of what is found, and a step after each; work: a function that gives its work, 1 where None."""
@@ -136,17 +136,17 @@ class Progress:
         if self.total is not None and self.done >= self.total:
             return False
         spent = now - self.begin
-        if self.told == self.begin:
+        if self.logged == self.begin:
             return spent >= FIRST
-        return now - self.told >= min(max(OFTEN, spent / GROWTH), SELDOM)
+        return now - self.logged >= min(max(OFTEN, spent / GROWTH), SELDOM)
 
-    def tell(self, text: str | None = None) -> None:
+    def log(self, text: str | None = None) -> None:
         """Log a line now; text: instead of how much is done."""
-        self.told = self.points[-1][0]
+        self.logged = self.points[-1][0]
         text = f"{text};" if text else f"{self.share()},"
-        logging.info(f"{text} {so_far(self.told - self.begin)} so far{self.told_left()}")
+        logging.info(f"{text} {so_far(self.logged - self.begin)} so far{self.left()}")
 
-    def told_left(self) -> str:
+    def left(self) -> str:
         """`, about 3 min left`; empty where there is no evidence."""
         bounds = self.bounds() if self.total is not None and self.done < 0.999999 * self.total else None
         return f", {left_in_words(*bounds, self.at_most)}" if bounds else ""
@@ -177,7 +177,7 @@ class Progress:
         return f", {pace:,.0f} a second" if pace >= 10 else f", {pace:.2g} a second"
 
     def bounds(self) -> tuple[float, float] | None:
-        """Seconds left, at least and at most, as far as the pace so far tells; None where it tells nothing yet."""
+        """Seconds left, at least and at most, by the pace so far; None where it shows nothing yet."""
         if self.total is None or len(self.points) < 3:
             return None
         (begin, before), (warm, _), (now, done) = self.points[0], self.points[1], self.points[-1]

@@ -22,7 +22,7 @@ def span(low, high, show=decimal) -> str:
 
 def percent(value, digits: int = 0) -> str:
     """A share in percent."""
-    return NONE if np.isnan(value) else f"{100 * value:.{digits}f}\u00a0%"
+    return NONE if value is None or np.isnan(value) else f"{100 * value:.{digits}f}\u00a0%"
 
 
 def p_value(value) -> str:
@@ -32,6 +32,19 @@ def p_value(value) -> str:
     if value < 1e-300:
         return "< 1e−300"
     return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}".replace("-", "−")
+
+
+def number(value) -> str:
+    """A statistic or a threshold with three digits."""
+    if value is None or not np.isfinite(value):
+        return NONE
+    if value == int(value) and abs(value) < 1e6:
+        text = f"{int(value)}"
+    elif 1e-4 <= abs(value) < 1e4:
+        text = f"{value:.3g}"
+    else:
+        text = f"{value:.1e}"
+    return text.replace("-", "−")
 
 
 def counted(values) -> str:

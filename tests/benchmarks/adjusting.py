@@ -2,10 +2,10 @@
 
     .venv/bin/python tests/benchmarks/adjusting.py [--seeds 4 5 6] [--out FILE.csv] [--reference FILE.csv]
 
-Simulated: cell fractions that drift with age are mixed into half of the CpGs of a cohort; they are told again from a
-reference on other CpGs. `before`, the same CpGs without cell types, is the best that adjusting can do. Real: 37 sorted
-blood cells, whose types differ in everything, and GSE42861 with disease and sex. `--reference` writes the mean betas of
-the six sorted cell types, which config/examples/sorted_cells.yaml asks for.
+Simulated: cell fractions that drift with age are mixed into half of the CpGs of a cohort; they are estimated again from
+a reference on other CpGs. `before`, the same CpGs without cell types, is the best that adjusting can do. Real: 37
+sorted blood cells, whose types differ in everything, and GSE42861 with disease and sex. `--reference` writes the mean
+betas of the six sorted cell types, which config/examples/sorted_cells.yaml asks for.
 """
 
 import argparse
@@ -144,7 +144,7 @@ def main():
     if arguments.reference:
         sorted_reference().to_csv(arguments.reference, index_label="cpg")
         return
-    judged, tables, summaries = [], [], []
+    scored, tables, summaries = [], [], []
     for seed in arguments.seeds:
         samples, mixed, pure, truth, reference = drifting(seed)
         ages, name = samples["age"].to_numpy(), f"simulated, seed {seed}"
@@ -156,7 +156,7 @@ def main():
             adjust.CLEAR = clear
         without = taxa(mixed[: len(pure)], ages)
         honest = taxa(found[: len(pure)], ages, **summary["statistics"])
-        judged += [
+        scored += [
             scores(name, "without", without, truth),
             scores(name, "with", honest, truth),
             scores(name, "with, tests unscaled", taxa(found[: len(pure)], ages), truth),
@@ -176,7 +176,7 @@ def main():
                 tables.append(pairs(name, "", without, honest))
                 summaries.append((name, summary))
     table = pd.concat(tables, ignore_index=True)
-    print(pd.DataFrame(judged).round(3).to_string(index=False))
+    print(pd.DataFrame(scored).round(3).to_string(index=False))
     for name, summary in summaries:
         print(
             f"{name}: {summary['terms']} terms took {summary['share_taken']:.1%} of the variance beside age (by chance "

@@ -19,7 +19,7 @@ from sklearn.metrics import adjusted_rand_score
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from cpgtaxa.embedding.embed import half_way_sites, judge, outputs_of  # noqa: E402
+from cpgtaxa.embedding.embed import boundary_cpgs, outputs_of, separate  # noqa: E402
 from cpgtaxa.learning.networks import load_predictor  # noqa: E402
 from cpgtaxa.learning.temperature import softmax  # noqa: E402
 from cpgtaxa.names import TAXA, UNCLASSIFIED  # noqa: E402
@@ -54,10 +54,10 @@ CONFIDENCE = 0.95
 PLANTS = {"late bands": late_bands, "four bands": four_bands, "U-shape": u_shape}
 
 
-def draw_cohort(samples, seed, cpgs, half_way, planted):
+def draw_cohort(samples, seed, cpgs, boundary_share, planted):
     """Values (k, n) float32, the setting, and what each CpG is: a taxon, Unclassified, or a plant's name."""
     setting = simulate.cohort_setting(seed, samples)
-    plan = simulate.plan_cohort(seed, cpgs, half_way)
+    plan = simulate.plan_cohort(seed, cpgs, boundary_share)
     values = [simulate.draw_cpg(seed, index, taxon, setting)[1] for index, taxon in enumerate(plan)]
     truth = [taxon or UNCLASSIFIED for taxon in plan]
     for number, (name, plant) in enumerate(PLANTS.items()):
@@ -81,11 +81,11 @@ def placed(values, ages, probabilities, rules):
 def cohort_rows(predictor, samples, seed, rules, arguments):
     """One row without a plant, and one per plant and number of planted CpGs."""
     most = max(arguments.planted)
-    values, setting, truth = draw_cohort(samples, seed, arguments.cpgs, arguments.half_way, most)
+    values, setting, truth = draw_cohort(samples, seed, arguments.cpgs, arguments.boundary_share, most)
     logits, features = outputs_of(predictor, values, setting.ages)
     p = softmax(logits, predictor.temperature)
     taxon = placed(values, setting.ages, p, rules)
-    names, boundary = half_way_sites(setting.ages, seed)
+    names, boundary = boundary_cpgs(setting.ages, seed)
     boundary = outputs_of(predictor, boundary, setting.ages)[1]
     own = ~np.isin(truth, list(PLANTS))
     for plant, number in [("none", 0), *((plant, n) for plant in PLANTS for n in arguments.planted)]:
@@ -93,7 +93,7 @@ def cohort_rows(predictor, samples, seed, rules, arguments):
         mine &= np.cumsum(mine) <= number
         use = own | mine
         given = np.where(mine, UNCLASSIFIED, taxon)[use]
-        _, described, cluster, _ = judge(features[use], boundary, names, given, p[use], seed)
+        _, described, cluster, _ = separate(features[use], boundary, names, given, p[use], seed)
         mine, taxon_now = mine[use], taxon[use]
         candidates = [entry["cluster"] for entry in described if entry["candidate"]]
         holds = {number: mine[cluster == number].sum() for number in range(1, len(described) + 1)}
@@ -121,7 +121,7 @@ def main():
     parser.add_argument("--samples", type=int, nargs="+", default=[300, 656, 1500])
     parser.add_argument("--seeds", type=int, nargs="+", default=[11, 12, 13])
     parser.add_argument("--cpgs", type=int, default=3000)
-    parser.add_argument("--half-way", type=float, default=0.3, help="share of boundary CpGs in the cohort")
+    parser.add_argument("--boundary-share", type=float, default=0.3, help="share of boundary CpGs in the cohort")
     parser.add_argument("--planted", type=int, nargs="+", default=[40, 100])
     parser.add_argument("--out", type=pathlib.Path)
     arguments = parser.parse_args()

@@ -6,7 +6,7 @@ Labels are the tests' own. The network is a made-up one: its log odds for a clea
 boundary CpG, are those of a classifier that is right in about nine of ten hard CpGs, with noise of each cohort and
 noise that all cohorts share (`alike`), since networks learnt from like images err alike; a CpG that the tests leave
 open is placed from a probability of 0.8 on, in a taxon that they allow. A taxon is right if it is admissible for the
-CpG's true parameters. The defaults were chosen on another draw (seed 11). Rows: what is judged, cohorts, precision
+CpG's true parameters. The defaults were chosen on another draw (seed 11). Rows: what is measured, cohorts, precision
 (right over placed), recall (right over all CpGs).
 """
 
@@ -64,7 +64,7 @@ def simulate(cpgs: int, samples: int, cohorts: int, seed: int, alike: float = 0.
     return found, truth
 
 
-def judged(taxon: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+def scored(taxon: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     """Precision and recall."""
     placed = taxon < LEFT
     right = placed & truth[np.arange(len(taxon)), np.where(placed, taxon, 0)]
@@ -80,13 +80,13 @@ def majority(taxon: np.ndarray) -> np.ndarray:
 def compared(cohorts: list[Cohort], truth: np.ndarray, unplaced: float = 0.3, **rule) -> list[tuple]:
     """(what, cohorts, precision, recall) of the single cohorts (their mean), the majority, and the pool."""
     beside = lay_beside(cohorts)
-    single = np.mean([judged(beside.taxon[:, at], truth) for at in range(len(cohorts))], axis=0)
+    single = np.mean([scored(beside.taxon[:, at], truth) for at in range(len(cohorts))], axis=0)
     given = decide(beside.taxon, pooled(beside, unplaced), **(RULE | rule))["taxon"]
     k = len(cohorts)
     return [
         ("single", k, *single),
-        ("majority", k, *judged(majority(beside.taxon), truth)),
-        ("pool", k, *judged(given, truth)),
+        ("majority", k, *scored(majority(beside.taxon), truth)),
+        ("pool", k, *scored(given, truth)),
     ]
 
 
@@ -94,9 +94,14 @@ def without_networks(cohorts: list[Cohort]) -> list[Cohort]:
     """The same with the tests' labels alone, as a table cpg, taxon would tell."""
     return [
         Cohort(
-            *(one.name, one.cpgs, np.where(one.by_rules, one.taxon, LEFT).astype(np.int8)),
-            *(np.zeros(len(one.cpgs), dtype=bool), np.full(len(one.cpgs), np.nan, dtype=np.float32)),
-            *(np.full_like(one.p, np.nan), {}, one.cpgs),
+            one.name,
+            one.cpgs,
+            np.where(one.by_rules, one.taxon, LEFT).astype(np.int8),
+            np.zeros(len(one.cpgs), dtype=bool),
+            np.full(len(one.cpgs), np.nan, dtype=np.float32),
+            np.full_like(one.p, np.nan),
+            {},
+            one.cpgs,
         )
         for one in cohorts
     ]

@@ -58,11 +58,11 @@ def summed(where, samples, confidence, right) -> dict:
 
 
 def real(name):
-    """Rows of a real cohort: parts of it, judged by the whole."""
+    """Rows of a real cohort: parts of it, compared with the whole."""
     cohort = load(name)
     sex = None if cohort.sex is None else np.where(cohort.sex == "F", 1, 0)
     whole = Answers(statistics_of(cohort.beta, cohort.ages, sex), RULES["thresholds"], RULES["errors"])
-    either = [{key: getattr(found, way) | found.near for key, found in whole.judged.items()} for way in ("yes", "no")]
+    either = [{key: getattr(found, way) | found.near for key, found in whole.by_criterion.items()} for way in ("yes", "no")]
     may = reached(*either) | whole.taxa
     n = len(cohort.ages)
     for size in (60, 150, n // 2):

@@ -91,7 +91,9 @@ def shapes_of(name, clusters, weight, seed=1):
         of = cluster == k
         rows.append(
             [
-                *(level[of].mean(), np.exp(np.log(sd[of]).mean()), weight * of.sum() / len(one)),
+                level[of].mean(),
+                np.exp(np.log(sd[of]).mean()),
+                weight * of.sum() / len(one),
                 *standardised(smooth(quantiles[of].mean(axis=0))),
             ]
         )

@@ -51,16 +51,16 @@ def simulate(folder, n_cpgs, n_samples, workers, distinct):
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "truth.csv").exists():
         return
-    began = told = time.monotonic()
+    began = reported = time.monotonic()
     distinct = min(distinct, n_cpgs)
     plan = plan_cohort(SEED, n_cpgs, 0.15)[:distinct]
     tasks = ((a, min(a + BLOCK, distinct), n_samples, plan[a : a + BLOCK]) for a in range(0, distinct, BLOCK))
     with open(folder / "distinct.csv", "wb") as out, multiprocessing.Pool(workers) as pool:
         for number, text in enumerate(pool.imap(block_of, tasks), 1):
             out.write(text)
-            if time.monotonic() - told > 30:
-                told = time.monotonic()
-                print(f"{number * BLOCK:,} of {distinct:,} CpGs simulated, {told - began:.0f} s", flush=True)
+            if time.monotonic() - reported > 30:
+                reported = time.monotonic()
+                print(f"{number * BLOCK:,} of {distinct:,} CpGs simulated, {reported - began:.0f} s", flush=True)
     repeat(folder, n_cpgs, n_samples, distinct)
     print(f"simulated in {time.monotonic() - began:.0f} s", flush=True)
 

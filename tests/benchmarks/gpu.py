@@ -61,7 +61,7 @@ def main():
     there = torch.from_numpy(values).to(device)
     rows = []
 
-    def tell(stage, images, seconds):
+    def report(stage, images, seconds):
         rows.append({"stage": stage, "device": name, "images": images, "seconds": seconds})
         print(f"{stage}: {images:,} images in {seconds:.2f} s, {images / seconds:,.0f}/s on {name}", flush=True)
 
@@ -76,13 +76,13 @@ def main():
     def draw(start, stop):
         render(block(start, stop), ages)
 
-    tell("draw", arguments.images, timed(device, draw, arguments.images, arguments.block))
+    report("draw", arguments.images, timed(device, draw, arguments.images, arguments.block))
     predictor = Predictor(create_model("ResNet18"), STATISTICS, arguments.size, device=arguments.device)
 
     def classify(start, stop):
         predictor.logits(planes(render(block(start, stop), ages), arguments.size), 1024)
 
-    tell("draw and classify", arguments.images, timed(device, classify, arguments.images, arguments.block))
+    report("draw and classify", arguments.images, timed(device, classify, arguments.images, arguments.block))
     if arguments.train:
         number = np.arange(arguments.train * 5 // 4)
         codes = render(there[: min(1000, len(there))], ages)
@@ -103,7 +103,7 @@ def main():
                 log_path=pathlib.Path(folder) / "log.csv",
             )
             seconds = time.perf_counter() - began
-        tell(f"train, published recipe, {arguments.epochs} epochs", len(number) * arguments.epochs, seconds)
+        report(f"train, published recipe, {arguments.epochs} epochs", len(number) * arguments.epochs, seconds)
     if arguments.out:
         pd.DataFrame(rows).to_csv(arguments.out, index=False, float_format="%.6g")
     return 0 if same else 1

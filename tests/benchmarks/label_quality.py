@@ -26,7 +26,7 @@ from cpgtaxa.taxa.labels import define_taxa  # noqa: E402
 BOUNDARY = 0.3
 
 
-def judged(samples, seed, cpgs, rules):
+def scored(samples, seed, cpgs, rules):
     """One row per CpG of one cohort, drawn as the demo draws its own: taxon, admissible, kind, called, right, clear."""
     setting = simulate.cohort_setting(seed, samples)
     plan = simulate.plan_cohort(seed, cpgs, BOUNDARY)
@@ -80,7 +80,7 @@ def main():
     found = []
     for samples in arguments.samples:
         for seed in arguments.seeds:
-            table = judged(samples, seed, arguments.cpgs, rules)
+            table = scored(samples, seed, arguments.cpgs, rules)
             found += [(samples, seed, *row) for row in rows(table)]
             if arguments.wrong:
                 wrong = table[~table["right"] & (table["called"] != UNCLASSIFIED)]

@@ -205,8 +205,8 @@ def of_cohorts():
             yield row_of(f"{name}: imprinted CpGs called Bi or Tri → SNP", n, hits, imprinted.sum())
         bent = labels["reason"].str.contains("curved").to_numpy()
         if bent.any():
-            told = found["shape"].isin(CURVED)[bent].sum()
-            yield row_of(f"{name}: contradicted as curved → a shape", n, told, bent.sum())
+            reported = found["shape"].isin(CURVED)[bent].sum()
+            yield row_of(f"{name}: contradicted as curved → a shape", n, reported, bent.sum())
         if n >= real.LARGE and name != "brain, all ages":
             permuted = np.random.default_rng(1).permutation(n)
             found_at_random = described(cohort.beta, sheet.assign(age=sheet["age"].to_numpy()[permuted]))[1]["shape"]

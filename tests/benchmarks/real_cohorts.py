@@ -1,4 +1,4 @@
-"""The figures on real cohorts by which the taxonomy is judged, in this process and without Snakemake.
+"""The figures on real cohorts by which the taxonomy is measured, in this process and without Snakemake.
 
     OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 .venv/bin/python tests/benchmarks/real_cohorts.py [--cohorts NAME …]
         [--skip-lists] [--out F.csv] [--save FOLDER] [--against FOLDER]
@@ -51,7 +51,7 @@ FLAT = ("UniStable", "UniUnstable", "Outlier")
 SPLITS = range(1, 6)
 PERMUTATIONS = range(1, 11)
 LARGE = 450
-"""Samples from which a cohort counts as large: what is promised of permuted ages, and which lists are looked at."""
+"""Samples from which a cohort counts as large: what is asserted of permuted ages, and which lists are looked at."""
 
 PERMUTED = "ages permuted: "
 PERMUTED_TARGETS = {"trend": (0.002, 0.002), "changing spread": (0.003, 0.007)}

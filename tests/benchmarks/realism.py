@@ -1,4 +1,4 @@
-"""How far simulated CpGs can be told from real ones, on the three blood cohorts of ../shared/data.
+"""How far simulated CpGs can be distinguished from real ones, on the three blood cohorts of ../shared/data.
 
     .venv/bin/python tests/benchmarks/realism.py [--out FILE.csv] [--seed 1] [--cohorts gse40279 …]
 

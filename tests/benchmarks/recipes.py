@@ -74,7 +74,7 @@ VARIANTS = {
     "published MixResNet18": Variant(PUBLISHED["MixResNet18"], precision="float32"),
     "default (shipped weights)": Variant(TUNED_RESNET18),
     "random weights": Variant(RANDOM),
-    **random("without boundary CpGs", half_way=False),
+    **random("without boundary CpGs", boundary=False),
     **random("without mirroring beta", flip=False),
     **random("mirroring age too", mirror_age=True),
     **random("plateau in place of one cycle", schedule="plateau"),
@@ -92,7 +92,7 @@ VARIANTS = {
     **random("ResNet10", model="ResNet10"),
     **random("ResNet34", model="ResNet34"),
     **random("ShuffleNetV2", model="ShuffleNetV2"),
-    **tuned("without boundary CpGs", half_way=False),
+    **tuned("without boundary CpGs", boundary=False),
     **tuned("without mirroring beta", flip=False),
     **tuned("label smoothing 0.1", label_smoothing=0.1),
     **tuned("mean of weights (EMA 0.9)", ema=0.9),
@@ -166,12 +166,12 @@ def test_images(seed, size):
 
 
 def one(name, seed, per_taxon):
-    """Train one variant and judge it by the test images, clear CpGs of one admissible taxon."""
+    """Train one variant and evaluate it on the test images, clear CpGs of one admissible taxon."""
     variant = VARIANTS[name]
     images, labels, others, shares = training_images(seed, per_taxon, variant.size, variant.labels, variant.uneven)
     tests, actual = test_images(seed, variant.size)
     held = np.random.default_rng([seed, 5]).random(len(labels)) < 0.2
-    use = np.ones(len(labels), dtype=bool) if variant.recipe["half_way"] else others == ""
+    use = np.ones(len(labels), dtype=bool) if variant.recipe["boundary"] else others == ""
     targets = targets_of(labels, others, shares)
     parts = [Images(images[use & part], targets[use & part]) for part in (~held, held)]
     statistics = normalisation(images[use & ~held])

@@ -1,4 +1,4 @@
-"""The main job on simulated cohorts of several sizes and seeds, judged against the truth.
+"""The main job on simulated cohorts of several sizes and seeds, against the truth.
 
     .venv/bin/python tests/benchmarks/taxonomy_quality.py --work FOLDER [--samples 300 656 1500] [--seeds 1 2 3]
 
@@ -44,7 +44,7 @@ def run(folder, samples, seed, rounds, cores):
     return int((folder / "seconds.txt").read_text())
 
 
-def judge(folder):
+def score(folder):
     """Numbers of one finished run."""
     agreement = pd.read_csv(folder / "results/report/agreement.csv")
     by_stage = {stage: rows.set_index("taxon") for stage, rows in agreement.groupby("stage")}
@@ -88,7 +88,7 @@ def main():
         for samples in arguments.samples:
             folder = arguments.work.resolve() / f"{samples}_{seed}"
             seconds = run(folder, samples, seed, arguments.rounds, arguments.cores)
-            row, by_taxon = judge(folder)
+            row, by_taxon = score(folder)
             rows.append({"samples": samples, "seed": seed} | row | {"seconds": seconds})
             labels.append(by_taxon.assign(samples=samples, seed=seed))
             print(pd.DataFrame(rows).round(4).to_string(index=False), flush=True)

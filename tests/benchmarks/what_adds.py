@@ -131,7 +131,7 @@ class Ways:
         return found
 
 
-def judged(where, samples, found, admissible):
+def scored(where, samples, found, admissible):
     """Rows: each way on simulated CpGs, of which `admissible` names the right taxa of each."""
     by_tests = found[TESTS] != UNCLASSIFIED
     for way in WAYS:
@@ -154,7 +154,7 @@ def simulated(ways, sizes, seeds, cpgs):
             admissible += [profile.admissible(setting) for profile in profiles]
             parts.append(ways(rounded(np.stack(values)), setting.ages, setting.sex, seed))
         found = {way: np.concatenate([part[way] for part in parts]) for way in WAYS}
-        yield from judged("simulated cohorts", samples, found, admissible)
+        yield from scored("simulated cohorts", samples, found, admissible)
 
 
 def foreign(ways, per_taxon):
@@ -162,7 +162,7 @@ def foreign(ways, per_taxon):
     for kind in KINDS:
         setting, values, labels = drawn(kind, 1001, per_taxon)
         found = ways(rounded(values), setting.ages, setting.sex, 1001)
-        yield from judged(kind, setting.n, found, [(label,) for label in labels])
+        yield from scored(kind, setting.n, found, [(label,) for label in labels])
 
 
 def real(ways, name, splits):

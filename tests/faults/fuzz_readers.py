@@ -41,11 +41,9 @@ def make_files(folder: pathlib.Path, seed: int) -> dict[str, pathlib.Path]:
     """A valid file of each format, by name."""
     import numpy as np
     import pandas as pd
-    import torch
     from cpgtaxa import files
     from cpgtaxa.cohort import CohortWriter
     from cpgtaxa.images import packed as images
-    from cpgtaxa.learning.networks import _rounded, save_model
     from cpgtaxa.names import TAXA
     from PIL import Image
 
@@ -98,21 +96,7 @@ def make_files(folder: pathlib.Path, seed: int) -> dict[str, pathlib.Path]:
     put("images.csv", "".join(f"picture.png,{taxon}\n" for taxon in TAXA[:1]) + "palette.png,3\n")
     put("stats.json", '{"mean": [0.9, 0.95, 0.9], "std": [0.2, 0.1, 0.2]}\n')
 
-    # A small network: what is damaged is the container, and the reader meets its tensors before it meets their shapes.
-    network = torch.nn.Sequential(torch.nn.Linear(4, 10))
-    paths = {"weights": folder / "weights.pt", "stats": folder / "w.json", "card": folder / "card.json"}
-    paths["features"] = folder / "features.npy"
-    statistics = {"mean": [0.9] * 3, "std": [0.1] * 3}
-    options = {"statistics": statistics, "size": 32, "temperature": 1.1, "recipe": {}, "seed": 1}
-    options["features"] = rng.normal(size=(40, 4))
-    save_model(network, paths, model_name="ResNet18", **options)
-    found |= {"weights.pt": paths["weights"], "card.json": paths["card"], "features.npy": paths["features"]}
-    put("weights.pt.gz", gzip.compress(table(lambda buffer: torch.save(_rounded(network.state_dict()), buffer))))
-    old = table(lambda buffer: torch.save(network.state_dict(), buffer, _use_new_zipfile_serialization=False))
-    put("old_weights.pt", old)
-    checkpoint = {"state_dict": network.state_dict(), "optimizer_states": [{"lr": 1.0}], "loops": {}, "callbacks": {}}
-    put("last.ckpt", table(lambda buffer: torch.save(checkpoint, buffer)))
-
+    _network_files(folder, put, table, found, rng)
     with CohortWriter(folder / "cohort.arrow", samples) as writer:
         writer.append(cpgs, values.astype(np.float32))
     found["cohort.arrow"] = folder / "cohort.arrow"
@@ -129,6 +113,29 @@ def make_files(folder: pathlib.Path, seed: int) -> dict[str, pathlib.Path]:
         _others(folder, frame, found)
     _companions(put, table, rng)
     return found
+
+
+def _network_files(folder: pathlib.Path, put, table, found: dict, rng) -> None:
+    """Weights, card, features and checkpoint of a small network.
+
+    What is damaged is the container, and the reader meets its tensors before it meets their shapes.
+    """
+    import torch
+    from cpgtaxa.learning.networks import _rounded, save_model
+
+    network = torch.nn.Sequential(torch.nn.Linear(4, 10))
+    paths = {"weights": folder / "weights.pt", "stats": folder / "w.json", "card": folder / "card.json"}
+    paths["features"] = folder / "features.npy"
+    statistics = {"mean": [0.9] * 3, "std": [0.1] * 3}
+    options = {"statistics": statistics, "size": 32, "temperature": 1.1, "recipe": {}, "seed": 1}
+    options["features"] = rng.normal(size=(40, 4))
+    save_model(network, paths, model_name="ResNet18", **options)
+    found |= {"weights.pt": paths["weights"], "card.json": paths["card"], "features.npy": paths["features"]}
+    put("weights.pt.gz", gzip.compress(table(lambda buffer: torch.save(_rounded(network.state_dict()), buffer))))
+    old = table(lambda buffer: torch.save(network.state_dict(), buffer, _use_new_zipfile_serialization=False))
+    put("old_weights.pt", old)
+    checkpoint = {"state_dict": network.state_dict(), "optimizer_states": [{"lr": 1.0}], "loops": {}, "callbacks": {}}
+    put("last.ckpt", table(lambda buffer: torch.save(checkpoint, buffer)))
 
 
 def _companions(put, table, rng) -> None:
@@ -174,23 +181,10 @@ def _others(folder: pathlib.Path, frame, found: dict) -> None:
         found[path.name] = path
 
 
-def readers(folder: pathlib.Path, valid: dict[str, pathlib.Path]) -> dict:
-    """What reads each format: a function of the damaged file's path."""
-    from cpgtaxa import files
-    from cpgtaxa.cohort import Cohort, read_samples
-    from cpgtaxa.images import packed as images
-    from cpgtaxa.images.image_sets import read_images
+def _ingesting(folder: pathlib.Path, valid: dict[str, pathlib.Path]) -> tuple:
+    """`ingest` as a function of a damaged matrix, of a damaged sheet, and of a damaged series matrix."""
     from cpgtaxa.input.ingest import ingest
-    from cpgtaxa.learning import loop, networks
-    from cpgtaxa.targets.biology.lists import read_list
-    from cpgtaxa.targets.expression.published import read_published as read_scores
-    from cpgtaxa.targets.histone.published import read_published as read_predictions
-    from cpgtaxa.targets.single_cell.by_order import read_by_order
-    from cpgtaxa.targets.single_cell.plan import cell_names
-    from cpgtaxa.targets.single_cell.profiles import read_profile
-    from cpgtaxa.taxa.labels import read_labels
 
-    cpgs = [f"cg{number:04}" for number in range(60)]
     columns = {"sample_id": "sample_id", "age": "age", "sex": "sex"}
     out = [folder / f"out_{name}" for name in ("beta", "samples", "cpgs", "qc")]
 
@@ -203,6 +197,27 @@ def readers(folder: pathlib.Path, valid: dict[str, pathlib.Path]) -> dict:
     def series(path):
         columns = {"sample_id": "geo_accession", "age": "age"}
         ingest(path, path, *out, columns=columns, unmatched="drop", bad_cpgs="drop", bad_samples="drop")
+
+    return beta, sheet, series
+
+
+def readers(folder: pathlib.Path, valid: dict[str, pathlib.Path]) -> dict:
+    """What reads each format: a function of the damaged file's path."""
+    from cpgtaxa import files
+    from cpgtaxa.cohort import Cohort, read_samples
+    from cpgtaxa.images import packed as images
+    from cpgtaxa.images.image_sets import read_images
+    from cpgtaxa.learning import loop, networks
+    from cpgtaxa.targets.biology.lists import read_list
+    from cpgtaxa.targets.expression.published import read_published as read_scores
+    from cpgtaxa.targets.histone.published import read_published as read_predictions
+    from cpgtaxa.targets.single_cell.by_order import read_by_order
+    from cpgtaxa.targets.single_cell.plan import cell_names
+    from cpgtaxa.targets.single_cell.profiles import read_profile
+    from cpgtaxa.taxa.labels import read_labels
+
+    cpgs = [f"cg{number:04}" for number in range(60)]
+    beta, sheet, series = _ingesting(folder, valid)
 
     def pictures(path):
         for _ in read_images(images.read_image_csv(path, valid["images.csv"].parent, False), path.parent, 32):
@@ -260,7 +275,7 @@ def readers(folder: pathlib.Path, valid: dict[str, pathlib.Path]) -> dict:
 
 
 def reader_of(name: str, all_readers: dict):
-    """By the whole name without what tells the packing, else by its stem."""
+    """By the whole name without the packing's suffix, else by its stem."""
     return all_readers.get(name.removesuffix(".gz")) or all_readers[name.split(".")[0]]
 
 
@@ -320,7 +335,7 @@ def child(report: int, folder: pathlib.Path, valid: dict, names: list[str], seed
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)  # libraries complain on their own
 
-    def tell(**what):
+    def emit(**what):
         os.write(report, (json.dumps(what) + "\n").encode())
 
     for _ in range(PER_CHILD):
@@ -330,7 +345,7 @@ def child(report: int, folder: pathlib.Path, valid: dict, names: list[str], seed
         path = folder / ("mutant." + name.split(".", 1)[1])
         path.unlink(missing_ok=True)  # never changed in place: an earlier reader may still have it mapped
         path.write_bytes(mutate(contents[name], others, rng))
-        tell(begin=name)
+        emit(begin=name)
         outcome, where = "read", ""
         signal.alarm(SECONDS)
         faulthandler.dump_traceback_later(SECONDS + 5, exit=True)  # for loops in C, which no signal interrupts
@@ -352,7 +367,7 @@ def child(report: int, folder: pathlib.Path, valid: dict, names: list[str], seed
             outcome, where = "half-written file left", str(left)
             for leftover in left:
                 leftover.unlink()
-        tell(name=name, outcome=outcome, where=where)
+        emit(name=name, outcome=outcome, where=where)
 
 
 def fuzz(minutes: float, seed: int, only: list[str], keep: pathlib.Path) -> int:
@@ -389,10 +404,10 @@ def fuzz(minutes: float, seed: int, only: list[str], keep: pathlib.Path) -> int:
             current = None
             with os.fdopen(source) as lines:
                 for line in lines:
-                    told = json.loads(line)
-                    current = told.get("begin")
+                    reported = json.loads(line)
+                    current = reported.get("begin")
                     if not current:
-                        _count(told["name"], told["outcome"], told["where"], folder, keep, tallies, kinds)
+                        _count(reported["name"], reported["outcome"], reported["where"], folder, keep, tallies, kinds)
             _, status = os.waitpid(pid, 0)
             if current:
                 _count(current, f"crash, status {status}", "", folder, keep, tallies, kinds)

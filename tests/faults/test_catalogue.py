@@ -1,4 +1,4 @@
-"""A catalogue of bad input: what people hand over by mistake, and the words they must be told.
+"""A catalogue of bad input: what people hand over by mistake, and the words of the messages.
 
 One row per case: name, how the input is made, and what the message must hold (what was found, where, what to do). Most
 rows go through the library's entry functions; `THROUGH_THE_WORKFLOW` takes some through Snakemake itself.
@@ -536,7 +536,7 @@ CASES = [(entry, name) for entry, (rows, _) in ENTRY_POINTS.items() for name in 
 
 
 @pytest.mark.parametrize(("entry", "name"), CASES, ids=[f"{entry}: {name}" for entry, name in CASES])
-def test_bad_input_is_told_as_it_is(tmp_path, monkeypatch, entry, name):
+def test_bad_input_is_reported_as_it_is(tmp_path, monkeypatch, entry, name):
     rows, run = ENTRY_POINTS[entry]
     made, words = rows[name]
     monkeypatch.chdir(tmp_path)

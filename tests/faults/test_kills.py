@@ -128,7 +128,7 @@ def test_runs_killed_at_every_rule_end_in_the_same_files(tiny_run, tmp_path, tem
 
 
 def epochs(folder, number) -> list[int]:
-    """Epochs told in the log of a round's training."""
+    """Epochs in the log of a round's training."""
     log = next((folder / "results/logs").glob(f"train_{number}_*.log"), None)
     return [int(epoch) for epoch in re.findall(r"epoch (\d+) of", log.read_text())] if log else []
 
@@ -141,7 +141,7 @@ def test_killed_training_continues_from_its_last_epoch(tiny_run, tmp_path, tempo
     weights = folder / "results/round_0/ResNet18_best_model.pt"
     weights.unlink()
     rng = np.random.default_rng(3)
-    told = [0]
+    reported = [0]
     for victim in (first, second):
         run = Started(folder, str(weights.relative_to(folder)))
         begun = time.time()
@@ -155,16 +155,16 @@ def test_killed_training_continues_from_its_last_epoch(tiny_run, tmp_path, tempo
         pid = next(pid for pid, job in run.jobs().items() if job == ("train", 0))
         time.sleep(rng.uniform(0, 0.3))
         strike(run, pid, victim)
-        before, told = told[-1], epochs(folder, 0)
-        print(f"train, round 0: {victim} killed after epoch {told}")
-        assert told[0] in (before, before + 1)
+        before, reported = reported[-1], epochs(folder, 0)
+        print(f"train, round 0: {victim} killed after epoch {reported}")
+        assert reported[0] in (before, before + 1)
     assert leftovers(folder)
     run = snakemake(folder, str(weights.relative_to(folder)))
     assert run.code == 0, run.text
     assert run.jobs() == {"train": 1}
     assert "continuing from the checkpoint" in (folder / "results/logs/train_0_ResNet18.log").read_text()
-    # The last epoch told may have been killed before its checkpoint was written.
-    assert epochs(folder, 0) in [list(range(start, 4)) for start in (told[-1], told[-1] + 1)]
+    # The last epoch logged may have been killed before its checkpoint was written.
+    assert epochs(folder, 0) in [list(range(start, 4)) for start in (reported[-1], reported[-1] + 1)]
     assert leftovers(folder) == []
     assert [path for path in temporary.rglob("*") if path.is_file()] == []
     assert_same(folder, contents(tiny_run))

@@ -118,7 +118,8 @@ def test_a_foreign_checkpoint_is_not_run_and_not_resumed(tmp_path, caplog, name,
 
     def run():
         return training.train(
-            *(easy(16, 1), easy(8, 2)),
+            easy(16, 1),
+            easy(8, 2),
             **settings,
             statistics=statistics,
             work=tmp_path / "work",
@@ -287,7 +288,7 @@ def test_images_weights_and_labels_of_any_name(tiny_run, tmp_path, name):
             paths.append(f"{name} {part}{number}.png")
             shutil.copy(tiny_run / path, folder / root / paths[-1])
         info[part] = f"{name} {part}.csv"
-        listed.assign(**{"path": paths})[["path", 1]].to_csv(folder / info[part], header=False, index=False)
+        listed.assign(path=paths)[["path", 1]].to_csv(folder / info[part], header=False, index=False)
     predict = {"images": info["test"], "root": root, "weights": f"{name}.pt", "stats": f"{name}.json"}
     config = {
         "images": {"size": 32, "info": info, "root": root},
@@ -321,7 +322,7 @@ def test_labels_and_truth_of_any_name(tiny_run, tmp_path, name):
         shutil.copy(tiny_run / "results" / path, folder / "results" / path)
     config = merged(TINY, {"cohort": {"truth": f"{name} truth.csv"}})
     run = snakemake(
-        *(folder, "results/report.html", "--allowed-rules", "report", "--rerun-triggers", "mtime"), config=config
+        folder, "results/report.html", "--allowed-rules", "report", "--rerun-triggers", "mtime", config=config
     )
     assert run.code == 0, run.text
     assert "Agreement with the truth" in (folder / "results/report.html").read_text()
@@ -615,8 +616,13 @@ def test_a_cpg_called_like_a_formula_stays_as_it_is(tmp_path):
     predictions.to_parquet(folder / "predictions/0-of-1.parquet")
     placed.to_parquet(folder / "reassigned.parquet")
     write_taxonomy(
-        *(tmp_path / "labels.parquet", [folder / "predictions/0-of-1.parquet"], [folder / "reassigned.parquet"]),
-        *(tmp_path / "labels.parquet", tmp_path / "taxonomy.parquet", tmp_path / "taxonomy.csv.gz", tmp_path / "left"),
+        tmp_path / "labels.parquet",
+        [folder / "predictions/0-of-1.parquet"],
+        [folder / "reassigned.parquet"],
+        tmp_path / "labels.parquet",
+        tmp_path / "taxonomy.parquet",
+        tmp_path / "taxonomy.csv.gz",
+        tmp_path / "left",
     )
     with gzip.open(tmp_path / "taxonomy.csv.gz", "rt", newline="") as handle:
         assert [row[0] for row in csv.reader(handle)][1:] == names

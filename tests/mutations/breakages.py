@@ -94,8 +94,8 @@ BREAKAGES = (
     Breakage(
         "patterns that no taxon has are given one",
         CRITERIA,
-        "barred = (self.foreign | self.few)[:, None]",
-        "barred = self.few[:, None]",
+        "excluded = (self.foreign | self.few)[:, None]",
+        "excluded = self.few[:, None]",
         "test_taxa",
     ),
     Breakage(
@@ -187,8 +187,8 @@ BREAKAGES = (
     Breakage(
         "the network places CpGs where the tests contradict",
         SELECTION,
-        "barred = self.ruled_out & ~self.contradicted[:, None]",
-        "barred = self.ruled_out & False",
+        "excluded = self.ruled_out & ~self.contradicted[:, None]",
+        "excluded = self.ruled_out & False",
         "test_rounds test_placement",
     ),
     Breakage(
@@ -206,7 +206,7 @@ BREAKAGES = (
         "test_placement",
     ),
     Breakage(
-        "the selection model is judged on what it learnt from",
+        "the selection model is tested on what it learnt from",
         SELECTION,
         "mine = fold != number",
         "mine = fold >= 0",
@@ -428,9 +428,9 @@ BREAKAGES = (
     ),
     Breakage(
         "pairs of models are not corrected for their number",
-        "targets/histone/scores.py",
-        'multipletests(table.loc[tested, "p"], method="holm")[1]',
-        'table.loc[tested, "p"]',
+        "statistics/comparisons.py",
+        'multipletests(p[tested], method="holm")[1]',
+        "p[tested]",
         "test_histone",
     ),
     Breakage(

@@ -102,7 +102,7 @@ def test_the_trend_stays_where_covariates_go_with_age():
 
 
 @pytest.mark.parametrize("covariates", [["dose"], ["dose", "batch", "sex"]])
-def test_false_positives_are_as_many_as_promised_with_the_scale_and_more_without(covariates):
+def test_false_positives_are_as_many_as_stated_with_the_scale_and_more_without(covariates):
     samples = people(60, together=0.8)
     values = 0.5 + 0.03 * np.random.default_rng(5).normal(size=(8000, len(samples)))
     model = model_of(samples, covariates)
@@ -156,7 +156,7 @@ def test_adjusting_does_not_bend_narrow_bands():
     assert slopes.std() < 0.25 * bent.std()
 
 
-def test_false_positives_within_bands_are_as_many_as_promised():
+def test_false_positives_within_bands_are_as_many_as_stated():
     samples = people(200, together=0.7)
     model = model_of(samples, ["dose"])
     values = model.adjust(banded(200, 800)[0])[0].astype(np.float32)
@@ -213,7 +213,7 @@ def test_numbers_that_name_something_are_categories():
     assert "201868500150" in said[1].levels
 
 
-def test_all_problems_are_told_at_once():
+def test_all_problems_are_reported_at_once():
     samples = people().assign(plate="P1", ward=["W1", *["W2"] * 44, *["W3"] * 45], note=["x"] * 90, bmi=25.5)
     samples["smoker"] = [None, None, *["no", "yes"] * 44]
     wrong = [
@@ -232,15 +232,22 @@ def test_all_problems_are_told_at_once():
         code_covariates(samples, [*wrong, {"ward": "number"}])
     text = error.value.text()
     for part in (
-        *("'age', which is what", "'gender' is no column", "'plate' is 'P1' in all", "('W1')", "'S0', 'S1'"),
-        *("names 'sex' twice", "'bmi' is", "names 'smoker' twice", "'note' is 'x' in all"),
+        "'age', which is what",
+        "'gender' is no column",
+        "'plate' is 'P1' in all",
+        "('W1')",
+        "'S0', 'S1'",
+        "names 'sex' twice",
+        "'bmi' is",
+        "names 'smoker' twice",
+        "'note' is 'x' in all",
     ):
         assert part in text
     with pytest.raises(InputError, match=r"is to be a number, but the sheet has '[FM]', '[FM]'"):
         code_covariates(samples, [{"sex": "number"}])
 
 
-def test_age_must_be_told_from_the_covariates_and_samples_must_be_enough():
+def test_age_must_be_separable_from_the_covariates_and_samples_must_be_enough():
     samples = people(40)
     samples["years"] = samples["age"].round(0)
     samples["nearly"] = samples["age"] + 8 * np.random.default_rng(8).normal(size=40)

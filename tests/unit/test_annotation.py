@@ -63,7 +63,7 @@ def test_suffixes_of_epicv2_match_with_and_without(tmp_path):
     assert list(annotate(probes, path, NONE)["gene"]) == ["ELOVL2", "RBL2;AKTIP", "RBL2;AKTIP"]
 
 
-def test_other_tables_are_read_by_common_names_or_as_told(tmp_path):
+def test_other_tables_are_read_by_common_names_or_as_configured(tmp_path):
     path = written(tmp_path, "Name\tchr\tpos\tRelation_to_Island\ncg99\tchrX\t5\tOpenSea\ncg1\tchr1\t7\tIsland\n")
     found = annotate(CPGS, path, NONE)
     assert found.iloc[3].tolist() == ["cg99", "chrX", 5, "", "OpenSea", ""]

@@ -51,7 +51,7 @@ def test_the_projection_is_the_constrained_minimum():
             np.testing.assert_allclose(found, free, atol=1e-9)
 
 
-def test_mixtures_are_told_with_gaps_and_cpgs_in_another_order(tmp_path):
+def test_mixtures_are_estimated_with_gaps_and_cpgs_in_another_order(tmp_path):
     rng = np.random.default_rng(2)
     reference = pure()
     truth = rng.dirichlet(np.ones(6), 12)
@@ -100,7 +100,7 @@ def test_a_gap_in_the_reference_leaves_the_cpg_out(tmp_path):
     assert len(read_reference(tmp_path / "reference.csv")) == 39
 
 
-def test_all_problems_of_a_reference_are_told_at_once(tmp_path):
+def test_all_problems_of_a_reference_are_reported_at_once(tmp_path):
     path = tmp_path / "reference.csv"
     rows = [f"cg{at},0.1,0.9,0.5" for at in range(30)]
     rows[4], rows[6], rows[9] = "cg4,0.1,high,0.5", "cg6,0.1,45,0.5", "cg3,0.1,0.2,-3"
@@ -191,7 +191,7 @@ def test_of_the_shipped_tables_that_of_the_array_is_taken(tmp_path, own):
         of_blood(cohort_of(tmp_path, table.to_numpy()[:29], table.index[:29]), SHIPPED)
 
 
-def test_the_page_tells_of_every_type_and_is_fine_in_a_browser(tmp_path, browser):
+def test_the_page_reports_every_type_and_is_fine_in_a_browser(tmp_path, browser):
     rng = np.random.default_rng(3)
     types = ["Neu <b>", *TYPES[1:]]
     ages = rng.uniform(20, 90, 90)

@@ -33,7 +33,8 @@ def test_published_figures_stand_beside_ours(companions, tmp_path, capsys):
     assert "0.200 (0.100 to 0.900)" in said.out
     table = pd.read_csv(tmp_path / "t.csv").set_index(["target", "model", "metric"])
     assert table.loc[("expression", "ElasticNet", "r2_pearson"), ["ours", "published"]].astype(float).tolist() == [
-        *(0.2, 0.449)
+        0.2,
+        0.449,
     ]
     assert pd.isna(table.loc[("histone", "GC-MERGE", "auc_E123"), "ours"])
     assert table.loc[("single_cell", "DeepCpG", "auc"), "published"] == "0.96 to 0.969"

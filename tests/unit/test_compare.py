@@ -217,17 +217,17 @@ def test_kappas_are_those_of_others(three):
     files, _ = three
     beside = reading.lay_beside(reading.read_cohorts(files))
     table = agreeing.agreement(beside, 1).set_index(["cohort_a", "cohort_b", "unclassified", "taxon", "metric"])
-    for told, part in (("yes", LEFT + 1), ("no", LEFT)):
+    for reported, part in (("yes", LEFT + 1), ("no", LEFT)):
         one, other = beside.taxon[:, 0], beside.taxon[:, 1]
         both = (one >= 0) & (other >= 0) & (one < part) & (other < part)
-        row = table.loc[("a", "b", told, "all", "kappa")]
+        row = table.loc[("a", "b", reported, "all", "kappa")]
         assert row["value"] == pytest.approx(cohen_kappa_score(one[both], other[both]))
         assert row["ci_low"] < row["value"] < row["ci_high"] < 1
         assert row["n"] == both.sum()
-        assert table.loc[("a", "b", told, "all", "equal"), "value"] == pytest.approx((one == other)[both].mean())
+        assert table.loc[("a", "b", reported, "all", "equal"), "value"] == pytest.approx((one == other)[both].mean())
         every = beside.taxon[((beside.taxon >= 0) & (beside.taxon < part)).all(axis=1)]
         ratings = (every[:, :, None] == np.arange(LEFT + 1)).sum(axis=1)
-        row = table.loc[("all", "all", told, "all", "kappa")]
+        row = table.loc[("all", "all", reported, "all", "kappa")]
         assert row["value"] == pytest.approx(fleiss_kappa(ratings[:, ratings.sum(axis=0) > 0]))
         assert row["ci_low"] < row["value"] < row["ci_high"]
         assert row["ci_high"] - row["ci_low"] < 0.15
@@ -239,7 +239,7 @@ def test_kappas_are_those_of_others(three):
     assert dice == pytest.approx(2 * both / (one & shared).sum().__add__((other & shared).sum()))
 
 
-def test_intervals_of_kappa_hold_what_they_promise():
+def test_intervals_of_kappa_have_their_coverage():
     """Of cohorts that agree by a known chance, 95 % intervals miss the true kappa in about one of twenty draws."""
     rng = np.random.default_rng(3)
     missed = {"cohen": 0, "fleiss": 0}
@@ -296,7 +296,7 @@ def test_kinds_of_moves():
     assert all(kind[a, b] for a in reading.KNOWN for b in reading.KNOWN if a != b)
 
 
-def test_a_move_is_told_between_the_first_two_that_placed_the_cpg_differently():
+def test_a_move_is_reported_between_the_first_two_that_placed_the_cpg_differently():
     beside = beside_of([[3, 3, 3], [LEFT, 3, 4], [3, LEFT, 3], [-1, 5, 2], [-1, 1, 1], [LEFT, LEFT, 0], [-1, -1, 4]])
     rows, a, b = agreeing.moves(beside)
     cpgs = beside.cpgs[rows].tolist()
@@ -347,13 +347,13 @@ def test_the_rule_by_which_a_taxon_is_given():
     assert pooling.VERDICTS[sure["verdict"][2]] == "unclear"
 
 
-def test_a_cohort_that_could_not_place_a_cpg_counts_as_told():
+def test_a_cohort_that_could_not_place_a_cpg_counts_as_configured():
     p = np.full((2, 1, LEFT), 0.01, dtype=np.float32)
     p[0, 0, 2], p[1, 0, 4] = 0.91, 0.91
     beside = beside_of([[2, LEFT]], p=list(p))
     alone, some, equal = (pooling.pooled(beside, weight)[0, 2] for weight in (0.0, 0.3, 1.0))
     assert alone == pytest.approx(0.91, abs=1e-3)
-    assert equal < 0.5, "of the one that placed it a little is shared out, as tables that tell no source are not known"
+    assert equal < 0.5, "of the one that placed it a little is shared out, as tables that name no source are not known"
     assert equal < some < alone
 
 

@@ -139,7 +139,7 @@ def test_messages_about_damage_are_short_and_printable():
         (errno.ENOENT, None),
     ],
 )
-def test_what_a_disk_refuses_is_told_with_the_file_and_what_to_do(tmp_path, number, words):
+def test_what_a_disk_refuses_is_reported_with_the_file_and_what_to_do(tmp_path, number, words):
     path = tmp_path / "table.csv"
 
     def write():

@@ -115,7 +115,7 @@ def test_lists_are_read_likewise(tmp_path):
         ("cpg\ncg1", None),
     ],
 )
-def test_the_separator_is_judged_by_all_lines(text, separator):
+def test_the_separator_is_found_by_all_lines(text, separator):
     assert separator_among(text.split("\n")) == separator
 
 

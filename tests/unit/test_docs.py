@@ -126,7 +126,7 @@ def test_the_table_of_targets_is_that_of_the_rules():
             assert path.rsplit("/", 1)[1].removeprefix("ResNet18") in makes, path
 
 
-def test_a_docstring_that_lacks_a_part_is_told(tmp_path, monkeypatch):
+def test_a_docstring_that_lacks_a_part_is_reported(tmp_path, monkeypatch):
     targets = script("make_targets")
     (tmp_path / "workflow/rules").mkdir(parents=True)
     (tmp_path / "workflow/Snakefile").write_text('rule one:\n    """Why?\n    Needs: nothing\n    """\n')

@@ -133,7 +133,13 @@ def test_the_schedule_is_as_published_unless_the_config_says_otherwise():
     config = check_config({"ecg_age": {"records": "my_ecgs"}}, ROOT / "workflow/schemas/config.schema.yaml")
     found = EcgPlan(config).fit_settings()
     assert {key: found[key] for key in ("epochs", "batch_size", "lr", "lr_step", "lr_decay", "warmup", "build")} == {
-        **{"epochs": 60, "batch_size": 32, "lr": 0.001, "lr_step": 20, "lr_decay": 0.1, "warmup": 0, "build": {}}
+        "epochs": 60,
+        "batch_size": 32,
+        "lr": 0.001,
+        "lr_step": 20,
+        "lr_decay": 0.1,
+        "warmup": 0,
+        "build": {},
     }
     assert config["ecg_age"]["held_out"] == 1
     assert config["ecg_age"]["networks"] == {"adult": "ResDenseNet", "child": "ResUDenseNet"}
@@ -183,13 +189,13 @@ def test_training_goes_on_after_an_end_by_force_to_the_same_ages(name, group, tm
     assert list((tmp_path / "again/work").rglob("*.ckpt"))
     _, again = trained(tmp_path / "again")
     pd.testing.assert_frame_equal(again, whole)
-    # Asked about, the same records are told the same ages, whatever their company.
+    # Asked about, the same records are predicted the same ages, whatever their company.
     asked = records.assign(age=np.nan, fold=np.int8(-1))
     asked.to_parquet(tmp_path / "asked.parquet")
-    told = tmp_path / "told.parquet"
+    predicted = tmp_path / "predicted.parquet"
     networks.predict_ages(
         {"signals": given["signals"], "records": tmp_path / "asked.parquet", "weights": [out["weights"]]},
-        told, group=group, name=name, settings=settings,
+        predicted, group=group, name=name, settings=settings,
     )  # fmt: skip
-    told = pd.read_parquet(told).set_index("record").loc[whole["record"], "predicted"]
-    np.testing.assert_allclose(told, whole["predicted"], rtol=0.01)
+    predicted = pd.read_parquet(predicted).set_index("record").loc[whole["record"], "predicted"]
+    np.testing.assert_allclose(predicted, whole["predicted"], rtol=0.01)

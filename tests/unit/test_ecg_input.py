@@ -48,7 +48,7 @@ def plan(**changes) -> EcgPlan:
 
 
 def settings_of(folder, **changes) -> dict:
-    """What the input step is told, by the rules of the plan; adults alone, unless told."""
+    """What the input step is given, by the rules of the plan; adults alone by default."""
     changes = {"networks": {"adult": "ResDenseNet", "child": None}} | changes
     found = plan(records=str(folder), **changes)
     known, asked = found.input_settings(KNOWN), found.input_settings(ASKED)
@@ -105,7 +105,7 @@ def write(folder, name: str, values, *, age="50", sex="Female", names=LEADS, uni
     """A WFDB record of format 16; gain: steps a unit. Its header is returned."""
     folder.mkdir(parents=True, exist_ok=True)
     n = len(values)
-    comments = [f"{what}: {told}" for what, told in (("Age", age), ("Sex", sex)) if told is not None]
+    comments = [f"{what}: {stated}" for what, stated in (("Age", age), ("Sex", sex)) if stated is not None]
     wfdb.wrsamp(
         name,
         rate,
@@ -439,7 +439,7 @@ def test_a_lead_that_is_not_found_is_never_zeros_in_silence(crowd, tmp_path):
     assert "Leads lack, and are 0 throughout: V6 in 1 of 21 records" in found.qc["warnings"]
 
 
-def test_leads_in_another_order_than_told_are_noticed(crowd, tmp_path):
+def test_leads_in_another_order_than_stated_are_noticed(crowd, tmp_path):
     folder = npy_folder(tmp_path / "records", CROWD)
     sheet = sheet_of(tmp_path / "sheet.csv", [(path.stem, "F", 50) for path in sorted(folder.glob("*.npy"))])
     assert not [text for text in prepared(tmp_path, folder, sheet).qc["warnings"] if "limb leads" in text]
@@ -699,7 +699,7 @@ def test_both_groups_have_tenths_of_their_own(crowd, tmp_path):
 def test_records_whose_ages_are_asked(crowd, tmp_path):
     asked = tmp_path / "asked"
     write(asked, "Q1", ecg(50), age=None)
-    write(asked, "Q2", ecg(51), age="5")  # told, and of no account
+    write(asked, "Q2", ecg(51), age="5")  # stated, and of no account
     np.save(asked / "Q3.npy", ecg(52))
     write(asked, "Q4", ecg(53), age="absurd")
     edit(asked / "Q4.hea", "Q4.dat", "gone.dat")
@@ -714,7 +714,7 @@ def test_records_whose_ages_are_asked(crowd, tmp_path):
     assert sorted(found.frame["fold"][:CROWD]) == sorted(list(range(10)) * 2)
 
 
-def test_a_record_asked_about_is_told_or_named_with_the_reason(crowd, tmp_path):
+def test_a_record_asked_about_is_predicted_or_named_with_the_reason(crowd, tmp_path):
     asked = tmp_path / "asked"
     write(asked, "Q1", ecg(50), age=None)
     write(asked, "Q2", ecg(51, 2), age=None)
@@ -753,7 +753,7 @@ BAD_HEADERS = {
     "no_samples": (lambda hea, dat: cut(dat, 0), r"do not fit, or one is damaged \(.+\): copy the record again$"),
     "too_long": (
         lambda hea, dat: longer(dat, b"1234"),
-        r"tells 12 leads × 3,000 samples \(72,000 bytes\) and its signal file has 72,004 bytes: copy the record again, "
+        r"gives 12 leads × 3,000 samples \(72,000 bytes\) and its signal file has 72,004 bytes: copy the record again, "
         "or correct its header$",
     ),
     "checksum": (
@@ -770,11 +770,11 @@ BAD_HEADERS = {
     "no_leads_at_all": (lambda hea, dat: hea.write_text("no_leads_at_all 0 500 3000\n"), r"copy the record again$"),
     "one_line_less": (
         lambda hea, dat: hea.write_text("\n".join(hea.read_text().splitlines()[:12])),
-        r"^its header tells 12 leads and describes 11: copy the record again, or correct its header$",
+        r"^its header gives 12 leads and describes 11: copy the record again, or correct its header$",
     ),
-    "eight_told": (
-        lambda hea, dat: edit(hea, "eight_told 12 ", "eight_told 8 "),
-        r"^its header tells 8 leads and describes 12: copy the record again, or correct its header$",
+    "eight_stated": (
+        lambda hea, dat: edit(hea, "eight_stated 12 ", "eight_stated 8 "),
+        r"^its header gives 8 leads and describes 12: copy the record again, or correct its header$",
     ),
     "unknown_leads": (
         lambda hea, dat: hea.write_text(re.sub(r" 0 (\S+)$", r" 0 x\1", hea.read_text(), flags=re.M)),
@@ -912,24 +912,25 @@ def test_each_bad_record_is_named_with_its_reason_and_a_remedy(spoilt, name):
 
 
 def test_bad_ages_of_a_sheet():
-    for told in ("", " ", "nan", "N/A", None, "?"):
+    for stated in ("", " ", "nan", "N/A", None, "?"):
         with pytest.raises(InputError, match="its age is missing"):
-            years(told)
-    assert [years(told) for told in ("0", " 63 ", "7.5", "122")] == [0, 63, 7.5, 122]
-    assert [years(told) for told in ("8 months", "8mo", "006M")] == [8 / 12, 8 / 12, 0.5]
+            years(stated)
+    assert [years(stated) for stated in ("0", " 63 ", "7.5", "122")] == [0, 63, 7.5, 122]
+    assert [years(stated) for stated in ("8 months", "8mo", "006M")] == [8 / 12, 8 / 12, 0.5]
     assert years("63 (years)") == 63
-    assert [years(told) for told in ("63,5", "63 years old", "063Y", "63 y.o.", "63 yrs.")] == [63.5, 63, 63, 63, 63]
+    stated = ("63,5", "63 years old", "063Y", "63 y.o.", "63 yrs.")
+    assert [years(one) for one in stated] == [63.5, 63, 63, 63, 63]
     expected = (12 / 365.25, 26 * 7 / 365.25, 5)
     assert (years("12 days"), years("26", "weeks"), years("5 years", "weeks")) == pytest.approx(expected)
-    for told in ("63 M", "63 F", "8 moons"):
+    for stated in ("63 M", "63 F", "8 moons"):
         with pytest.raises(InputError, match="of a unit that is not known"):
-            years(told)
-    for told in ("90+", ">89", "60-70", "adult", "1.5.2000", "1,234"):
+            years(stated)
+    for stated in ("90+", ">89", "60-70", "adult", "1.5.2000", "1,234"):
         with pytest.raises(InputError, match="no number"):
-            years(told)
-    for told in ("123", "-0.1", "1e9"):
+            years(stated)
+    for stated in ("123", "-0.1", "1e9"):
         with pytest.raises(InputError, match="which nobody has"):
-            years(told)
+            years(stated)
 
 
 # --- problems of the whole input -------------------------------------------------------------------------------------
@@ -1016,7 +1017,7 @@ def test_sheets_that_are_none(crowd, tmp_path):
     assert "save it as CSV" in refused(tmp_path, crowd, sheet)
 
 
-def test_problems_of_sheet_and_folder_are_told_at_once(tmp_path):
+def test_problems_of_sheet_and_folder_are_reported_at_once(tmp_path):
     (tmp_path / "records").mkdir()
     message = refused(tmp_path, tmp_path / "records", sheet_of(tmp_path / "sheet.csv", [("a",)], ("AGE",)))
     assert message.startswith("2 input problems:")
@@ -1024,7 +1025,7 @@ def test_problems_of_sheet_and_folder_are_told_at_once(tmp_path):
 
 def test_npy_files_without_a_sheet(tmp_path):
     message = refused(tmp_path, npy_folder(tmp_path / "records", 1))
-    assert "ecg_age.records has .npy files, which do not tell ages: name the CSV" in message
+    assert "ecg_age.records has .npy files, which hold no ages: name the CSV" in message
     assert "`ecg_age.sheet`" in message
 
 
@@ -1040,7 +1041,7 @@ def left_out(path, n: int) -> pathlib.Path:
 def test_nothing_left_out_or_accepted(tmp_path):
     for n, accept in ((0, False), (0, True), (3, True)):
         out = tmp_path / f"{n}{accept}.txt"
-        complete.tell([left_out(tmp_path / "left_out.csv", n)], out, accept=accept)
+        complete.report([left_out(tmp_path / "left_out.csv", n)], out, accept=accept)
         assert out.read_text() == f"{n} records could not be used\n"
 
 
@@ -1048,7 +1049,7 @@ def test_nothing_left_out_or_accepted(tmp_path):
 def test_records_left_out_are_named_at_the_end(tmp_path, n):
     path, out = left_out(tmp_path / "left_out.csv", n), tmp_path / "complete.txt"
     with pytest.raises(InputError) as caught:
-        complete.tell([left_out(tmp_path / "other.csv", 0), path], out, accept=False)
+        complete.report([left_out(tmp_path / "other.csv", 0), path], out, accept=False)
     assert not out.exists()
     *problems, last = caught.value.problems
     assert problems == [f"records/A{at}.hea: it is bad, really: mend it" for at in range(min(n, 20))]
@@ -1080,7 +1081,7 @@ def test_records_left_out_are_named_at_the_end(tmp_path, n):
         ),
     ],
 )
-def test_conflicts_of_the_config_are_all_told(changes, expected):
+def test_conflicts_of_the_config_are_all_reported(changes, expected):
     with pytest.raises(InputError) as caught:
         plan(**changes)
     assert len(caught.value.problems) == len(expected)
@@ -1095,7 +1096,8 @@ def test_missing_files_are_all_named_when_asked_for(tmp_path, monkeypatch):
     found = plan(records="gone", sheet="a_folder", asked={"adult": "a_file"}, methylation="gone.csv")
     for ask, *part in (
         *((ask, part) for ask in (found.input_files, found.input_settings) for part in (KNOWN, ASKED)),
-        *((found.page_files,), (found.methylation_file,)),
+        (found.page_files,),
+        (found.methylation_file,),
     ):
         with pytest.raises(InputError) as caught:
             ask(*part)

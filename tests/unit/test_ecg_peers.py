@@ -55,7 +55,7 @@ def test_a_made_up_hearts_features_are_found(bpm):
         assert found[f"p_{lead}_mv"] == pytest.approx(0.15 * gain, abs=0.03)
 
 
-def test_a_longer_pr_qrs_or_qt_is_told(monkeypatch):
+def test_a_longer_pr_qrs_or_qt_is_measured(monkeypatch):
     usual = features.features_of(heart(60))
     for wave, changed, name, more in (
         ("p", (-0.20, 0.020, 0.15), "pr_ms", 40),
@@ -67,7 +67,7 @@ def test_a_longer_pr_qrs_or_qt_is_told(monkeypatch):
             assert features.features_of(heart(60))[name] - usual[name] == pytest.approx(more, abs=10)
 
 
-def test_irregular_beats_are_told_by_their_steps():
+def test_irregular_beats_are_found_by_their_steps():
     r_peaks = np.cumsum([100, 400, 500, 400, 500, 400])  # RR 800 and 1,000 ms by turns
     found = features._rates(r_peaks)
     assert found["heart_rate_bpm"] == 75
@@ -243,7 +243,7 @@ def test_predictions_stay_in_the_published_ages(tmp_path, monkeypatch):
 def test_patients_stay_together_where_the_settings_are_chosen(monkeypatch):
     rng = np.random.default_rng(0)
     patients = np.repeat([f"p{row}" for row in range(30)], 2)
-    x = np.arange(60.0)[:, None]  # the row, so that what a fit is given can be told
+    x = np.arange(60.0)[:, None]  # the row, so that what a fit is given shows
     seen = []
 
     class Noted(peers._Boosting):
@@ -271,7 +271,7 @@ def test_patients_stay_together_where_the_settings_are_chosen(monkeypatch):
     assert np.array_equal(drawn[1::2], drawn[::2] + 1)
 
 
-def test_features_that_tell_nothing_apart_give_the_median():
+def test_constant_features_give_the_median():
     ages = np.array([30.0, 40.0, 80.0] * 10)
     x = np.column_stack([np.full(30, np.nan), np.ones(30)])
     predict = peers._gradient_boosting(x, ages, np.arange(30).astype(str), 1)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from cpgtaxa.errors import InputError
 from cpgtaxa.learning.loop import Learner
+from cpgtaxa.statistics.comparisons import holm
 from cpgtaxa.targets.ecg import clock, networks, page, reading, scores
 from cpgtaxa.targets.ecg.plan import SIZES
 from scipy import stats
@@ -45,7 +46,7 @@ def test_half_widths_are_quantiles_of_the_others_errors(coverage, seed):
     assert scores.half_width(errors, coverage) == every[math.ceil(41 * coverage - 1e-9) - 1]
 
 
-def test_intervals_hold_what_they_promise():
+def test_intervals_have_their_coverage():
     rng = np.random.default_rng(1)
     inside = []
     for _ in range(400):
@@ -54,7 +55,7 @@ def test_intervals_hold_what_they_promise():
     assert 0.8 <= np.mean(inside) < 0.84
 
 
-def test_too_few_others_promise_nothing():
+def test_too_few_others_give_no_interval():
     assert np.isinf(scores.half_widths(np.ones(8), np.arange(8).astype(str), 0.9)).all()
     assert scores.half_width(np.ones(8), 0.9) == math.inf
 
@@ -107,8 +108,7 @@ def test_scores_are_those_worked_out_by_hand():
     difference = (error.abs() - (other["predicted"] - other["age"]).abs()).mean()
     assert against.loc["GradientBoosting", "difference"] == pytest.approx(difference)
     assert against.loc["GradientBoosting", "p"] < 0.01
-    holm = scores.with_holm(compared)
-    assert (holm["p_holm"] >= holm["p"]).all()
+    assert (holm(compared["p"]) >= compared["p"]).all()
     again, _ = scores.score("adult", tables, "Net", 0.9, 0)
     pd.testing.assert_frame_equal(found, again)
 
@@ -168,8 +168,8 @@ def test_a_shared_gap_is_found_between_both_clocks():
     n = 400
     shared, ages, noise = rng.normal(0, 4, n), rng.uniform(20, 90, n), rng.normal(0, 0.5, n)
     some = table(n).assign(age=ages, predicted=55 + 0.8 * (ages + shared + noise - 55))
-    told = pd.DataFrame({"person": some["patient"], "methylation_age": ages + shared, "age": ages})
-    both = scores.joined(scores.gap_table("adult", "Net", some, 0.9), told)
+    stated = pd.DataFrame({"person": some["patient"], "methylation_age": ages + shared, "age": ages})
+    both = scores.joined(scores.gap_table("adult", "Net", some, 0.9), stated)
     [(model, metric, value, low, high, count)] = scores.joined_rows(both, "adult", "Net")
     assert (model, metric, count) == ("Net", "adult_gap_correlation", n)
     assert value > 0.95
@@ -206,7 +206,7 @@ def test_a_clock_is_read_for_people_who_have_an_ecg(tmp_path):
         ("person,methylation_age\nQ1,60\nQ2,61\n", ["none of the 2 persons", "('Q1', 'Q2') has an ECG", "'P1'"]),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_a_clock_is_told_at_once(tmp_path, text, said):
+def test_what_is_wrong_with_a_clock_is_reported_at_once(tmp_path, text, said):
     with pytest.raises(InputError) as caught:
         clock_of(tmp_path, text)
     for one in said:
@@ -218,11 +218,11 @@ def test_what_is_wrong_with_a_clock_is_told_at_once(tmp_path, text, said):
 
 
 def test_attributions_are_put_together_around_the_beats():
-    told = np.zeros((12, 4096))
+    stated = np.zeros((12, 4096))
     peaks = np.array([100, 1000, 2000, 4090])  # the first and the last are cut by the record's ends
     for peak in peaks:
-        told[3, peak : peak + 5] = -1.0
-    total, beats = page.around_beats(told, peaks)
+        stated[3, peak : peak + 5] = -1.0
+    total, beats = page.around_beats(stated, peaks)
     assert beats == 2
     assert total.shape == (12, 40)
     at = (0 - page.AROUND[0]) // page.STEP

@@ -169,12 +169,29 @@ def test_beats_vary_as_much_as_they_should(rate, breath):
 
 SIGNS = {
     "adult": {
-        **{"pr_ms": 1, "qt_ms": 1, "p_ms": 1, "axis_degrees": -1, "r_mv": -1, "r_v1_mv": -1, "s_v1_mv": -1},
-        **{"t_mv": -1, "rmssd_ms": -1},
+        "pr_ms": 1,
+        "qt_ms": 1,
+        "p_ms": 1,
+        "axis_degrees": -1,
+        "r_mv": -1,
+        "r_v1_mv": -1,
+        "s_v1_mv": -1,
+        "t_mv": -1,
+        "rmssd_ms": -1,
     },
     "child": {
-        **{"heart_rate": -1, "pr_ms": 1, "qrs_ms": 1, "qt_ms": 1, "p_ms": 1, "axis_degrees": -1, "r_mv": 1},
-        **{"r_v1_mv": -1, "s_v1_mv": 1, "t_mv": 1, "t_v1_mv": 1, "rmssd_ms": 1},
+        "heart_rate": -1,
+        "pr_ms": 1,
+        "qrs_ms": 1,
+        "qt_ms": 1,
+        "p_ms": 1,
+        "axis_degrees": -1,
+        "r_mv": 1,
+        "r_v1_mv": -1,
+        "s_v1_mv": 1,
+        "t_mv": 1,
+        "t_v1_mv": 1,
+        "rmssd_ms": 1,
     },
 }
 

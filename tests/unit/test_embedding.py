@@ -22,29 +22,29 @@ def cloud(rng, centre, n):
     return centre + rng.normal(0, 0.6, (n, 40))
 
 
-def made_up(planted, half_way=60, seed=1):
-    """Features of ten taxa, of sites half-way between two pairs, and of `planted` CpGs unlike all; with probabilities.
+def made_up(planted, boundary=60, seed=1):
+    """Features of ten taxa, of boundary CpGs of two pairs, and of `planted` CpGs unlike all; with probabilities.
 
-    Simulated half-way sites are known for the first pair and for two more.
+    Simulated boundary CpGs are known for the first pair and for two more.
     """
     rng = np.random.default_rng(seed)
     middle = [(CORNERS[a] + CORNERS[b]) / 2 for a, b in ((0, 1), (2, 3), (6, 8))]
     placed = [cloud(rng, corner, 40) for corner in CORNERS]
-    features = np.concatenate([*placed, *(cloud(rng, centre, half_way) for centre in middle[:2])])
+    features = np.concatenate([*placed, *(cloud(rng, centre, boundary) for centre in middle[:2])])
     features = np.concatenate([features, cloud(rng, 10 * np.eye(40)[20], planted)])
-    taxon = np.array([*np.repeat(TAXA, 40), *[UNCLASSIFIED] * (2 * half_way + planted)], dtype=object)
+    taxon = np.array([*np.repeat(TAXA, 40), *[UNCLASSIFIED] * (2 * boundary + planted)], dtype=object)
     p = np.full((len(features), 10), 0.01)
-    p[400 : 400 + half_way, [0, 1]] = 0.55, 0.37
-    p[400 + half_way : 400 + 2 * half_way, [2, 3]] = 0.37, 0.55
-    p[400 + 2 * half_way :, [7, 6]] = 0.9, 0.02
+    p[400 : 400 + boundary, [0, 1]] = 0.55, 0.37
+    p[400 + boundary : 400 + 2 * boundary, [2, 3]] = 0.37, 0.55
+    p[400 + 2 * boundary :, [7, 6]] = 0.9, 0.02
     known = np.concatenate([cloud(rng, centre, 60) for centre in middle])
     return features, known, ["a / b"] * 60 + ["c / d"] * 60 + ["e / f"] * 60, taxon, p
 
 
 @functools.cache
-def judged():
+def separated():
     """Of `made_up` with a planted group."""
-    return embedding.judge(*made_up(planted=40), seed=1)
+    return embedding.separate(*made_up(planted=40), seed=1)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def no_pairs(monkeypatch):
 
 
 def test_an_unknown_group_is_a_candidate_and_what_lies_between_is_named_so():
-    pairs, found, cluster, _ = judged()
+    pairs, found, cluster, _ = separated()
     by_name = {entry["name"]: entry for entry in found}
     assert [entry["n"] for entry in found] == sorted((entry["n"] for entry in found), reverse=True)
     assert set(by_name) == {
@@ -78,8 +78,8 @@ def test_an_unknown_group_is_a_candidate_and_what_lies_between_is_named_so():
 
 
 def test_nothing_is_a_candidate_where_nothing_is_planted_however_many_lie_between(no_pairs):
-    for half_way in (60, 800):
-        _, found, _, _ = embedding.judge(*made_up(planted=0, half_way=half_way), seed=1)
+    for boundary in (60, 800):
+        _, found, _, _ = embedding.separate(*made_up(planted=0, boundary=boundary), seed=1)
         assert len(found) >= 2
         assert not any(entry["candidate"] for entry in found)
 
@@ -88,7 +88,7 @@ def test_a_group_that_is_known_from_simulation_is_no_candidate(no_pairs):
     features, known, names, taxon, p = made_up(planted=40)
     rng = np.random.default_rng(9)
     known = np.concatenate([known, cloud(rng, 10 * np.eye(40)[20], 60)])
-    _, found, _, _ = embedding.judge(features, known, [*names, *["odd"] * 60], taxon, p, seed=1)
+    _, found, _, _ = embedding.separate(features, known, [*names, *["odd"] * 60], taxon, p, seed=1)
     assert len(found) == 3
     assert not any(entry["candidate"] for entry in found)
     assert "odd" in {entry["nearest_known"] for entry in found}
@@ -96,7 +96,7 @@ def test_a_group_that_is_known_from_simulation_is_no_candidate(no_pairs):
 
 def test_an_unstable_group_is_no_candidate(no_pairs, monkeypatch):
     monkeypatch.setattr(clusters, "stability", lambda x, cluster, seed: np.full(cluster.max() + 1, 0.7))
-    _, found, _, _ = embedding.judge(*made_up(planted=40), seed=1)
+    _, found, _, _ = embedding.separate(*made_up(planted=40), seed=1)
     assert max(entry["isolation"] for entry in found) == 1
     assert not any(entry["candidate"] for entry in found)
 
@@ -104,12 +104,12 @@ def test_an_unstable_group_is_no_candidate(no_pairs, monkeypatch):
 def test_few_or_no_unclassified_give_no_clusters(no_pairs):
     features, known, names, taxon, p = made_up(planted=0)
     for rows in (np.arange(400), np.arange(400 + clusters.FEWEST_UNCLASSIFIED - 1)):
-        _, found, cluster, _ = embedding.judge(features[rows], known, names, taxon[rows], p[rows], seed=1)
+        _, found, cluster, _ = embedding.separate(features[rows], known, names, taxon[rows], p[rows], seed=1)
         assert found == []
         assert not cluster.any()
 
 
-def test_stability_tells_a_cluster_from_a_cut_through_a_cloud():
+def test_stability_separates_a_cluster_from_a_cut_through_a_cloud():
     rng = np.random.default_rng(2)
     two = np.concatenate([rng.normal(0, 0.1, (80, 5)), rng.normal(3, 0.1, (60, 5))])
     labels = clusters.find_clusters(two)
@@ -130,7 +130,7 @@ def test_isolation_is_half_where_mixed_and_one_where_apart_whatever_the_numbers(
     assert clusters.isolation(members, far, 1)[0] == 1
 
 
-def test_pairs_that_overlap_are_told_and_small_taxa_are_not_judged():
+def test_pairs_that_overlap_are_reported_and_small_taxa_are_not_compared():
     rng = np.random.default_rng(4)
     x = np.concatenate([cloud(rng, CORNERS[i], 40) for i in (0, 0, 2, 3)])
     x = np.concatenate([x, cloud(rng, CORNERS[4], 9)])
@@ -175,18 +175,18 @@ def test_choice_is_capped_and_seeded():
 
 
 @pytest.mark.parametrize("samples", [embedding.FEWEST_SAMPLES, 400])
-def test_half_way_sites_of_each_kind(samples):
-    names, values = embedding.half_way_sites(np.linspace(20, 80, samples), seed=1, per_kind=2)
-    assert values.shape == (2 * len(simulate.half_way_kinds()), samples)
+def test_boundary_cpgs_of_each_kind(samples):
+    names, values = embedding.boundary_cpgs(np.linspace(20, 80, samples), seed=1, per_kind=2)
+    assert values.shape == (2 * len(simulate.boundary_kinds()), samples)
     assert pd.Series(names).value_counts().unique().tolist() == [2]
     assert len(np.unique(values, axis=0)) == len(values)
 
 
-def test_a_handful_of_samples_gives_no_half_way_sites_and_no_clusters(no_pairs):
-    names, values = embedding.half_way_sites(np.linspace(20, 80, 8), seed=1)
+def test_a_handful_of_samples_gives_no_boundary_cpgs_and_no_clusters(no_pairs):
+    names, values = embedding.boundary_cpgs(np.linspace(20, 80, 8), seed=1)
     assert (names, values.shape) == ([], (0, 8))
     features, known, _, taxon, p = made_up(planted=40)
-    assert embedding.judge(features, known[:0], [], taxon, p, seed=1)[1] == []
+    assert embedding.separate(features, known[:0], [], taxon, p, seed=1)[1] == []
     pairs = pd.DataFrame([("UniStable", "Outlier", 30, 30, 1, 1, "apart")], columns=list(clusters.PAIR_COLUMNS))
     pairs = pd.concat([pairs.assign(taxon_a=taxon) for taxon in TAXA])
     notes = embedding.notes_on(pairs, 100, 8, {"unclassified": 100})
@@ -212,13 +212,18 @@ def cohort(tmp_path, monkeypatch):
     torch.manual_seed(1)
     network = {key: tmp_path / f"round_0/ResNet18_{key}" for key in ("weights", "stats", "card", "features")}
     save_model(
-        *(create_model("ResNet18"), network),
-        **{"model_name": "ResNet18", "size": 32, "temperature": 1.0, "recipe": {}, "seed": 1},
+        create_model("ResNet18"),
+        network,
+        model_name="ResNet18",
+        size=32,
+        temperature=1.0,
+        recipe={},
+        seed=1,
         statistics={"mean": [0.5] * 3, "std": [0.5] * 3},
         features=np.zeros((0, 512)),
     )
-    sites = embedding.half_way_sites
-    monkeypatch.setattr(embedding, "half_way_sites", lambda ages, seed: sites(ages, seed, per_kind=2))
+    sites = embedding.boundary_cpgs
+    monkeypatch.setattr(embedding, "boundary_cpgs", lambda ages, seed: sites(ages, seed, per_kind=2))
     del network["features"]
     return network, *(tmp_path / name for name in ("beta.arrow", "samples", "taxonomy", "statistics"))
 
@@ -273,7 +278,7 @@ def test_without_or_with_few_unclassified_it_is_said(cohort, tmp_path, wanted):
 
 
 def test_the_table_names_clusters_examples_and_what_stands_out():
-    taxon, described = made_up(planted=40)[3], judged()[1]
+    taxon, described = made_up(planted=40)[3], separated()[1]
     statistics = pd.DataFrame(np.random.default_rng(5).normal(size=(len(taxon), len(clusters.MEANINGS))))
     statistics.columns = list(clusters.MEANINGS)
     statistics.loc[520:, "kurtosis"] = 30.0

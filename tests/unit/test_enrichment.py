@@ -1,4 +1,4 @@
-"""Taxa against lists and contexts: what is read, the tables of two by two, and what is told of bad files."""
+"""Taxa against lists and contexts: what is read, the tables of two by two, and what is reported of bad files."""
 
 import gzip
 
@@ -66,7 +66,7 @@ def test_lists_as_they_are_published(tmp_path, text, weights):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         ("Title of 2013\nCpG,weight\ncg1,1\ncg2,2\n", "1 lines above the header are passed over"),
         ("CpG,Chr,Score\ncg1,1,0.5\ncg2,2,0.1\n", "no column is called as weights are"),
@@ -75,14 +75,14 @@ def test_lists_as_they_are_published(tmp_path, text, weights):
         ("cpg\ncg1\ncg2\nsee the text\n", "1 lines without a CpG are passed over: 'see the text'"),
     ],
 )
-def test_what_is_passed_over_or_not_known_is_told(tmp_path, text, told):
+def test_what_is_passed_over_or_not_known_is_reported(tmp_path, text, reported):
     found = read(tmp_path, text)
     assert list(found.cpgs) == ["cg1", "cg2"]
-    assert told in " ".join(found.notes)
+    assert reported in " ".join(found.notes)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         ("cg1\t1\t1092\ncg2\t1\t1190\n", "has 3 columns, no header, and numbers in column '2', '3'"),
         ("cpg,weight\ncg1,1\ncg2,NA\n", "1 weights are no numbers: 'cg2' (line 3): 'NA'"),
@@ -92,10 +92,10 @@ def test_what_is_passed_over_or_not_known_is_told(tmp_path, text, told):
         ("cpg,weight\ncg1,1\ncg2,2,y\ncg3,4\n", "rows have more fields than the header: 'line 3 (3)'"),
     ],
 )
-def test_weights_are_never_guessed_or_lost(tmp_path, text, told):
+def test_weights_are_never_guessed_or_lost(tmp_path, text, reported):
     with pytest.raises(InputError) as error:
         read(tmp_path, text)
-    assert told in error.value.text()
+    assert reported in error.value.text()
 
 
 def test_all_problems_of_all_lists_at_once(tmp_path):
@@ -109,10 +109,10 @@ def test_all_problems_of_all_lists_at_once(tmp_path):
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
     files = {name: str(tmp_path / name) for name in (*texts, "lacking")}
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as reported:
         lists.read_lists(files, "enrichment.sets")
-    problems = "\n".join(told.value.problems)
-    assert len(told.value.problems) == 6
+    problems = "\n".join(reported.value.problems)
+    assert len(reported.value.problems) == 6
     for words in ("'cg1' (line 2): 'high'", "all weights are 0", "with another weight: 'cg1' (line 3)",
                   "lists no CpG", "no column of CpG ids", "is not there"):  # fmt: skip
         assert words in problems
@@ -205,11 +205,11 @@ def test_signs_are_held_against_slopes():
     slopes = pd.DataFrame({"cpg": cpgs, "slope": np.where(rng.random(200) < 0.9, weights, -weights), "slope_p": 1e-9})
     slopes.loc[100:, "slope"], slopes.loc[100:, "slope_p"] = rng.normal(size=100), 0.5
     found = pd.DataFrame({"cpg": cpgs, "set": "a", "weight": weights, "taxon": "LinAgeHomo"})
-    told = enrichment.signs(found, slopes).set_index("among")
-    assert told.loc["changing with age", "n"] == 100
-    assert told.loc["changing with age", "ci_low"] > 0.8 > told.loc["all", "share"]
-    assert told.loc["changing with age", "p"] < 1e-9
-    assert told.loc["all", "expected"] == pytest.approx(0.5, abs=0.05)
+    reported = enrichment.signs(found, slopes).set_index("among")
+    assert reported.loc["changing with age", "n"] == 100
+    assert reported.loc["changing with age", "ci_low"] > 0.8 > reported.loc["all", "share"]
+    assert reported.loc["changing with age", "p"] < 1e-9
+    assert reported.loc["all", "expected"] == pytest.approx(0.5, abs=0.05)
 
 
 def test_the_shipped_clocks_and_what_the_plan_asks(tmp_path):
@@ -229,9 +229,9 @@ def test_the_shipped_clocks_and_what_the_plan_asks(tmp_path):
     assert found[0].weights[list(found[0].cpgs).index("cg00075967")] == 0.12933661
     readme = (ROOT / "resources/clocks/README.md").read_text()
     assert all(one.name in readme for one in found)
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as reported:
         plan.scores_input()
-    assert len(told.value.problems) == 3
+    assert len(reported.value.problems) == 3
 
 
 def test_wrong_taxonomies_are_named(tmp_path):
@@ -239,7 +239,7 @@ def test_wrong_taxonomies_are_named(tmp_path):
     write_parquet(tmp_path / "taxonomy.parquet", bad)
     bad.to_csv(tmp_path / "taxonomy.csv", index=False)
     for name in ("taxonomy.parquet", "taxonomy.csv"):
-        with pytest.raises(InputError) as told:
+        with pytest.raises(InputError) as reported:
             lists.read_taxonomy(tmp_path / name, "enrichment.taxonomy")
-        assert "not known: 'LinAge'" in told.value.problems[0]
-        assert "more than once: 'cg1'" in told.value.problems[1]
+        assert "not known: 'LinAge'" in reported.value.problems[0]
+        assert "more than once: 'cg1'" in reported.value.problems[1]

@@ -114,7 +114,7 @@ def test_without_the_outliers_the_taxon_goes(predictor):
     assert not len(explain.left_out(predictor, np.full(200, np.nan, np.float32), ages, 0))
 
 
-def test_colours_tell_for_from_against():
+def test_colours_separate_for_from_against():
     planes = np.full((2, 3, 3), 255, np.uint8)
     image = explain.overlay(planes, np.array([[1.0, -1.0, 0.0], [0.25, 9.0, -9.0], [0, 0, 0]]), 1.0)
     assert image[0, 0].tolist() == image[1, 1].tolist() == explain.FOR.tolist()
@@ -142,15 +142,15 @@ def varied(n):
 
 def test_answers_and_marks_are_the_rules_own():
     statistics = pd.concat([varied(40), varied(300)], ignore_index=True)
-    answers = Answers(statistics, **{"zones": CONFIG["thresholds"], "errors": CONFIG["errors"]})
+    answers = Answers(statistics, zones=CONFIG["thresholds"], errors=CONFIG["errors"])
     labels, seen = define_taxa(statistics, **CONFIG), set()
     for row in range(len(statistics)):
         found = explain.questions(answers, row)
         assert [one["name"] for one in found] == [one.name for one in TABLE]
         for one in found:
-            judged = answers.judged[one["name"]]
-            assert (one["answer"] == "yes") == judged.yes[row]
-            assert (one["answer"] == "open") == (not judged.yes[row] and not judged.no[row])
+            answer = answers.by_criterion[one["name"]]
+            assert (one["answer"] == "yes") == answer.yes[row]
+            assert (one["answer"] == "open") == (not answer.yes[row] and not answer.no[row])
             seen.add((one["name"], one["answer"]))
         lies = {one["name"] for one in found if one["boundary"] or (one["matters"] and one["answer"] == "open")}
         if not answers.foreign[row]:
@@ -185,7 +185,10 @@ def test_estimates_are_in_natural_units_beside_their_zone():
     assert {key: spread[key] for key in ("no", "yes")} == CONFIG["thresholds"]["spread"]
     assert found["width"]["error"] is None
     assert [name for name, one in found.items() if not one["matters"]] == [
-        *("band_share", "three_bands", "width", "outliers"),
+        "band_share",
+        "three_bands",
+        "width",
+        "outliers",
     ]
 
 
@@ -240,7 +243,7 @@ def test_a_list_may_hold_names_with_commas():
 
 
 @pytest.mark.parametrize("cpgs", [None, "", " , ", [], ["  "]])
-def test_none_given_tells_how(cpgs):
+def test_none_given_says_how(cpgs):
     with pytest.raises(InputError, match=r"--config cpgs=cg123,cg456.*as a list under the key cpgs"):
         asked(cpgs).explained()
 
@@ -388,25 +391,35 @@ def test_what_gave_the_taxon_is_said(page):
     ("source", "left", "confidence", "says"),
     [
         (
-            *("none", ("contradicted", "", 0.5, "no taxon: curved"), None),
+            "none",
+            ("contradicted", "", 0.5, "no taxon: curved"),
+            None,
             "The network favours BiAge 97.0 %, but the tests leave no taxon (no taxon: curved).",
         ),
         (
-            *("none", ("ambiguous", "BiAge|TriAge", 0.5, ""), None),
+            "none",
+            ("ambiguous", "BiAge|TriAge", 0.5, ""),
+            None,
             "Ambiguous: BiAge 97.0 % was not selected. In question are BiAge, TriAge.",
         ),
         (
-            *("none", ("unlike", "", 0.004, ""), None),
+            "none",
+            ("unlike", "", 0.004, ""),
+            None,
             "It is unlike the training CpGs, by its image or its statistics (p = 0.004 against simulated CpGs that the "
             "rules leave too), so that BiAge 97.0 % means little.",
         ),
         (
-            *("round_1", None, None),
+            "round_1",
+            None,
+            None,
             "The network of round 1 placed it: BiAge 97.0 %, selected by the selection model (of the CpGs placed so, "
             "at most 5 % are wrong), and the tests do not rule it out.",
         ),
         (
-            *("round_1", None, 0.95),
+            "round_1",
+            None,
+            0.95,
             "The network of round 1 placed it: BiAge 97.0 %, at least the 95 % asked for, and the tests do not rule it "
             "out.",
         ),

@@ -246,7 +246,7 @@ def test_bands_are_those_of_tests_and_taxon(run):
     assert index.rank()[np.argsort(run["names"])].tolist() == list(range(90))
 
 
-def test_tables_of_another_run_are_told(run, tmp_path):
+def test_tables_of_another_run_are_reported(run, tmp_path):
     shorter = pd.read_parquet(run["statistics"]).iloc[1:]
     shorter.to_parquet(tmp_path / "s.parquet", index=False)
     with pytest.raises(InputError, match="not of the same CpGs"):

@@ -60,7 +60,10 @@ def results(tmp_path):
     samples["a/b"], samples["empty"], samples["smoker"] = range(40), None, [True, False] * 20
     given = {"beta": tmp_path / "beta.arrow"}
     for name, frame in {
-        **{"taxonomy": table, "statistics": statistics, "unclassified": left, "samples": samples},
+        "taxonomy": table,
+        "statistics": statistics,
+        "unclassified": left,
+        "samples": samples,
     }.items():
         given[name] = tmp_path / f"{name}.parquet"
         write_parquet(given[name], frame)
@@ -273,7 +276,7 @@ def test_rows_without_a_position_are_left_out_and_the_same_row_twice_is_one(tmp_
     assert assembly is None
 
 
-def test_the_assembly_is_told_by_the_ends_of_chromosomes(tmp_path):
+def test_the_assembly_is_known_by_the_ends_of_chromosomes(tmp_path):
     head = "cpg,chrom,position\n"
     assert read(tmp_path, f"{head}a,1,249250621\n")[1] == "hg19"
     assert read(tmp_path, f"{head}a,17,83000000\n")[1] == "hg38"
@@ -283,7 +286,7 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path):
     text = "cpg,chrom,position\na,1,ten\nb,1,0\nc,1,5.5\nd,1,7\nd,1,9\ne,21,99000000\n,3,4\nf,1 p,4\n"
     with pytest.raises(InputError) as caught:
         read(tmp_path, text)
-    told = caught.value.text()
+    reported = caught.value.text()
     for wanted in (
         "line 2: 'ten' is no position (3 such rows)",
         "1 CpGs more than one position: 'd' (line 6)",
@@ -291,7 +294,7 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path):
         "line 8: a row without a CpG's name",
         "line 9: '1 p' is no chromosome",
     ):
-        assert wanted in told
+        assert wanted in reported
     with pytest.raises(InputError, match="needs the columns cpg and CHR and position"):
         read(tmp_path, text, chrom="CHR")
     with pytest.raises(InputError, match="gives no CpG a position"):

@@ -154,7 +154,7 @@ def test_nothing_of_a_person_is_on_both_sides():
         assert not set(person[fold.may]) & set(person[fold.train])
 
 
-def test_a_sample_of_someone_trained_on_is_judged_by_the_fold_that_left_them_out():
+def test_a_sample_of_someone_trained_on_is_predicted_by_the_fold_that_left_them_out():
     """Normal tissue of patients whose tumours were trained on: only the model that never saw the patient may speak."""
     person = np.array([f"P{number}" for number in range(10)] * 2, dtype=object)
     person[19] = "stranger"
@@ -197,7 +197,7 @@ def test_scales_are_learnt_from_the_training_rows_alone():
 
 
 def planted(n=200, cpgs=30, strength=0.8, seed=0):
-    """A gene that hangs on its CpGs 3 and 20."""
+    """A gene with effects of its CpGs 3 and 20."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, cpgs)).astype(np.float32)
     signal = (x[:, 3] - x[:, 20]) / np.sqrt(2)

@@ -229,7 +229,7 @@ def test_barcodes_of_other_lengths_are_recognised(bench):
     assert "first 15 characters agree" in bench.problems()[0]
 
 
-def test_all_problems_are_told_at_once(bench):
+def test_all_problems_are_reported_at_once(bench):
     bench.genes.loc[1, "strand"] = "?"
     bench.positions.loc[2, "position"] = -5
     bench.expression = pd.concat([bench.expression, bench.expression.loc[["UP"]]])
@@ -297,7 +297,7 @@ def test_constant_and_missing_cpgs_are_left_out_and_counted(bench):
     assert "1 CpGs are missing in more than 0.2 of the samples and left out: 'cgE'" in text
 
 
-def test_names_of_another_array_or_other_ids_are_told(bench):
+def test_names_of_another_array_or_other_ids_are_reported(bench):
     bench.positions["cpg"] = bench.positions["cpg"] + "_TC21"
     assert "has none of the CpGs" in bench.problems()[0]
     bench.positions["cpg"] = bench.positions["cpg"].str[:3]
@@ -305,7 +305,7 @@ def test_names_of_another_array_or_other_ids_are_told(bench):
     assert "has none of the genes" in bench.problems()[0]
 
 
-def test_versions_of_genes_are_taken_off_when_told(bench):
+def test_versions_of_genes_are_taken_off_when_configured(bench):
     bare = [f"ENSG0000000000{number}" for number in range(4)]
     bench.genes["gene"] = [f"{name}.7" for name in bare]
     bench.expression.index = pd.Index([f"{name}.{number}" for number, name in enumerate([*bare, "ENSG000000999"], 1)])
@@ -326,7 +326,7 @@ def test_versions_of_genes_are_taken_off_when_told(bench):
     assert without_version("ENSG00000182378.14_PAR_Y") == "ENSG00000182378_PAR_Y"
 
 
-def test_genes_that_a_spreadsheet_made_dates_are_told(bench):
+def test_genes_that_a_spreadsheet_made_dates_are_reported(bench):
     bench.expression = bench.expression.rename(index={"UNPLACED": "1-Mar"})
     assert "1 names of genes are dates, '1-Mar'" in "\n".join(bench.prepare()["qc"]["warnings"])
 
@@ -359,12 +359,17 @@ def test_patterns_that_are_none_or_do_not_match(bench):
     assert "needs one group in round brackets" in bench.problems()[0]
     del bench.section["person_pattern"]
     bench.section["train_on"] = "01"
-    assert any("nothing tells the samples' states" in text for text in bench.problems())
+    assert any("nothing gives the samples' states" in text for text in bench.problems())
 
 
 def test_windows_have_readable_names():
     assert [window_name(window) for window in (500, 1000, 1500, 10_000, 1_000_000, 2_500_000)] == [
-        *("500b", "1kb", "1500b", "10kb", "1Mb", "2500kb")
+        "500b",
+        "1kb",
+        "1500b",
+        "10kb",
+        "1Mb",
+        "2500kb",
     ]
 
 
@@ -382,7 +387,7 @@ def test_positions_of_another_build_are_noticed(bench):
     assert inputs.check_build(genes.assign(chrom="22"), cpgs, given)[0].endswith("Write chromosomes as chr1 or 1")
 
 
-def test_positions_beyond_the_ends_of_chromosomes_tell_the_build():
+def test_positions_beyond_the_ends_of_chromosomes_show_the_build():
     given = {"positions": "positions.csv", "genes": "genes.csv"}
     cpgs = pd.DataFrame({"chrom": ["21", "17"], "position": [47_500_000, 1_000_000]})  # chr21 ends at 46.7 Mb in hg38
     genes = pd.DataFrame({"chrom": ["21", "17"], "tss": [40_000_000, 82_000_000]})  # chr17 ends at 81.2 Mb in hg19

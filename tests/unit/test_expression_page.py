@@ -242,7 +242,7 @@ def test_the_page_shows_the_numbers_of_the_tables(out, html):
         assert row[9] == str(summary["n"][row[1], f"r2_in_{name}"])
 
 
-def test_the_leak_is_told_and_never_the_best(out, html):
+def test_the_leak_is_reported_and_never_the_best(out, html):
     comparisons = pd.read_csv(out["comparisons"]).set_index(["model", "other", "metric"])
     worth = -comparisons["difference"]["DeepMethyGene", "DeepMethyGene_published", "r2_pearson"]
     assert worth > 0

@@ -270,7 +270,7 @@ def test_npz(tmp_path, save, fortran):
     values = np.asfortranarray(VALUES) if fortran else VALUES
     save(tmp_path / "a.npz", beta=values, index=TEXTS[0], columns=TEXTS[1])
     check(tmp_path / "1", tmp_path / "a.npz", sheet_csv(tmp_path))
-    save(tmp_path / "b.npz", values.T, *TEXTS)  # arr_0, arr_1, arr_2: told by the sheet
+    save(tmp_path / "b.npz", values.T, *TEXTS)  # arr_0, arr_1, arr_2: known by the sheet
     check(tmp_path / "2", tmp_path / "b.npz", sheet_csv(tmp_path), turned=True)
     save(tmp_path / "c.npz", x=values.T, m=values, cpgs=TEXTS[0], samples=TEXTS[1].astype("S"))
     check(tmp_path / "3", tmp_path / "c.npz", sheet_csv(tmp_path), object="x")
@@ -321,7 +321,7 @@ def test_numpy_files_that_are_refused(tmp_path):
     np.savez(tmp_path / "objects.npz", beta=VALUES, index=FRAME.index.to_numpy(object), columns=TEXTS[1])
     problem(tmp_path, tmp_path / "objects.npz", "'index' hold Python objects", "np.array(cpgs, dtype=str)")
     np.savez(tmp_path / "none.npz", beta=VALUES)
-    problem(tmp_path, tmp_path / "none.npz", "cannot be told", "Call the lists of ids `cpgs` and `samples`")
+    problem(tmp_path, tmp_path / "none.npz", "is unclear", "Call the lists of ids `cpgs` and `samples`")
     np.savez(tmp_path / "square.npz", beta=VALUES[:12], a=TEXTS[0][:12], b=TEXTS[1])
     problem(tmp_path, tmp_path / "square.npz", "'a' and 'b' fit both axes", "call them `cpgs` and `samples`")
     np.save(tmp_path / "cube.npy", np.zeros((2, 3, 4)))

@@ -52,7 +52,7 @@ def test_networks_are_as_large_as_published():
     assert networks.new_network("DeepChrome", 4, 60)(torch.zeros(3, 4, 60)).shape == (3, 2)
 
 
-def test_a_network_that_got_stuck_is_told(caplog):
+def test_a_network_that_got_stuck_is_reported(caplog):
     networks.warn_of_one_answer(np.array([0.501, 0.502, 0.5015]), "GeneNet on E003")
     assert "GeneNet on E003 learnt nothing: its probabilities are 0.501 to 0.502 for all genes" in caplog.text
     caplog.clear()
@@ -102,7 +102,7 @@ class Files:
         return Cell(out["cell"]), json.loads(out["qc"].read_text())
 
     def refused(self, given=None, **changes):
-        """The problems told; nothing may be left behind."""
+        """The problems reported; nothing may be left behind."""
         with pytest.raises(InputError) as caught:
             self.prepare(given, **changes)
         assert not list((self.folder / "out").iterdir())
@@ -241,7 +241,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_files_are_told_with_line_and_gene(own, name):
+def test_bad_files_are_reported_with_line_and_gene(own, name):
     change, message = BAD[name]
     own.lines["train"] = change(own.lines["train"])
     found = own.refused()
@@ -299,7 +299,7 @@ def test_files_of_different_bins_are_refused(own):
     assert "cell type C has files of 4 and of 6 bins a gene" in own.refused()
 
 
-def test_a_damaged_cell_is_told(own):
+def test_a_damaged_cell_is_reported(own):
     own.prepare()
     path = own.folder / "out/C.arrow"
     path.write_bytes(path.read_bytes()[:300])
@@ -307,7 +307,7 @@ def test_a_damaged_cell_is_told(own):
         Cell(path)
 
 
-def test_a_cell_that_becomes_shorter_is_told(own):
+def test_a_cell_that_becomes_shorter_is_reported(own):
     cell, _ = own.prepare()
     with open(cell.path, "r+b") as file:
         file.truncate(300)
@@ -379,22 +379,22 @@ def test_folders_that_cannot_be_used(tmp_path):
     cell_folder(tmp_path / "data/E 3", "g,1,0,0,0,0,0,1\n", SPLITS[:2])
     data = str(tmp_path / "data")
 
-    def told(**changes):
+    def reported(**changes):
         with pytest.raises(InputError) as caught:
             plan(**changes).page_files()
         return "\n".join(caught.value.problems)
 
-    found = told(data_dir=data)
+    found = reported(data_dir=data)
     assert "cell type E 3 lacks test.csv" in found
     assert "is called 'E 3': use letters" in found
-    assert "different marks: E2 3, and E1 5" in told(data_dir=data, cells=["E1", "E2"])
-    assert "histone.cells names 'E9'" in told(data_dir=data, cells=["E1", "E9"])
+    assert "different marks: E2 3, and E1 5" in reported(data_dir=data, cells=["E1", "E2"])
+    assert "histone.cells names 'E9'" in reported(data_dir=data, cells=["E1", "E9"])
     (tmp_path / "none").mkdir()
-    assert "is empty" in told(data_dir=str(tmp_path / "none"))
-    assert "is not there" in told(data_dir="nowhere")
-    assert "histone.tables.E1: t.csv is not there" in told(tables={"E1": "t.csv"})
-    assert "both set" in told(data_dir=data, tables={"E1": "t.csv"})
-    assert "rename it" in told(tables={"mix": "t.csv"})
+    assert "is empty" in reported(data_dir=str(tmp_path / "none"))
+    assert "is not there" in reported(data_dir="nowhere")
+    assert "histone.tables.E1: t.csv is not there" in reported(tables={"E1": "t.csv"})
+    assert "both set" in reported(data_dir=data, tables={"E1": "t.csv"})
+    assert "rename it" in reported(tables={"mix": "t.csv"})
 
 
 # --- areas -----------------------------------------------------------------------------------------------------------
@@ -415,7 +415,7 @@ def delong(one, other, positive):
 
 
 @pytest.fixture
-def told():
+def reported():
     """Labels of 60 genes and what two models say of them, with ties."""
     rng = np.random.default_rng(3)
     positive = rng.random(60) < 0.4
@@ -428,8 +428,8 @@ def frame(values, positive, cell="C"):
     return pd.DataFrame({"cell": cell, "gene": genes, "label": positive.astype(int), "probability": values})
 
 
-def test_areas_and_their_variance_are_delongs(told):
-    positive, one, other = told
+def test_areas_and_their_variance_are_delongs(reported):
+    positive, one, other = reported
     wanted, covariance = delong(one, other, positive)
     for values, area, variance in zip((one, other), wanted, np.diag(covariance), strict=True):
         found, parts = areas.parts_of_auc(values, positive)
@@ -442,8 +442,8 @@ def test_areas_and_their_variance_are_delongs(told):
     assert high == pytest.approx(1 / (1 + math.exp(-half - middle)), abs=1e-4)
 
 
-def test_two_models_are_compared_on_the_same_genes(told):
-    positive, one, other = told
+def test_two_models_are_compared_on_the_same_genes(reported):
+    positive, one, other = reported
     (first, second), covariance = delong(one, other, positive)
     error = math.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     # Rows in another order are the same genes.
@@ -460,9 +460,9 @@ def test_two_models_are_compared_on_the_same_genes(told):
     np.testing.assert_allclose(np.sort(pairs["p_holm"]), np.minimum(np.maximum.accumulate(steps), 1))
 
 
-def test_a_gene_counts_once_in_however_many_cell_types(told):
+def test_a_gene_counts_once_in_however_many_cell_types(reported):
     """Two cell types with the very same genes are no more than one."""
-    positive, one, _ = told
+    positive, one, _ = reported
     single = scores.score("one", frame(one, positive))
     twice = scores.score("one", pd.concat([frame(one, positive, "C"), frame(one, positive, "D")]))
     assert twice.mean == pytest.approx(single.mean)
@@ -611,7 +611,7 @@ def test_simulated_files_are_read_back(tmp_path):
     np.testing.assert_array_equal(cell.take(np.arange(30)), simulated.simulate_cell(5, 2, shared)[3])
 
 
-def test_the_warm_up_is_told_in_epochs(tmp_path, monkeypatch):
+def test_the_warm_up_is_given_in_epochs(tmp_path, monkeypatch):
     """25 genes in batches of 10 are three batches an epoch."""
     small_cell(tmp_path / "C.arrow", [f"g{at}" for at in range(30)], ["train"] * 25 + ["valid"] * 3 + ["test"] * 2, 0)
     seen = []

@@ -42,20 +42,6 @@ def test_one_batch_is_not_copied(tmp_path, planes):
     assert np.shares_memory(packed.planes(), packed.planes())
 
 
-def test_subset_by_mask_and_by_rows(tmp_path, planes):
-    images.pack(tmp_path / "p.arrow", NAMES, LABELS, ORIGINS, np.split(planes, [3]), 8)
-    packed = images.PackedImages(tmp_path / "p.arrow")
-    mask = np.array([True, False, False, True, True])
-    for chosen in (packed.subset(mask), packed.subset([0, 3, 4])):
-        assert chosen.names == ["a", "d", "e"]
-        assert chosen.labels == ["UniStable", None, "Outlier"]
-        assert (chosen.size, len(chosen)) == (8, 3)
-        np.testing.assert_array_equal(chosen.planes(), planes[mask])
-    assert packed.subset(np.zeros(5, bool)).planes().shape == (0, 2, 8, 8)
-    with pytest.raises(ValueError, match="mask"):
-        packed.subset(mask[:3])
-
-
 def test_an_empty_pack(tmp_path):
     images.pack(tmp_path / "p.arrow", [], [], [], iter([]), 8)
     packed = images.PackedImages(tmp_path / "p.arrow")
@@ -160,7 +146,7 @@ def test_labels_may_be_absent_where_they_are_not_required(folder):
     assert "'BiAge'" in problems_of(path, root=folder, labels_required=False)[0]
 
 
-def test_all_problems_are_told_at_once(folder):
+def test_all_problems_are_reported_at_once(folder):
     (folder / "CpG_image" / "text.png").write_text("not an image")
     path = listing(
         folder,

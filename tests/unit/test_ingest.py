@@ -298,7 +298,7 @@ def test_bad_cpgs_are_dropped_with_a_warning(bench, caplog):
     assert "'cg07' (always 0.25)" in caplog.text
 
 
-def test_bad_samples_are_dropped_and_cpgs_judged_without_them(bench, caplog):
+def test_bad_samples_are_dropped_and_cpgs_checked_without_them(bench, caplog):
     bench.frame.iloc[:25, [2, 4]] = np.nan  # with these two, every CpG lacks 17 % …
     bench.frame.iloc[3, 0] = np.nan  # … and this one 25 %, without them 10 %
     bench.run(bad_samples="drop")

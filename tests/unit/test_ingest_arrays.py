@@ -38,18 +38,18 @@ def whole_array(bench, rng=3):
     return bench.frame.astype(float)
 
 
-@pytest.mark.parametrize("told", ["auto", "m"])
-def test_m_values_become_betas(bench, told):
+@pytest.mark.parametrize("stated", ["auto", "m"])
+def test_m_values_become_betas(bench, stated):
     betas = whole_array(bench)
     bench.frame = np.log2(betas / (1 - betas)).astype(object)
     bench.frame.iloc[2, 3] = np.nan
-    run(bench, values=told)
+    run(bench, values=stated)
     expected = betas.copy()
     expected.iloc[2, 3] = np.nan
     np.testing.assert_allclose(bench.cohort().read(0, N_CPGS), expected, atol=1e-6)
     assert bench.qc()["values"] == "m"
     warned = any("M-values, and were made betas" in text for text in bench.qc()["warnings"])
-    assert warned == (told == "auto")
+    assert warned == (stated == "auto")
 
 
 def test_infinite_m_values_are_betas_of_0_and_1(bench):
@@ -62,11 +62,11 @@ def test_infinite_m_values_are_betas_of_0_and_1(bench):
     assert (found[0, 0], found[1, 1]) == (0, 1)
 
 
-@pytest.mark.parametrize("told", ["auto", "percent"])
-def test_percent_become_betas(bench, told):
+@pytest.mark.parametrize("stated", ["auto", "percent"])
+def test_percent_become_betas(bench, stated):
     betas = whole_array(bench)
     bench.frame = (100 * betas).astype(object)
-    run(bench, values=told)
+    run(bench, values=stated)
     np.testing.assert_allclose(bench.cohort().read(0, N_CPGS), betas, atol=1e-6)
     assert bench.qc()["values"] == "percent"
 
@@ -81,10 +81,10 @@ def test_z_scores_and_residuals_are_not_taken_for_m_values(bench):
     assert "cohort.values" not in found[0]
 
 
-@pytest.mark.parametrize("told", ["m", "percent"])
-def test_betas_are_not_converted_on_a_false_word(bench, told):
+@pytest.mark.parametrize("stated", ["m", "percent"])
+def test_betas_are_not_converted_on_a_false_word(bench, stated):
     whole_array(bench)
-    assert any(f"says {told}" in text and "these are betas" in text for text in bench.problems(values=told))
+    assert any(f"says {stated}" in text and "these are betas" in text for text in bench.problems(values=stated))
 
 
 def test_the_word_beta_refuses_m_values(bench):
@@ -320,7 +320,7 @@ def test_problems_of_a_stratum_come_together(bench):
     assert any("cohort.one_per:" in text and "no column 'donor'" in text for text in found)
 
 
-def test_repeated_measures_are_told_and_one_of_each_can_be_used(bench):
+def test_repeated_measures_are_reported_and_one_of_each_can_be_used(bench):
     bench.sheet["Donor ID"] = ["d1", "d1"] + [f"d{number}" for number in range(2, N_SAMPLES)]
     run(bench)
     assert any("2 of 12 samples share their `Donor ID` with another" in text for text in bench.qc()["warnings"])

@@ -1,4 +1,4 @@
-"""The methylation clock of a cohort: correlations in one pass, and people told by clocks that have not seen them."""
+"""The methylation clock of a cohort: correlations in one pass, and people predicted by clocks that never saw them."""
 
 import numpy as np
 import pandas as pd
@@ -55,14 +55,14 @@ def test_correlations_are_those_of_the_people_outside_the_fold(tmp_path):
         assert found[7, number] == 0
 
 
-def test_ages_are_told_of_people_the_clock_has_not_seen(tmp_path):
+def test_ages_are_predicted_of_people_the_clock_has_not_seen(tmp_path):
     values, ages = people()
     cohort = cohort_of(tmp_path, values)
     found = clock.cross_fitted_ages(cohort, ages, folds=5, cpgs=100, seed=0)
     assert np.corrcoef(found["methylation_age"], ages)[0, 1] > 0.9
     assert (found["methylation_age"] - ages).abs().mean() < 8
     pd.testing.assert_frame_equal(found, clock.cross_fitted_ages(cohort, ages, folds=5, cpgs=100, seed=0))
-    # What a person is told hangs on nothing of the person's own age.
+    # A person's prediction depends on nothing of the person's own age.
     other = ages.copy()
     here = found["fold"].to_numpy() == 2
     assert here.sum() == 30
@@ -75,11 +75,11 @@ def test_ages_are_told_of_people_the_clock_has_not_seen(tmp_path):
 
 
 def test_where_nothing_drifts_nothing_is_found(tmp_path):
-    # CpGs chosen by all people, those told among them, would look like a clock.
+    # CpGs chosen by all people, those predicted among them, would look like a clock.
     values, ages = people(cpgs=2000, drifting=0)
     found = clock.cross_fitted_ages(cohort_of(tmp_path, values), ages, folds=5, cpgs=50, seed=0)
-    told = found["methylation_age"].to_numpy()
-    assert told.std() == 0 or np.corrcoef(told, ages)[0, 1] < 0.3
+    predicted = found["methylation_age"].to_numpy()
+    assert predicted.std() == 0 or np.corrcoef(predicted, ages)[0, 1] < 0.3
 
 
 def test_missing_values_and_few_people(tmp_path):
@@ -92,7 +92,7 @@ def test_missing_values_and_few_people(tmp_path):
         clock.cross_fitted_ages(cohort_of(tmp_path, values[:, :20]), ages[:20], folds=5, cpgs=100, seed=0)
 
 
-def test_the_page_tells_what_the_tables_hold_and_is_fine_in_a_browser(tmp_path, browser):
+def test_the_page_shows_what_the_tables_hold_and_is_fine_in_a_browser(tmp_path, browser):
     values, ages = people()
     cohort_of(tmp_path, values)
     sex = np.where(np.arange(len(ages)) % 2, "f", "<i>m</i>")
@@ -101,7 +101,7 @@ def test_the_page_tells_what_the_tables_hold_and_is_fine_in_a_browser(tmp_path, 
     outputs = {"ages": tmp_path / "methylation_age.csv", "weights": tmp_path / "page/weights.csv"}
     outputs |= {"html": tmp_path / "page/report.html", "figures": tmp_path / "page/figures"}
     given = {"beta": tmp_path / "beta.arrow", "samples": tmp_path / "samples.parquet"}
-    clock.tell_ages(given, outputs, settings={"folds": 3, "cpgs": 60}, seed=0)
+    clock.predict_ages(given, outputs, settings={"folds": 3, "cpgs": 60}, seed=0)
     found, weights = pd.read_csv(outputs["ages"]), pd.read_csv(outputs["weights"])
     html = outputs["html"].read_text()
     assert f"error of {found['gap'].abs().mean():.2f} years" in html

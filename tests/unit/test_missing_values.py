@@ -30,7 +30,7 @@ N = 240
 
 
 def simulated(seed: int, cpgs: int, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """CpGs of all taxa and half-way sites, (cpgs, n) float32 without a gap, and ages (n,)."""
+    """CpGs of all taxa and boundary CpGs, (cpgs, n) float32 without a gap, and ages (n,)."""
     setting = cohort_setting(seed, n, (20.0, 90.0))
     beta = np.stack([draw_cpg(seed, at, taxon, setting)[1] for at, taxon in enumerate(plan_cohort(seed, cpgs, 0.15))])
     fill = np.nanmedian(beta, axis=1, keepdims=True)
@@ -172,7 +172,7 @@ def test_smallest_band_is_counted_in_samples_of_the_cpg():
     assert Answers(statistics, RULES["thresholds"], RULES["errors"]).bands.tolist() == [2, 1]
 
 
-def test_what_judges_look_at_is_that_of_the_samples_with_a_value():
+def test_what_criteria_look_at_is_that_of_the_samples_with_a_value():
     gone = np.random.default_rng(4).random(N) < 0.4
     holed, dropped = compute(np.where(gone, np.float32(np.nan), BETA), AGES), compute(BETA[:, ~gone], AGES[~gone])
     np.testing.assert_array_equal(novelty.profile(holed), novelty.profile(dropped))
@@ -246,7 +246,7 @@ def test_filling_in_would_favour_taxa(many):
     assert far > 5
 
 
-def test_values_missing_by_their_size_are_told_of_those_there_are():
+def test_values_missing_by_their_size_are_predicted_from_those_there_are():
     """Half of the lower band missing: its share is halved, its place, gap and trend are not moved. So the docs say."""
     rng = np.random.default_rng(9)
     ages, low = rng.uniform(20, 90, 1000), rng.random(1000) < 0.3
@@ -263,7 +263,7 @@ def test_values_missing_by_their_size_are_told_of_those_there_are():
 
 
 def test_the_clock_fills_in_the_mean_of_those_it_learns_from(tmp_path):
-    """A model of many CpGs needs all of them. Whoever lacks values is told nearer to the mean age, and no one else."""
+    """A model of many CpGs needs all of them. Who lacks values is predicted nearer to the mean age, and no one else."""
     rng = np.random.default_rng(0)
     ages = rng.uniform(20, 90, 60)
     beta = 0.5 + rng.choice([-1, 1], (80, 1)) * 0.002 * (ages - 55) + 0.04 * rng.normal(size=(80, 60))
@@ -271,13 +271,13 @@ def test_the_clock_fills_in_the_mean_of_those_it_learns_from(tmp_path):
     holed = beta.copy()
     holed[rng.random(80) < 0.7, oldest] = np.nan
     holed[:3] = np.nan  # CpGs of which nothing is known: as good as not there
-    told = {}
+    predicted = {}
     for name, values in (("whole", beta), ("holed", holed)):
         with CohortWriter(tmp_path / f"{name}.arrow", [f"S{at}" for at in range(60)]) as writer:
             writer.append([f"cg{at}" for at in range(80)], values.astype(np.float32))
         found = methylation_age.cross_fitted_ages(Cohort(tmp_path / f"{name}.arrow"), ages, folds=3, cpgs=80, seed=0)
         assert np.isfinite(found["methylation_age"]).all()
-        told[name] = found["methylation_age"].to_numpy()
-    assert ages.mean() < told["holed"][oldest] < told["whole"][oldest] - 10
+        predicted[name] = found["methylation_age"].to_numpy()
+    assert ages.mean() < predicted["holed"][oldest] < predicted["whole"][oldest] - 10
     others = np.arange(60) != oldest
-    assert np.abs(told["holed"] - told["whole"])[others].mean() < 3
+    assert np.abs(predicted["holed"] - predicted["whole"])[others].mean() < 3

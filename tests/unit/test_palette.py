@@ -1,4 +1,4 @@
-"""The taxa's colours: told apart by people with and without colour blindness, and seen on light and dark pages."""
+"""The taxa's colours: distinct for people with and without colour blindness, and seen on light and dark pages."""
 
 import itertools
 import re
@@ -44,7 +44,7 @@ def test_simulated_sight_confuses_what_each_blindness_confuses():
 
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize(("vision", "least"), [(vision, 18 if vision == "normal" else 13) for vision in VISIONS])
-def test_every_pair_of_taxa_is_told_apart(page, vision, least):
+def test_every_pair_of_taxa_is_distinct(page, vision, least):
     names = list(PAGES[page][1])
     found = distances(np.array([rgb(PAGES[page][1][name]) for name in names]), vision)
     close = [pair for pair, apart in zip(itertools.combinations(names, 2), found, strict=True) if apart < least]

@@ -200,7 +200,10 @@ AGES = st.floats(0, 125).map(lambda age: round(age, 3)) | st.integers(0, 125)
 
 @given(
     st.lists(st.tuples(NAMES, AGES, NAMES), min_size=1, max_size=8, unique_by=lambda row: row[0]),
-    *(st.permutations(["sample_id", "age", "batch"]), SEPARATORS, QUOTINGS, LINE_ENDS),
+    st.permutations(["sample_id", "age", "batch"]),
+    SEPARATORS,
+    QUOTINGS,
+    LINE_ENDS,
     PACKERS,
 )
 @settings(max_examples=100)
@@ -289,7 +292,11 @@ def test_other_readers_refuse_anything_else(folder, data):
 
 @given(
     st.dictionaries(NAMES, st.sampled_from([*TAXA, UNCLASSIFIED]), min_size=1, max_size=8),
-    *(SEPARATORS, QUOTINGS, LINE_ENDS, st.booleans(), st.randoms(use_true_random=False)),
+    SEPARATORS,
+    QUOTINGS,
+    LINE_ENDS,
+    st.booleans(),
+    st.randoms(use_true_random=False),
 )
 @settings(max_examples=80)
 def test_any_labels_read_back(folder, given_labels, separator, quoting, end, packed, random):

@@ -46,7 +46,7 @@ def curves(ages, point):
 
 @pytest.mark.parametrize("side", [1, -1])
 @pytest.mark.parametrize("point", [45.0, 60.0])
-def test_each_shape_is_told_with_its_change_point(rng, ages, point, side):
+def test_each_shape_is_found_with_its_change_point(rng, ages, point, side):
     planted = curves(ages, point)
     means = np.array([0.5 + side * (mean - 0.45) for mean in planted.values()])
     found = describe(noisy(rng, means), Design(ages), np.zeros(len(means)))
@@ -140,7 +140,7 @@ def test_hardy_weinberg():
     assert causes.hardy_weinberg([90, 10, 0]) > 0.5
 
 
-def test_technical_columns_are_told_by_their_names():
+def test_technical_columns_are_recognised_by_their_names():
     n = 240
     samples = pd.DataFrame(
         {

@@ -1,4 +1,4 @@
-"""The judge, the bar, and the weights that make calibration CpGs like the cohort's."""
+"""The selection model, the threshold, and the weights that make calibration CpGs like the cohort's."""
 
 import numpy as np
 import pandas as pd
@@ -12,67 +12,70 @@ from cpgtaxa.statistics.kernel import compute
 from cpgtaxa.taxa.labels import define_taxa
 
 
-def test_the_bar_is_the_lowest_that_keeps_the_promise():
+def test_the_threshold_is_the_lowest_that_controls_the_error_rate():
     rng = np.random.default_rng(1)
     score = rng.random(4000)
-    right = rng.random(4000) < score  # of those above a bar b, (1 - b) / 2 are wrong
-    bar = selection.lowest_bar(score, right, np.ones(4000), rng.random(5000), 0.05)
-    assert 0.86 < bar.height < 0.97
-    assert bar.expected < bar.bound <= 0.05
-    looser = selection.lowest_bar(score, right, np.ones(4000), rng.random(5000), 0.2)
-    assert looser.height < bar.height - 0.1
+    right = rng.random(4000) < score  # of those above a threshold b, (1 - b) / 2 are wrong
+    threshold = selection.lowest_threshold(score, right, np.ones(4000), rng.random(5000), 0.05)
+    assert 0.86 < threshold.value < 0.97
+    assert threshold.expected < threshold.bound <= 0.05
+    looser = selection.lowest_threshold(score, right, np.ones(4000), rng.random(5000), 0.2)
+    assert looser.value < threshold.value - 0.1
 
 
-def test_few_calibration_cpgs_need_a_higher_bar():
+def test_few_calibration_cpgs_need_a_higher_threshold():
     rng = np.random.default_rng(2)
     score = rng.random(4000)
     right = rng.random(4000) < score
     candidates = rng.random(20000)
-    many = selection.lowest_bar(score, right, np.ones(4000), candidates, 0.05)
-    unsure = selection.lowest_bar(score[:400], right[:400], np.ones(400), candidates, 0.05)
-    assert many.height < unsure.height
+    many = selection.lowest_threshold(score, right, np.ones(4000), candidates, 0.05)
+    unsure = selection.lowest_threshold(score[:400], right[:400], np.ones(400), candidates, 0.05)
+    assert many.value < unsure.value
 
 
 def test_the_rate_and_the_number_of_wrong_calls_are_bounded():
-    def bar(calls, wrong, candidates, error_rate):
+    def threshold(calls, wrong, candidates, error_rate):
         right = np.arange(calls) >= wrong
-        return selection.lowest_bar(np.ones(calls), right, np.ones(calls), np.ones(candidates), error_rate)
+        return selection.lowest_threshold(np.ones(calls), right, np.ones(calls), np.ones(candidates), error_rate)
 
     # No error among 100 is no proof of one in a hundred.
-    assert bar(100, 0, 10, 0.01) == selection.NO_BAR
-    assert bar(1000, 0, 10, 0.01).height == 1
+    assert threshold(100, 0, 10, 0.01) == selection.NO_THRESHOLD
+    assert threshold(1000, 0, 10, 0.01).value == 1
     # At 4 % wrong, three of 40 are often wrong; more than 200 of 4,000 are not.
-    assert bar(4000, 160, 40, 0.05) == selection.NO_BAR
-    assert bar(4000, 160, 4000, 0.05).height == 1
+    assert threshold(4000, 160, 40, 0.05) == selection.NO_THRESHOLD
+    assert threshold(4000, 160, 4000, 0.05).value == 1
 
 
 @pytest.mark.parametrize("weights", [np.zeros(100), np.ones(100)])
 def test_no_bar_is_said_to_be_none(weights):
     score = np.linspace(0, 1, 100)
-    assert selection.lowest_bar(score, np.zeros(100, bool), weights, score, 0.05) == selection.NO_BAR
-    assert selection.lowest_bar(score, np.ones(100, bool), weights, np.empty(0), 0.05) == selection.NO_BAR
+    assert selection.lowest_threshold(score, np.zeros(100, bool), weights, score, 0.05) == selection.NO_THRESHOLD
+    assert selection.lowest_threshold(score, np.ones(100, bool), weights, np.empty(0), 0.05) == selection.NO_THRESHOLD
 
 
-def test_the_judge_is_judged_on_what_it_did_not_learn_from():
+def test_the_selection_model_is_tested_on_what_it_did_not_learn_from():
     rng = np.random.default_rng(3)
     x = rng.normal(size=(600, 8))
     right = rng.random(600) < 0.5  # nothing to learn
-    judge = selection.Judge(x, right, np.ones(600), 1)
-    assert abs(scipy.stats.spearmanr(judge.held_out, right).statistic) < 0.15
+    model = selection.SelectionModel(x, right, np.ones(600), 1)
+    assert abs(scipy.stats.spearmanr(model.held_out, right).statistic) < 0.15
     x[:, 3] += 3 * right
-    again = selection.Judge(x, right, np.ones(600), 1)
+    again = selection.SelectionModel(x, right, np.ones(600), 1)
     assert scipy.stats.spearmanr(again.held_out, right).statistic > 0.6
     assert np.corrcoef(again(x), right)[0, 1] > 0.8
-    np.testing.assert_array_equal(again(x), selection.Judge(x, right, np.ones(600), 1)(x))
+    np.testing.assert_array_equal(again(x), selection.SelectionModel(x, right, np.ones(600), 1)(x))
 
 
-def test_a_judge_of_one_opinion_places_nothing():
-    assert selection.Judge(np.zeros((30, 2)), np.ones(30, bool), np.ones(30), 1)(np.zeros((3, 2))).tolist() == [0] * 3
+def test_a_model_of_one_answer_places_nothing():
+    assert (
+        selection.SelectionModel(np.zeros((30, 2)), np.ones(30, bool), np.ones(30), 1)(np.zeros((3, 2))).tolist()
+        == [0] * 3
+    )
 
 
-def calls(rng, n, half_way):
-    """Probabilities of n CpGs, half-way sites being less sure, and their groups."""
-    between = rng.random(n) < half_way
+def calls(rng, n, boundary):
+    """Probabilities of n CpGs, boundary CpGs being less sure, and their groups."""
+    between = rng.random(n) < boundary
     first = np.where(between, rng.beta(4, 3, n), rng.beta(9, 1, n)) * 0.9 + 0.1
     p = np.repeat(((1 - first) / 9)[:, None], 10, axis=1)
     p[np.arange(n), rng.integers(0, 3, n)] = first
@@ -80,7 +83,7 @@ def calls(rng, n, half_way):
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.8])
-def test_weights_find_the_share_of_half_way_sites(share):
+def test_weights_find_the_share_of_boundary_cpgs(share):
     rng = np.random.default_rng(4)
     p, groups = calls(rng, 5000, 0.6)
     weights = selection.composition_weights(p, groups, calls(rng, 2000, share)[0])
@@ -88,12 +91,12 @@ def test_weights_find_the_share_of_half_way_sites(share):
     assert weights[groups == "A/B"].sum() / weights.sum() == pytest.approx(share, abs=0.05)
 
 
-def test_unlikeness_is_the_share_of_known_cpgs_as_far():
+def test_conformal_p_is_the_share_of_known_cpgs_as_far():
     known = np.arange(99, dtype=float)
-    found = selection.unlikeness(np.array([-1.0, 49.0, 98.0, 200.0, np.nan]), known)
+    found = selection.conformal_p(np.array([-1.0, 49.0, 98.0, 200.0, np.nan]), known)
     assert found[:4].tolist() == pytest.approx([1.0, 0.51, 0.02, 0.01])
     assert np.isnan(found[4])
-    assert np.isnan(selection.unlikeness(np.ones(2), np.array([np.nan]))).all()
+    assert np.isnan(selection.conformal_p(np.ones(2), np.array([np.nan]))).all()
 
 
 @pytest.fixture(scope="module")
@@ -117,16 +120,16 @@ def described(statistics, rng, distance=1.0):
     return selection.Calls(table, statistics.reset_index(drop=True), np.zeros((len(table), 10), bool))
 
 
-def test_strange_statistics_and_strange_images_are_unlike_anything(numbers):
+def test_strange_statistics_and_strange_images_are_out_of_distribution(numbers):
     rng = np.random.default_rng(5)
     known, late = numbers
     calibration = described(known[:450], rng)
-    p, own = selection.unlike_anything(described(known[450:], rng), calibration, 1)
+    p, own = selection.out_of_distribution(described(known[450:], rng), calibration, 1)
     assert np.mean(p <= 0.05) < 0.12
     assert 0.01 < np.mean(own <= 0.05) < 0.12
-    strange, _ = selection.unlike_anything(described(late, rng), calibration, 1)
+    strange, _ = selection.out_of_distribution(described(late, rng), calibration, 1)
     assert np.mean(strange <= 0.05) > 0.6
-    far, _ = selection.unlike_anything(described(known[450:], rng, distance=9.0), calibration, 1)
+    far, _ = selection.out_of_distribution(described(known[450:], rng, distance=9.0), calibration, 1)
     assert np.mean(far <= 0.05) > 0.8
 
 
@@ -142,7 +145,7 @@ def test_with_hardly_any_calibration_cpgs_nothing_is_called_unlike(numbers):
     rng = np.random.default_rng(7)
     known, late = numbers
     for count in (0, 1, 12):
-        p, own = selection.unlike_anything(described(late, rng), described(known[:count], rng), 1)
+        p, own = selection.out_of_distribution(described(late, rng), described(known[:count], rng), 1)
         assert len(own) == count
         assert not np.any(p <= 0.01)
 

@@ -259,9 +259,9 @@ def test_exchanged_sexes_of_real_cohorts(name):
     sexes, rng = two_sexes(sheet), np.random.default_rng(2)
     values, names = frame.to_numpy(np.float32), list(frame.index)
     for wrong in ([], rng.choice(len(sexes), max(1, len(sexes) // 50), replace=False)):
-        told = sexes.copy()
-        told[wrong] = 1 - told[wrong]
-        looked = Looked(10_000, told)
+        stated = sexes.copy()
+        stated[wrong] = 1 - stated[wrong]
+        looked = Looked(10_000, stated)
         looked.add(names, values, np.nanstd(values, axis=1), True)
         assert set(np.flatnonzero(plausible.other_sex(looked)[0])) == set(wrong)
 

@@ -36,13 +36,13 @@ def missed(found, since=0.2, until=0.95):
     return np.maximum(low / truth, truth / high).max(), (high / low).max()
 
 
-def test_steady_work_is_told_within_two_per_cent():
+def test_steady_work_is_estimated_within_two_per_cent():
     out, wide = missed(run(np.full(500, 0.5)))
     assert out <= 1 + 1e-6
     assert wide <= 1.02
 
 
-def test_noisy_work_is_told_within_a_fifth():
+def test_noisy_work_is_estimated_within_a_fifth():
     costs = np.random.default_rng(1).lognormal(0, 0.6, 1000)
     out, wide = missed(run(costs), until=0.9)
     assert out <= 1.2
@@ -57,7 +57,7 @@ def test_work_that_slows_down_evenly_lies_within_the_range_or_a_fifth_beyond_fro
     assert missed(found)[0] <= 1.5  # before, nobody can know how far it slows
 
 
-def test_work_that_speeds_up_is_never_promised_sooner_than_it_ends():
+def test_work_that_speeds_up_is_never_estimated_sooner_than_it_ends():
     found = run(np.linspace(1.1, 0.3, 500))
     assert (found[:, 2] * 1.001 >= found[:, 3]).all()  # the upper bound holds throughout
     late = found[found[:, 0] > 0.5]
@@ -80,13 +80,13 @@ def test_several_slow_first_batches_widen_the_range_and_are_forgotten():
 
 
 def test_a_sudden_slowness_is_in_the_range_soon():
-    """The machine gets busy half-way: three times as slow from there on."""
+    """The machine gets busy midway: three times as slow from there on."""
     found = run([*np.full(500, 0.1), *np.full(500, 0.3)])
     after = found[(found[:, 0] > 0.25 * 1.4) & (found[:, 0] < 0.95)]
     assert (after[:, 2] >= 0.99 * after[:, 3]).all()
 
 
-def test_few_steps_tell_nothing_first_and_then_a_range():
+def test_few_steps_log_nothing_first_and_then_a_range():
     found = run([40.0, 20.0, 20.0, 20.0, 20.0])
     assert len(found) == 4  # not after the first
     assert tuple(found[0, 1:]) == pytest.approx((60, 90, 60))
@@ -124,13 +124,13 @@ def test_lines_come_after_five_seconds_then_every_ten_and_ever_more_seldom(caplo
         assert re.fullmatch(r"[\d,]+ of 28,800 CpGs \(\d+ %\), [\dhsmin ]+ so far, about [\d.]+ (h|min|s) left", text)
 
 
-def test_nothing_is_promised_without_a_total(caplog):
+def test_nothing_is_estimated_without_a_total(caplog):
     caplog.set_level(logging.INFO)
     assert not len(run(np.full(100, 0.5), total=None, rate=True))
     assert caplog.messages[0] == "10 CpGs, 2 a second, 5 s so far"
 
 
-def test_bytes_are_told_as_bytes(caplog):
+def test_bytes_are_logged_as_bytes(caplog):
     caplog.set_level(logging.INFO)
     clock = Clock()
     progress = Progress(22.4e9, "beta.csv.gz", size=True, rate=True, clock=clock)
@@ -153,7 +153,7 @@ def test_work_of_an_earlier_run_is_done_but_took_no_time(caplog):
     assert caplog.messages[-1] == "83 of 100 epochs (83 %), 30 s so far, at most about 3 min left"
 
 
-def test_points_are_forgotten_but_not_what_they_tell():
+def test_points_are_forgotten_but_not_what_they_show():
     out, wide = missed(run(np.full(20_000, 0.01)))
     assert out <= 1.02
     assert wide <= 1.05

@@ -28,8 +28,11 @@ HOSTILE_SEX = "</text></svg><b>$x_{$"
 CONFIG = {
     "seed": 42,
     "cohort": {
-        **{"beta": "data/<i>beta</i>.csv", "samples": "data/samples.csv", "truth": None},
-        **{"max_missing_cpg": 0.2, "max_missing_sample": 0.2},
+        "beta": "data/<i>beta</i>.csv",
+        "samples": "data/samples.csv",
+        "truth": None,
+        "max_missing_cpg": 0.2,
+        "max_missing_sample": 0.2,
     },
     "taxa": yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"],
     "images": {"info": None},
@@ -105,10 +108,39 @@ def written(tmp_path_factory):
     return types.SimpleNamespace(run=inputs, folder=folder / "a", outputs=_write(inputs, folder / "a"))
 
 
-def make_run(tmp_path):
-    """Two rounds on 60 CpGs and 40 samples; round 1 had its weights given, so that its log is empty."""
+def _round_files(folder, number, taxonomy, rng, names):
+    """Counts, test predictions, log, card and metrics of one round: their paths by name, and the card's."""
     from cpgtaxa.learning.evaluation import evaluate
 
+    done = taxonomy["source"] == f"round_{number}"
+    counts = {"round": number, "candidates": 30 - 10 * number, "placed": int(done.sum())}
+    counts["left"] = {"ambiguous": 4, "contradicted": 3, "unlike": 1}
+    found = {"threshold": 0.9, "expected_error_rate": 0.021, "error_rate_at_most": 0.043}
+    found["near_threshold"] = {"within": 0.05, "above": 7, "below": 12}
+    counts |= found if number == 0 else dict.fromkeys(found)
+    if number == 0:
+        counts |= {"labelled_cpgs": 25, "network_as_labels": 0.8, "doubtful": True}
+    found = taxonomy.loc[done, "taxon"].value_counts()
+    counts["placed_per_taxon"] = {taxon: int(found.get(taxon, 0)) for taxon in TAXA}
+    paths = {name: str(folder / f"{name}_{number}") for name in names}
+    (folder / f"counts_{number}").write_text(json.dumps(counts))
+    tests = pd.concat([_predictions(rng, 40, "results/round_0"), _predictions(rng, 30, "results/simulated/i")])
+    tests.to_csv(paths["tests"], index=False)
+    epochs = 3 * (1 - number)
+    log = {"epoch": range(1, epochs + 1)}
+    for name in ("train_loss", "train_acc", "val_loss", "val_acc", "epoch_duration_s"):
+        log[name] = np.linspace(0.4, 0.8, epochs)
+    pd.DataFrame(log).to_csv(paths["logs"], index=False)
+    card = folder / f"card_{number}"
+    card.write_text(
+        json.dumps({"model": ("ResNet18", "MixResNet18")[number], "temperature": 0.8, "torch": f"9.{number}"})
+    )
+    evaluate(paths["tests"], paths["logs"], card, paths["metrics"])
+    return paths, card
+
+
+def make_run(tmp_path):
+    """Two rounds on 60 CpGs and 40 samples; round 1 had its weights given, so that its log is empty."""
     folder, rng = tmp_path / "results", np.random.default_rng(1)
     folder.mkdir()
     ages = np.round(rng.uniform(19, 90, 40), 2)
@@ -134,7 +166,6 @@ def make_run(tmp_path):
     taxonomy.loc[45:, "confidence"] = np.nan
     taxonomy.to_parquet(folder / "taxonomy.parquet")
     labels = pd.DataFrame({"cpg": cpgs, "taxon": taxonomy["taxon"], "reason": "one band; <em>narrow</em>"})
-    labels.to_parquet(folder / "labels.parquet")
     labels.loc[50:, "reason"] = "open: trend; UniUnstable or LinAgeHomo"
     labels.to_parquet(folder / "labels.parquet")
     statistics = compute(values, ages)
@@ -152,31 +183,8 @@ def make_run(tmp_path):
     files = {"counts": [], "metrics": [], "logs": [], "tests": []}
     networks = []
     for number in range(2):
-        done = taxonomy["source"] == f"round_{number}"
-        counts = {"round": number, "candidates": 30 - 10 * number, "placed": int(done.sum())}
-        counts["left"] = {"ambiguous": 4, "contradicted": 3, "unlike": 1}
-        bar = {"judge_at_least": 0.9, "expected_error_rate": 0.021, "error_rate_at_most": 0.043}
-        bar["near_bar"] = {"within": 0.05, "above": 7, "below": 12}
-        counts |= bar if number == 0 else dict.fromkeys(bar)
-        if number == 0:
-            counts |= {"labelled_cpgs": 25, "network_as_labels": 0.8, "doubtful": True}
-        found = taxonomy.loc[done, "taxon"].value_counts()
-        counts["placed_per_taxon"] = {taxon: int(found.get(taxon, 0)) for taxon in TAXA}
-        paths = {name: str(folder / f"{name}_{number}") for name in files}
-        (folder / f"counts_{number}").write_text(json.dumps(counts))
-        tests = pd.concat([_predictions(rng, 40, "results/round_0"), _predictions(rng, 30, "results/simulated/i")])
-        tests.to_csv(paths["tests"], index=False)
-        epochs = 3 * (1 - number)
-        log = {"epoch": range(1, epochs + 1)}
-        for name in ("train_loss", "train_acc", "val_loss", "val_acc", "epoch_duration_s"):
-            log[name] = np.linspace(0.4, 0.8, epochs)
-        pd.DataFrame(log).to_csv(paths["logs"], index=False)
-        card = folder / f"card_{number}"
-        card.write_text(
-            json.dumps({"model": ("ResNet18", "MixResNet18")[number], "temperature": 0.8, "torch": f"9.{number}"})
-        )
+        paths, card = _round_files(folder, number, taxonomy, rng, list(files))
         networks.append(str(card))
-        evaluate(paths["tests"], paths["logs"], card, paths["metrics"])
         for name in files:
             files[name].append(paths[name])
 
@@ -208,7 +216,9 @@ def make_run(tmp_path):
 
 def _outputs(folder):
     names = {"html": "report.html", "summary": "summary.txt", "counts": "report/counts.csv"}
-    names |= {name: f"report/{name}.csv" for name in ("agreement", "thresholds", "bars", "rounds", "gallery", "left")}
+    names |= {
+        name: f"report/{name}.csv" for name in ("agreement", "thresholds", "selection", "rounds", "gallery", "left")
+    }
     names |= {"test_scores": "report/tests.csv", "figures": "report/figures"}
     return {key: str(folder / name) for key, name in names.items()}
 
@@ -340,7 +350,7 @@ def test_truth_reads_tab_separated_and_packed_tables(tmp_path):
     assert report.read_truth(tmp_path / "truth.parquet")["kind"].tolist() == ["", ""]
 
 
-def test_summary_fits_and_tells_all(written):
+def test_summary_fits_and_has_all(written):
     run, outputs = written.run, written.outputs
     text = _text(outputs["summary"])
     assert max(map(len, text.replace(outputs["html"], "").replace(run.taxonomy, "").splitlines())) <= report.WIDTH
@@ -465,9 +475,9 @@ def test_figures_have_their_data(written):
     assert answers.loc["width", ["no", "yes"]].to_dict() == CONFIG["taxa"]["thresholds"]["width"]
     drawn = pd.read_csv(folder / "report/figures/thresholds.csv").groupby("criterion")["n"].sum()
     assert drawn["width"] == answers.loc["width", "n"] > 0
-    bars = pd.read_csv(outputs["bars"]).set_index("round")
-    assert bars.loc[0, ["bar", "within", "near_above", "near_below"]].tolist() == [0.9, 0.05, 7, 12]
-    assert np.isnan(bars.loc[1, "bar"])
+    selection = pd.read_csv(outputs["selection"]).set_index("round")
+    assert selection.loc[0, ["threshold", "within", "near_above", "near_below"]].tolist() == [0.9, 0.05, 7, 12]
+    assert np.isnan(selection.loc[1, "threshold"])
     shown = pd.read_csv(outputs["gallery"])
     assert set(shown["group"]) == {"typical", "borderline", "reassigned", "almost", "random"}
     assert not shown.duplicated(["cpg", "group"]).any()

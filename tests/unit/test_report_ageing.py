@@ -111,9 +111,9 @@ def test_columns_that_components_go_with_are_offered_as_a_line_of_the_config():
     ],
 )
 def test_wrong_calls_of_few_are_counts_and_never_more_expected_than_at_most(placed, expected, bound, said):
-    found = {"placed": placed, "judge_at_least": 0.9, "expected_error_rate": expected, "error_rate_at_most": bound}
+    found = {"placed": placed, "threshold": 0.9, "expected_error_rate": expected, "error_rate_at_most": bound}
     assert _wrong(found) == said
-    assert _wrong({"placed": placed, "judge_at_least": None}) == ("–", "–")
+    assert _wrong({"placed": placed, "threshold": None}) == ("–", "–")
 
 
 def test_reasons_are_counted_with_their_open_question_and_settings():

@@ -151,7 +151,11 @@ def test_run_time_by_hand(tmp_path):
     assert np.isnan(rows.loc["predict_calibration", "cpu_s"])
     assert runtime.run_time(tmp_path / "nowhere").empty
     assert [runtime.duration(value) for value in (2.34, 45, 90, 600, 7200)] == [
-        *("2.3\u00a0s", "45\u00a0s", "90\u00a0s", "10.0\u00a0min", "2.0\u00a0h"),
+        "2.3\u00a0s",
+        "45\u00a0s",
+        "90\u00a0s",
+        "10.0\u00a0min",
+        "2.0\u00a0h",
     ]
     assert runtime.memory(1500) == "1.5\u00a0GB"
 

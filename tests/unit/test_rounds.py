@@ -60,7 +60,7 @@ def test_where_nothing_is_trained_there_are_only_test_images(tmp_path):
     settings = {one: plan(whole | {"simulation": {"per_taxon": one}}) for one in (1000, 5, 0)}
     assert [found.simulation_settings()["per_taxon"] for found in settings.values()] == [20, 5, 0]
     assert [found.simulates for found in settings.values()] == [True, True, False]
-    assert settings[1000].simulation_settings()["half_way"] == 0
+    assert settings[1000].simulation_settings()["boundary"] == 0
     assert plan({"training": {"weights": "reference"}}).simulation_settings()["per_taxon"] == 1000
     assert plan({"rounds": {"max": 1}}).split_settings()["trains"]
 
@@ -192,7 +192,9 @@ def test_the_error_rate_is_controlled_and_not_by_placing_nothing(tmp_path):
         p, signal, actual = world(rng, 600, 0.5)
         out = outputs(tmp_path)
         selection.reassign(
-            *(calls(p, signal=signal), calls(known_p, signal=known_signal), truth),
+            calls(p, signal=signal),
+            calls(known_p, signal=known_signal),
+            truth,
             settings=PLACING,
             round_number=0,
             seed=seed,
@@ -219,11 +221,11 @@ def test_nothing_is_placed_where_all_calls_are_wrong(tmp_path, caplog):
     assert len(pd.read_parquet(out["reassigned"])) == 0
     assert "at no threshold is the error rate surely below 0.05" in caplog.text
     counts = json.loads(out["counts"].read_text())
-    assert counts["judge_at_least"] is None
+    assert counts["threshold"] is None
 
 
 def test_where_nothing_can_be_placed_no_selection_model_is_fitted(monkeypatch):
-    monkeypatch.setattr(selection, "Judge", None)
+    monkeypatch.setattr(selection, "SelectionModel", None)
     rng = np.random.default_rng(1)
     p, signal, truth = world(rng, 30, 0.5)
     some, none = calls(p, signal=signal), calls(p[:0], signal=signal[:0])
@@ -234,10 +236,10 @@ def test_where_nothing_can_be_placed_no_selection_model_is_fitted(monkeypatch):
         assert (len(score), len(again)) == (len(mine), len(known))
         assert not stands.any()
         assert not again.any()
-        assert found["judge_at_least"] is None
+        assert found["threshold"] is None
 
 
-def test_what_is_unlike_anything_seen_is_not_placed_and_named(tmp_path):
+def test_what_is_out_of_distribution_is_not_placed_and_named(tmp_path):
     rng = np.random.default_rng(2)
     known_p, known_signal, truth = world(rng, 1000, 0.3)
     p, signal, _ = world(rng, 300, 0.3)

@@ -81,10 +81,10 @@ def test_scores_are_those_of_an_independent_program_in_r(tmp_path):
     (tmp_path / "scores.R").write_text(R_PROGRAM)
     paths = [tmp_path / name for name in ("scores.R", "beta.csv", "cells_in_order.csv", "list.csv", "r.csv")]
     subprocess.run(["Rscript", *paths], check=True, capture_output=True)
-    told = pd.read_csv(tmp_path / "r.csv")
+    predicted = pd.read_csv(tmp_path / "r.csv")
     for ours, theirs in (("noise_mine", "noise"), ("noise_mine_adjusted", "adjusted"),
                          ("signature_mine", "signature")):  # fmt: skip
-        np.testing.assert_allclose(frame[ours], told[theirs], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(frame[ours], predicted[theirs], rtol=1e-4, atol=1e-6)
     assert frame["noise_mine_adjusted"].mean() < 0.8 * frame["noise_mine"].mean()
     assert list(summary["cpgs_used"]) == [40, 40, 40]
     r = np.corrcoef(frame["noise_mine"], frame["age"])[0, 1]
@@ -126,7 +126,7 @@ def test_missing_values_are_left_out_and_blocks_change_nothing(tmp_path, monkeyp
         np.testing.assert_allclose(values_of, expected[name], rtol=1e-5, atol=1e-7)
 
 
-def test_columns_that_are_no_cell_types_are_left_out_or_told(tmp_path):
+def test_columns_that_are_no_cell_types_are_left_out_or_reported(tmp_path):
     frame = pd.DataFrame({"sample_id": ["a", "b"], "CD4": [0.2, 0.3], "B": [0.1, 0.2], "residual": 0.01, "n_cpgs": 500})
     frame.insert(0, "row_names", ["1", "2"])
     frame.to_csv(tmp_path / "cells.csv", index=False)
@@ -176,7 +176,7 @@ def test_noise_that_grows_with_age_is_seen_and_a_trend_makes_a_valley(tmp_path):
     assert "noise Outlier: 0 of 0 CpGs" in out["html"].read_text()
 
 
-def test_all_problems_are_told_at_once(tmp_path):
+def test_all_problems_are_reported_at_once(tmp_path):
     values, _ = betas()
     inputs = made(tmp_path, values)
     inputs["noise"] = [listed(tmp_path, ["rs1", "rs2"], [1, -1], "other.csv")]
@@ -184,9 +184,9 @@ def test_all_problems_are_told_at_once(tmp_path):
     (tmp_path / "cells.csv").write_text("sample_id,CD4T\nX1,many\nX2,0.5\n")
     (tmp_path / "reference.csv").write_text("cpg,mean,sd\ncg000,0.5,wide\n")
     inputs |= {"cell_fractions": tmp_path / "cells.csv", "reference": tmp_path / "reference.csv"}
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as predicted:
         run(tmp_path, inputs, names=NAMES)
-    text = told.value.text()
+    text = predicted.value.text()
     for words in ("none of the 2 CpGs", "weights of one sign", "'CD4T' holds what is no number (line 2: 'many')",
                   "none of the cohort's samples", "sd is no number in 1 rows"):  # fmt: skip
         assert words in text

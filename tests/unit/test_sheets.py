@@ -135,13 +135,14 @@ def test_without_an_age_the_numbers_are_shown(tmp_path):
 @pytest.mark.parametrize(
     ("name", "unit", "factor"),
     [
-        *[("age", "months", 12), ("age", "days", 365.25), ("age", "weeks", 52.1775), ("age", "years", 1)],
-        *[
-            ("Age (months)", "auto", 12),
-            ("ageDays", "auto", 365.25),
-            ("age_weeks", "auto", 52.1775),
-            ("age_mo", "auto", 12),
-        ],
+        ("age", "months", 12),
+        ("age", "days", 365.25),
+        ("age", "weeks", 52.1775),
+        ("age", "years", 1),
+        ("Age (months)", "auto", 12),
+        ("ageDays", "auto", 365.25),
+        ("age_weeks", "auto", 52.1775),
+        ("age_mo", "auto", 12),
         ("age_months", "years", 1),
     ],
 )

@@ -13,10 +13,10 @@ def setting(request):
     return simulate.cohort_setting(3, request.param)
 
 
-def draw(setting, taxon, count=40, half_way=None):
+def draw(setting, taxon, count=40, boundary=None):
     for index in range(count):
         rng = np.random.default_rng([index, INDEX.get(taxon, 99)])
-        profile = simulate.draw_profile(rng, taxon, setting, half_way)
+        profile = simulate.draw_profile(rng, taxon, setting, boundary)
         yield profile, simulate.draw_values(rng, profile, setting)
 
 
@@ -52,9 +52,9 @@ def test_a_clear_cpg_has_its_taxon_alone(taxon, samples):
         assert (profile.taxon, profile.kind, profile.other) == (taxon, "", "")
 
 
-@pytest.mark.parametrize("kind", simulate.half_way_kinds(), ids=lambda kind: " ".join(kind))
+@pytest.mark.parametrize("kind", simulate.boundary_kinds(), ids=lambda kind: " ".join(kind))
 def test_a_boundary_cpg_lies_in_one_zone_between_its_two_taxa(setting, kind):
-    for profile, values in draw(setting, kind[1], 12, half_way=kind):
+    for profile, values in draw(setting, kind[1], 12, boundary=kind):
         assert (profile.kind, profile.taxon, profile.other) == kind
         assert set(profile.admissible(setting)) >= set(kind[1:])
         zone = criteria.BY_NAME[kind[0]]
@@ -63,8 +63,8 @@ def test_a_boundary_cpg_lies_in_one_zone_between_its_two_taxa(setting, kind):
 
 
 def test_all_kinds_are_criteria_and_are_drawn():
-    assert set(simulate.HALF_WAY) == set(simulate.HALF_WAY_SHARES) == set(criteria.BY_NAME)
-    assert sum(simulate.HALF_WAY_SHARES.values()) == pytest.approx(1)
+    assert set(simulate.BOUNDARIES) == set(simulate.BOUNDARY_SHARES) == set(criteria.BY_NAME)
+    assert sum(simulate.BOUNDARY_SHARES.values()) == pytest.approx(1)
     setting = simulate.cohort_setting(1, 100)
     drawn = {simulate.draw_cpg(1, index, None, setting)[0].kind for index in range(150)}
     assert drawn == set(criteria.BY_NAME)

@@ -43,8 +43,10 @@ def test_ranks_stand_for_positions_and_no_neighbours_are_merged(tmp_path):
         np.testing.assert_array_equal(block.position[block.chrom == code], np.flatnonzero(seen) + 1)
         np.testing.assert_array_equal(block.states[block.chrom == code], values[chrom][seen])
     assert any("known by their order alone" in text for text in json.loads(out["qc"].read_text())["warnings"])
-    told = pd.read_csv(out["cells"])
-    assert told["observed"].tolist() == [sum((one[:, cell] >= 0).sum() for one in values.values()) for cell in range(3)]
+    predicted = pd.read_csv(out["cells"])
+    assert predicted["observed"].tolist() == [
+        sum((one[:, cell] >= 0).sum() for one in values.values()) for cell in range(3)
+    ]
 
 
 @pytest.mark.parametrize("kind", ["<U7", "<U20"])

@@ -212,7 +212,7 @@ def test_profiles_that_do_not_fit_the_genome_are_explained(bench, change, said):
     assert said in bench.refused()
 
 
-def test_a_position_beyond_the_end_is_told_with_its_line(bench):
+def test_a_position_beyond_the_end_is_reported_with_its_line(bench):
     frame = bench.cells["a"]
     far = pd.DataFrame([("chr1", 999_999, 1)], columns=["chrom", "position", "value"])
     bench.cells["a"] = pd.concat([frame.iloc[:7], far, frame.iloc[7:]])
@@ -237,7 +237,7 @@ def test_both_strands_counted_from_1_in_a_bedgraph(bench):
     assert "`single_cell.coordinates: one_based`" in said
 
 
-def test_all_problems_are_told_at_once(bench):
+def test_all_problems_are_reported_at_once(bench):
     bench.cells["a"] = shifted(bench.cells["a"], -1)
     bench.cells["b"]["value"] = 7
     bench.annotations = {"islands": [("chr1", 9, 5)]}
@@ -254,8 +254,8 @@ def test_columns_that_nothing_proves_are_asked_for_once(bench):
     assert "2 input problems" not in said
     assert "cell 'a' (and 1 more cells): nothing proves what its 4 columns are" in said
     _, block, _ = bench.prepare(columns=["chrom", "pos", "meth", "unmeth"])
-    told = pd.read_csv(bench.out["cells"])
-    assert told["read_as"].tolist() == ["single_cell.columns, positions from 1 (the column 'pos')"] * 2
+    reported = pd.read_csv(bench.out["cells"])
+    assert reported["read_as"].tolist() == ["single_cell.columns, positions from 1 (the column 'pos')"] * 2
     for frame in bench.cells.values():
         del frame["unmeth"]
     np.testing.assert_array_equal(bench.prepare()[1].states, block.states)
@@ -285,7 +285,7 @@ def test_one_cell_alone_and_no_genome_are_noted(bench):
     assert any("No genome was given" in note for note in qc["warnings"])
 
 
-def test_a_damaged_genome_is_told_with_the_cells_problems(bench):
+def test_a_damaged_genome_is_reported_with_the_cells_problems(bench):
     bench.sequences["chr1"] = "MELVIQP"
     bench.cells["b"]["value"] = 7
     said = bench.refused()
@@ -525,7 +525,7 @@ def test_truth_and_sequence_agree(simulation):
         near = np.array(
             [min(abs(position - 1 - middle) for middle in middles) <= 100 for position in frame["position"]]
         )
-        # All near an exact motif are told; the others told are near a degenerate one.
+        # All near an exact motif are found; the others found are near a degenerate one.
         assert frame["motif"][near].all()
         assert frame["motif"].mean() < near.mean() + 0.1
     assert truth["motif"].mean() > 0.1
@@ -582,10 +582,10 @@ def test_the_simulated_default_passes_its_own_checks(simulation, tmp_path):
     table, truth = Sites(out["sites"]), pd.read_csv(simulation["truth"])
     block = table.rows(0, table.n)
     frame = pd.DataFrame({"chrom": np.array(table.chroms)[block.chrom], "position": block.position})
-    told = frame.merge(truth, on=["chrom", "position"], how="left")
+    reported = frame.merge(truth, on=["chrom", "position"], how="left")
     within = pd.read_parquet(out["annotations"])
-    assert within["islands"].tolist() == (told["island"] == 1).tolist()
-    assert within["motif"].tolist() == (told["motif"] == 1).tolist()
+    assert within["islands"].tolist() == (reported["island"] == 1).tolist()
+    assert within["motif"].tolist() == (reported["motif"] == 1).tolist()
     checks = json.loads(out["qc"].read_text())["checks"]
     assert {name: count for name, count in checks.items() if count} == {"rows": int((block.states >= 0).sum())}
 

@@ -133,7 +133,7 @@ CELLS, WLEN, NEAR = ["a", "b", "c"], 41, 6
 
 
 def windows_file(path, n=400, seed=0, batch=64):
-    """Windows of sites whose state hangs on a planted word (cells a and b) or on the neighbours (cell c)."""
+    """Windows of sites whose state depends on a planted word (cells a and b) or on the neighbours (cell c)."""
     rng = np.random.default_rng(seed)
     dna = rng.integers(0, 4, (n, WLEN)).astype(np.uint8)
     word = rng.random(n) < 0.5
@@ -160,9 +160,23 @@ def windows_file(path, n=400, seed=0, batch=64):
 
 
 SETTINGS = {
-    **{"dna_model": "CnnL1h128", "cpg_model": "FcAvg", "joint_model": "JointL1h512", "dna_wlen": WLEN},
-    **{"cpg_wlen": NEAR, "epochs": 5, "batch": 32, "lr": 3e-3, "lr_decay": 0.9, "patience": 0, "l1": 0.0, "l2": 1e-5},
-    **{"dropout": 0.1, "epoch_sites": None, "device": "cpu", "precision": "float32", "threads": 1},
+    "dna_model": "CnnL1h128",
+    "cpg_model": "FcAvg",
+    "joint_model": "JointL1h512",
+    "dna_wlen": WLEN,
+    "cpg_wlen": NEAR,
+    "epochs": 5,
+    "batch": 32,
+    "lr": 3e-3,
+    "lr_decay": 0.9,
+    "patience": 0,
+    "l1": 0.0,
+    "l2": 1e-5,
+    "dropout": 0.1,
+    "epoch_sites": None,
+    "device": "cpu",
+    "precision": "float32",
+    "threads": 1,
 }
 
 
@@ -272,7 +286,7 @@ def test_fine_tuned_parts_start_there_and_move(parts):
     assert 0 < moved.mean() < 0.1 * before["dna.stem.0.weight"].abs().mean()
 
 
-def test_jointly_all_starts_anew_and_the_card_tells(parts):
+def test_jointly_all_starts_anew_and_the_card_says(parts):
     folder, _ = parts
     out = train(folder, "joint", name="_jointly", parts="fine_tuned", epochs=1)
     card = json.loads(out["card"].read_text())

@@ -70,7 +70,7 @@ def test_every_format_says_the_same(tmp_path, text):
     rows, counts = read(tmp_path, text)
     assert rows == PLAIN
     assert counts["rows"] == 3
-    packed = written(tmp_path, gzip.compress(text.encode()), "packed")  # told by content, not by name
+    packed = written(tmp_path, gzip.compress(text.encode()), "packed")  # recognised by content, not by name
     assert list(read_profile(packed, "a").itertuples(index=False, name=None)) == PLAIN
 
 
@@ -201,7 +201,7 @@ def test_columns_that_nothing_proves_are_asked_for(tmp_path, form):
         ("read1\t+\tchr1\t100\tZ\nread1\t-\tchr1\t104\tz\n", "read by read"),
     ],
 )
-def test_numbers_that_disagree_are_told(tmp_path, text, said):
+def test_numbers_that_disagree_are_reported(tmp_path, text, said):
     text = "".join(line.format(at * 3 + 1) + "\n" for at, line in enumerate(text.splitlines()))
     assert said in problem(read_profile, written(tmp_path, text), "a")
 

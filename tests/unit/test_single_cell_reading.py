@@ -439,7 +439,7 @@ def test_a_forest_is_scikit_learns_on_the_same_features(forest):
     assert np.allclose(found, model.predict_proba(x)[:, 1], atol=1e-6)
 
 
-def test_a_forest_learns_from_no_more_sites_than_told(forest):
+def test_a_forest_learns_from_no_more_sites_than_configured(forest):
     *_, states, _, paths = forest
     chosen, n = peers._chosen(paths, 3, 50, 1)
     assert n == 900
@@ -889,7 +889,7 @@ def test_a_variant_that_makes_a_cpg_is_said(tmp_path):
     assert effects.variant_effects(genome, before, predict, ["a"], 11, nearest=1)["creates"].tolist() == [True]
 
 
-def test_variants_that_are_wrong_are_all_told(tmp_path):
+def test_variants_that_are_wrong_are_all_reported(tmp_path):
     file = variants_file(
         tmp_path / "v.csv",
         "chr1,3,CG,C",
@@ -903,8 +903,8 @@ def test_variants_that_are_wrong_are_all_told(tmp_path):
     )
     with pytest.raises(InputError) as error:
         effects.read_variants(file, GENOME)
-    told = error.value.problems
-    assert len(told) == 6
+    reported = error.value.problems
+    assert len(reported) == 6
     for text in (
         "v.csv, line 2: 'CG' to 'C' is no substitution of one base",
         "v.csv, line 3: ref and alt are both C",
@@ -913,7 +913,7 @@ def test_variants_that_are_wrong_are_all_told(tmp_path):
         "v.csv, line 6 (and 1 more): position 21 is outside chr1, which has 20 bases: is this another genome build?",
         "v.csv, line 7: ref is C, but the genome has A there. Positions count from 1, on the + strand: check",
     ):
-        assert any(text in one for one in told), text
+        assert any(text in one for one in reported), text
     variants_file(file, "chr1,3,G,A", "chr1,4,C,T")
     with pytest.raises(InputError, match="these seem to be of the - strand"):
         effects.read_variants(file, GENOME)

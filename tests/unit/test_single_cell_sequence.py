@@ -58,18 +58,18 @@ def test_what_has_no_place_is_noted(tmp_path):
     ]
 
 
-def test_labels_that_are_wrong_are_all_told(tmp_path):
+def test_labels_that_are_wrong_are_all_reported(tmp_path):
     taxonomy, positions = tmp_path / "t.csv", tmp_path / "p.csv"
     taxonomy.write_text("cpg,taxon\na,UniStable\nb,Unistable\na,BiAge\n")
     positions.write_text("cpg,chrom,position\na,1,5\na,1,6\nb,1,0\nc,1,x\n")
     with pytest.raises(InputError) as error:
         from_sequence.read_labels(taxonomy, positions, COLUMNS, ["1"])
-    told = error.value.problems
-    assert len(told) == 4
-    assert "t.csv, line 3: 'Unistable' is no taxon (1 such rows). Taxa are UniStable, UniUnstable" in told[0]
-    assert "t.csv gives 1 CpGs several taxa: 'a'. Keep one each" in told[1]
-    assert "p.csv, line 4: '0' is no position (2 such rows). Give whole numbers of bases, the first is 1" in told[2]
-    assert "p.csv gives 1 CpGs several positions: 'a'. Keep one each" in told[3]
+    reported = error.value.problems
+    assert len(reported) == 4
+    assert "t.csv, line 3: 'Unistable' is no taxon (1 such rows). Taxa are UniStable, UniUnstable" in reported[0]
+    assert "t.csv gives 1 CpGs several taxa: 'a'. Keep one each" in reported[1]
+    assert "p.csv, line 4: '0' is no position (2 such rows). Give whole numbers of bases, the first is 1" in reported[2]
+    assert "p.csv gives 1 CpGs several positions: 'a'. Keep one each" in reported[3]
 
 
 def test_tables_that_do_not_fit_together(tmp_path):
@@ -125,7 +125,7 @@ def test_with_few_chromosomes_folds_are_runs_with_a_margin():
     assert all(200 <= row < 240 or 400 <= row < 440 or 600 <= row < 640 for row in dropped)
 
 
-def test_folds_that_cannot_be_trained_are_told():
+def test_folds_that_cannot_be_trained_are_reported():
     taxon, fold = np.array(["A", "A", "B", "A", "A"]), np.array([0, 1, 2, 2, -1])
     with pytest.raises(InputError) as error:
         from_sequence.check_folds(taxon, fold)
@@ -142,8 +142,14 @@ def test_scores_by_hand_and_by_scikit_learn():
     labels = np.array([0, 0, 0, 0, 1, 1, 2, 2])
     probabilities = np.array(
         [
-            *([0.8, 0.1, 0.1, 0], [0.7, 0.2, 0.1, 0], [0.1, 0.8, 0.1, 0], [0.6, 0.3, 0.1, 0]),
-            *([0.2, 0.7, 0.1, 0], [0.5, 0.4, 0.1, 0], [0.1, 0.1, 0.8, 0], [0.0, 0.0, 1.0, 0]),
+            [0.8, 0.1, 0.1, 0],
+            [0.7, 0.2, 0.1, 0],
+            [0.1, 0.8, 0.1, 0],
+            [0.6, 0.3, 0.1, 0],
+            [0.2, 0.7, 0.1, 0],
+            [0.5, 0.4, 0.1, 0],
+            [0.1, 0.1, 0.8, 0],
+            [0.0, 0.0, 1.0, 0],
         ]
     )
     found = from_sequence.score(labels, probabilities)
@@ -194,7 +200,7 @@ def test_perfect_predictions_are_beyond_chance():
     assert found["p"] < 0.001
 
 
-def test_predictions_that_know_nothing_are_found_significant_no_more_often_than_told():
+def test_predictions_that_know_nothing_are_found_significant_no_more_often_than_stated():
     """Labels and predictions both in runs, and independent: rotating them is honest, where shuffling is not."""
     rng = np.random.default_rng(0)
     rotated, shuffled = [], []
@@ -214,8 +220,15 @@ def test_predictions_that_know_nothing_are_found_significant_no_more_often_than_
 # --- models ----------------------------------------------------------------------------------------------------------
 
 SETTINGS = {
-    **{"lr": 1e-3, "lr_decay": 0.975, "l1": 0.0, "l2": 0.0, "batch": 64, "epochs": 4, "patience": 0},
-    **{"device": "cpu", "precision": "float32"},
+    "lr": 1e-3,
+    "lr_decay": 0.975,
+    "l1": 0.0,
+    "l2": 0.0,
+    "batch": 64,
+    "epochs": 4,
+    "patience": 0,
+    "device": "cpu",
+    "precision": "float32",
 }
 
 
@@ -239,17 +252,23 @@ def written(n=900, wlen=101, seed=0):
     return table, dna
 
 
-def test_models_tell_taxa_that_are_written_in_the_sequence(tmp_path):
+def test_models_predict_taxa_that_are_written_in_the_sequence(tmp_path):
     table, dna = written()
     fold = from_sequence.folds(table["chrom"].to_numpy(), table["position"].to_numpy(), 4, 101)
     fold[5] = -1
     found, scores = from_sequence.ask(
-        *(table, dna, fold, ["CnnL1h128", "kmers"]), settings=SETTINGS, seed=3, work=tmp_path / "w", logs=tmp_path
+        table, dna, fold, ["CnnL1h128", "kmers"], settings=SETTINGS, seed=3, work=tmp_path / "w", logs=tmp_path
     )
     # The taxa in the order of TAXA, whatever order they come in.
     taxa = [taxon for taxon in TAXA if taxon in ("UniStable", "LinAgeHomo", "BiAge")]
     assert list(found.columns) == [
-        *("cpg", "chrom", "position", "taxon", "fold", "model", "predicted"),
+        "cpg",
+        "chrom",
+        "position",
+        "taxon",
+        "fold",
+        "model",
+        "predicted",
         *(f"p_{taxon}" for taxon in taxa),
     ]
     assert len(found) == 2 * 899
@@ -269,7 +288,7 @@ def test_models_tell_taxa_that_are_written_in_the_sequence(tmp_path):
     assert {"train_balanced_accuracy", "val_balanced_accuracy"} <= set(log.columns)
 
 
-def test_no_model_sees_the_fold_that_it_tells(tmp_path, monkeypatch):
+def test_no_model_sees_the_fold_that_it_predicts(tmp_path, monkeypatch):
     """Each fold's labels changed at will leave its own predictions as they were."""
     table, dna = written(240)
     codes = table["taxon"].map({"UniStable": 0, "LinAgeHomo": 1, "BiAge": 2}).to_numpy()

@@ -359,7 +359,7 @@ def test_bic_of_one_band_is_that_of_the_line():
             assert row.bic1 == pytest.approx(-2 * line.llf + 3 * np.log(200), rel=1e-8)
 
 
-def test_number_of_bands_is_told_by_bic():
+def test_number_of_bands_is_chosen_by_bic():
     rng = np.random.default_rng(2)
     ages = ages_of(600, rng)
     one = compute((0.5 + 0.03 * rng.standard_normal((50, 600))).astype(np.float32), ages)

@@ -9,7 +9,7 @@ from cpgtaxa.errors import InputError
 from cpgtaxa.names import INDEX, TAXA, UNCLASSIFIED
 from cpgtaxa.simulation import simulate
 from cpgtaxa.statistics.kernel import compute
-from cpgtaxa.taxa.criteria import BY_NAME, RULES, Answers, admissible, default_zones, judge
+from cpgtaxa.taxa.criteria import BY_NAME, RULES, Answers, admissible, answered, default_zones
 from cpgtaxa.taxa.labels import define_taxa, read_labels, ruled_out, undecided
 
 CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
@@ -25,7 +25,7 @@ def labels_of(values, ages, sexes=None):
 
 
 @pytest.fixture(scope="module")
-def judged():
+def labelled():
     """1,500 CpGs of a cohort of 650: statistics, labels, and the taxa that are right."""
     setting = simulate.cohort_setting(11, 650)
     plan = simulate.plan_cohort(11, 1500, 0.3)
@@ -40,8 +40,8 @@ def test_config_and_table_agree():
     assert CONFIG["thresholds"] == default_zones()
 
 
-def test_nearly_all_cpgs_get_a_taxon_that_is_right(judged):
-    _, labels, right = judged
+def test_nearly_all_cpgs_get_a_taxon_that_is_right(labelled):
+    _, labels, right = labelled
     placed = (labels["taxon"] != UNCLASSIFIED).to_numpy()
     hits = np.array([taxon in taxa for taxon, taxa in zip(labels["taxon"], right, strict=True)])
     assert placed.mean() > 0.97
@@ -52,8 +52,8 @@ def test_nearly_all_cpgs_get_a_taxon_that_is_right(judged):
         assert hits[own].mean() > 0.8, taxon
 
 
-def test_every_cpg_has_a_reason(judged):
-    _, labels, _ = judged
+def test_every_cpg_has_a_reason(labelled):
+    _, labels, _ = labelled
     placed = labels["taxon"] != UNCLASSIFIED
     assert (labels.loc[placed, "reason"].str.split("; ").str.len() >= 3).all()
     assert labels.loc[~placed, "reason"].str.match("open: |no taxon: |too few").all()
@@ -77,8 +77,8 @@ def test_what_is_known_of_an_unclassified_cpg_in_words(reason, said):
     assert undecided(reason) == said
 
 
-def test_confidence_is_the_share_that_is_right_and_margin_the_distance_from_the_cut(judged):
-    _, labels, right = judged
+def test_confidence_is_the_share_that_is_right_and_margin_the_distance_from_the_cut(labelled):
+    _, labels, right = labelled
     placed = (labels["taxon"] != UNCLASSIFIED).to_numpy()
     assert labels["confidence"].notna().equals(labels["taxon"] != UNCLASSIFIED)
     assert labels.loc[placed, "confidence"].between(0, 1).all()
@@ -115,8 +115,8 @@ def test_confidence_falls_where_samples_are_few_and_zones_are_near():
     assert many["confidence"][both].min() > 0.9
 
 
-def test_the_tests_spare_the_truth_and_rule_out_the_opposite(judged):
-    statistics, labels, right = judged
+def test_the_tests_spare_the_truth_and_rule_out_the_opposite(labelled):
+    statistics, labels, right = labelled
     out = ruled_out(statistics, **RULES_OF_CONFIG)
     left = labels["taxon"] == UNCLASSIFIED
     spared = [not out[row, [INDEX[taxon] for taxon in taxa]].all() for row, taxa in enumerate(right)]
@@ -170,7 +170,7 @@ def test_every_combination_of_answers_leads_to_at_most_one_taxon():
 ])  # fmt: skip
 def test_an_answer_needs_samples_beyond_the_zone_and_the_cut_within(estimate, error, answer):
     zone = {"no": 0.3, "yes": 1.0}
-    found = judge(BY_NAME["trend"], np.array([estimate]), np.array([error]), zone, ERRORS)
+    found = answered(BY_NAME["trend"], np.array([estimate]), np.array([error]), zone, ERRORS)
     assert {"yes": (True, False), "no": (False, True), "open": (False, False)}[answer] == (found.yes[0], found.no[0])
 
 
@@ -186,7 +186,7 @@ def test_what_is_open_closes_as_cohorts_grow():
     assert open_shares[2] == 0
 
 
-def test_permuted_ages_leave_no_trend(judged):
+def test_permuted_ages_leave_no_trend(labelled):
     setting = simulate.cohort_setting(12, 500)
     values = [
         simulate.draw_cpg(12, index, taxon, setting)[1] for index, taxon in enumerate(["LinAgeHomo", "BiAge"] * 200)
@@ -235,7 +235,7 @@ def test_trends_of_small_bands_are_not_believed_too_soon():
     _, error = answers._band_trend(effects, errors, np.full(effects.shape, 0.03), shares)
     least = errors.min(axis=1) / np.hypot(0.03, 0.015)
     assert (error > 1.12 * least / np.sqrt(2)).all()
-    assert answers.judged["trend"].yes.mean() <= 0.004
+    assert answers.by_criterion["trend"].yes.mean() <= 0.004
 
 
 def test_cpgs_near_a_border_say_which():
@@ -299,14 +299,14 @@ def test_too_few_samples_are_said_so():
     assert labels["reason"].tolist() == ["too few samples"] * 3
 
 
-def test_what_matters_hangs_on_the_other_answers(judged):
-    statistics, _, _ = judged
+def test_what_matters_depends_on_the_other_answers(labelled):
+    statistics, _, _ = labelled
     answers = Answers(statistics, CONFIG["thresholds"], ERRORS)
     matter = answers.matter()
     banded = answers.bands > 1
     assert not matter["spread"][banded].any()
     assert matter["three_bands"][banded].all()
-    assert not matter["width"][answers.judged["trend"].yes].any()
+    assert not matter["width"][answers.by_criterion["trend"].yes].any()
 
 
 def test_own_labels(tmp_path):

@@ -65,7 +65,7 @@ def outputs(tmp_path):
     return of
 
 
-def test_cell_types_are_told_by_median_lowest_and_highest(outputs):
+def test_cell_types_are_summarised_by_median_lowest_and_highest(outputs):
     lines = [line.split() for line in summary_text("cell_fractions", outputs("cell_fractions")).splitlines()]
     assert ["Neu", "0.600", "0.500", "0.700"] in lines
     assert ["NK", "0.080", "0.050", "0.100"] in lines
@@ -126,7 +126,7 @@ def test_numbers_as_written():
     assert with_interval({"value": "0.5", "ci_low": "", "ci_high": ""}, 2) == "0.50"
 
 
-def test_jobs_are_told_apart_by_their_wildcards():
+def test_jobs_are_distinguished_by_their_wildcards():
     assert label_of("cohort", {}) == "cohort"
     assert label_of("predict", {"round": "1", "shard": "2", "shards": "8"}) == "predict round 1, 3 of 8"
     assert label_of("ecg_fit", {"group": "adult", "tenth": "0"}) == "ecg_fit adult, tenth 0"

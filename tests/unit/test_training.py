@@ -153,7 +153,7 @@ def test_balance_draws_rare_taxa_as_often_as_common_ones():
     assert drawn != list(sampler)
 
 
-def test_half_way_targets_are_shared():
+def test_boundary_targets_are_shared():
     targets = training.targets_of(["UniStable", "BiAge"], ["", "TriAge"])
     assert targets[0].tolist() == [1.0] + [0.0] * 9
     assert targets[1, TAXA.index("BiAge")] == targets[1, TAXA.index("TriAge")] == 0.5
@@ -255,7 +255,8 @@ def test_wrong_statistics_are_refused(tmp_path, content):
 def save_whole(network, paths):
     """A network's files as a round writes them."""
     networks.save_model(
-        *(network, paths),
+        network,
+        paths,
         model_name="ResNet18",
         statistics=STATISTICS,
         size=32,
@@ -463,10 +464,10 @@ def test_only_a_checkpoint_of_the_same_config_data_and_code_is_continued(tmp_pat
     assert len(before) == 1
     caplog.clear()
     run(tmp_path, "killed", **(OTHER[what](tmp_path, monkeypatch) if what else {}))
-    told = [record.getMessage() for record in caplog.records]
-    resumed = any("continuing from the checkpoint" in text for text in told)
+    reported = [record.getMessage() for record in caplog.records]
+    resumed = any("continuing from the checkpoint" in text for text in reported)
     assert resumed == (what in (None, "page", "target"))
-    assert any(text.startswith("epoch 1 of") for text in told) != resumed
+    assert any(text.startswith("epoch 1 of") for text in reported) != resumed
     assert ({path.name for path in (tmp_path / "killed").iterdir()} == before) == resumed
 
 

@@ -23,8 +23,10 @@ def test_the_plan_covers_every_stage_and_peer_once():
         assert callable(benchmark._function(task["stage"], task["implementation"]))
     ours = [task for task in tasks if (task["stage"], task["implementation"]) == ("images", "cpgtaxa")]
     assert {(task["n_cpgs"], task["n_samples"]) for task in ours} == {
-        *((1000, 3500), (4000, 3500)),
-        *((1000, 100), (1000, 656)),
+        (1000, 3500),
+        (4000, 3500),
+        (1000, 100),
+        (1000, 656),
     }
 
 

@@ -60,7 +60,7 @@ def test_every_sample_has_its_scores(finished):
     assert len(reference) >= summary["cpgs_used"].max()
 
 
-def test_what_is_missing_is_told_before_anything_runs(tmp_path):
+def test_what_is_missing_is_reported_before_anything_runs(tmp_path):
     changes = {
         "enrichment": {"taxonomy": "old.parquet", "sets": {"Hannum": "shipped", "mine": "mine.csv"}},
         "scores": {"taxonomy": "old.parquet", "signature": {"crp": "crp.csv"}, "cell_fractions": "cells.csv"},

@@ -19,9 +19,16 @@ SMALL = {
     "training": {"threads": 1},
     "ecg_age": {
         # The children's network is quick enough for both groups.
-        **{"networks": {"adult": "ResUDenseNet", "child": "ResUDenseNet"}, "size": "narrow", "shards": 1},
-        **{"epochs": 8, "batch_size": 8, "lr": 0.003, "lr_step": 6, "held_out": 1},
-        **{"reading": {"records": 3, "steps": 8, "drawn": 1}, "simulate": {"adults": 120, "children": 80}},
+        "networks": {"adult": "ResUDenseNet", "child": "ResUDenseNet"},
+        "size": "narrow",
+        "shards": 1,
+        "epochs": 8,
+        "batch_size": 8,
+        "lr": 0.003,
+        "lr_step": 6,
+        "held_out": 1,
+        "reading": {"records": 3, "steps": 8, "drawn": 1},
+        "simulate": {"adults": 120, "children": 80},
     },
 }
 FOLDER = "results/ecg_age"
@@ -76,8 +83,8 @@ def test_what_is_written_agrees(finished):
     found, gaps = summary(finished), pd.read_csv(folder / "gaps.csv")
     submission = pd.read_csv(folder / "submission.csv")
     assert list(submission) == ["FILENAME", "AGE"]
-    told = gaps.set_index("record")["predicted"]
-    np.testing.assert_allclose(submission["AGE"], told.loc[submission["FILENAME"]], rtol=1e-4)
+    predicted = gaps.set_index("record")["predicted"]
+    np.testing.assert_allclose(submission["AGE"], predicted.loc[submission["FILENAME"]], rtol=1e-4)
     for group in GROUPS:
         some = gaps[gaps["group"] == group]
         assert some["gap"].abs().mean() == pytest.approx(found[NETWORK, f"{group}_mae"], rel=1e-4)
@@ -130,8 +137,8 @@ def test_attributions_add_up_to_what_they_share_out(finished):
     for group in GROUPS:
         with np.load(finished / FOLDER / f"reading/{group}.npz") as found:
             total = found["attribution"].sum(axis=(1, 2))
-            told = found["predicted"] - found["flat"]
-            np.testing.assert_allclose(np.abs(total - told), found["incomplete"], atol=1e-3)
+            predicted = found["predicted"] - found["flat"]
+            np.testing.assert_allclose(np.abs(total - predicted), found["incomplete"], atol=1e-3)
             np.testing.assert_allclose(found["attention"].sum(axis=1), 1, atol=1e-3)
             gaps = pd.read_csv(finished / FOLDER / "gaps.csv").set_index("record")
             # In bfloat16 one layer after another rounds.
@@ -240,7 +247,7 @@ def own_records(finished, tmp_path_factory):
     return folder, config, snakemake(folder, "ecg_age", config=config), header
 
 
-def test_bad_records_are_told_at_the_end_and_the_rest_goes_on(own_records):
+def test_bad_records_are_reported_at_the_end_and_the_rest_goes_on(own_records):
     folder, config, run, header = own_records
     made = folder / FOLDER
     assert run.code != 0
@@ -288,10 +295,10 @@ def test_records_of_no_age_are_asked_about(own_records):
     np.testing.assert_allclose(submission["AGE"], gaps["predicted"], rtol=1e-4)
     assert (submission["AGE"].to_numpy() > gaps["age_low"]).all()
     assert (submission["AGE"].to_numpy() < gaps["age_high"]).all()
-    # The mean over both networks; each alone tells other ages.
-    told = pd.read_parquet(folder / "predictions/adult/asked.parquet").set_index("record")
-    np.testing.assert_allclose(submission["AGE"], told.loc[submission["FILENAME"], "predicted"], rtol=1e-4)
-    assert (told["spread"] > 0).all()
+    # The mean over both networks; each alone predicts other ages.
+    predicted = pd.read_parquet(folder / "predictions/adult/asked.parquet").set_index("record")
+    np.testing.assert_allclose(submission["AGE"], predicted.loc[submission["FILENAME"], "predicted"], rtol=1e-4)
+    assert (predicted["spread"] > 0).all()
 
 
 def refused(folder, config):
@@ -304,7 +311,7 @@ def refused(folder, config):
     return run.text
 
 
-def test_what_is_wrong_as_a_whole_is_told_at_once(tmp_path):
+def test_what_is_wrong_as_a_whole_is_reported_at_once(tmp_path):
     config = {"ecg_age": {"records": "none", "sheet": "none.csv", "asked": {"child": "neither"}}}
     found = refused(tmp_path, config)
     for text in ("ecg_age.records: none is not there", "ecg_age.sheet: none.csv is not", "asked.child: neither is not"):

@@ -98,7 +98,7 @@ def test_a_snakefile_without_its_library_says_what_to_do(tmp_path):
 
 
 def test_figures_of_companions_have_a_caption_under_any_name_of_their_rule():
-    """A caption hangs on the folder of the figures, since a module's rules may be called otherwise."""
+    """A caption depends on the folder of the figures, since a module's rules may be called otherwise."""
     caption = (ROOT / "workflow/report/companion_figures.rst").read_text()
     assert "snakemake.rule" not in caption
     rules = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))

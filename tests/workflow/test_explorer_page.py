@@ -24,15 +24,18 @@ TABLES = {
     "neighbours": "embedding/neighbours.csv",
 }
 HOSTILE = (
-    *(
-        "cg<img src=x onerror=alert(1)>",
-        "</script><script>alert(2)</script>",
-        '"><b>',
-        "=HYPERLINK(1)",
-        "cg,1",
-        "{{7*7}}",
-    ),
-    *("' onmouseover=alert(3) '", "\\u003c/", "--><svg/onload=alert(4)>", "&lt;i&gt;", "Ünïcode 日本", "__proto__"),
+    "cg<img src=x onerror=alert(1)>",
+    "</script><script>alert(2)</script>",
+    '"><b>',
+    "=HYPERLINK(1)",
+    "cg,1",
+    "{{7*7}}",
+    "' onmouseover=alert(3) '",
+    "\\u003c/",
+    "--><svg/onload=alert(4)>",
+    "&lt;i&gt;",
+    "Ünïcode 日本",
+    "__proto__",
 )
 
 

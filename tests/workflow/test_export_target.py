@@ -20,8 +20,14 @@ def test_export_writes_its_files_and_touches_nothing_else(tiny_run, tmp_path):
     names = {path.name for path in (folder / "results/export").iterdir()}
     assert names == {
         "summary.txt",
-        *("taxonomy.h5ad", "taxonomy.bed", "taxonomy.track.bed.gz", "no_position.txt", "read_results.R"),
-        *("supplementary_table.csv.gz", "supplementary_table.xlsx", "supplementary_legend.csv"),
+        "taxonomy.h5ad",
+        "taxonomy.bed",
+        "taxonomy.track.bed.gz",
+        "no_position.txt",
+        "read_results.R",
+        "supplementary_table.csv.gz",
+        "supplementary_table.xlsx",
+        "supplementary_legend.csv",
     }
     found = anndata.read_h5ad(folder / "results/export/taxonomy.h5ad")
     assert found.shape == (150, len(taxonomy))

@@ -133,7 +133,7 @@ def test_models_carry_over_to_another_cohort(finished, tmp_path):
     assert pd.read_csv(tmp_path / FOLDER / "taxa.csv").empty
 
 
-def test_bad_input_is_told_by_the_workflow_and_leaves_nothing(tmp_path):
+def test_bad_input_is_reported_by_the_workflow_and_leaves_nothing(tmp_path):
     config = {"expression": {"beta": "b.csv", "expression": "e.csv", "positions": "p.csv"}}
     run = snakemake(tmp_path, "expression", config=config)
     assert run.code != 0

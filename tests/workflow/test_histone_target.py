@@ -16,9 +16,13 @@ from processes import killed_when
 SMALL = {
     "training": {"threads": 1},
     "histone": {
-        **{"models": ["GeneNet", "RandomForest", "OneMark"], "debug": True},
-        **{"epochs": 10, "batch_size": 20, "lr": 1e-3},
-        **{"occlusion": {"bins": 5, "genes": 10}, "simulate": {"cells": 2, "genes": 360}},
+        "models": ["GeneNet", "RandomForest", "OneMark"],
+        "debug": True,
+        "epochs": 10,
+        "batch_size": 20,
+        "lr": 1e-3,
+        "occlusion": {"bins": 5, "genes": 10},
+        "simulate": {"cells": 2, "genes": 360},
     },
 }
 FOLDER = "results/histone"
@@ -168,7 +172,7 @@ def refused(folder, config):
     return run.text
 
 
-def test_bad_files_are_told_all_at_once(finished, tmp_path):
+def test_bad_files_are_reported_all_at_once(finished, tmp_path):
     config = own(finished, tmp_path)
     train, valid = (tmp_path / f"data/C01/classification/{part}.csv" for part in ("train", "valid"))
     lines = train.read_text().splitlines()
@@ -188,7 +192,7 @@ def test_bad_files_are_told_all_at_once(finished, tmp_path):
     assert not list((tmp_path / FOLDER).glob("input/*"))
 
 
-def test_bad_folders_are_told_before_anything_runs(finished, tmp_path):
+def test_bad_folders_are_reported_before_anything_runs(finished, tmp_path):
     config = own(finished, tmp_path)
     (tmp_path / "data/C02/classification/test.csv").unlink()
     assert "cell type C02 lacks test.csv" in refused(tmp_path, config)

@@ -47,8 +47,8 @@ def make(*arguments):
 
 
 def test_slow_tests_are_each_in_one_part_and_help_lists_the_parts():
-    told = make("help").stdout
-    listed = re.findall(r"^ {18}([a-z-]+) ", told, re.M)
+    reported = make("help").stdout
+    listed = re.findall(r"^ {18}([a-z-]+) ", reported, re.M)
     parts = {
         part: re.findall(r"-m slow (.*)$", make("-n", "test-slow", f"PART={part}").stdout, re.M) for part in listed
     }
@@ -151,12 +151,33 @@ def test_no_imports_run_in_circles_neither_of_modules_nor_of_rooms():
 
 
 PAGES = ("pages/", "report/", "explorer/", "explain/", "targets/", "plan/terminal.py", "plan/main.py")
-MAIN_JOB = (
-    *("cohort", "adjust", "compute_statistics", "gather_statistics", "define_taxa", "use_labels", "simulate_training"),
-    *("split", "enlarge", "render", "use_images", "train", "use_weights", "predict", "predict_test", "evaluate"),
-    *("simulate_calibration", "predict_calibration", "reassign", "taxonomy", "annotation"),
-    *("age_ewas", "predict_images", "patterns", "gather_patterns"),
-)
+MAIN_JOB = [
+    "cohort",
+    "adjust",
+    "compute_statistics",
+    "gather_statistics",
+    "define_taxa",
+    "use_labels",
+    "simulate_training",
+    "split",
+    "enlarge",
+    "render",
+    "use_images",
+    "train",
+    "use_weights",
+    "predict",
+    "predict_test",
+    "evaluate",
+    "simulate_calibration",
+    "predict_calibration",
+    "reassign",
+    "taxonomy",
+    "annotation",
+    "age_ewas",
+    "predict_images",
+    "patterns",
+    "gather_patterns",
+]
 
 
 @pytest.mark.parametrize("stem", MAIN_JOB)

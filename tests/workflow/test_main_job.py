@@ -1,4 +1,4 @@
-"""The main job, run for real on a tiny cohort: the files it promises, and what it redoes when something is missing."""
+"""The main job, run for real on a tiny cohort: the files it makes, and what it redoes when something is missing."""
 
 import json
 import pathlib
@@ -17,7 +17,7 @@ from processes import contents
 LAST = ("boundary", "criterion", "margin", "network_p", "disagrees")
 
 
-def test_taxonomy_has_the_promised_columns_and_every_cpg(tiny_run):
+def test_taxonomy_has_the_documented_columns_and_every_cpg(tiny_run):
     table = pd.read_parquet(tiny_run / "results/taxonomy.parquet")
     assert list(table) == ["cpg", "taxon", "source", "confidence", "second_taxon", *PROBABILITY_COLUMNS, *LAST]
     assert len(table) == TINY["simulate_cohort"]["cpgs"]
@@ -58,7 +58,7 @@ def test_sources_agree_with_labels_and_rounds(tiny_run):
         counts = json.loads((tiny_run / f"results/round_{number}/reassigned.json").read_text())
         assert counts["placed"] == len(placed)
         assert counts["placed"] + sum(counts["left"].values()) == counts["candidates"]
-        assert counts["error_rate_at_most"] <= counts["promised_error_rate"] == TINY["rounds"]["error_rate"]
+        assert counts["error_rate_at_most"] <= counts["error_rate"] == TINY["rounds"]["error_rate"]
     assert len(pd.read_parquet(tiny_run / "results/round_0/reassigned.parquet")) > 0
 
 
@@ -139,7 +139,7 @@ def test_the_end_of_the_run_shows_a_table(tiny_run):
     assert (tiny_run / "results/summary.txt").read_text().strip() in text
 
 
-def test_the_terminal_tells_what_begins_what_ends_and_how_far_it_is(tiny_run):
+def test_the_terminal_shows_what_begins_what_ends_and_how_far_it_is(tiny_run):
     text = (tiny_run / "run.txt").read_text()
     for job in ("cohort", "compute_statistics 2 of 2", "train round 0, ResNet18", "predict round 1, 1 of 2", "report"):
         assert re.search(rf"^\d\d:\d\d:\d\d  {job} begins$", text, re.M), job

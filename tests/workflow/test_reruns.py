@@ -114,7 +114,7 @@ KEYS = [
     ("taxa", "labels", "labels.csv", None),
     ("taxa", "errors", {"beyond": 0.1}, THRESHOLDS),
     ("simulation", "per_taxon", 30, {"simulate_training"}),
-    ("simulation", "half_way", 30, {"simulate_training"}),
+    ("simulation", "boundary", 30, {"simulate_training"}),
     ("simulation", "broad_share", 0.5, {"simulate_training"}),
     ("training", "source", "simulated", SPLIT),
     ("training", "source", "statistical", SPLIT | TRAIN | {"predict_test_0", "predict_test_1"}),
@@ -160,16 +160,23 @@ KEYS = [
     ("benchmark", "images", 9000, "nothing"),
     ("expression", "folds", 4, "nothing"),
     ("simulate_cohort", "cpgs", 310, {"simulate_cohort"}),
-    ("simulate_cohort", "half_way", 0.2, {"simulate_cohort"}),
+    ("simulate_cohort", "boundary", 0.2, {"simulate_cohort"}),
 ]
 KEYS += [
     ("taxa.thresholds", key, value, THRESHOLDS) for key, value in (("trend", {"no": 0.2}), ("width", {"yes": 0.03}))
 ]
 IN_EVERY_TEST_RUN = {
-    *("adjust.covariates", "adjust.reference"),
+    "adjust.covariates",
+    "adjust.reference",
     "expression.folds",
-    *("seed", "cohort.bad_cpgs", "taxa.errors", "training.epochs_mix", "rounds.max_added_per_taxon"),
-    *("predict.size", "report.gallery", "embedding.unclassified", "expression.folds"),
+    "seed",
+    "cohort.bad_cpgs",
+    "taxa.errors",
+    "training.epochs_mix",
+    "rounds.max_added_per_taxon",
+    "predict.size",
+    "report.gallery",
+    "embedding.unclassified",
 }
 
 
@@ -355,7 +362,7 @@ def test_a_changed_input_reruns_what_reads_it(own_copy, name, age):
             os.utime(path, (path.stat().st_mtime - 86400 * age,) * 2)
         found = would_run(own_copy, OWN, root=own_copy)
     if name == "truth.csv":
-        # Only what is drawn in the report hangs on it: its time is all that is looked at.
+        # Only what is drawn in the report depends on it: its time is all that is looked at.
         assert found == ({} if age else {"report": 1})
     else:
         assert found == expected({"cohort"})

@@ -15,8 +15,16 @@ from processes import killed_when
 SMALL = {
     "training": {"threads": 1},
     "single_cell": {
-        **{"dna_wlen": 221, "cpg_wlen": 20, "shards": 2, "dna_model": "CnnL1h128", "cpg_model": "FcAvg"},
-        **{"joint_model": "JointL1h512", "epochs": 10, "batch": 64, "lr_decay": 0.8, "peer_rows": 1500},
+        "dna_wlen": 221,
+        "cpg_wlen": 20,
+        "shards": 2,
+        "dna_model": "CnnL1h128",
+        "cpg_model": "FcAvg",
+        "joint_model": "JointL1h512",
+        "epochs": 10,
+        "batch": 64,
+        "lr_decay": 0.8,
+        "peer_rows": 1500,
         "reading": {"motif_windows": 1500, "effect_sites": 20, "span": 20},
         "taxa": {"folds": 3, "max_per_taxon": 150, "epochs": 3},
         "simulate": {"cells": 4, "chromosomes": 5, "length": 150_000},
@@ -53,17 +61,17 @@ def test_sequence_and_neighbours_are_both_recovered(finished):
 
 
 def test_the_planted_motif_moves_methylation(finished):
-    """Where a motif lies, what is told of unobserved states is nearer to the truth than the cell's mean rate."""
+    """Where a motif lies, what is predicted of unobserved states is nearer to the truth than the cell's mean rate."""
     folder = finished / FOLDER
     truth = pd.read_csv(folder / "simulated/truth.csv")
     sites = pd.read_parquet(folder / "statistics.parquet", columns=["chrom", "position"])
     sites["chrom"] = sites["chrom"].astype(str)
     dna = pd.read_parquet(folder / "predictions/dna.parquet")
-    joined = sites.assign(told=dna.drop(columns="site").mean(axis=1)).merge(truth, on=["chrom", "position"])
+    joined = sites.assign(predicted=dna.drop(columns="site").mean(axis=1)).merge(truth, on=["chrom", "position"])
     plain = joined[joined["island"] == 0]
-    effect = plain.groupby("motif")[["told", "p"]].mean().diff().loc[1]
-    assert np.sign(effect["told"]) == np.sign(effect["p"])
-    assert abs(effect["told"]) > 0.3 * abs(effect["p"])
+    effect = plain.groupby("motif")[["predicted", "p"]].mean().diff().loc[1]
+    assert np.sign(effect["predicted"]) == np.sign(effect["p"])
+    assert abs(effect["predicted"]) > 0.3 * abs(effect["p"])
 
 
 def test_what_is_written_agrees(finished):
@@ -229,8 +237,11 @@ SHARED = ROOT.parent / "shared/data/single_cell"
 
 
 MOUSE = {
-    **{"profiles": {name: str(SHARED / f"deepcpg_{name}.bed.gz") for name in ("BS27_4_SER", "BS28_2_SER")}},
-    **{"epochs": 2, "shards": 1, "peer_rows": 500, "cpg_model": "FcAvg"},
+    "profiles": {name: str(SHARED / f"deepcpg_{name}.bed.gz") for name in ("BS27_4_SER", "BS28_2_SER")},
+    "epochs": 2,
+    "shards": 1,
+    "peer_rows": 500,
+    "cpg_model": "FcAvg",
 }
 here = pytest.mark.skipif(not SHARED.is_dir(), reason="shared/data/single_cell is not here")
 

@@ -215,8 +215,14 @@ def test_snakemake_inside_a_job(cluster, tmp_path):
         f"--snakefile '{ROOT}/workflow/Snakefile' --configfile test_config.yaml"
     )
     done = cluster.run(
-        *("sbatch", "--wait", "--cpus-per-task=2", "--mem=8G", "--time=30", f"--chdir={tmp_path}"),
-        *(f"--output={tmp_path}/job.out", f"--wrap={command}"),
+        "sbatch",
+        "--wait",
+        "--cpus-per-task=2",
+        "--mem=8G",
+        "--time=30",
+        f"--chdir={tmp_path}",
+        f"--output={tmp_path}/job.out",
+        f"--wrap={command}",
     )
     assert Run(done).code == 0, (tmp_path / "job.out").read_text()
     assert len(pd.read_parquet(tmp_path / "results/taxa/statistical.parquet")) == TINY["simulate_cohort"]["cpgs"]

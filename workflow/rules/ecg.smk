@@ -174,7 +174,7 @@ rule ecg_methylation:
         "results/logs/ecg_methylation.log",
     benchmark:
         "results/benchmarks/ecg_methylation.tsv"
-    # What is wrong with the table is told first, not when all is trained.
+    # What is wrong with the table is reported first, not when all is trained.
     priority: 10
     conda:
         "../../envs/ecg_methylation.yaml"
@@ -255,7 +255,7 @@ rule ecg_page:
         "../../scripts/ecg_page.py"
 
 
-# Last, so that records that could not be read stop nothing, and still are told.
+# Last, so that records that could not be read stop nothing, and are still reported.
 rule ecg_complete:
     input:
         html=rules.ecg_page.output.html,

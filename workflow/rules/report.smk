@@ -43,8 +43,11 @@ rule report:
             labels=table("thresholds"),
         ),
         left=report("results/report/left.csv", caption="../report/left.rst", category="Taxa", labels=table("left")),
-        bars=report(
-            "results/report/bars.csv", caption="../report/bars.rst", category="Thresholds", labels=table("bars")
+        selection=report(
+            "results/report/selection.csv",
+            caption="../report/selection.rst",
+            category="Thresholds",
+            labels=table("selection"),
         ),
         rounds=report(
             "results/report/rounds.csv", caption="../report/rounds.rst", category="Rounds", labels=table("rounds")

@@ -1,9 +1,9 @@
 """Are ten taxa needed, and enough? Answers from a network's features, the (n, d) numbers it describes images by.
 
-Needed: can each pair of taxa be told apart in the features? Enough: do the CpGs without a taxon form clusters, and is
+Needed: is each pair of taxa separable in the features? Enough: do the CpGs without a taxon form clusters, and is
 any of them more than what lies between two taxa? A cluster counts if it is found again in subsamples (Hennig 2007), and
 is more than in-between if its CpGs keep to themselves among the nearest of what is known: placed CpGs and simulated
-half-way sites (the nearest-neighbour two-sample statistic, Schilling 1986, on equal numbers of both).
+boundary CpGs (the nearest-neighbour two-sample statistic, Schilling 1986, on equal numbers of both).
 """
 
 import itertools
@@ -34,7 +34,7 @@ FEWEST_UNCLASSIFIED = 60
 SMALLEST, SMALLEST_SHARE = 15, 0.02
 """A cluster has at least so many CpGs, and this share of the Unclassified ones."""
 DENSITY_NEIGHBOURS = 10
-"""HDBSCAN's min_samples: fewer split half-way sites of one kind, more lose small clusters."""
+"""HDBSCAN's min_samples: fewer split boundary CpGs of one kind, more lose small clusters."""
 
 SUBSAMPLES, SUBSAMPLE_SHARE = 30, 0.75
 STABLE = 0.75
@@ -43,10 +43,10 @@ STABLE = 0.75
 COMPARED, NEIGHBOURS = 60, 5
 """CpGs of a cluster, and as many known ones, that are compared by their nearest neighbours."""
 ISOLATED = 0.75
-"""Share of own neighbours from which a cluster is unlike all that is known: 0.5 is mixed, 1 is apart."""
+"""Share of own neighbours from which a cluster is apart from all known CpGs: 0.5 is mixed, 1 is apart."""
 
 CANDIDATE = "candidate new taxon"
-"""Name of a cluster that is stable and unlike all that is known."""
+"""Name of a cluster that is stable and apart from all known CpGs."""
 
 PAIR_COLUMNS = ("taxon_a", "taxon_b", "n_a", "n_b", "balanced_accuracy", "low", "verdict")
 VERDICTS = ("apart", "close", "overlapping", "too few")
@@ -88,7 +88,7 @@ def _pair(a: np.ndarray, b: np.ndarray, seed: int) -> tuple[float, float]:
 
 
 def separability(x: np.ndarray, taxon: np.ndarray, seed: int) -> pd.DataFrame:
-    """How well each pair of taxa is told apart: PAIR_COLUMNS, the least separable pair first, uncompared ones last.
+    """How separable each pair of taxa is: PAIR_COLUMNS, the least separable pair first, uncompared ones last.
 
     x: (n, d) projected features of placed CpGs. taxon: (n,) their taxa. `low` is the lower bound of the accuracy.
     """
@@ -191,7 +191,7 @@ def describe_clusters(x, cluster, known, known_names, probabilities, seed: int) 
     """What is said of each cluster, the largest first.
 
     x: (n, d) projected features of the Unclassified CpGs; cluster: (n,) of `find_clusters`; known: (m, d) those of
-    placed CpGs and half-way sites, with known_names (m,); probabilities: (n, 10). Returns dictionaries: cluster (from
+    placed CpGs and boundary CpGs, with known_names (m,); probabilities: (n, 10). Returns dictionaries: cluster (from
     1), name ("candidate new taxon" or "between A and B"), candidate, n, stability, isolation, taxon_a, taxon_b and
     their mean probabilities p_a, p_b, nearest_known (name of most of the nearest known), members (rows, medoid first).
     """

@@ -30,10 +30,10 @@ BLOCK = 256
 """CpGs drawn and looked at together."""
 
 PER_KIND = 60
-"""Half-way sites simulated for each pair of taxa between which there is a kind of them."""
+"""Boundary CpGs simulated for each pair of taxa between which there is a kind of them."""
 
 FEWEST_SAMPLES = 20
-"""Samples from which half-way sites are simulated: fewer do not fill their bands."""
+"""Samples from which boundary CpGs are simulated: fewer do not fill their bands."""
 
 EXAMPLES = 5
 """CpGs named for each cluster: the medoid and those nearest to it."""
@@ -65,7 +65,7 @@ def outputs_of(predictor, values: np.ndarray, ages: np.ndarray) -> tuple[np.ndar
     return np.concatenate(logits), np.concatenate(features)
 
 
-def half_way_sites(ages: np.ndarray, seed: int, per_kind: int = PER_KIND) -> tuple[list[str], np.ndarray]:
+def boundary_cpgs(ages: np.ndarray, seed: int, per_kind: int = PER_KIND) -> tuple[list[str], np.ndarray]:
     """Simulated CpGs between two taxa, for these ages: what each is, and values (k, n) float32.
 
     As many of each kind and pair, so that what is rare in a cohort is known too; none for a handful of samples.
@@ -74,7 +74,7 @@ def half_way_sites(ages: np.ndarray, seed: int, per_kind: int = PER_KIND) -> tup
         return [], np.empty((0, len(ages)), dtype=np.float32)
     setting = simulate.make_setting(ages, np.random.default_rng([seed, 37]))
     names, values = [], []
-    for number, (kind, taxon, other) in enumerate(simulate.half_way_kinds()):
+    for number, (kind, taxon, other) in enumerate(simulate.boundary_kinds()):
         rng = np.random.default_rng([seed, 41, number])
         for _ in range(per_kind):
             profile = simulate.draw_profile(rng, taxon, setting, (kind, taxon, other))
@@ -91,22 +91,22 @@ def place(x: np.ndarray, seed: int) -> np.ndarray:
     return model.fit_transform(x.astype(np.float32)).astype(np.float64)
 
 
-def judge(features, half_way, half_way_names, taxon, probabilities, seed: int) -> tuple:
+def separate(features, boundary, boundary_names, taxon, probabilities, seed: int) -> tuple:
     """Both questions at once: pairs of taxa, the clusters, each CpG's cluster (from 1; 0 for none), and coordinates.
 
-    features: (n, d) of the CpGs with taxon (n,) and probabilities (n, 10); half_way: (m, d) of simulated sites, named
-    half_way_names. Returns (table of `clusters.separability`, list of `clusters.describe_clusters` with `members` as
+    features: (n, d) of the CpGs with taxon (n,) and probabilities (n, 10); boundary: (m, d) of simulated sites, named
+    boundary_names. Returns (table of `clusters.separability`, list of `clusters.describe_clusters` with `members` as
     rows of `features`, (n,) int, (n, k) projected features).
     """
-    everything = clusters.project(np.concatenate([features, half_way]))
+    everything = clusters.project(np.concatenate([features, boundary]))
     x, between = everything[: len(features)], everything[len(features) :]
     left = np.flatnonzero(taxon == UNCLASSIFIED)
     placed = np.flatnonzero(taxon != UNCLASSIFIED)
     pairs = clusters.separability(x[placed], taxon[placed], seed)
-    # Without half-way sites, nothing tells a new pattern from what lies between two taxa.
-    found = clusters.find_clusters(x[left]) if len(half_way) else np.full(len(left), -1)
+    # Without boundary CpGs a new pattern cannot be separated from what lies between two taxa.
+    found = clusters.find_clusters(x[left]) if len(boundary) else np.full(len(left), -1)
     known = np.concatenate([x[placed], between])
-    names = np.concatenate([taxon[placed], np.asarray(half_way_names, dtype=object)])
+    names = np.concatenate([taxon[placed], np.asarray(boundary_names, dtype=object)])
     described = clusters.describe_clusters(x[left], found, known, names, probabilities[left], seed)
     for entry in described:
         entry["members"] = left[entry["members"]]
@@ -118,7 +118,7 @@ def judge(features, half_way, half_way_names, taxon, probabilities, seed: int) -
 def neighbours_of(x: np.ndarray, cpgs: np.ndarray) -> pd.DataFrame:
     """The CpGs nearest to each by projected features, the nearest first: cpg, neighbour_1, neighbour_2 ….
 
-    x: (n, d) of `judge`. cpgs: (n,). At most NEIGHBOURS, and no more than there are others.
+    x: (n, d) of `separate`. cpgs: (n,). At most NEIGHBOURS, and no more than there are others.
     """
     most = min(NEIGHBOURS, max(len(x) - 1, 0))
     near = (
@@ -131,7 +131,7 @@ def neighbours_of(x: np.ndarray, cpgs: np.ndarray) -> pd.DataFrame:
 def table_of(described: list[dict], cpgs: np.ndarray, taxon: np.ndarray, statistics: pd.DataFrame) -> pd.DataFrame:
     """The clusters as CLUSTER_COLUMNS, with what stands out beside the placed CpGs of the two taxa they lie between.
 
-    described: of `judge`. cpgs, taxon: (n,). statistics: (n) rows with the columns of `clusters.MEANINGS`.
+    described: of `separate`. cpgs, taxon: (n,). statistics: (n) rows with the columns of `clusters.MEANINGS`.
     """
     rows = []
     for entry in described:
@@ -263,14 +263,14 @@ def embed(network: dict, beta, samples, taxonomy, statistics, out: dict, *, sett
     probabilities = table[list(PROBABILITY_COLUMNS)].to_numpy(dtype=np.float64)
     now = softmax(np.concatenate(logits), predictor.temperature)
     probabilities = np.where(np.isnan(probabilities), now, probabilities)
-    names, values = half_way_sites(ages, seed)
-    half_way = outputs_of(predictor, values, ages)[1]
+    names, values = boundary_cpgs(ages, seed)
+    boundary = outputs_of(predictor, values, ages)[1]
     logging.info(
-        f"{len(rows):,} CpGs and {len(names):,} half-way sites looked at in {so_far(time.monotonic() - begun)}; next, "
+        f"{len(rows):,} CpGs and {len(names):,} boundary CpGs looked at in {so_far(time.monotonic() - begun)}; next, "
         "pairs of taxa, clusters and the map (t-SNE), which show no progress"
     )
 
-    pairs, described, cluster, x = judge(np.concatenate(features), half_way, names, taxon, probabilities, seed)
+    pairs, described, cluster, x = separate(np.concatenate(features), boundary, names, taxon, probabilities, seed)
     found = table_of(described, cpgs, taxon, _statistics_of(statistics, cpgs))
     table = table[["cpg", "taxon", "source"]]
     table[["x", "y"]] = place(x, seed).round(3)

@@ -35,15 +35,16 @@ from cpgtaxa.pages.page import write_page
 from cpgtaxa.plan.paths import model_of
 from cpgtaxa.progress import Progress
 from cpgtaxa.report import percent, png
-from cpgtaxa.report.thresholds import in_units, number
+from cpgtaxa.report.thresholds import in_units
 from cpgtaxa.statistics.kernel import OUTLIER_IQR, OUTLIER_MARGIN
 from cpgtaxa.taxa.criteria import BY_NAME, PATTERNS, RULES, TABLE, Answers
+from cpgtaxa.wording import number
 
 COLUMNS = ("cpg", "kind", "name", "detail", "value")
 CRITERION = ("answer", "matters", "boundary", "estimate", "error", "no", "cut", "yes")
 """What the table of numbers has of each criterion."""
 FOR, AGAINST = np.array([179.0, 88.0, 6.0]), np.array([84.0, 39.0, 136.0])
-"""Ends of ColorBrewer's PuOr, which the colour-blind tell apart: orange speaks for the taxon, purple against it."""
+"""Ends of ColorBrewer's PuOr, safe for the colour-blind: orange speaks for the taxon, purple against it."""
 STEPS, MOST_STEPS, TOLERANCE = 32, 256, 0.05
 """Steps of the integrated gradients: doubled up to the most, until their sum is right to this share."""
 FIFTHS, BANDS = 5, 10
@@ -178,14 +179,14 @@ def questions(answers: Answers, row: int = 0) -> list[dict]:
     """What the criteria ask of a CpG, one entry per criterion of the table.
 
     name, question, quantity, why: of the criterion. answer: yes, no or open; words: what it means. matters: whether the
-    taxon hangs on it. estimate, error: in the quantity's units; of a log one the error is a factor (None where the
+    taxon depends on it. estimate, error: in the quantity's units; of a log one the error is a factor (None where the
     answer rests on counts). no, yes, cut: the zone and its middle. boundary: whether the CpG lies in the zone.
     """
     matter, found = answers.matter(), []
     for one in TABLE:
-        judged, zone = answers.judged[one.name], answers.zones[one.name]
-        answer = "yes" if judged.yes[row] else "no" if judged.no[row] else "open"
-        error, matters = float(judged.error[row]), bool(matter[one.name][row])
+        given, zone = answers.by_criterion[one.name], answers.zones[one.name]
+        answer = "yes" if given.yes[row] else "no" if given.no[row] else "open"
+        error, matters = float(given.error[row]), bool(matter[one.name][row])
         found.append(
             {
                 "name": one.name,
@@ -195,9 +196,9 @@ def questions(answers: Answers, row: int = 0) -> list[dict]:
                 "answer": answer,
                 "words": {"yes": one.yes, "no": one.no}.get(answer, "too few samples to say"),
                 "matters": matters,
-                "boundary": matters and bool(judged.near[row]),
+                "boundary": matters and bool(given.near[row]),
                 "log": one.log,
-                "estimate": float(in_units(one, judged.estimate[row])),
+                "estimate": float(in_units(one, given.estimate[row])),
                 "error": (float(np.exp(error)) if one.log else error) if error > 0 else None,
                 "no": zone["no"],
                 "yes": zone["yes"],
@@ -211,13 +212,13 @@ def asked_of(answers: Answers, taxon: str, row: int = 0) -> list[tuple[str, str]
     """The answers that a taxon asks for, in words, each with whether the CpG's is met, contradicted or open."""
     found = []
     for name, wanted in RULES[taxon].items():
-        judged = answers.judged[name]
-        given = {True: judged.yes[row], False: judged.no[row]}
+        answer = answers.by_criterion[name]
+        given = {True: answer.yes[row], False: answer.no[row]}
         if name == "two_bands":  # a smaller part that is no band leaves one
             given = {True: answers.bands[row] > 1, False: answers.bands[row] == 1}
         state = "met" if given[wanted] else "contradicted" if given[not wanted] else "open"
         words = BY_NAME[name].yes if wanted else BY_NAME[name].no
-        if state == "contradicted" and name == "two_bands" and judged.yes[row]:
+        if state == "contradicted" and name == "two_bands" and answer.yes[row]:
             words += f" (the smaller is no band: {BY_NAME['band_share'].name})"
         found.append((words, state))
     return found

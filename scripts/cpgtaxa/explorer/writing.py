@@ -44,7 +44,7 @@ SHARD_VALUES = 200_000
 SHARDS_KEPT = 100
 """Shards after which the matrix's pages are given back."""
 MOST_LEVELS = 8
-"""Values of a column of the sheet that are told apart by colour."""
+"""Values of a column of the sheet that have a colour each."""
 NEIGHBOURS = "neighbour_"
 """What the columns of the embedding's neighbours are called, with a number behind."""
 CODED = (
@@ -263,7 +263,7 @@ def shard(values: np.ndarray, statistics: pd.DataFrame, index: Index, rows) -> s
 
 
 def digest_of(index: Index, drawn: np.ndarray, pieces: dict) -> str:
-    """What tells this run's folder from another's."""
+    """What identifies this run's folder."""
     digest = hashlib.sha256(drawn.astype("<i8").tobytes())
     for content in (json.dumps(index.cpgs.tolist()).encode(), index.taxon, index.confidence, index.probabilities):
         digest.update(content)

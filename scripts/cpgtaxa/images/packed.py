@@ -131,20 +131,6 @@ class PackedImages:
         """All planes, uint8 (k, 2, size, size): a read-only view of the file where it is one batch, else one copy."""
         return self._planes
 
-    def subset(self, mask):
-        """The images where `mask` (k booleans, or row numbers) says so: like a packed file of only those."""
-        mask = np.asarray(mask)
-        rows = np.flatnonzero(mask) if mask.dtype == bool else mask.astype(np.int64)
-        if mask.dtype == bool and len(mask) != len(self):
-            raise ValueError(f"a mask of {len(mask)} for {len(self)} images")
-        chosen = object.__new__(PackedImages)
-        chosen.path, chosen.size = self.path, self.size
-        for column in ("names", "labels", "origins"):
-            values = getattr(self, column)
-            setattr(chosen, column, [values[row] for row in rows])
-        chosen._parts, chosen._starts = [self.take(rows)], np.array([0, len(rows)])
-        return chosen
-
 
 @numba.njit(cache=True, nogil=True)
 def _moments(low, high, planes, sums, squares):
@@ -212,7 +198,7 @@ def is_file(path: pathlib.Path) -> bool:
 
 
 def _no_plot(path) -> str | None:
-    """What keeps a file from being the image of a CpG, judged by its head: "" if it is no image, None if nothing."""
+    """What keeps a file from being the image of a CpG, by its head: "" if it is no image, None if nothing."""
     try:
         with Image.open(path, formats=("PNG",)) as image:
             width, height = image.size
@@ -272,7 +258,7 @@ class _Found:
         if len(self.unknown) > EXAMPLES:
             found.append(f"{path}: {len(self.unknown) - EXAMPLES} more lines have an unknown label.")
         lines = ", ".join(self.unlabelled[:5]) + (" …" if len(self.unlabelled) > 5 else "")
-        told = (
+        messages = (
             (self.unlabelled, f"images have no label (lines {lines}); give each a taxon or leave it out."),
             (self.twice, f"images are listed more than once: {some(self.twice)}; keep one line of each."),
             (self.outside, f"images lie outside the folder {folder}: {some(self.outside)}."),
@@ -291,7 +277,7 @@ class _Found:
                 "scatterplot without axes, 224×224 pixels: draw them so.",
             ),
         )
-        return found + [f"{path}: {len(lines)} {text}" for lines, text in told if lines]
+        return found + [f"{path}: {len(lines)} {text}" for lines, text in messages if lines]
 
 
 def read_image_csv(path, root=None, labels_required: bool = True) -> pd.DataFrame:

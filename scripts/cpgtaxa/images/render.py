@@ -666,19 +666,6 @@ def to_codes(rgb) -> np.ndarray:
     return np.where(disc, rgb[..., 1], 0).astype(np.uint8)
 
 
-def is_contract_image(rgb, tolerance: int = 4) -> bool:
-    """Whether an RGB image, uint8 (H, W, 3), looks like a published one.
-
-    That is: 224 × 224, and every pixel, to within `tolerance` levels, white or (0, green, 0) with green 100..255.
-    """
-    rgb = np.asarray(rgb).astype(np.int16)
-    if rgb.shape != (SIDE, SIDE, 3):
-        return False
-    white = (rgb >= 255 - tolerance).all(axis=-1)
-    disc = (rgb[..., 0] <= tolerance) & (rgb[..., 2] <= tolerance) & (rgb[..., 1] >= DENSE - tolerance)
-    return bool((white | disc).all())
-
-
 def _pooling(length: int, size: int) -> np.ndarray:
     """Row i: the weight of each of `length` pixels in the mean that is output pixel i (adaptive average pooling)."""
     weights = np.zeros((size, length))
@@ -737,8 +724,7 @@ def planes(codes, size: int = SIDE) -> np.ndarray:
 def planes_of_rgb(rgb, size: int = SIDE) -> np.ndarray:
     """Red and green of any RGB image, uint8 (H, W, 3), as networks read them: uint8 (2, size, size).
 
-    Area averages as in `planes`, larger images and smaller ones alike. Blue is not looked at: `is_contract_image` tells
-    whether it carries anything of its own.
+    Area averages as in `planes`, larger images and smaller ones alike. Blue is not looked at.
     """
     rgb = np.asarray(rgb)
     channels = rgb[..., :2].astype(np.float64)

@@ -11,7 +11,7 @@ import re
 SEPARATORS = "\t;,"
 """Of several that divide all lines alike the first: tabs do not stand in text, and `;` comes with decimal commas."""
 LOOKED_AT = 50
-"""Lines by which the separator is judged."""
+"""Lines by which the separator is found."""
 HEADINGS = {
     "idref",
     "id",

@@ -54,8 +54,8 @@ class Scan:
     pieces: list[tuple] = dataclasses.field(default_factory=list)
     aside: list[np.ndarray] = dataclasses.field(default_factory=list)
     sample_missing: np.ndarray = None
-    n_judged: np.ndarray = None
-    """CpGs by which each column is judged, (n,) int."""
+    n_checked: np.ndarray = None
+    """CpGs by which each column is checked, (n,) int."""
     reasons: list[np.ndarray] = dataclasses.field(default_factory=list)
     patterns: platforms.Patterns = dataclasses.field(default_factory=platforms.Patterns)
     sums: np.ndarray = None
@@ -122,7 +122,7 @@ class Reading:
         self._sums: dict[str, tuple] = {}
 
     def start(self) -> None:
-        """Forget what a former pass met."""
+        """Discard the counts of a former pass."""
         self.__post_init__()
         if self.lists:
             self.lists.hits.clear()
@@ -222,12 +222,12 @@ def _look(scan: Scan, cpgs: list[str], values: np.ndarray, reading: Reading) -> 
         n_on -= elsewhere.sum(axis=1, dtype=np.int32)
         counted = missing & ~elsewhere
     # A probe that failed everywhere says nothing about a sample.
-    judged = counted.sum(axis=1) <= n_on / 2 if gaps else np.ones(len(cpgs), dtype=bool)
-    scan.n_judged += int(judged.sum())
+    checked = counted.sum(axis=1) <= n_on / 2 if gaps else np.ones(len(cpgs), dtype=bool)
+    scan.n_checked += int(checked.sum())
     if gaps:
-        scan.sample_missing += counted[judged].sum(axis=0)
+        scan.sample_missing += counted[checked].sum(axis=0)
         if counted is not missing:
-            scan.n_judged -= elsewhere[judged].sum(axis=0)
+            scan.n_checked -= elsewhere[checked].sum(axis=0)
     scan.n_values += int(present.sum())
     return n_missing, mean, sd, low, high, n_on
 
@@ -273,7 +273,7 @@ def scan_matrix(
     """Go through the matrix once: look at every value, and write the good CpGs to `path`."""
     scan = Scan([matrix.samples[column] for column in columns])
     scan.sample_missing = np.zeros(len(columns), dtype=np.int64)
-    scan.n_judged = np.zeros(len(columns), dtype=np.int64)
+    scan.n_checked = np.zeros(len(columns), dtype=np.int64)
     scan.sums = np.zeros((3, len(columns)))
     reading = reading or Reading()
     reading.start()
@@ -389,7 +389,7 @@ def scale_of(scan: Scan) -> tuple[str, bool]:
     return scales.guess(scan.n_values, scan.n_below, scan.n_above, *(numbers[name] for name in ("min", "max", "mean")))
 
 
-# --- matching, judging, writing --------------------------------------------------------------------------------------
+# --- matching, checking, writing --------------------------------------------------------------------------------------
 
 
 def _mangled(name: str) -> str:
@@ -751,7 +751,7 @@ def ingest(beta, samples, out_beta, out_samples, out_cpgs, out_qc, out_qc_table=
     with files.atomic(out_beta) as temporary:
         reading.scan_values(temporary)
         reading.leave_out_gappy_samples(temporary)
-        table, cpgs, qc = reading.judge(temporary)
+        table, cpgs, qc = reading.check(temporary)
         files.write_parquet(out_samples, table)
         files.write_parquet(out_cpgs, cpgs)
         if out_qc_table:
@@ -919,7 +919,7 @@ class _Ingestion:
         if self.ages.min() == self.ages.max():
             problems.append(f"{self.samples}: without the samples left out, all ages are equal ({self.ages[0]:g})")
 
-    def judge(self, temporary) -> tuple[pd.DataFrame, pd.DataFrame, dict]:
+    def check(self, temporary) -> tuple[pd.DataFrame, pd.DataFrame, dict]:
         """The samples', the CpGs' and the QC's table, where nothing is wrong."""
         scan, settings = self.scan, self.settings
         numbers = scan.numbers()
@@ -1048,7 +1048,7 @@ def _read_values(beta, matrix, turned: bool, columns, pass_over, reading: Readin
 
 def _gappy(beta, scan: Scan, most: float, policy: str, problems: list[str], warn) -> np.ndarray:
     """The columns to leave out for their missing values, (k,) int; none where these are added to `problems`."""
-    gaps = scan.sample_missing / np.maximum(scan.n_judged, 1)
+    gaps = scan.sample_missing / np.maximum(scan.n_checked, 1)
     gappy = np.flatnonzero(gaps > most)
     if not len(gappy):
         return gappy
@@ -1176,7 +1176,7 @@ def _not_on(scale: str, scan: Scan) -> str | None:
 
 
 def _state(path: pathlib.Path):
-    """What tells a file from the one that was there before: None where there is none."""
+    """What distinguishes a file from the one that was there before: None where there is none."""
     try:
         found = path.stat()
     except OSError:

@@ -304,11 +304,11 @@ class ArrowMatrix:
         """The place of the ids: pandas' index where it is text; else the only text; else the one of probes' ids."""
         texts = [number for number, field in enumerate(schema) if _is_text(field.type)]
         try:
-            told = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))["index_columns"]
+            stored = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))["index_columns"]
         except (ValueError, LookupError, TypeError, RecursionError):  # none, or damaged
-            told = []
-        told = told if isinstance(told, list) else []
-        index = [schema.names.index(name) for name in told if isinstance(name, str) and name in schema.names]
+            stored = []
+        stored = stored if isinstance(stored, list) else []
+        index = [schema.names.index(name) for name in stored if isinstance(name, str) and name in schema.names]
         if len(index) == 1 and index[0] in texts:
             return index[0]
         if len(texts) <= 1:

@@ -48,7 +48,7 @@ class ArrayMatrix:
             if columns:
                 block = self._read(start, stop)
                 block = block if everything else block[:, columns]
-                with np.errstate(over="ignore"):  # told as infinite
+                with np.errstate(over="ignore"):  # reported as infinite
                     block = np.ascontiguousarray(block, dtype=np.float32)
             else:
                 block = np.empty((stop - start, 0), dtype=np.float32)

@@ -59,7 +59,7 @@ def is_npz(path) -> bool:
 def open_npz(path, name: str | None, folder):
     """A matrix from an `.npz`: a 2-D array of numbers (`name` picks one of several) and two 1-D arrays of text.
 
-    Which ids are the CpGs' is told by the arrays' names, which axis they belong to by their lengths. Stored rows are
+    Which ids are the CpGs' is known by the arrays' names, which axis they belong to by their lengths. Stored rows are
     streamed. Raises Unreadable.
     """
     try:
@@ -131,7 +131,7 @@ def _which(path, grid: str, shape, ids: dict, heads) -> tuple[list[str], list[st
     if len(cpgs) != 1 or len(samples) != 1:
         if len(fitting) != 2 or len(cpgs) > 1 or len(samples) > 1:
             raise Unreadable(
-                f"{path}: which arrays hold the ids of the {shape[0]:,} x {shape[1]:,} matrix {grid!r} cannot be told; "
+                f"{path}: which arrays hold the ids of the {shape[0]:,} x {shape[1]:,} matrix {grid!r} is unclear;  "
                 f"it holds {_listed(heads)}. Call the lists of ids `cpgs` and `samples`"
             )
         one, other = fitting
@@ -187,7 +187,7 @@ class _Rows(ArrayMatrix):
 def open_npy(path, index: dict | None):
     """A matrix from an `.npy`, memory-mapped, whose ids are listed in the files `index["cpgs"]`, `index["samples"]`.
 
-    Either axis may be the CpGs': the lists' lengths tell. Raises Unreadable or InputError.
+    Either axis may be the CpGs': the lists' lengths show which. Raises Unreadable or InputError.
     """
     if not index or not (index.get("cpgs") and index.get("samples")):
         raise Unreadable(

@@ -66,7 +66,7 @@ def _numbers(path, rows: list[tuple[int, list[str]]], width: int) -> tuple[np.nd
 
 
 def open_matrix(path: pathlib.Path, key: str = "cohort.beta", *, name=None, index=None, folder=None):
-    """A reader of a matrix in any of the formats, told by content.
+    """A reader of a matrix in any of the formats, recognised by content.
 
     key: the config key that names it. name: which object of an R file, layer of an .h5ad or array of an .npz. index:
     files with the ids of an .npy, `{cpgs, samples}`. folder: where a matrix that is stored the other way round may be
@@ -74,7 +74,7 @@ def open_matrix(path: pathlib.Path, key: str = "cohort.beta", *, name=None, inde
 
     What is returned has `path`; `samples`, the ids of the columns; `batches(columns)`, which yields blocks of rows:
     ids, and values (k, n) float32 or one Arrow array per wanted column; `share()`, how much has been read; `n_rows()`,
-    about how many there are; `odd_rows`, `n_odd_rows` and `n_fields`, which tell of rows with another number of fields.
+    about how many there are; `odd_rows`, `n_odd_rows` and `n_fields`, about rows with another number of fields.
     Raises Unreadable.
     """
     path, *further = parts_of(path, key)

@@ -71,7 +71,7 @@ SEX_CPGS = 100
 FEWEST_SEX_CPGS = 3
 FEWEST_OF_A_SEX = 5
 SEX_D = 2.0
-"""Difference of the sexes' means in standard deviations, from which on a CpG tells them apart: those of X and Y do."""
+"""Difference of the sexes' means in standard deviations, from which on a CpG separates them: those of X and Y do."""
 SEX_GAP = 0.1
 CLEARLY = 0.4
 """Of the way from the middle to a sex's median, from which on a sample is of that sex."""
@@ -260,11 +260,11 @@ def other_sex(looked: Looked) -> tuple[np.ndarray, np.ndarray, int]:
     if (np.abs(half) < SEX_GAP / 4).any():
         return nothing
     place = np.nanmedian((values - (low + high) / 2) / half, axis=0)
-    told = looked.sex >= 0
+    known = looked.sex >= 0
     expected = np.where(looked.sex == 1, 1, -1)
     with np.errstate(invalid="ignore"):
-        wrong = told & (place * expected < -CLEARLY)
-        between = told & (np.abs(place) <= CLEARLY)
+        wrong = known & (place * expected < -CLEARLY)
+        between = known & (np.abs(place) <= CLEARLY)
     return wrong, between, len(values)
 
 

@@ -48,9 +48,9 @@ def numbered_again(cpgs: list[str]) -> list[str]:
 
 
 def describe(probes) -> dict:
-    """What array ids come from, as far as they tell: `array`, `with_suffix`, and numbers by kind of probe.
+    """What array ids come from, as far as they show it: `array`, `with_suffix`, and numbers by kind of probe.
 
-    Only EPICv2 and MSA have suffixes; which of the two, and 450K or EPICv1, only their number can tell.
+    Only EPICv2 and MSA have suffixes; which of the two, and 450K or EPICv1, only their number shows.
     """
     kinds, with_suffix = collections.Counter(), 0
     for probe in probes:

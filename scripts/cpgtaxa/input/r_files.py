@@ -47,7 +47,7 @@ def is_r(path, first: bytes) -> bool:
         try:
             with _opened(path, first) as stream:
                 first = stream.read(16)
-        except Exception:  # each library has its own for broken data, which the caller's reader tells
+        except Exception:  # each library has its own for broken data, which the caller's reader reports
             return False
     return first.startswith((*BINARY, *OTHER))
 
@@ -146,7 +146,7 @@ class RThing:
     shape: tuple[int, int] = (0, 0)
     attributes: dict = dataclasses.field(default_factory=dict)
 
-    def told(self) -> str:
+    def label(self) -> str:
         size = f" {self.shape[0]:,} x {self.shape[1]:,}" if self.what in ("matrix", "data frame") else ""
         return f"{self.what}{size}"
 
@@ -286,7 +286,7 @@ def levels(column) -> list[str | None] | None:
 
 def chosen(path, objects: dict[str, RThing], name: str | None, kinds: tuple[str, ...], what: str) -> RThing:
     """The object called `name`, or the only one of the first of `kinds` that there is. Raises Unreadable."""
-    listed = some([f"{key}: {one.told()}" if key else one.told() for key, one in objects.items()], 20)
+    listed = some([f"{key}: {one.label()}" if key else one.label() for key, one in objects.items()], 20)
     if name is not None and list(objects) != [""]:
         found = objects.get(name)
         if found is None:

@@ -1,4 +1,4 @@
-"""What tells a GEO series matrix from other text."""
+"""What distinguishes a GEO series matrix from other text."""
 
 import pathlib
 

@@ -118,7 +118,7 @@ def read_sheet(path: pathlib.Path, columns: dict, known: set[str] | None = None)
     holds ids that are `known`, those of the matrix. A GEO series matrix is a sheet too (`geo.read_samples`); its
     ages must be named.
 
-    The sheet's `attrs` tell `chosen` (which column serves for what), `notes` (what was translated) and `rows` (what
+    The sheet's `attrs` hold `chosen` (which column serves for what), `notes` (what was translated) and `rows` (what
     `row` counts: line or sample). Raises Unreadable where nothing can be read.
     """
     notes = []
@@ -405,8 +405,8 @@ def _found_age(path, frame: pd.DataFrame, ids, series: bool, sex: str | None) ->
     if series:
         return None, [_to_confirm(path, frame, names, ids, sex)]
     if len(names) > 1:
-        told = [in_years(frame[name], "auto", name).years for name in names]
-        if all(np.allclose(ages, told[0], rtol=0, atol=1e-6, equal_nan=True) for ages in told[1:]):
+        years = [in_years(frame[name], "auto", name).years for name in names]
+        if all(np.allclose(ages, years[0], rtol=0, atol=1e-6, equal_nan=True) for ages in years[1:]):
             return names[0], []
         shown = "; ".join(_described(name, frame[name]) for name in names)
         return None, [
@@ -466,7 +466,7 @@ def _to_confirm(path, frame: pd.DataFrame, names: list[str], ids, sex: str | Non
     return "\n".join(lines)
 
 
-# --- judging ---------------------------------------------------------------------------------------------------------
+# --- checking ---------------------------------------------------------------------------------------------------------
 
 
 def check_ids(path, sheet: pd.DataFrame) -> list[str]:

@@ -63,7 +63,7 @@ def _parts(folder: pathlib.Path) -> list[re.Match]:
 def sexes_of(path, values: list[str]) -> list[str] | None:
     """The standard's codes as F, M or nothing; None where the file is not named as the standard's or has other codes.
 
-    Elsewhere 1 often means male and 2 female, so that codes alone tell nothing.
+    Elsewhere 1 often means male and 2 female, so that codes alone say nothing.
     """
     if not METADATA.fullmatch(pathlib.Path(path).name):
         return None

@@ -12,7 +12,7 @@ KIN = re.compile(
     r"(person|subject|individual|donor|patient|participant|proband|family|household|twin|twinpair|pair|sibship)"
     r"(s?(id|no|nr|number|code))?"
 )
-"""Names of columns that tell whose sample it is, or of whose family, without spaces and punctuation."""
+"""Names of columns that say whose sample it is, or of whose family, without spaces and punctuation."""
 MOST_EACH = 10
 """Samples of a person or family, on average, beyond which a column is something else: `patient` may say yes or no."""
 

@@ -19,11 +19,11 @@ _DIFFTIME = {"secs": "seconds", "mins": "minutes", "hours": "hours", "days": "da
 def read_sheet_frame(path, key: str, object: str | None = None, needed: tuple[str, ...] = ()) -> pd.DataFrame | None:
     """A sheet's columns as text, just as a CSV would hold them; None for files of text.
 
-    path: .rds or .RData (a data frame), Parquet, Feather, or .h5ad (its obs), told by content. Missing values are "",
-    factors and labelled numbers their labels, whole numbers have no point. Row names of R's and names of observations
-    are the column `row_names`. object: which object of an .RData; needed: columns that tell the sheet among several
-    data frames. `attrs` may have `units`, units of time that R's classes and labels state and why they are in doubt,
-    and `refused`, classes of R's that are not read, both by column.
+    path: .rds or .RData (a data frame), Parquet, Feather, or .h5ad (its obs), recognised by content. Missing values are
+    "", factors and labelled numbers their labels, whole numbers have no point. Row names of R's and names of
+    observations are the column `row_names`. object: which object of an .RData; needed: columns that mark the sheet
+    among several data frames. `attrs` may have `units`, units of time that R's classes and labels state and why they
+    are in doubt, and `refused`, classes of R's that are not read, both by column.
 
     Raises Unreadable for a damaged file, and one that holds no table.
     """

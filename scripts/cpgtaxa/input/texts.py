@@ -78,18 +78,24 @@ def unzipped(data: bytes, most: int) -> bytes | None:
     return b"".join(pieces)
 
 
+def existing(path, what: str) -> pathlib.Path:
+    """The path of a file that is there. what: how messages call it. Raises InputError otherwise."""
+    path = pathlib.Path(path)
+    if not path.exists():
+        looked = "" if path.is_absolute() else f" (looked in {pathlib.Path.cwd()})"
+        raise InputError(f"{what} is not there{looked}: check the path")
+    if not path.is_file():
+        raise InputError(f"{what} is not a file: give the path of the file itself")
+    return path
+
+
 def read_text(path, key: str, most: int = MOST) -> str:
     """The text (UTF-8, plain or gzipped) of a file that the config names under `key`.
 
     Raises InputError for a file that is missing, no file, empty, something else, damaged, in another encoding, or
     larger than `most` bytes once unpacked.
     """
-    path = pathlib.Path(path)
-    if not path.exists():
-        looked = "" if path.is_absolute() else f" (looked in {pathlib.Path.cwd()})"
-        raise InputError(f"{key}: {path} is not there{looked}: check the path")
-    if not path.is_file():
-        raise InputError(f"{key}: {path} is not a file: give the path of the file itself")
+    path = existing(path, f"{key}: {path}")
     try:
         if path.stat().st_size > most:
             raise InputError(f"{key}: {path} is larger than {most >> 20} MB: this is hardly the right file")
@@ -183,7 +189,7 @@ def read_table(path, key: str, needed: tuple[str, ...]) -> tuple[dict[str, list[
 def read_taxa(path, key: str) -> tuple[pd.DataFrame, list[int]]:
     """A table of taxa as text (columns cpg, taxon and whatever else there is), and the line or row of each entry.
 
-    CSV or TSV (may be gzipped) or Parquet, told by content. Raises InputError as `read_table` does.
+    CSV or TSV (may be gzipped) or Parquet, recognised by content. Raises InputError as `read_table` does.
     """
     needed = ("cpg", "taxon")
     path = pathlib.Path(path)

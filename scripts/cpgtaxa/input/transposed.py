@@ -118,7 +118,7 @@ class Transposed:
                 piece = held[:, first - start : last - start]
                 self._done = last / n_cpgs
                 if self._texts and (piece == TEXT).any():
-                    yield self.cpgs[first:last], [self._told(row, columns, at, first) for at, row in enumerate(piece)]
+                    yield self.cpgs[first:last], [self._values(row, columns, at, first) for at, row in enumerate(piece)]
                 else:
                     yield self.cpgs[first:last], np.ascontiguousarray(piece.T)
 
@@ -130,7 +130,7 @@ class Transposed:
                 raise OSError("the turned matrix is shorter than it was")
             view, offset = view[n_read:], offset + n_read
 
-    def _told(self, row: np.ndarray, columns, at: int, first: int) -> pa.Array:
+    def _values(self, row: np.ndarray, columns, at: int, first: int) -> pa.Array:
         """One sample's values of a block as numbers, or as text where some are."""
         if not (row == TEXT).any():
             return pa.array(row, from_pandas=True)
@@ -170,7 +170,7 @@ def oriented(matrix, wanted, folder, warn):
                 break
         else:
             return matrix, False
-    except DAMAGE:  # told when the values are read
+    except DAMAGE:  # reported when the values are read
         return matrix, False
     turned = matrix.flipped() if getattr(matrix, "can_flip", False) else Transposed(matrix, folder)
     warn(

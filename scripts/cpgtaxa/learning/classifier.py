@@ -49,7 +49,8 @@ def use_weights(weights, stats, out, size: int) -> None:
     """Adopt given weights and statistics of a ResNet18 (or MixResNet18, the same network) as round 0's.
 
     Files in a run's results are held against the checksums that the run noted. A card beside them gives size and
-    temperature; features beside them what the network learnt from. Without the latter nothing can be called unlike it.
+    temperature; features beside them what the network learnt from. Without the latter nothing can be called out of
+    distribution.
     """
     problems = []
     card, beside = card_beside(weights), card_beside(weights, "features.npy")

@@ -158,7 +158,7 @@ VALIDATION = 1 / 3
 class TrainingLog(Callback):
     """The training log, one row an epoch, kept in checkpoints for resuming; and lines of progress.
 
-    Epochs are told as often as `Progress` tells anything, the first and the last always; in between, batches.
+    Epochs are logged as often as `Progress` logs anything, the first and the last always; in between, batches.
     """
 
     def __init__(self, path, epochs, *, early: bool):
@@ -185,7 +185,7 @@ class TrainingLog(Callback):
     def on_train_batch_end(self, trainer, module, outputs, batch, index):
         self.progress.add(self.trained)
         if self.progress.due() and index + 1 < self.batches:
-            self.progress.tell(
+            self.progress.log(
                 f"epoch {trainer.current_epoch + 1:,} of {self.epochs:,}, {index + 1:,} of {self.batches:,} batches"
             )
 
@@ -204,8 +204,8 @@ class TrainingLog(Callback):
         pd.DataFrame(self.rows).to_csv(self.path, index=False, float_format="%.6g")
         if self.first or epoch == self.epochs or self.progress.due():
             self.first = False
-            told = ", ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in numbers.items())
-            self.progress.tell(f"epoch {epoch} of {self.epochs}: {told}")
+            listed = ", ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in numbers.items())
+            self.progress.log(f"epoch {epoch} of {self.epochs}: {listed}")
 
     def on_fit_end(self, trainer, module):
         if self.rows and self.rows[-1]["epoch"] < self.epochs:
@@ -250,7 +250,7 @@ def fit(
 
     monitor, mode: which epoch is the best; patience: epochs without an improvement (above min_delta) after which
     training stops, 0 for never. work: folder for checkpoints, one subfolder per `key`, device and code; a run killed
-    half-way continues there, and others' checkpoints are removed. key: digest of data and settings. device, precision:
+    midway continues there, and others' checkpoints are removed. key: digest of data and settings. device, precision:
     as `cpgtaxa.learning.devices`. first: callbacks that run before all others. Writes the training log to `log_path`.
     """
     _quiet()
@@ -316,7 +316,7 @@ def _quiet() -> None:
 class Keeper(ModelCheckpoint):
     """Keeps the best epoch's checkpoint and the last; knows them again in a folder that was moved or copied.
 
-    lightning forgets which epoch was the best where the folder is another: a later, worse one would take its place.
+    lightning loses the best epoch where the folder is another: a later, worse one would take its place.
     """
 
     def load_state_dict(self, state_dict):

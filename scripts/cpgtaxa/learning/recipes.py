@@ -2,7 +2,7 @@
 
 `flip` mirrors beta at random and `mirror_age` age; `label_smoothing` is the share of a target spread over all taxa;
 `ema` is the decay of a running mean of the weights, which then is the network (0: none); `balance` draws every taxon
-equally often, whatever its number of images; `half_way` takes boundary CpGs along; `warm_start` continues
+equally often, whatever its number of images; `boundary` takes boundary CpGs along; `warm_start` continues
 from a given network. tests/benchmarks/recipes.py measures what each of them gives.
 """
 
@@ -22,7 +22,7 @@ PUBLISHED_RESNET18 = {
     "label_smoothing": 0.0,
     "ema": 0.0,
     "balance": False,
-    "half_way": False,
+    "boundary": False,
     "warm_start": False,
 }
 """Published ResNet18: Adam 0.01, ReduceLROnPlateau(0.1, patience 3) on validation loss, 40 epochs, best accuracy."""
@@ -58,7 +58,7 @@ FAST_RESNET18 = {
     "label_smoothing": 0.0,
     "ema": 0.0,
     "balance": False,
-    "half_way": True,
+    "boundary": True,
     "warm_start": False,
 }
 """AdamW under a one-cycle schedule; beta mirrored at random (every taxon is symmetric in beta); boundary CpGs."""

@@ -30,7 +30,7 @@ def train_round(
     images = Packs(packs + ([simulated_images] if simulated_images else []))
     listed = read_parts(parts)
     sets = {}
-    boundary = _boundary_parts(simulated_info) if simulated_info and chosen["half_way"] else {}
+    boundary = _boundary_parts(simulated_info) if simulated_info and chosen["boundary"] else {}
     for part in ("training", "val"):
         paths, labels, others, shares = listed[part]["path"].tolist(), listed[part]["label"].tolist(), None, None
         if part in boundary:

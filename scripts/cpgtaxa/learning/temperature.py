@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: one temperature, fitted on validation images."""
+"""Calibrated probabilities: one temperature, fitted on validation images."""
 
 import numpy as np
 import scipy.optimize

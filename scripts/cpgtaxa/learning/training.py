@@ -36,7 +36,7 @@ class Images(torch.utils.data.Dataset):
 
 
 class Classifier(lightning.LightningModule):
-    """A network with the settings of a recipe; half-way sites come as targets shared between two taxa."""
+    """A network with the settings of a recipe; boundary CpGs come as targets shared between two taxa."""
 
     def __init__(self, network, recipe, statistics, seed, steps):
         super().__init__()
@@ -121,7 +121,7 @@ def train(
     """Train `model_name` and return the network with the best validation score (recipe's `monitor`).
 
     statistics: normalisation, `mean` and `std` of three channels. work: folder for checkpoints, one subfolder per
-    digest of data, settings and code; a run killed half-way continues there, and other digests' checkpoints are
+    digest of data, settings and code; a run killed midway continues there, and other digests' checkpoints are
     removed. initial: state dict to start from. Writes the training log to `log_path`.
     """
     lightning.seed_everything(seed, workers=True, verbose=False)
@@ -198,7 +198,7 @@ def balance(targets) -> np.ndarray:
 def calibrate(network, statistics, size, val_set: Images, device, precision) -> float:
     """Temperature fitted on the validation images that have one taxon.
 
-    Half-way sites are left out: with them, networks look less sure of clear CpGs than they are right.
+    Boundary CpGs are left out: with them, networks look less sure of clear CpGs than they are right.
     """
     clean = np.flatnonzero(val_set.targets.cpu().numpy().max(axis=1) > 0.99)
     predictor = Predictor(network, statistics, size, device=device, precision=precision)

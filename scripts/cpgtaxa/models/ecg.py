@@ -1,7 +1,7 @@
 """Age from a 12-lead ECG: ResDenseNet (adults) and ResUDenseNet (children), two networks of the MAIC 2023 challenge.
 
 Residual U-blocks look at shapes of every length in time, dense blocks put them together, attention weighs moments
-against each other, and of each channel the highest moment tells the age.
+against each other, and of each channel the highest moment predicts the age.
 """
 
 import torch
@@ -118,7 +118,7 @@ class Attention(torch.nn.Module):
 
 
 class _Age(torch.nn.Module):
-    """`features`, (batch, leads, time) to (batch, channels, time), and the age they tell: (batch,) years."""
+    """`features`, (batch, leads, time) to (batch, channels, time), and the age they predict: (batch,) years."""
 
     def __init__(self, channels: int, ages: tuple[float, float], dropout: float):
         super().__init__()

@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 
 from cpgtaxa.names import COLOURS, SYMBOLS
 
-# Of every font that a PDF holds a part of, fontTools tells what it left out.
+# Of every font that a PDF holds a part of, fontTools logs what it left out.
 logging.getLogger("fontTools").setLevel(logging.WARNING)
 
 # Colours of the figures that follow the page's light or dark scheme: in the files as they stand, in the page as CSS.
@@ -77,7 +77,7 @@ STYLE = {
 
 
 def svg_text(figure, name: str) -> str:
-    """The figure as SVG text; ids inside it hang on `name` alone, and there is no date."""
+    """The figure as SVG text; ids inside it depend on `name` alone, and there is no date."""
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", bbox_inches="tight", pad_inches=0.04, metadata={"Date": None})
@@ -148,8 +148,8 @@ def counts_grid(axes, matrix, rows, columns, xlabel: str, ylabel: str, shares: b
         size = 8.5 if len(text) < 5 else 6.5
         axes.text(j + 0.5, i + (0.36 if shares else 0.5), text, ha="center", va="center", color=colour, fontsize=size)
         if shares:
-            told = f"{100 * share[i, j]:.0f} %" if share[i, j] >= 0.005 else "< 1 %"
-            axes.text(j + 0.5, i + 0.72, told, ha="center", va="center", color=colour, fontsize=6.5)
+            text = f"{100 * share[i, j]:.0f} %" if share[i, j] >= 0.005 else "< 1 %"
+            axes.text(j + 0.5, i + 0.72, text, ha="center", va="center", color=colour, fontsize=6.5)
     axes.set(xlim=(0, len(columns)), ylim=(len(rows), 0), xlabel=xlabel, ylabel=ylabel)
     axes.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(np.arange(len(rows)) + 0.5, rows)

@@ -10,23 +10,21 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from cpgtaxa.taxa.criteria import HALF_WAY, PATTERN_LIMITS, PLAIN_D
-
-CAUSES = ("batch", "sex", "SNP", "unknown")
-"""The words of the column `cause`, in the order in which they are looked for."""
+from cpgtaxa.statistics.comparisons import holm
+from cpgtaxa.taxa.criteria import OFF_CENTRE, PATTERN_LIMITS, PLAIN_D
 
 FOLLOWS = 0.5
 """Cramér's V, corrected for chance (Bergsma 2013), from which bands follow a column."""
 CHANCE = 1e-3
 """p-value up to which they do (Holm over the columns), and down to which shares are those of genotypes."""
-HALF_REACH = HALF_WAY + 0.05
+HALF_REACH = OFF_CENTRE + 0.05
 """How far the middle of three bands may lie from the half of the outer ones, as a share of their distance: arrays bend
 the scale."""
 TECHNICAL = re.compile(
     r"batch|plate|slide|chip|sentrix|beadchip|array|barcode|well|position|row|col|date|day|time|run|scan|lane"
     r"|cohort|study|dataset|series|gse|center|centre|site|lab|source|platform|operator|technician"
 )
-"""Names of the sheet's columns that tell how a sample was measured, in small letters."""
+"""Names of the sheet's columns that say how a sample was measured, in small letters."""
 ARRAY_ID = re.compile(r"(\d{9,12})[_-](R\d{2}C\d{2})")
 """Chip and place on it, as sample ids often hold them."""
 GROUPS = 12
@@ -36,9 +34,9 @@ GROUPS = 12
 def batch_columns(samples: pd.DataFrame) -> dict[str, np.ndarray]:
     """The technical columns of the sheet as codes (n,), −1 where not known; by name.
 
-    samples: sample_id and further columns, in the order of the matrix. Columns are told by their names (TECHNICAL),
-    chip and place also by sample ids that hold them. Numbers and dates of more than GROUPS kinds are cut into groups;
-    columns of text that tell nearly every sample from every other are left out.
+    samples: sample_id and further columns, in the order of the matrix. Columns are recognised by their names
+    (TECHNICAL), chip and place also by sample ids that hold them. Numbers and dates of more than GROUPS kinds are cut
+    into groups; columns of text with a value of its own for nearly every sample are left out.
     """
     found = {}
     columns = {n: samples[n] for n in samples.columns if n not in ("sample_id", "age", "sex")}
@@ -161,16 +159,16 @@ def of_genotypes(member, fit, bands: int) -> tuple[bool, float]:
     if fit[f"{prefix}_by_age"] >= PATTERN_LIMITS["bands at some ages only"]:
         return False, np.nan
     counts = np.bincount(member[member >= 0], minlength=3)[:3]
-    half_way = abs(fit["three_middle"] - 0.5) <= HALF_REACH
+    central = abs(fit["three_middle"] - 0.5) <= HALF_REACH
     if bands == 3:
         p = hardy_weinberg(counts)
-        return (p >= CHANCE and half_way), p
+        return (p >= CHANCE and central), p
     rare = np.sort(counts[:2])
     p = hardy_weinberg([rare[1], rare[0], 0])
     if p >= CHANCE:
         return True, p
     p = fit["three_hwe_p"]
-    if np.isfinite(fit["bic3"]) and fit["bic3"] < fit["bic2"] and half_way and p >= CHANCE:
+    if np.isfinite(fit["bic3"]) and fit["bic3"] < fit["bic2"] and central and p >= CHANCE:
         return True, float(p)
     return bool(fit["two_d"] >= PLAIN_D), np.nan
 
@@ -184,13 +182,10 @@ def cause_of(member, fit, bands: int, sexes, batches: dict[str, np.ndarray]) -> 
     """
     found = {name: association(member, codes) for name, codes in batches.items()}
     ps = np.array([p for _, p in found.values()])
-    order = np.argsort(ps, kind="stable")
-    holm = np.empty(len(ps))
-    holm[order] = np.minimum(np.maximum.accumulate(ps[order] * (len(ps) - np.arange(len(ps)))), 1)
     v_sex, p_sex = association(member, sexes) if sexes is not None else (0.0, 1.0)
     by_sex = v_sex >= FOLLOWS and p_sex <= CHANCE
     fits = [
-        (v, -p, name) for (name, (v, _)), p in zip(found.items(), holm, strict=True) if p <= CHANCE and v >= FOLLOWS
+        (v, -p, name) for (name, (v, _)), p in zip(found.items(), holm(ps), strict=True) if p <= CHANCE and v >= FOLLOWS
     ]
     if fits and (not by_sex or max(fits)[0] >= v_sex):
         _, p, name = max(fits)

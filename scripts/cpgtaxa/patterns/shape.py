@@ -62,7 +62,7 @@ HELD = 0.8
 
 
 class Design:
-    """What hangs on the ages alone: bins, basis of the spline, curves on the grid of change points.
+    """What depends on the ages alone: bins, basis of the spline, curves on the grid of change points.
 
     n: samples. order: (n,) positions that sort them by sex and bin. bin: (n,) bin of each, in that order. x: (b,)
     standardised mean age of each bin. basis: (b, t) columns 1, x and the spline's terms beyond the line, at most

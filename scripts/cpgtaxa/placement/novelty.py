@@ -1,6 +1,6 @@
 """How far a CpG is from all that is known: its image in the network's own features, and its statistics.
 
-The distance to the k-th nearest training image tells images unlike anything seen from images between two taxa (deep
+The distance to the k-th nearest training image separates images out of distribution from images between two taxa (deep
 nearest neighbours: Sun et al. 2022; here without normalising the features, which found four bands and uniform noise
 where normalised ones did not). Statistics see what the network need not care for, such as bands that only the old have.
 """

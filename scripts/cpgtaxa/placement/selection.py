@@ -2,7 +2,7 @@
 
 The candidates are CpGs to which the tests leave several taxa. The network chooses among these. A selection model learns
 from simulated CpGs of this cohort's ages and sample size that the tests cannot decide either when that choice is right,
-that is, one of the taxa admissible for the CpG's true parameters (`criteria.admissible`). Those CpGs then tell how many
+that is, one of the taxa admissible for the CpG's true parameters (`criteria.admissible`). Those CpGs then show how many
 wrong calls come through at each threshold, and the lowest threshold that keeps the error rate is taken (conformal
 selection: Jin and Candès 2023; risk control by a bound on held-out errors: Angelopoulos et al. 2021). They are weighted
 first, so as to be made up like the CpGs to be placed.
@@ -23,7 +23,7 @@ from cpgtaxa.progress import Progress
 from cpgtaxa.taxa.labels import ruled_out
 
 NEAR = 0.05
-"""Near the bar that calls must clear: within this much probability."""
+"""Near the threshold of the calls: within this much probability."""
 REASONS = ("ambiguous", "contradicted", "unlike")
 """Why a CpG stays without a taxon."""
 
@@ -34,9 +34,9 @@ LIKELY = (0.5, 0.6, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.99)
 PRIOR = 10
 """CpGs that the composition of the calibration CpGs counts for where that of the candidates is estimated."""
 DOUBTFUL = 0.9
-"""Agreement of network and labels below which the promised error rate is called into doubt."""
+"""Agreement of network and labels below which the error rate is called into doubt."""
 LEAST = 20
-"""Calibration CpGs above the bar below which nothing can be promised."""
+"""Calibration CpGs above the threshold; with fewer no error rate can be controlled."""
 
 
 def evidence(calls) -> np.ndarray:
@@ -53,7 +53,7 @@ def evidence(calls) -> np.ndarray:
     return np.where(np.abs(found) < 1e30, found, np.nan).astype(np.float32)
 
 
-class Judge:
+class SelectionModel:
     """Says how likely a network's call is right: gradient-boosted trees (scikit-learn), one model a fold.
 
     `held_out` has the probabilities for the CpGs it learnt from, each by the models of folds without it.
@@ -67,7 +67,7 @@ class Judge:
         x = x[:, self.use]
         fold = np.random.default_rng([seed, 23]).permutation(len(x)) % FOLDS
         self.models, self.held_out = [], np.full(len(x), float(np.average(right, weights=weights)) if len(x) else 0.0)
-        for number in Progress(FOLDS, "folds of the judge").over(range(FOLDS)):
+        for number in Progress(FOLDS, "folds of the selection model").over(range(FOLDS)):
             mine = fold != number
             if len(np.unique(right[mine])) < 2:
                 continue
@@ -113,46 +113,46 @@ def composition_weights(p: np.ndarray, groups: np.ndarray, candidates: np.ndarra
 
 
 @dataclasses.dataclass(frozen=True)
-class Bar:
-    """The lowest bar that keeps a promise: judge's probability, share of wrong calls expected above it, and its bound.
+class Threshold:
+    """The lowest threshold that controls the error rate: value, share of wrong calls expected above, its bound.
 
-    Infinite where no bar keeps it. `effective` is the number of calibration CpGs above it that the estimate is worth.
+    Infinite where none does. `effective` is the number of calibration CpGs above it that the estimate is worth.
     """
 
-    height: float
+    value: float
     expected: float
     bound: float
     effective: float
 
 
-NO_BAR = Bar(np.inf, 0.0, 0.0, 0.0)
+NO_THRESHOLD = Threshold(np.inf, 0.0, 0.0, 0.0)
 
 
-def lowest_bar(score, right, weights, candidates, error_rate: float, certainty: float = 0.95) -> Bar:
-    """The lowest bar above which, with `certainty`, calls are wrong at a rate of at most `error_rate`.
+def lowest_threshold(score, right, weights, candidates, error_rate: float, certainty: float = 0.95) -> Threshold:
+    """The lowest threshold above which, with `certainty`, calls are wrong at a rate of at most `error_rate`.
 
     score: (n,) of the calibration CpGs, held out. right, weights: (n,). candidates: (m,) scores of the CpGs to place.
     Two bounds hold, given the weighted errors seen (beta distribution with Jeffreys' prior, on the effective number of
     CpGs): that of the error rate, and that of the number of wrong calls among as many as would be placed.
     """
     if not len(candidates):
-        return NO_BAR
+        return NO_THRESHOLD
     ranks = np.unique(np.geomspace(1, len(candidates), 200).astype(int)) - 1
-    for height in np.unique(-np.sort(-candidates)[ranks]):  # from the lowest up
-        above = score >= height
+    for value in np.unique(-np.sort(-candidates)[ranks]):  # from the lowest up
+        above = score >= value
         total, squares = weights[above].sum(), np.sum(weights[above] ** 2)
         if not total or (effective := total**2 / squares) < LEAST:
             continue
         expected = float(np.sum(weights[above] * ~right[above]) / total)
         prior = effective * expected + 0.5, effective * (1 - expected) + 0.5
-        rate, placed = scipy.stats.beta(*prior), int(np.sum(candidates >= height))
+        rate, placed = scipy.stats.beta(*prior), int(np.sum(candidates >= value))
         most = np.ceil(error_rate * placed)  # of few calls, one may be wrong
         if rate.cdf(error_rate) >= certainty and scipy.stats.betabinom(placed, *prior).cdf(most) >= certainty:
-            return Bar(float(height), expected, float(rate.ppf(certainty)), float(effective))
-    return NO_BAR
+            return Threshold(float(value), expected, float(rate.ppf(certainty)), float(effective))
+    return NO_THRESHOLD
 
 
-def unlikeness(distances: np.ndarray, calibration: np.ndarray) -> np.ndarray:
+def conformal_p(distances: np.ndarray, calibration: np.ndarray) -> np.ndarray:
     """Conformal p-value (m,) of each distance: the share of calibration CpGs at least as far from what was learnt.
 
     NaN where there is no distance or nothing to compare with.
@@ -189,9 +189,9 @@ class Calls:
     def __post_init__(self):
         self.p = self.predictions[list(PROBABILITY_COLUMNS)].to_numpy(dtype=float)
         self.contradicted = self.ruled_out.all(axis=1)
-        barred = self.ruled_out & ~self.contradicted[:, None]
+        excluded = self.ruled_out & ~self.contradicted[:, None]
         rows = np.arange(len(self.p))
-        self.first = np.where(barred, -1.0, self.p).argmax(axis=1)
+        self.first = np.where(excluded, -1.0, self.p).argmax(axis=1)
         self.top = self.p[rows, self.first]
         others = self.p.copy()
         others[rows, self.first] = -1.0
@@ -201,7 +201,7 @@ class Calls:
         return len(self.p)
 
 
-def unlike_anything(calls: Calls, calibration: Calls, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def out_of_distribution(calls: Calls, calibration: Calls, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """p-values (k,) and (n,) that CpGs of the calls, and of the calibration, are like the simulated ones.
 
     The smaller one of image and statistics, doubled (Bonferroni).
@@ -212,18 +212,18 @@ def unlike_anything(calls: Calls, calibration: Calls, seed: int) -> tuple[np.nda
     images = [some.predictions["distance"].to_numpy(dtype=float) for some in (calls, calibration)]
     numbers = [strange(calls.statistics), strange.known]
     found = [
-        np.fmin(unlikeness(image, images[1]), unlikeness(number, numbers[1]))
+        np.fmin(conformal_p(image, images[1]), conformal_p(number, numbers[1]))
         for image, number in zip(images, numbers, strict=True)
     ]
     return np.minimum(2 * found[0], 1), np.minimum(2 * found[1], 1)
 
 
-def near(score: np.ndarray, bar: float) -> dict | None:
-    """How many scores (probabilities) are within NEAR of a bar, on it or above, and below; None without a bar."""
-    if not np.isfinite(bar):
+def near(score: np.ndarray, threshold: float) -> dict | None:
+    """How many scores (probabilities) are within NEAR of a threshold, on it or above, and below; None without one."""
+    if not np.isfinite(threshold):
         return None
-    close = np.abs(score - bar) <= NEAR
-    numbers = {"above": int((close & (score >= bar)).sum()), "below": int((close & (score < bar)).sum())}
+    close = np.abs(score - threshold) <= NEAR
+    numbers = {"above": int((close & (score >= threshold)).sum()), "below": int((close & (score < threshold)).sum())}
     return {"within": NEAR} | numbers
 
 
@@ -235,30 +235,30 @@ def controlled(calls: Calls, calibration: Calls, truth: np.ndarray, *, error_rat
     the calibration CpGs, and a dictionary of what the control rests on.
     """
     if calls.contradicted.all() or not len(calibration):
-        return _controlled(np.zeros(len(calls)), np.zeros(len(calibration)), NO_BAR, calls, error_rate)
+        return _controlled(np.zeros(len(calls)), np.zeros(len(calibration)), NO_THRESHOLD, calls, error_rate)
     names = np.array(TAXA, dtype=object)[calibration.first]
     right = np.array([name in taxa.split("|") for name, taxa in zip(names, truth, strict=True)], dtype=bool)
     weights = composition_weights(calibration.p, truth.astype(str), calls.p)
     known = evidence(calibration)
-    judge = Judge(known, right, weights, seed)
-    held_out = np.where(calibration.contradicted, -1.0, judge.held_out)
-    score = judge(evidence(calls))
-    bar = lowest_bar(held_out, right, weights, np.where(calls.contradicted, -1.0, score), error_rate)
-    return _controlled(score, held_out, bar, calls, error_rate)
+    model = SelectionModel(known, right, weights, seed)
+    held_out = np.where(calibration.contradicted, -1.0, model.held_out)
+    score = model(evidence(calls))
+    threshold = lowest_threshold(held_out, right, weights, np.where(calls.contradicted, -1.0, score), error_rate)
+    return _controlled(score, held_out, threshold, calls, error_rate)
 
 
-def _controlled(score, held_out, bar: Bar, calls: Calls, error_rate: float) -> tuple:
-    """What `controlled` returns, given the probabilities of the calls and of the calibration CpGs, and the bar."""
+def _controlled(score, held_out, threshold: Threshold, calls: Calls, error_rate: float) -> tuple:
+    """What `controlled` returns, given the probabilities of calls and calibration CpGs, and the threshold."""
     found = {
-        "promised_error_rate": error_rate,
-        "judge_at_least": bar.height if np.isfinite(bar.height) else None,
-        "expected_error_rate": bar.expected,
-        "error_rate_at_most": bar.bound,
+        "error_rate": error_rate,
+        "threshold": threshold.value if np.isfinite(threshold.value) else None,
+        "expected_error_rate": threshold.expected,
+        "error_rate_at_most": threshold.bound,
         "calibration_cpgs": len(held_out),
-        "calibration_cpgs_above": bar.effective,
-        "near_bar": near(score[~calls.contradicted], bar.height),
+        "calibration_cpgs_above": threshold.effective,
+        "near_threshold": near(score[~calls.contradicted], threshold.value),
     }
-    return score >= bar.height, score, held_out >= bar.height, found
+    return score >= threshold.value, score, held_out >= threshold.value, found
 
 
 def reassign(
@@ -279,20 +279,20 @@ def reassign(
     probability in place of the controlled error rate. CpGs to which the tests leave no taxon are never placed.
 
     Writes reassigned (cpg, taxon, confidence: the probability that the call is right, second_taxon, round), left (cpg,
-    reason: `contradicted` where the tests leave no taxon, `unlike` anything seen, or `ambiguous`; taxa that hold
-    1 - error_rate of the probability, "A|B"; unlike_p; detail: what the tests say), calibration (cpg of the calibration
-    CpGs placed by the same rule) and counts (JSON, with what is given `beside`).
+    reason: `contradicted` where the tests leave no taxon, `unlike` where the CpG is out of distribution, or
+    `ambiguous`; taxa that hold 1 - error_rate of the probability, "A|B"; unlike_p; detail: what the tests say),
+    calibration (cpg of the calibration CpGs placed by the same rule) and counts (JSON, with what is given `beside`).
     """
     found = {}
     unlike_p = np.full(len(calls), np.nan)
     if settings["confidence"] is None:
         rate = settings["error_rate"]
         certain, confidence, known, found = controlled(calls, calibration, truth, error_rate=rate, seed=seed)
-        unlike_p, known_p = unlike_anything(calls, calibration, seed)
+        unlike_p, known_p = out_of_distribution(calls, calibration, seed)
         known &= ~(known_p <= settings["unlike"])
     else:
         certain, confidence = calls.top >= settings["confidence"], calls.top
-        found = {"near_bar": near(calls.top[~calls.contradicted], settings["confidence"])}
+        found = {"near_threshold": near(calls.top[~calls.contradicted], settings["confidence"])}
     unlike = unlike_p <= settings["unlike"]
     placed = certain & ~calls.contradicted & ~unlike
     frame = _placed_table(calls, placed, confidence, round_number)
@@ -313,7 +313,7 @@ def reassign(
         "left": left["reason"].value_counts().reindex(REASONS, fill_value=0).to_dict(),
     }
     write_json(out["counts"], counts | found | (beside or {}))
-    nothing = len(calls) and settings["confidence"] is None and found["judge_at_least"] is None
+    nothing = len(calls) and settings["confidence"] is None and found["threshold"] is None
     _say(counts, settings["error_rate"] if nothing else None)
 
 

@@ -195,7 +195,7 @@ class Plan:
     def simulation_settings(self) -> dict:
         """What simulating training images needs to know; where nothing is trained, they only test."""
         settings = self.config["simulation"]
-        fewer = {"per_taxon": min(TESTED, settings["per_taxon"]), "half_way": 0}
+        fewer = {"per_taxon": min(TESTED, settings["per_taxon"]), "boundary": 0}
         return settings if self.trains else settings | fewer
 
     @property
@@ -246,13 +246,13 @@ class Plan:
         return [round_file(number, f"{of}.parquet") for number in range(int(round_number))]
 
     @property
-    def promises(self) -> bool:
-        """Whether rounds keep a promised error rate, and not to a plain threshold."""
+    def controls_error_rate(self) -> bool:
+        """Whether rounds control an error rate, in place of a plain threshold."""
         return self.config["rounds"]["confidence"] is None
 
     def calibration_input(self, wildcards) -> dict[str, str]:
-        """Calibration CpGs with their truth and the network's calls, where an error rate is promised."""
-        if not self.promises:
+        """Calibration CpGs with their truth and the network's calls, where an error rate is controlled."""
+        if not self.controls_error_rate:
             return {}
         return {
             "calibration": round_file(int(wildcards.round), "calibration.parquet"),
@@ -539,7 +539,7 @@ class Plan:
         }
 
     def rules(self) -> dict:
-        """What the tests' answers hang on: the criteria's zones and the errors allowed."""
+        """What the tests' answers depend on: the criteria's zones and the errors allowed."""
         return {key: self.config["taxa"][key] for key in ("thresholds", "errors")}
 
     def report_config(self) -> dict:
@@ -560,7 +560,7 @@ class Plan:
         return self.config["embedding"] | self.device_settings()
 
     def explorer_settings(self) -> dict:
-        """What the explorer's page and folder hold; that there is a folder is told by the rule's outputs."""
+        """What the explorer's page and folder hold; that there is a folder is an output of the rule."""
         return {key: value for key, value in self.config["explorer"].items() if key != "whole"}
 
     def training_settings(self, wildcards) -> dict:
@@ -600,7 +600,7 @@ class Plan:
         return round_file(int(wildcards.round) - 1, "reassigned.parquet")
 
     def training_input(self, wildcards) -> dict:
-        """Images by part, packed planes, half-way sites, and the last round's weights to start from."""
+        """Images by part, packed planes, boundary CpGs, and the last round's weights to start from."""
         number = int(wildcards.round)
         found = parts(number) | self.simulated() | {"packs": self.packs(number)}
         if number > 0:

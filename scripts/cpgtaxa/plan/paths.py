@@ -14,7 +14,7 @@ NETWORK = ("weights", "stats", "card", "features")
 """What a network is made of, for those who ask it."""
 
 CELL_FRACTIONS = "cell_fractions"
-"""Among the covariates: the cell fractions told from the user's reference."""
+"""Among the covariates: the cell fractions estimated from the user's reference."""
 
 
 def model_of(round_number) -> str:

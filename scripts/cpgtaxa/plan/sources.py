@@ -1,4 +1,4 @@
-"""Which library files a script uses: inputs of its rule, and what a checkpoint of training hangs on.
+"""Which library files a script uses: inputs of its rule, and what a checkpoint of training depends on.
 
 Standard library only.
 """

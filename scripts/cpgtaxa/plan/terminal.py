@@ -1,6 +1,9 @@
 """What the terminal shows of a run: calm lines in between, at the end a table and the paths of each target asked for.
 
-Imports the standard library alone where it is loaded: Snakemake itself uses it.
+Imports the standard library alone where it is loaded: Snakemake itself uses it. A logger plugin of Snakemake's is a
+package to be installed beside Snakemake, which a workflow used as a module or deployed cannot ask for; so the handler
+on the terminal gets a filter. tabulate takes 47 ms to import, breaks long cells over lines in place of cutting them,
+and would save a dozen lines of `table`.
 """
 
 import csv
@@ -303,7 +306,7 @@ NOISE = (
     "Rules claiming more threads will be scaled down.",
     "Conda environments: ignored",
 )
-"""Lines of Snakemake's that tell nobody anything."""
+"""Lines of Snakemake's without information for the user."""
 
 
 def summaries_of(dag) -> list[pathlib.Path]:
@@ -348,20 +351,20 @@ class Calm:
         return True
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """A filter that drops what it tells in its own words."""
+        """A filter that drops what it writes in its own words."""
         event, text = _event(record), str(record.msg)
         if event == "job_started":
             for job in self._jobs(getattr(record, "job_ids", None) or getattr(record, "jobs", None) or []):
                 if job.output:
                     how = "begins" if self.workflow.local_exec or job.is_local else "is handed to the cluster"
-                    self._tell(f"{label_of(job.rule.name, job.wildcards)} {how}")
+                    self._write(f"{label_of(job.rule.name, job.wildcards)} {how}")
             return False
         if event == "job_finished":
             self.ended = ", ".join(label_of(job.rule.name, job.wildcards) for job in self._jobs([record.job_id]))
             return False
         if event == "progress" and self.ended:
             share = f"{100 * record.done // record.total} %"
-            self._tell(f"{self.ended} is done: {record.done:,} of {record.total:,} steps ({share})")
+            self._write(f"{self.ended} is done: {record.done:,} of {record.total:,} steps ({share})")
             return False
         if record.levelno <= logging.INFO and text.startswith(NOISE):
             return False
@@ -372,7 +375,7 @@ class Calm:
     def _jobs(self, ids) -> list:
         return [job for job in self.workflow.dag.jobs if job.jobid in set(ids)]
 
-    def _tell(self, text: str) -> None:
+    def _write(self, text: str) -> None:
         print(f"{time.strftime('%H:%M:%S')}  {text}", file=self.stream, flush=True)
 
     def failure(self) -> str:
@@ -399,6 +402,6 @@ def calm(workflow, logger: logging.Logger) -> Calm:
     return found
 
 
-def tell_failure(text: str) -> None:
+def write_failure(text: str) -> None:
     """Print the line on standard error, where the other messages are."""
     print(text, file=sys.stderr, flush=True)

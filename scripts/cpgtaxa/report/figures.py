@@ -91,7 +91,7 @@ def reliability_figure(figures, tables):
         2, 1, figsize=(4.2, 4.9), sharex=True, height_ratios=(3.4, 1), layout="constrained"
     )
     axes.plot([0, 1], [0, 1], color=MUTED, lw=1, ls="--", label="perfect calibration")
-    # Shade and mark tell the rounds apart, the last one strongest.
+    # Shade and mark distinguish the rounds, the last one strongest.
     shades = np.linspace(0.4, 1, len(tables)) if len(tables) > 1 else [1.0]
     width = 0.8 / max(len(tables), 1) / BINS
     for at, ((number, table), alpha) in enumerate(zip(tables.items(), shades, strict=True)):

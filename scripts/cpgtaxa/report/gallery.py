@@ -11,13 +11,14 @@ from PIL import Image
 from cpgtaxa.files import parquet_blocks
 from cpgtaxa.images.render import render
 from cpgtaxa.names import MEANING, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
-from cpgtaxa.report.thresholds import nearest_criterion, number
+from cpgtaxa.report.thresholds import nearest_criterion
 from cpgtaxa.report.words import decimal, percent, signed, stage_name
 from cpgtaxa.taxa.criteria import Answers
+from cpgtaxa.wording import number
 
 TYPICAL, BORDERLINE, REASSIGNED, RANDOM, ALMOST = "typical", "borderline", "reassigned", "random", "almost"
 LEAST_SHOWN = 0.005
-"""Probabilities below this are told of no CpG: they would read 0 %."""
+"""Probabilities below this are left out: they would read 0 %."""
 COLUMNS = (
     "taxon",
     "group",

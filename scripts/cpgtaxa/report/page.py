@@ -45,7 +45,7 @@ from cpgtaxa.report.tables import (
     share_of,
     stages,
 )
-from cpgtaxa.report.thresholds import bars_table, thresholds_page
+from cpgtaxa.report.thresholds import selection_table, thresholds_page
 from cpgtaxa.report.words import count, decimal, percent, stage_name
 
 
@@ -80,12 +80,12 @@ def versions(cards: list[dict]) -> list[tuple[str, str, str]]:
 SURE = 0.95
 """Confidence from which the page counts taxa as sure."""
 FEW_CALLS = 200
-"""Calls of fewer are told as counts of wrong ones, not as shares."""
+"""Calls of fewer are reported as counts of wrong ones, not as shares."""
 
 
 def _wrong(found: dict) -> tuple[str, str]:
     """How many of a round's calls are wrong, expected and at most (95 %): a share, or of few calls a count."""
-    if not found.get("judge_at_least"):
+    if not found.get("threshold"):
         return "–", "–"
     expected, bound = found["expected_error_rate"], found["error_rate_at_most"]
     placed = found["placed"]
@@ -172,7 +172,7 @@ def rounds_table(counts: list[dict], metrics: list[dict]) -> pd.DataFrame:
         row = {"round": found["round"], "model": scores["model"]}
         row |= {key: found[key] for key in ("candidates", "placed")} | dict(found["left"])
         for key in (
-            "judge_at_least",
+            "threshold",
             "expected_error_rate",
             "error_rate_at_most",
             "labelled_cpgs",
@@ -186,12 +186,11 @@ def rounds_table(counts: list[dict], metrics: list[dict]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _bar_rows(table: pd.DataFrame) -> list[dict]:
+def _selection_rows(table: pd.DataFrame) -> list[dict]:
     return [
         {
             "round": row.round,
-            "asked": row.asked,
-            "bar": percent(row.bar),
+            "threshold": percent(row.threshold),
             "above": count(row.near_above),
             "below": count(row.near_below),
             "within": "–" if pd.isna(row.within) else f"{100 * row.within:.0f}",
@@ -383,17 +382,18 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
     inputs: attributes counts, metrics, logs, tests, cards (one file per round each), taxonomy, labels, unclassified,
     statistics, ewas and ewas_summary (of the rule `age_ewas`), beta, samples, cpgs, qc, those of the rule `embedding`
     (map, map_drawn, map_pdf, separability, clusters, embedding), and, for a simulated cohort, truth; where betas are
-    adjusted, adjusted (what was done to them). outputs: paths html, summary, counts, agreement, thresholds, left, bars,
-    rounds, test_scores, gallery (CSV), figures (a folder). config: the whole config, with its defaults. Beside the
-    page, the folder benchmarks is looked at, where there is one. Raises InputError for a truth that cannot be used.
+    adjusted, adjusted (what was done to them). outputs: paths html, summary, counts, agreement, thresholds, left,
+    selection, rounds, test_scores, gallery (CSV), figures (a folder). config: the whole config, with its defaults.
+    Beside the page, the folder benchmarks is looked at, where there is one. Raises InputError for a truth that cannot
+    be used.
     """
     run = _read_run(inputs)
     counts = count_taxa(run.taxonomy, run.rounds)
     agreed = agreement(run.taxonomy, run.truth, run.rounds) if run.truth is not None else None
-    bars, scores = bars_table(run.counts, config), test_table(run.metrics)
+    selection, scores = selection_table(run.counts, config), test_table(run.metrics)
     write_csv(outputs["counts"], counts)
     write_csv(outputs["agreement"], pd.DataFrame(columns=list(AGREEMENT_COLUMNS)) if agreed is None else agreed)
-    write_csv(outputs["bars"], bars)
+    write_csv(outputs["selection"], selection)
     write_csv(outputs["test_scores"], scores)
     write_csv(outputs["rounds"], rounds_table(run.counts, run.metrics))
     parts = _draw_parts(inputs, outputs, run, counts, config)
@@ -418,7 +418,7 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
         "count_rows": _count_rows(counts),
         "round_rows": _round_rows(run.counts, run.metrics),
         "test_rows": _test_rows(scores),
-        "bar_rows": _bar_rows(bars),
+        "selection_rows": _selection_rows(selection),
         "gallery": shown,
         "agreement": _agreement_page(agreed, stage_names) if agreed is not None else None,
         "versions": versions(run.cards),

@@ -12,6 +12,7 @@ from cpgtaxa.pages.drawing import ACCENT, LINE, MUTED, SECOND
 from cpgtaxa.report.tables import share_of
 from cpgtaxa.report.words import count, percent
 from cpgtaxa.taxa.criteria import MIN_SAMPLES, PATTERNS, TABLE, Answers
+from cpgtaxa.wording import number
 
 HISTOGRAM = 40
 """Bins of a criterion's histogram."""
@@ -20,7 +21,7 @@ COUNTED = ("below", "no_in_zone", "yes_in_zone", "above", "open")
 
 
 def in_units(criterion, scaled):
-    """Values on the scale that is judged, in the quantity's units; no quantity is below 0."""
+    """Values on the criterion's scale, in the quantity's units; no quantity is below 0."""
     return np.exp(scaled) if criterion.log else np.maximum(scaled, 0)
 
 
@@ -48,9 +49,9 @@ def count_answers(blocks, thresholds: dict, errors: dict) -> tuple[pd.DataFrame,
         answers = Answers(block, thresholds, errors)
         matter, known = answers.matter(), ~(answers.few | answers.foreign)
         for one in TABLE:
-            judged, zone, mine = answers.judged[one.name], thresholds[one.name], matter[one.name] & known
-            values = in_units(one, judged.estimate)
-            yes, no = judged.yes & mine, judged.no & mine
+            answer, zone, mine = answers.by_criterion[one.name], thresholds[one.name], matter[one.name] & known
+            values = in_units(one, answer.estimate)
+            yes, no = answer.yes & mine, answer.no & mine
             below, above = values <= zone["no"], values >= zone["yes"]
             parts = (no & below, no & ~below, yes & ~above, yes & above, mine & ~yes & ~no)
             numbers[one.name] += [int(part.sum()) for part in parts]
@@ -81,7 +82,7 @@ def nearest_criterion(answers: Answers) -> pd.DataFrame:
     value, cut = np.full(len(names), np.nan), np.full(len(names), np.nan)
     for one in TABLE:
         mine = names == one.name
-        value[mine] = in_units(one, answers.judged[one.name].estimate[mine])
+        value[mine] = in_units(one, answers.by_criterion[one.name].estimate[mine])
         cut[mine] = float(in_units(one, one.cut(answers.zones[one.name])))
     return pd.DataFrame({"criterion": names, "value": value, "cut": cut, "margin": margin})
 
@@ -91,14 +92,14 @@ OF_REASON = {
     "contradicted": ("the tests leave no taxon", ""),
     "unlike": ("image or statistics are unlike those of simulated CpGs", "unlike"),
 }
-"""What a round's reason means, and the setting of section `rounds` that it hangs on."""
+"""What a round's reason means, and the setting of section `rounds` that it depends on."""
 
 
 def left_details(left: pd.DataFrame, confidence: float | None = None) -> list[dict]:
     """Why CpGs are Unclassified: per reason and open question the CpGs, what it means, and the settings concerned.
 
     left: reason (of the last round) and detail (of the tests), one row for each CpG that is Unclassified in the end.
-    confidence: the rounds' plain threshold, None where an error rate is promised.
+    confidence: the rounds' plain threshold, None where an error rate is controlled.
     """
     questions = {one.name: one.question for one in TABLE}
     meanings = {one.name: one.meaning for one in PATTERNS}
@@ -127,19 +128,6 @@ def left_details(left: pd.DataFrame, confidence: float | None = None) -> list[di
 
 
 # What the page shows
-
-
-def number(value) -> str:
-    """A statistic or a threshold with three digits."""
-    if value is None or not np.isfinite(value):
-        return "–"
-    if value == int(value) and abs(value) < 1e6:
-        text = f"{int(value)}"
-    elif 1e-4 <= abs(value) < 1e4:
-        text = f"{value:.3g}"
-    else:
-        text = f"{value:.1e}"
-    return text.replace("-", "−")
 
 
 def criteria_figure(figures, table: pd.DataFrame, drawn: pd.DataFrame):
@@ -196,22 +184,22 @@ def thresholds_page(figures, statistics, left: pd.DataFrame, config: dict) -> di
 # The rounds' thresholds
 
 
-def bars_table(rounds: list[dict], config: dict) -> pd.DataFrame:
+def selection_table(rounds: list[dict], config: dict) -> pd.DataFrame:
     """The threshold of each round's calls, and how many CpGs stood near it.
 
-    rounds: the rounds' counts. Returns round, asked (`judge`: probability of being right that the selection model
-    gives; `confidence`: the network's own), bar (the threshold; NaN where there was none), within, near_above and
-    near_below (candidates within so much of it that the tests do not contradict), candidates, placed.
+    rounds: the rounds' counts. Returns round, score (`selection model`: its probability that the call is right;
+    `network`: the network's own), threshold (NaN where there was none), within, near_above and near_below (candidates
+    within so much of it that the tests do not contradict), candidates, placed.
     """
     confidence, rows = config["rounds"]["confidence"], []
     for found in rounds:
-        bar = found.get("judge_at_least") if confidence is None else confidence
-        near = found.get("near_bar") or {}
+        threshold = found.get("threshold") if confidence is None else confidence
+        near = found.get("near_threshold") or {}
         rows.append(
             (
                 found["round"],
-                "judge" if confidence is None else "confidence",
-                np.nan if bar is None else bar,
+                "selection model" if confidence is None else "network",
+                np.nan if threshold is None else threshold,
                 near.get("within"),
                 near.get("above"),
                 near.get("below"),
@@ -219,5 +207,5 @@ def bars_table(rounds: list[dict], config: dict) -> pd.DataFrame:
                 found["placed"],
             )
         )
-    columns = ["round", "asked", "bar", "within", "near_above", "near_below", "candidates", "placed"]
+    columns = ["round", "score", "threshold", "within", "near_above", "near_below", "candidates", "placed"]
     return pd.DataFrame(rows, columns=columns).astype({"near_above": "Int64", "near_below": "Int64"})

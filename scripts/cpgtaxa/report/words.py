@@ -1,19 +1,19 @@
 """Numbers and names as the report writes them."""
 
-import numpy as np
 import pandas as pd
 
+from cpgtaxa import wording
 from cpgtaxa.wording import NONE, decimal, signed
 
 __all__ = ("NONE", "count", "decimal", "percent", "signed", "stage_name")
 
 
 def percent(value, digits: int = 1) -> str:
-    return "–" if value is None or np.isnan(value) else f"{100 * value:.{digits}f}\u00a0%"
+    return wording.percent(value, digits)
 
 
 def count(value) -> str:
-    return "–" if value is None or pd.isna(value) else f"{int(value):,}"
+    return NONE if value is None or pd.isna(value) else f"{int(value):,}"
 
 
 def stage_name(stage: str, config: dict) -> str:

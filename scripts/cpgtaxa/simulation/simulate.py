@@ -1,7 +1,7 @@
 """Simulated CpGs whose taxon is known: for the demo cohort, for training images, and as the truth of the tests.
 
 A CpG is drawn in two steps. `draw_profile` draws the parameters of one taxon (or of a boundary CpG, here and in the
-config called half-way): levels and weights of its bands, trend of each band, spread, change of spread with age,
+config called `boundary`): levels and weights of its bands, trend of each band, spread, change of spread with age,
 outliers, shape of the noise. `draw_values` turns a profile into one beta value per sample of a `Setting` (ages, sexes,
 batches and hidden factors shared by all CpGs of a cohort).
 
@@ -35,7 +35,7 @@ BANDS = {"TriAge": 3, "TriNonAge": 3, "BiAge": 2, "BiNonAge": 2}
 WITH_TREND = ("LinAgeHomo", "LinAgeHet", "TriAge", "BiAge")
 WITH_CHANGING_SPREAD = ("LinAgeHet", "NonAgeHet")
 
-HALF_WAY = {
+BOUNDARIES = {
     "two_bands": [("UniUnstable", "BiNonAge"), ("LinAgeHomo", "BiAge"), ("UniUnstable", "TriNonAge")],
     "band_share": [
         ("Outlier", "BiNonAge"),
@@ -64,7 +64,7 @@ HALF_WAY = {
 """Kinds of boundary CpGs, by the criterion in whose zone they lie, and the two taxa that are right for them. For three
 bands without a plain valley two bands are right as well."""
 
-HALF_WAY_SHARES = {
+BOUNDARY_SHARES = {
     "two_bands": 0.15,
     "band_share": 0.1,
     "three_bands": 0.1,
@@ -667,15 +667,15 @@ def _banded(rng, setting, taxon, kind="") -> Profile:
     return profile
 
 
-def draw_profile(rng, taxon: str, setting: Setting, half_way: tuple[str, str, str] | None = None) -> Profile:
+def draw_profile(rng, taxon: str, setting: Setting, boundary: tuple[str, str, str] | None = None) -> Profile:
     """Draw the parameters of a CpG of `taxon`, or of a boundary CpG `(kind, taxon, other taxon)`.
 
     Returns a Profile whose admissible taxa are those named; three bands without a plain valley may be two as well.
     Raises KeyError for an unknown taxon or kind.
     """
-    wanted = {taxon} if half_way is None else set(half_way[1:])
+    wanted = {taxon} if boundary is None else set(boundary[1:])
     for _ in range(200):
-        profile = _drawn(rng, taxon, setting, half_way)
+        profile = _drawn(rng, taxon, setting, boundary)
         _nuisance(rng, profile, setting)
         found = set(profile.admissible(setting))
         if found == wanted or (profile.kind == "two_bands" and found > wanted):
@@ -683,12 +683,12 @@ def draw_profile(rng, taxon: str, setting: Setting, half_way: tuple[str, str, st
     raise RuntimeError(f"no CpG found whose admissible taxa are {', '.join(sorted(wanted))}")
 
 
-def _drawn(rng, taxon, setting, half_way) -> Profile:
-    if half_way is None:
+def _drawn(rng, taxon, setting, boundary) -> Profile:
+    if boundary is None:
         return _banded(rng, setting, taxon) if taxon in BANDS else _one_band(rng, setting, taxon)
-    kind, taxon, other = half_way
-    if (taxon, other) not in HALF_WAY[kind]:
-        raise KeyError(half_way)
+    kind, taxon, other = boundary
+    if (taxon, other) not in BOUNDARIES[kind]:
+        raise KeyError(boundary)
     if kind == "band_share":
         profile = _rare_part(rng, setting, taxon)
     elif kind in ("two_bands", "three_bands"):
@@ -856,9 +856,9 @@ def draw_foreign(rng, setting: Setting) -> tuple[str, np.ndarray]:
     return kind, values.astype(np.float32)
 
 
-def half_way_kinds() -> list[tuple[str, str, str]]:
+def boundary_kinds() -> list[tuple[str, str, str]]:
     """All kinds of boundary CpGs as (kind, taxon, other taxon)."""
-    return [(kind, *pair) for kind, pairs in HALF_WAY.items() for pair in pairs]
+    return [(kind, *pair) for kind, pairs in BOUNDARIES.items() for pair in pairs]
 
 
 def draw_cpg(seed: int, index: int, taxon: str | None, setting: Setting) -> tuple[Profile, np.ndarray]:
@@ -867,13 +867,13 @@ def draw_cpg(seed: int, index: int, taxon: str | None, setting: Setting) -> tupl
     Each CpG has its own random stream, so that any part of a simulation can be made alone.
     """
     rng = np.random.default_rng([seed, index])
-    half_way = None
+    boundary = None
     if taxon is None:
-        kind = str(rng.choice(list(HALF_WAY_SHARES), p=list(HALF_WAY_SHARES.values())))
-        pairs = HALF_WAY[kind]
-        half_way = (kind, *pairs[rng.integers(len(pairs))])
-        taxon = half_way[1]
-    profile = draw_profile(rng, taxon, setting, half_way)
+        kind = str(rng.choice(list(BOUNDARY_SHARES), p=list(BOUNDARY_SHARES.values())))
+        pairs = BOUNDARIES[kind]
+        boundary = (kind, *pairs[rng.integers(len(pairs))])
+        taxon = boundary[1]
+    profile = draw_profile(rng, taxon, setting, boundary)
     return profile, draw_values(rng, profile, setting)
 
 
@@ -892,14 +892,14 @@ COHORT_SHARES = {
 """Shares of the taxa among the clean CpGs of a simulated cohort."""
 
 
-def plan_cohort(seed: int, n_cpgs: int, half_way_share: float) -> list[str | None]:
-    """Taxon of each CpG of a simulated cohort, None for half-way sites, in random order."""
+def plan_cohort(seed: int, n_cpgs: int, boundary_share: float) -> list[str | None]:
+    """Taxon of each CpG of a simulated cohort, None for boundary CpGs, in random order."""
     rng = np.random.default_rng([seed, 2**31])
     shares = np.array([COHORT_SHARES[taxon] for taxon in TAXA])
-    n_half = round(half_way_share * n_cpgs)
-    counts = np.floor(shares / shares.sum() * (n_cpgs - n_half)).astype(int)
-    counts[0] += n_cpgs - n_half - counts.sum()
-    plan = [taxon for taxon, count in zip(TAXA, counts, strict=True) for _ in range(count)] + [None] * n_half
+    n_boundary = round(boundary_share * n_cpgs)
+    counts = np.floor(shares / shares.sum() * (n_cpgs - n_boundary)).astype(int)
+    counts[0] += n_cpgs - n_boundary - counts.sum()
+    plan = [taxon for taxon, count in zip(TAXA, counts, strict=True) for _ in range(count)] + [None] * n_boundary
     return [plan[index] for index in rng.permutation(n_cpgs)]
 
 

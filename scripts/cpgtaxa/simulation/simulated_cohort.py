@@ -17,14 +17,14 @@ BLOCK = 500
 def write_cohort(settings: dict, seed: int, beta, samples, truth) -> None:
     """Simulate a cohort and write its three files.
 
-    settings: `samples`, `cpgs`, `half_way` (share of boundary CpGs, which have two right taxa), `age_min`, `age_max`
+    settings: `samples`, `cpgs`, `boundary` (share of boundary CpGs, which have two right taxa), `age_min`, `age_max`
     (years). beta: CSV (.gz), CpGs in rows, empty where missing. samples: CSV sample_id, age, sex, batch. truth: CSV
     cpg, taxon, between and kind (of boundary CpGs: both taxa, and the criterion in whose zone they lie), the profile's
     parameters, and admissible: all taxa that are right ("A|B"), of which `taxon` is the first.
     """
     n, cpgs = settings["samples"], settings["cpgs"]
     setting = cohort_setting(seed, n, (settings["age_min"], settings["age_max"]))
-    plan = plan_cohort(seed, cpgs, settings["half_way"])
+    plan = plan_cohort(seed, cpgs, settings["boundary"])
     sample_ids = [f"S{number:05d}" for number in range(1, n + 1)]
     names = [f"cg{10_000_000 + number:08d}" for number in range(cpgs)]
     rows, progress = [], Progress(cpgs, "CpGs simulated")

@@ -39,9 +39,9 @@ def share_of(profile: simulate.Profile, setting: simulate.Setting) -> float:
     return yes if RULES[profile.taxon].get(key, False) else 1 - yes
 
 
-def plan(seed: int, per_taxon: int, half_way: int) -> list[str | None]:
+def plan(seed: int, per_taxon: int, boundary: int) -> list[str | None]:
     """Taxon of each simulated training CpG, None for boundary CpGs, shuffled."""
-    wanted = [taxon for taxon in TAXA for _ in range(per_taxon)] + [None] * half_way
+    wanted = [taxon for taxon in TAXA for _ in range(per_taxon)] + [None] * boundary
     return [wanted[index] for index in np.random.default_rng([seed, 7]).permutation(len(wanted))]
 
 
@@ -65,7 +65,7 @@ def simulate_images(
     *,
     seed: int,
     per_taxon: int,
-    half_way: int,
+    boundary: int,
     broad_share: float,
     size: int,
     out_images,
@@ -80,7 +80,7 @@ def simulate_images(
     224×224 PNGs there.
     """
     ages = np.asarray(ages, dtype=float)
-    members = plan(seed, per_taxon, half_way)
+    members = plan(seed, per_taxon, boundary)
     folder = pathlib.Path(png_folder) if png_folder else pathlib.Path(out_images).parent / "CpG_image"
     if png_folder:
         folder.mkdir(parents=True, exist_ok=True)

@@ -422,7 +422,7 @@ def adjust_cohort(given: dict, out: dict, *, covariates: list) -> None:
         | dict(zip(("slope", "se", "df"), map(np.concatenate, zip(*fits, strict=True)), strict=True))
     )
     files.write_parquet(out["cpgs"], frame)
-    judged = share[np.isfinite(share)]
+    defined = share[np.isfinite(share)]
     spare = len(samples) - model.age.shape[1]
     summary = {
         "n_samples": len(samples),
@@ -440,7 +440,7 @@ def adjust_cohort(given: dict, out: dict, *, covariates: list) -> None:
             for at, covariate in enumerate(coded)
         ],
         "share_taken": float(taken / total) if total else 0.0,
-        "share_taken_median": float(np.median(judged)) if len(judged) else 0.0,
+        "share_taken_median": float(np.median(defined)) if len(defined) else 0.0,
         "share_by_chance": model.terms / spare,
         "age_vif": model.vif,
         "statistics": {"t_scale": model.t_scale, "curve_scale": model.curve_scale, "lost": model.terms},

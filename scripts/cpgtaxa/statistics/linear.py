@@ -28,8 +28,8 @@ class AgeSlope:
     def fit(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Slope per year, its standard error, and the residual degrees of freedom, each (k,) float64.
 
-        values: (k, n) float64, NaN where missing. Slope and error are NaN where the samples with a value do not tell
-        age from the covariates, the error also where no degree of freedom is left.
+        values: (k, n) float64, NaN where missing. Slope and error are NaN where the samples with a value do not
+        separate age from the covariates, the error also where no degree of freedom is left.
         """
         known = np.isfinite(values)
         count = known.sum(axis=1)
@@ -52,7 +52,7 @@ class AgeSlope:
     def _solve(self, right: np.ndarray, known: np.ndarray):
         """Weights (k, p), variance of age's weight over that of the noise (k,), and rank (k,), on each CpG's samples.
 
-        right: (k, p) sums of value × basis. The variance is NaN where age is not told from the others.
+        right: (k, p) sums of value × basis. The variance is NaN where age is not separable from the others.
         """
         p = self.basis.shape[1]
         products = (self.basis[:, :, None] * self.basis[:, None, :]).reshape(-1, p * p)
@@ -61,6 +61,6 @@ class AgeSlope:
         kept = size > FLAT * size[:, -1:]
         with np.errstate(divide="ignore"):
             inverse = (turn * np.where(kept, 1 / size, 0)[:, None, :]) @ turn.transpose(0, 2, 1)
-        told = np.sum(np.square(turn[:, -1, :]) * kept, axis=1) > 1 - FLAT
+        identified = np.sum(np.square(turn[:, -1, :]) * kept, axis=1) > 1 - FLAT
         weights = np.einsum("ijk,ik->ij", inverse, right)
-        return weights, np.where(told, inverse[:, -1, -1], np.nan), kept.sum(axis=1)
+        return weights, np.where(identified, inverse[:, -1, -1], np.nan), kept.sum(axis=1)

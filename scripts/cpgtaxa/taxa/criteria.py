@@ -25,8 +25,9 @@ class Criterion:
 
     name: its key in the config (`taxa.thresholds`) and its name in the column `boundary`. yes, no: the answers in
     words. quantity: what is measured. low, high: default ends of the zone. log: whether the quantity, and with it the
-    middle of the zone, is judged on the log scale. why: the reason for the zone. prior: standard deviation of the true
-    values around 0 (on the scale judged), by which estimates of small cohorts are shrunk; None where none is needed.
+    middle of the zone, is on the log scale. why: the reason for the zone. prior: standard deviation of the true
+    values around 0 (on the criterion's scale), by which estimates of small cohorts are shrunk; None where none is
+    needed.
     """
 
     name: str
@@ -41,15 +42,15 @@ class Criterion:
     prior: float | None = None
 
     def scaled(self, value):
-        """A value on the scale that is judged."""
+        """A value on the criterion's scale."""
         return np.log(value) if self.log else value
 
     def cut(self, zone: dict) -> float:
-        """The middle of the zone, on the scale that is judged: from here on the answer is yes."""
+        """The middle of the zone, on the criterion's scale: from here on the answer is yes."""
         return float(self.scaled(zone["no"]) + self.scaled(zone["yes"])) / 2
 
     def margin(self, value, zone: dict) -> np.ndarray:
-        """How far values (k,), on the scale that is judged, lie from the cut: 1 at the ends of the zone; up to FAR."""
+        """How far values (k,), on the criterion's scale, lie from the cut: 1 at the ends of the zone; up to FAR."""
         half = float(self.scaled(zone["yes"]) - self.scaled(zone["no"])) / 2
         return np.minimum(np.abs(value - self.cut(zone)) / half, FAR)
 
@@ -211,7 +212,7 @@ DIP_P, PLAIN_D, WIDE_SD = 0.1, 3.5, 0.15
 the valley must be counted among the samples, and"""
 PLAIN = 0.4
 """be this deep."""
-HWE_P, HALF_WAY = 1e-4, 0.2
+HWE_P, OFF_CENTRE = 1e-4, 0.2
 """Third bands: p of Hardy–Weinberg proportions below which valleys must be plain; reach of the middle band around the
 half of the outer ones, as a share of their distance."""
 SEX_GAP, SEX_D = 0.05, 2.2
@@ -227,7 +228,7 @@ MIN_SAMPLES = 30
 VALLEY_ERROR = 0.2
 """The depth of a valley is known at least this surely: model and samples must agree on it."""
 FAR = 10.0
-"""Margins are not told beyond this: whatever lies so far from its cut is far."""
+"""Margins end here: whatever lies so far from its cut is far."""
 SHARE_PRIOR, OUTLIER_PRIOR = (0.5, 0.5), (0.1, 10.0)
 """Beta priors of the true shares of a band (Jeffreys') and of outliers, of which most CpGs have none."""
 
@@ -267,10 +268,10 @@ def admissible(quantities: dict[str, np.ndarray], zones: dict | None = None) -> 
 
 
 @dataclasses.dataclass
-class Judged:
+class Answer:
     """Answers to one criterion, each (k,).
 
-    estimate, error: of the quantity and its standard error, on the scale judged (error 0 where the answer rests on
+    estimate, error: of the quantity and its standard error, on the criterion's scale (error 0 where the answer rests on
     counts). yes, no: the answer given; neither where it is open. near: in the zone, or the other side of the cut is
     within reach of the error. margin: of `Criterion.margin`. right: the probability that the answer given is right, the
     true value not being on the other side beyond the zone; NaN where it is open, or not asked.
@@ -285,8 +286,8 @@ class Judged:
     right: np.ndarray | None = None
 
 
-def judge(criterion: Criterion, estimate, error, zone: dict, errors: dict) -> Judged:
-    """Answer a criterion from estimates (k,) and standard errors (k,), on the scale judged.
+def answered(criterion: Criterion, estimate, error, zone: dict, errors: dict) -> Answer:
+    """Answer a criterion from estimates (k,) and standard errors (k,), on the criterion's scale.
 
     Estimates are shrunk by the criterion's prior (normal, around 0). The answer is yes only if the chance that the true
     value lies below the zone is at most `errors["beyond"]`, and the estimate as far from 0 as happens by chance with a
@@ -307,7 +308,7 @@ def judge(criterion: Criterion, estimate, error, zone: dict, errors: dict) -> Ju
     near = known & (((mean > low) & (mean < high)) | (np.abs(mean - cut) < 1.0 * sd))
     with np.errstate(invalid="ignore", divide="ignore"):
         right = np.where(yes, _above(mean - low, sd), np.where(no, _above(high - mean, sd), np.nan))
-    return Judged(estimate, error, yes, no, near, criterion.margin(estimate, zone), right)
+    return Answer(estimate, error, yes, no, near, criterion.margin(estimate, zone), right)
 
 
 def _above(distance, sd) -> np.ndarray:
@@ -315,48 +316,48 @@ def _above(distance, sd) -> np.ndarray:
     return np.where(sd > 0, scipy.stats.norm.cdf(distance / np.where(sd > 0, sd, 1)), (distance >= 0).astype(float))
 
 
-def share_right(found: Judged, count, n, zone: dict, prior) -> np.ndarray:
+def share_right(found: Answer, count, n, zone: dict, prior) -> np.ndarray:
     """The probability (k,) that the answer about a share, `count` of n samples, is right (Beta posterior)."""
     a, b = count + prior[0], np.maximum(n - count, 0) + prior[1]
     below = scipy.stats.beta.cdf(np.where(found.yes, zone["no"], zone["yes"]), a, b)
     return np.where(found.yes, 1 - below, np.where(found.no, below, np.nan))
 
 
-def counted(criterion: Criterion, estimate, zone: dict, yes=True) -> Judged:
+def counted(criterion: Criterion, estimate, zone: dict, yes=True) -> Answer:
     """Answer a criterion by the cut alone; `yes` (k,): what else a yes asks for."""
     value = np.asarray(estimate, dtype=float)
     with np.errstate(divide="ignore", invalid="ignore"):
         scaled = criterion.scaled(value)
     above = (scaled >= criterion.cut(zone)) & yes
     near = (value > zone["no"]) & (value < zone["yes"])
-    return Judged(scaled, np.zeros(len(value)), above, ~above & ~np.isnan(value), near, criterion.margin(scaled, zone))
+    return Answer(scaled, np.zeros(len(value)), above, ~above & ~np.isnan(value), near, criterion.margin(scaled, zone))
 
 
 class Answers:
     """What the tests answer for k CpGs.
 
-    judged: by criterion. bands: (k,) 1, 2 or 3, the number of bands found. taxa: (k, 10) bool, the taxa reached. open:
-    (k, 10) bool, those not contradicted. patterns: by name (k,) bool, what no taxon describes.
+    by_criterion: an Answer each. bands: (k,) 1, 2 or 3, the number of bands found. taxa: (k, 10) bool, the taxa
+    reached. open: (k, 10) bool, those not contradicted. patterns: by name (k,) bool, what no taxon describes.
     """
 
     def __init__(self, statistics: pd.DataFrame, zones: dict, errors: dict):
         """statistics: frame of `statistics.compute`. zones: `taxa.thresholds`; errors: `taxa.errors` of the config."""
         self.statistics, self.zones, self.errors = statistics, zones, errors
         self.n = self._of("n")
-        self.judged = {}
+        self.by_criterion = {}
         self._find_bands()
         self._find_trend()
         self._find_spread()
         self._find_patterns()
         self._find_right()
-        yes = {key: found.yes for key, found in self.judged.items()}
-        no = {key: found.no for key, found in self.judged.items()}
+        yes = {key: found.yes for key, found in self.by_criterion.items()}
+        no = {key: found.no for key, found in self.by_criterion.items()}
         self.foreign = np.logical_or.reduce(list(self.patterns.values()))
         self.few = self.n < MIN_SAMPLES
-        barred = (self.foreign | self.few)[:, None]
-        self.taxa = reached(yes, no) & ~barred
+        excluded = (self.foreign | self.few)[:, None]
+        self.taxa = reached(yes, no) & ~excluded
         may_yes, may_no = {key: ~no[key] for key in no}, {key: ~yes[key] for key in yes}
-        self.open = reached(may_yes, may_no) & ~barred
+        self.open = reached(may_yes, may_no) & ~excluded
 
     def __len__(self):
         return len(self.n)
@@ -377,7 +378,7 @@ class Answers:
         # Genotypes are recognised by their shares (Hardy–Weinberg) and by the heterozygotes half-way; they need not
         # describe the samples that much better than two bands do.
         off, hwe = np.abs(s("three_middle") - 0.5), s("three_hwe_p")
-        genotypes = (off <= 0.5 * HALF_WAY) & (hwe >= 100 * HWE_P) & (s("three_depth") > 0)
+        genotypes = (off <= 0.5 * OFF_CENTRE) & (hwe >= 100 * HWE_P) & (s("three_depth") > 0)
         third = gain3 >= np.maximum(np.where(genotypes, gain2 - BIC_GAIN, gain2), 0) + BIC_GAIN
         # No single band is as wide as bands far apart make the whole.
         sure = (s("dip_p") <= DIP_P) | (s("core_sd") >= WIDE_SD)
@@ -410,24 +411,26 @@ class Answers:
         share = np.where(depth2 >= cut, s("two_weight"), np.where(deepest >= cut, s("three_best_share"), 0.0))
         self.by_sex = sexes & (by_sex >= SEX_D)
         depth = np.where(sexes, np.maximum(mixture, depth_of_sex), mixture)
-        self.judged["two_bands"] = counted(BY_NAME["two_bands"], depth, zone)
+        self.by_criterion["two_bands"] = counted(BY_NAME["two_bands"], depth, zone)
         # Near where model and samples do not agree that there is a plain valley, or none.
         least, most = (pick(s("two_depth"), s("two_depth_seen")) for pick in (np.minimum, np.maximum))
-        self.judged["two_bands"].near = (depth2 > -1) & (least < zone["yes"]) & (most > zone["no"])
-        self.judged["two_bands"].near |= sexes & (np.abs(depth_of_sex - cut) < zone["yes"] - cut)
+        self.by_criterion["two_bands"].near = (depth2 > -1) & (least < zone["yes"]) & (most > zone["no"])
+        self.by_criterion["two_bands"].near |= sexes & (np.abs(depth_of_sex - cut) < zone["yes"] - cut)
         share = np.where(self.by_sex & (mixture < cut), 0.5, share)
-        self.judged["band_share"] = counted(BY_NAME["band_share"], share, self.zones["band_share"], share * self.n >= 5)
-        three = (depth3 >= np.where(hwe >= HWE_P, cut, zone["yes"])) & (off <= HALF_WAY)
+        self.by_criterion["band_share"] = counted(
+            BY_NAME["band_share"], share, self.zones["band_share"], share * self.n >= 5
+        )
+        three = (depth3 >= np.where(hwe >= HWE_P, cut, zone["yes"])) & (off <= OFF_CENTRE)
         rarest = np.where(three, s("three_weight"), 0.0)
-        self.judged["three_bands"] = counted(
+        self.by_criterion["three_bands"] = counted(
             BY_NAME["three_bands"], rarest, self.zones["three_bands"], rarest * self.n >= 4
         )
         self.third, self.depth = third, depth
         seen = np.where(depth2 >= deepest, s("two_depth_se"), s("three_best_se"))
         of_sex = np.sqrt((4 + by_sex**2 / 2) / np.maximum(self.n, 1)) * (zone["yes"] - cut) / 0.8
         self.depth_error = np.where(sexes & (depth_of_sex >= mixture), of_sex, seen)
-        banded = self.judged["two_bands"].yes & self.judged["band_share"].yes
-        self.bands = np.where(banded & self.judged["three_bands"].yes, 3, np.where(banded, 2, 1))
+        banded = self.by_criterion["two_bands"].yes & self.by_criterion["band_share"].yes
+        self.bands = np.where(banded & self.by_criterion["three_bands"].yes, 3, np.where(banded, 2, 1))
         self.of_sex = (self.bands == 2) & self.by_sex  # two bands that are the sexes: known, and not only estimated
 
     def _band_trend(self, effects, errors, sds, shares) -> tuple[np.ndarray, np.ndarray]:
@@ -470,16 +473,16 @@ class Answers:
         rows = np.arange(len(self))
         size = np.where(self.of_sex, by_sex[0], np.stack(sizes)[self.bands - 1, rows])
         error = np.where(self.of_sex, by_sex[1], np.stack(errors)[self.bands - 1, rows])
-        self.judged["trend"] = judge(BY_NAME["trend"], size, error, self.zones["trend"], self.errors)
+        self.by_criterion["trend"] = answered(BY_NAME["trend"], size, error, self.zones["trend"], self.errors)
 
     def _find_spread(self):
         s = self._of
-        self.judged["spread"] = judge(
+        self.by_criterion["spread"] = answered(
             BY_NAME["spread"], np.abs(s("log_sd_ratio")), s("log_sd_ratio_se"), self.zones["spread"], self.errors
         )
-        self.judged["width"] = counted(BY_NAME["width"], s("core_sd"), self.zones["width"])
+        self.by_criterion["width"] = counted(BY_NAME["width"], s("core_sd"), self.zones["width"])
         far = s("far_n")
-        self.judged["outliers"] = counted(
+        self.by_criterion["outliers"] = counted(
             BY_NAME["outliers"], far / np.maximum(self.n, 1), self.zones["outliers"], far >= LEAST_OUTLIERS
         )
 
@@ -501,7 +504,7 @@ class Answers:
 
     def _find_right(self):
         """How surely the answers that rest on counts are right."""
-        s, zones, found = self._of, self.zones, self.judged
+        s, zones, found = self._of, self.zones, self.by_criterion
         depth, zone = self.depth, zones["two_bands"]
         possible, bands = depth > -1, found["two_bands"]
         error = np.minimum(np.nan_to_num(self.depth_error), VALLEY_ERROR)
@@ -525,7 +528,7 @@ class Answers:
         """
         found = np.ones(len(self))
         for name, matters in self.matter().items():
-            found = np.where(matters, found * self.judged[name].right, found)
+            found = np.where(matters, found * self.by_criterion[name].right, found)
         return np.where(self.taxa.sum(axis=1) == 1, found, np.nan)
 
     def deciding(self) -> tuple[np.ndarray, np.ndarray]:
@@ -536,24 +539,24 @@ class Answers:
         matter, boundary = self.matter(), self.boundary()
         name, least = np.full(len(self), "", dtype=object), np.full(len(self), np.inf)
         for criterion in TABLE:
-            margin = np.where(matter[criterion.name], self.judged[criterion.name].margin, np.nan)
+            margin = np.where(matter[criterion.name], self.by_criterion[criterion.name].margin, np.nan)
             mine = (boundary == criterion.name) | ((boundary == "") & (margin < least))
             name[mine], least[mine] = criterion.name, margin[mine]
         out = self.foreign | self.few | (name == "")
         return np.where(out, "", name).astype(object), np.where(out, np.nan, least)
 
     def matter(self) -> dict[str, np.ndarray]:
-        """By criterion whether (k,) the CpG's taxon hangs on it, given the other answers."""
+        """By criterion whether (k,) the CpG's taxon depends on it, given the other answers."""
         one = self.bands == 1
-        flat = one & ~self.judged["trend"].yes & ~self.judged["spread"].yes
+        flat = one & ~self.by_criterion["trend"].yes & ~self.by_criterion["spread"].yes
         return {
             "two_bands": np.ones(len(self), dtype=bool),
-            "band_share": self.judged["two_bands"].yes,
+            "band_share": self.by_criterion["two_bands"].yes,
             "three_bands": ~one,
             "trend": np.ones(len(self), dtype=bool),
             "spread": one,
             "outliers": flat,
-            "width": flat & ~self.judged["outliers"].yes,
+            "width": flat & ~self.by_criterion["outliers"].yes,
         }
 
     def boundary(self) -> np.ndarray:
@@ -561,8 +564,8 @@ class Answers:
         found = np.full(len(self), "", dtype=object)
         matter = self.matter()
         for criterion in reversed(TABLE):
-            found[matter[criterion.name] & self.judged[criterion.name].near] = criterion.name
+            found[matter[criterion.name] & self.by_criterion[criterion.name].near] = criterion.name
         for criterion in reversed(TABLE):
-            judged = self.judged[criterion.name]
-            found[matter[criterion.name] & ~judged.yes & ~judged.no] = criterion.name
+            answer = self.by_criterion[criterion.name]
+            found[matter[criterion.name] & ~answer.yes & ~answer.no] = criterion.name
         return np.where(self.foreign | self.few, "", found).astype(object)

@@ -70,9 +70,9 @@ def _reasons(answers: Answers, taxon: np.ndarray) -> np.ndarray:
             found = [name for name, there in answers.patterns.items() if there[row]]
             reason[row] = f"no taxon: {', '.join(found)}"
         else:
-            judged = answers.judged
+            found = answers.by_criterion
             names = (one.name for one in TABLE)
-            undecided = [key for key in names if matter[key][row] and not (judged[key].yes | judged[key].no)[row]]
+            undecided = [key for key in names if matter[key][row] and not (found[key].yes | found[key].no)[row]]
             left = [name for name, may in zip(TAXA, answers.open[row], strict=True) if may]
             reason[row] = f"open: {', '.join(undecided)}; {' or '.join(left)}"
     return reason

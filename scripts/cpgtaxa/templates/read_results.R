@@ -6,7 +6,7 @@
 # Base R is enough. With the package data.table (and R.utils) a whole array is read much faster; with arrow, all
 # statistics are read and not the main ones alone. What the columns mean: supplementary_legend.csv.
 
-# The ten taxa in the order of the networks' outputs, each in its colour (told apart with every common colour blindness).
+# The ten taxa in the order of the networks' outputs, each in its colour (distinct with every common colour blindness).
 taxon_colours <- c(
 @COLOURS@
 )
@@ -14,9 +14,9 @@ taxa <- names(taxon_colours)
 
 # The folder of this file: as run by Rscript, as sourced, or else the working directory.
 results_folder <- function() {
-  told <- sub("^--file=", "", grep("^--file=", commandArgs(FALSE), value = TRUE))
+  started <- sub("^--file=", "", grep("^--file=", commandArgs(FALSE), value = TRUE))
   sourced <- unlist(lapply(sys.frames(), function(frame) frame$ofile))
-  path <- c(rev(sourced), gsub("~+~", " ", told, fixed = TRUE))
+  path <- c(rev(sourced), gsub("~+~", " ", started, fixed = TRUE))
   path <- path[basename(path) == "read_results.R"]
   if (length(path) > 0) dirname(path[1]) else "."
 }

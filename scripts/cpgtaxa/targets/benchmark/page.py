@@ -75,9 +75,9 @@ def page(table, outputs: dict, n_samples: int) -> None:
         }
         for one in table.itertuples()
     ]
-    told = [{"stage": stage, "peer": peer, "times": times(ratio)} for stage, peer, _, ratio in ratios(table)]
+    peers = [{"stage": stage, "peer": peer, "times": times(ratio)} for stage, peer, _, ratio in ratios(table)]
     found = [ratio for *_, ratio in ratios(table)]
     bounds = {"least": times(min(found)), "most": times(max(found))} if found else {"least": None, "most": None}
     write_page(
-        outputs["html"], "benchmark.html.j2", {"rows": rows, "peers": told, "drawn": drawn, "n": n_samples} | bounds
+        outputs["html"], "benchmark.html.j2", {"rows": rows, "peers": peers, "drawn": drawn, "n": n_samples} | bounds
     )

@@ -167,8 +167,10 @@ def coverage(lists: list[CpgList], background: pd.Index, found: pd.DataFrame, ta
         own = found[found["set"] == one.name]
         own = own[own["taxon"].notna()]
         placed = own[own["taxon"] != UNCLASSIFIED]
-        told = table[(table["kind"] == "list") & (table["set"] == one.name) & (table["taxon"] != UNCLASSIFIED)]
-        told = told[(told["q"] < 0.05) & (told["odds_ratio"] > 1)].sort_values("ci_low", ascending=False)
+        enriched = table[(table["kind"] == "list") & (table["set"] == one.name) & (table["taxon"] != UNCLASSIFIED)]
+        enriched = enriched[(enriched["q"] < 0.05) & (enriched["odds_ratio"] > 1)].sort_values(
+            "ci_low", ascending=False
+        )
         n = int(np.isin(one.cpgs, background).sum())
         weights = one.weights if one.weights is not None else np.zeros(0)
         rows.append(
@@ -180,10 +182,10 @@ def coverage(lists: list[CpgList], background: pd.Index, found: pd.DataFrame, ta
                 "positive": int((weights > 0).sum()),
                 "negative": int((weights < 0).sum()),
                 "placed": len(placed),
-                "most_enriched": told["taxon"].iloc[0] if len(told) else "",
-                "odds_ratio": told["odds_ratio"].iloc[0] if len(told) else np.nan,
-                "ci_low": told["ci_low"].iloc[0] if len(told) else np.nan,
-                "ci_high": told["ci_high"].iloc[0] if len(told) else np.nan,
+                "most_enriched": enriched["taxon"].iloc[0] if len(enriched) else "",
+                "odds_ratio": enriched["odds_ratio"].iloc[0] if len(enriched) else np.nan,
+                "ci_low": enriched["ci_low"].iloc[0] if len(enriched) else np.nan,
+                "ci_high": enriched["ci_high"].iloc[0] if len(enriched) else np.nan,
             }
         )
     columns = ["set", "asked", "found", "share", "positive", "negative", "placed", "most_enriched", "odds_ratio"]
@@ -350,14 +352,14 @@ def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
     table = enrichments(taxonomy, lists, context)
     found = overlaps(taxonomy, lists)
     slopes = None
-    told = pd.DataFrame(columns=["set", "among", "n", "agree", "share", "ci_low", "ci_high", "expected", "p"])
+    agreement = pd.DataFrame(columns=["set", "among", "n", "agree", "share", "ci_low", "ci_high", "expected", "p"])
     if inputs.get("statistics"):
         slopes = read_parquet(inputs["statistics"], columns=["cpg", "slope", "slope_p"])
-        told = signs(found, slopes)
+        agreement = signs(found, slopes)
     summary = coverage(lists, background, found, table)
     write_csv(outputs["enrichment"], table)
     write_csv(outputs["overlaps"], found)
-    write_csv(outputs["signs"], told)
+    write_csv(outputs["signs"], agreement)
     write_csv(outputs["summary"], summary)
     of_lists, of_context = (table[table["kind"] == kind] for kind in ("list", "context"))
     drawable = of_lists[of_lists["set"].isin([name for name, n in covered.items() if n >= FEWEST_DRAWN])]
@@ -366,7 +368,7 @@ def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
         drawn = {
             "lists": _lists_figure(figures, drawable) if len(drawable) else None,
             "context": _context_figure(figures, of_context) if len(of_context) else None,
-            "signs": _signs_figure(figures, told) if len(told) else None,
+            "signs": _signs_figure(figures, agreement) if len(agreement) else None,
         }
     clear = table[table["q"] < 0.05]
     page = {
@@ -376,7 +378,7 @@ def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
         "tests": len(table),
         "clear": len(clear),
         "rows": [_row_page(row) for row in clear.sort_values("p").head(LISTED).to_dict("records")],
-        "signs": [_sign_page(row) for row in told.to_dict("records")],
+        "signs": [_sign_page(row) for row in agreement.to_dict("records")],
         "statistics": slopes is not None,
         "woolf": bool((table["method"] == "Woolf").any()),
         "notes": notes,

@@ -116,9 +116,9 @@ def read_list(name: str, path, key: str) -> CpgList:
 
     Text in UTF-8, may be gzipped; lines that begin with # are comments, lines above the header are passed over. The
     column of ids is that of most array ids, or else called so (ID_NAMES); that of weights is called so (WEIGHT_NAMES),
-    or is the second of two without a header, if it is all numbers. Rows called intercept are left out. `notes` tell
+    or is the second of two without a header, if it is all numbers. Rows called intercept are left out. `notes` name
     what was passed over and that weights are not known. Raises InputError with all problems: no CpG, weights that are
-    no numbers, ids listed twice with different weights, columns that nothing tells apart.
+    no numbers, ids listed twice with different weights, columns that nothing distinguishes.
     """
     lines = ["" if line.lstrip().startswith("#") else line for line in lines_of(read_text(path, key))]
     if not any(line.strip() for line in lines):
@@ -137,7 +137,7 @@ def read_list(name: str, path, key: str) -> CpgList:
 
 
 class _Table(NamedTuple):
-    """Rows (line, fields) below the header; where ids and weights are; what is to be told."""
+    """Rows (line, fields) below the header; where ids and weights are; notes for the page."""
 
     rows: list
     at: int
@@ -246,7 +246,7 @@ def _pointed(rows, column: int | None, separator: str):
 
 
 def _without_prose(name: str, rows, ids: list[int], notes: list[str]) -> list:
-    """The rows without lines of prose, such as notes below a table, which the notes tell."""
+    """The rows without lines of prose, such as remarks below a table, which `notes` report."""
     if not ids:
         return rows
     kept = [
@@ -262,7 +262,7 @@ def _without_prose(name: str, rows, ids: list[int], notes: list[str]) -> list:
 
 
 def _number(text: str) -> float | None:
-    """A finite number, or the sign that a word tells; None where the text is no number."""
+    """A finite number, or the sign that a word stands for; None where the text is no number."""
     if text.lower() in SIGNS:
         return SIGNS[text.lower()]
     try:

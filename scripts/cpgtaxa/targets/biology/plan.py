@@ -10,7 +10,7 @@ TAXON = "taxon"
 """In place of a list's path: the CpGs of the taxon of that name."""
 TAXONOMY, STATISTICS = "results/taxonomy.parquet", "results/statistics/statistics.parquet"
 MADE = "results/"
-"""Below this folder the workflow makes files itself; Snakemake tells of those that nothing makes."""
+"""Below this folder the workflow makes files itself; Snakemake reports those that nothing makes."""
 
 
 class BiologyPlan:

@@ -31,7 +31,7 @@ LISTS = ("noise", "signature")
 """Inputs that are lists of files."""
 CHUNK_BYTES = 64 << 20
 CONSTANT = 1e-6
-"""A CpG whose betas spread less has no z-score: float32 tells no smaller differences apart."""
+"""A CpG whose betas spread less has no z-score: float32 resolves no smaller differences."""
 FEWEST_OWN = 3
 """Samples from which means and spreads can be taken at all."""
 FEW_OWN = 30
@@ -247,14 +247,14 @@ def summary_of(found: dict, wanted: list[Wanted], ages: np.ndarray) -> pd.DataFr
             values = found[name]
             there = np.isfinite(values) & np.isfinite(ages)
             v, a = values[there], ages[there]
-            told = [np.nan] * 4
+            correlation = [np.nan] * 4
             if len(v) > 3 and np.ptp(v) > 0 and np.ptp(a) > 0:
                 r = stats.pearsonr(v, a)
                 interval = r.confidence_interval(0.95)
-                told = [r.statistic, interval.low, interval.high, r.pvalue]
+                correlation = [r.statistic, interval.low, interval.high, r.pvalue]
             mean, sd = (v.mean(), v.std(ddof=1)) if len(v) > 1 else (np.nan, np.nan)
             sizes = (one.asked, len(one.rows), one.used, len(v))
-            rows.append((name, one.kind, one.name, adjusted, *sizes, mean, sd, *told))
+            rows.append((name, one.kind, one.name, adjusted, *sizes, mean, sd, *correlation))
     return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
 
 
@@ -278,8 +278,8 @@ def gather(inputs: dict, settings: dict, cohort: Cohort, problems: list[str], no
         for one in gathered(problems, read_lists, files, f"scores.{kind}") or ():
             key = f"scores.{kind}.{one.name}"
             if kind == "signature" and one.weights is None:
-                told = "".join(f" ({note})" for note in one.notes)
-                problems.append(f"{key}: {files[one.name]} has no weights, whose signs a signature needs{told}")
+                remarks = "".join(f" ({note})" for note in one.notes)
+                problems.append(f"{key}: {files[one.name]} has no weights, whose signs a signature needs{remarks}")
                 continue
             notes += one.notes
             wanted.append(Wanted(kind, one.name, one.cpgs, one.weights if kind == "signature" else None, index))
@@ -341,8 +341,8 @@ def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
     problems, notes = [], []
     fractions, types, reference = None, [], None
     if inputs.get("cell_fractions"):
-        told = gathered(problems, read_fractions, inputs["cell_fractions"], list(samples["sample_id"]))
-        fractions, types, more = told or (None, [], [])
+        read = gathered(problems, read_fractions, inputs["cell_fractions"], list(samples["sample_id"]))
+        fractions, types, more = read or (None, [], [])
         notes += more
     if inputs.get("reference"):
         reference = gathered(problems, read_reference, inputs["reference"])
@@ -396,7 +396,7 @@ def _row_page(row: dict) -> dict:
     return row | {
         "r": decimal(row["r_age"]),
         "range": span(row["ci_low"], row["ci_high"]),
-        "p_told": p_value(row["p"]),
+        "p_text": p_value(row["p"]),
         "mean": decimal(row["mean"], 4),
         "sd": decimal(row["sd"], 4),
     }
@@ -412,14 +412,14 @@ def _ages_figure(figures, frame: pd.DataFrame, summary: pd.DataFrame):
     for axes in panels.flat[len(summary) :]:
         axes.set_visible(False)
     for axes, name in zip(panels.flat, summary["score"], strict=False):
-        told = frame[frame[name].notna()]
+        known = frame[frame[name].notna()]
         for sex in sexes if colours else [None]:
-            some_of = told[told["sex"].astype(str) == sex] if sex is not None else told
+            some_of = known[known["sex"].astype(str) == sex] if sex is not None else known
             colour = colours.get(sex, ACCENT)
             axes.plot(some_of["age"], some_of[name], "o", ms=3, mew=0, alpha=0.5, color=colour, label=sex,
-                      rasterized=len(told) > MANY)  # fmt: skip
-        if len(told) >= 40 and told["age"].nunique() > 10:
-            groups = told.groupby(pd.qcut(told["age"], 10, duplicates="drop"), observed=True)
+                      rasterized=len(known) > MANY)  # fmt: skip
+        if len(known) >= 40 and known["age"].nunique() > 10:
+            groups = known.groupby(pd.qcut(known["age"], 10, duplicates="drop"), observed=True)
             axes.plot(groups["age"].mean(), groups[name].mean(), color=INK, lw=1.6)
         kind, set_name = name.split("_", 1)
         axes.set(title=f"{kind}: {set_name.replace('_adjusted', ', adjusted')}", xlabel="age, years")

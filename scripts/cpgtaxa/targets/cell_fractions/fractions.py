@@ -25,7 +25,7 @@ KEY = "adjust.reference"
 FEWEST_PER_TYPE = 5
 """CpGs of the reference that a sample needs for each cell type."""
 ALIKE = 1e-3
-"""Types whose columns, scaled to length one, span a direction shorter than this are not to be told apart."""
+"""Types whose columns, scaled to length one, span a direction shorter than this cannot be separated."""
 NO_TYPES = {
     *("low", "high", "range", "mean", "median", "sd", "n", "f", "fstat", "p", "pval", "pvalue", "padj", "fdr", "q"),
     *("qvalue", "chr", "chrom", "chromosome", "pos", "position", "mapinfo", "start", "end"),
@@ -95,7 +95,7 @@ def read_reference(path) -> pd.DataFrame:
 
 
 def _alike(reference: np.ndarray, types: list[str]) -> list[str]:
-    """The cell types that others make up, by the betas (n_cpgs, k); none where all can be told apart."""
+    """The cell types that others make up, by the betas (n_cpgs, k); none where all can be separated."""
     length = np.linalg.norm(reference, axis=0)
     if not length.all():
         return [name for name, size in zip(types, length, strict=True) if size == 0]

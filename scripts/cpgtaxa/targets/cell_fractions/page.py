@@ -45,7 +45,7 @@ def _composition(figures: Figures, table: pd.DataFrame, types: list[str], ages: 
     places = []
     for layer, column in enumerate(order):
         axes.bar(np.arange(len(shares)), shares[:, column], 1.0, below, color=shades[layer % len(shades)], linewidth=0)
-        # A thin line between layers, so that they are told apart without colours.
+        # A thin line between layers, so that they differ without colours.
         below = below + shares[:, column]
         axes.step(np.arange(len(shares)), below, where="mid", color=LINE, lw=0.35)
         places.append(below[-1] - shares[-1, column] / 2)

@@ -119,12 +119,24 @@ def agreement(beside: Beside, seed: int) -> pd.DataFrame:
         rows += [(*names, "no", *row) for row in _of_pair(counts[:LEFT, :LEFT])]
     if len(beside.cohorts) > 2:
         shared = beside.taxon[(beside.taxon >= 0).all(axis=1)]
-        for told, codes in (("yes", shared), ("no", shared[(shared < LEFT).all(axis=1)])):
+        for with_unclassified, codes in (("yes", shared), ("no", shared[(shared < LEFT).all(axis=1)])):
             n, equal = len(codes), int((codes == codes[:, :1]).all(axis=1).sum())
             low, high = proportion_confint(equal, n, method="wilson") if n else (np.nan, np.nan)
-            rows.append((ALL, ALL, told, ALL, "shared" if told == "yes" else "both_placed", n, np.nan, np.nan, n))
-            rows.append((ALL, ALL, told, ALL, "equal", equal / n if n else np.nan, low, high, n))
-            rows.append((ALL, ALL, told, ALL, "kappa", *(fleiss(codes, seed) if n else (np.nan,) * 3), n))
+            rows.append(
+                (
+                    ALL,
+                    ALL,
+                    with_unclassified,
+                    ALL,
+                    "shared" if with_unclassified == "yes" else "both_placed",
+                    n,
+                    np.nan,
+                    np.nan,
+                    n,
+                )
+            )
+            rows.append((ALL, ALL, with_unclassified, ALL, "equal", equal / n if n else np.nan, low, high, n))
+            rows.append((ALL, ALL, with_unclassified, ALL, "kappa", *(fleiss(codes, seed) if n else (np.nan,) * 3), n))
     return pd.DataFrame(rows, columns=list(AGREEMENT_COLUMNS))
 
 

@@ -47,7 +47,7 @@ COUNTED = (
     "replicates",
     "replicates_that_differ",
 )
-"""What the page tells of each cohort, by its name in the summary."""
+"""What the page reports of each cohort, by its name in the summary."""
 MARKS = "osD^vP*Xhp<>d8H"
 MEANINGS = {
     "agreed": "pooled probability high enough, and enough of the cohorts that placed it agree",
@@ -82,11 +82,11 @@ def _contingency_figure(figures, counts: pd.DataFrame, a: str, b: str):
 
 def _taxa_figure(figures, agreed: pd.DataFrame):
     """Positive agreement by taxon, a mark for each pair, with Unclassified counted as a taxon."""
-    told = agreed[(agreed["metric"] == "positive_agreement") & (agreed["unclassified"] == "yes")]
-    told = told[told["value"].notna()]
+    positive = agreed[(agreed["metric"] == "positive_agreement") & (agreed["unclassified"] == "yes")]
+    positive = positive[positive["value"].notna()]
     figure, axes = plt.subplots(figsize=(6.6, 3.9))
     for at, taxon in enumerate(KNOWN):
-        values = told.loc[told["taxon"] == taxon, "value"]
+        values = positive.loc[positive["taxon"] == taxon, "value"]
         if len(values):
             axes.plot([0, values.mean()], [at, at], color=LINE, lw=5, solid_capstyle="butt")
             axes.plot(values, [at] * len(values), "o", ms=6, mew=0, color=ACCENT, alpha=0.75)
@@ -96,7 +96,7 @@ def _taxa_figure(figures, agreed: pd.DataFrame):
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
-    return figures.save("agreement", figure, told, "Positive agreement by taxon")
+    return figures.save("agreement", figure, positive, "Positive agreement by taxon")
 
 
 def _kinds(kinds: pa.Table) -> pd.DataFrame:
@@ -150,8 +150,8 @@ def _effects_figure(figures, beside: Beside, a: int, b: int, seed: int):
     """Effects of age in two cohorts, of CpGs drawn at random; in colour those whose taxa differ."""
     rows = np.flatnonzero((beside.taxon[:, a] >= 0) & (beside.taxon[:, b] >= 0))
     one, other = (beside.column(at, beside.cohorts[at].statistics["effect"], rows) for at in (a, b))
-    told = np.isfinite(one) & np.isfinite(other)
-    rows, one, other = rows[told], one[told], other[told]
+    known = np.isfinite(one) & np.isfinite(other)
+    rows, one, other = rows[known], one[known], other[known]
     if len(rows) < 3:
         return None, np.nan
     r = float(np.corrcoef(one, other)[0, 1]) if np.ptp(one) and np.ptp(other) else np.nan
@@ -255,17 +255,17 @@ def _pair_rows(agreed: pd.DataFrame) -> list[dict]:
     rows = []
     whole = agreed[agreed["taxon"] == ALL]
     for (a, b), some in whole.groupby(["cohort_a", "cohort_b"], sort=False):
-        told = some.set_index(["unclassified", "metric"])
+        metrics = some.set_index(["unclassified", "metric"])
 
-        def text(key, show, told=told):
-            one = told.loc[key]
+        def text(key, show, metrics=metrics):
+            one = metrics.loc[key]
             return {"value": show(one["value"]), "range": span(one["ci_low"], one["ci_high"], show)}
 
         rows.append(
             {
                 "name": "all together (Fleiss’ κ)" if a == ALL else f"{a}, {b}",
-                "shared": _count(told.loc[("yes", "shared"), "value"]),
-                "placed": _count(told.loc[("no", "both_placed"), "value"]),
+                "shared": _count(metrics.loc[("yes", "shared"), "value"]),
+                "placed": _count(metrics.loc[("no", "both_placed"), "value"]),
                 "equal": text(("yes", "equal"), lambda v: percent(v, 1)),
                 "kappa": text(("yes", "kappa"), decimal),
                 "equal_placed": text(("no", "equal"), lambda v: percent(v, 1)),

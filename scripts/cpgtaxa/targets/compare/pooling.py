@@ -1,9 +1,9 @@
 """One taxon, and one effect of age, from several cohorts.
 
-Taxa: a logarithmic opinion pool (Genest and Zidek 1986, Statistical Science 1:114, section 3): what the cohorts tell is
-multiplied, each to the power of its weight. Networks learn from about as many images of each taxon, so that their
-probabilities are told against an even prior; with that, and weight 1, the pool is Bayes' rule for cohorts that err
-independently of each other. They do not quite, since all are drawn, tested and judged alike; hence FLOOR.
+Taxa: a logarithmic opinion pool (Genest and Zidek 1986, Statistical Science 1:114, section 3): the cohorts'
+probabilities are multiplied, each to the power of its weight. Networks learn from about as many images of each taxon,
+so that their probabilities rest on an even prior; with that, and weight 1, the pool is Bayes' rule for cohorts that err
+independently of each other. They do not quite, since all are drawn, tested and classified alike; hence FLOOR.
 
 Effects: inverse-variance means of the slopes with fixed and with random effects (DerSimonian and Laird 1986, Controlled
 Clinical Trials 7:177), for all CpGs at once.
@@ -101,18 +101,18 @@ def combine_effects(effect: np.ndarray, se: np.ndarray) -> dict[str, np.ndarray]
     variation that is between cohorts), `tau2` (variance between cohorts), `n_slopes` (cohorts counted). With a single
     cohort its own effect; `q_p`, `i2` and `tau2` are then NaN.
     """
-    told = np.isfinite(effect) & np.isfinite(se) & (se > 0)
-    k = told.sum(axis=1)
+    known = np.isfinite(effect) & np.isfinite(se) & (se > 0)
+    k = known.sum(axis=1)
     with np.errstate(all="ignore"):
-        weight = np.where(told, 1 / np.where(told, se, 1) ** 2, 0)
-        y = np.where(told, effect, 0)
+        weight = np.where(known, 1 / np.where(known, se, 1) ** 2, 0)
+        y = np.where(known, effect, 0)
         total = weight.sum(axis=1)
         fixed = (weight * y).sum(axis=1) / total
         q = (weight * (y - fixed[:, None]) ** 2).sum(axis=1)
         df = k - 1.0
         tau2 = np.maximum(0, (q - df) / (total - (weight**2).sum(axis=1) / total))
         tau2 = np.where(k > 1, tau2, 0)
-        random = np.where(told, 1 / (np.where(told, se, 1) ** 2 + tau2[:, None]), 0)
+        random = np.where(known, 1 / (np.where(known, se, 1) ** 2 + tau2[:, None]), 0)
         mean = (random * y).sum(axis=1) / random.sum(axis=1)
         mean_se, fixed_se = np.sqrt(1 / random.sum(axis=1)), np.sqrt(1 / total)
         several = np.where(k > 1, 1.0, np.nan)

@@ -155,12 +155,12 @@ def read_cohort(name: str, files: dict[str, str]) -> Cohort:
     if codes.null_count:
         unknown = pc.unique(taxa.filter(codes.is_null())).to_pylist()
         hints = [close_taxon(str(one)) for one in unknown[:5]]
-        told = [
+        quoted = [
             f"{one[:40]!r}{f' (did you mean {hint!r}?)' if hint else ''}"
             for one, hint in zip(unknown[:5], hints, strict=True)
         ]
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
-        problems.append(f"{what}: unknown taxa {', '.join(told)}{more}; use one of {', '.join(KNOWN)}")
+        problems.append(f"{what}: unknown taxa {', '.join(quoted)}{more}; use one of {', '.join(KNOWN)}")
     n = table.num_rows
     numbers = {one: _floats(table[one]) for one in NUMBERS if one in table.column_names}
     for one, values in numbers.items():

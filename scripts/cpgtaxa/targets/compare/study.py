@@ -46,7 +46,7 @@ def sureness(beside: Beside, rows: np.ndarray, which: np.ndarray) -> np.ndarray:
 
 
 def moved_table(beside: Beside) -> pa.Table:
-    """The CpGs whose taxon differs: cpg, kind, cohort_a, cohort_b (the move told), taxon_a, taxon_b, sure; by cohort
+    """The CpGs whose taxon differs: cpg, kind, cohort_a, cohort_b (which differ), taxon_a, taxon_b, sure; by cohort
     taxon, confidence and, where its statistics are there, OF_EACH.
 
     `sure` is the confidence of the less sure of the two cohorts. Moves between two taxa come first, the surest before.
@@ -85,7 +85,7 @@ def pooled_table(beside: Beside, settings: dict) -> tuple[pa.Table, dict]:
     """
     p = pooled(beside, settings["unplaced"])
     found = decide(beside.taxon, p, **{key: settings[key] for key in ("probability", "agreement", "support")})
-    told = np.isfinite(p).all(axis=1)
+    known = np.isfinite(p).all(axis=1)
     own = np.where(found["taxon"] < LEFT, found["taxon"], p.argmax(axis=1))
     columns = {
         "cpg": pa.array(beside.cpgs.to_numpy(dtype=object), pa.string()),
@@ -94,7 +94,7 @@ def pooled_table(beside: Beside, settings: dict) -> tuple[pa.Table, dict]:
         "agreement": _maybe(found["agreement"]),
         "n_cohorts": pa.array(found["n_cohorts"]),
         "n_placed": pa.array(found["n_placed"]),
-        "confidence": _maybe(np.where(told, p[np.arange(len(p)), own], np.nan).astype(np.float32)),
+        "confidence": _maybe(np.where(known, p[np.arange(len(p)), own], np.nan).astype(np.float32)),
     }
     columns |= {name: pa.array(np.ascontiguousarray(p[:, at])) for at, name in enumerate(PROBABILITY_COLUMNS)}
     for at, name in enumerate(beside.names):
@@ -156,9 +156,9 @@ def summarise(beside: Beside, agreed: pd.DataFrame, moved: pa.Table, found: dict
     if "i2" in found:
         i2 = found["i2"][np.isfinite(found["i2"])]
         rows.append((ALL, "i2_median", float(np.median(i2)) if len(i2) else np.nan, *nan, len(i2)))
-        told = np.isfinite(found["meta_p"])
-        level = 0.05 / max(int(told.sum()), 1)
-        rows.append((ALL, "meta_significant", int((found["meta_p"][told] < level).sum()), *nan, int(told.sum())))
+        known = np.isfinite(found["meta_p"])
+        level = 0.05 / max(int(known.sum()), 1)
+        rows.append((ALL, "meta_significant", int((found["meta_p"][known] < level).sum()), *nan, int(known.sum())))
     return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
 
 

@@ -18,7 +18,7 @@ def read_clock(path, records_path, out) -> None:
 
     path: CSV or TSV person, methylation_age, and age where it is known (years at the blood sample). records_path: the
     records; their patients are the persons. out: Parquet person (str), methylation_age, age (float64, NaN where not
-    told), of the persons that have records. Raises InputError with every problem found.
+    given), of the persons that have records. Raises InputError with every problem found.
     """
     key = "ecg_age.methylation"
     columns, lines = read_table(path, key, ("person", "methylation_age"))

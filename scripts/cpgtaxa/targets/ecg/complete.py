@@ -1,4 +1,4 @@
-"""The end of the target `ecg_age`: records that could not be used are told, and the exit status tells too."""
+"""The end of the target `ecg_age`: records that could not be used are reported, and the exit status says so."""
 
 import csv
 import logging
@@ -9,7 +9,7 @@ from cpgtaxa.files import atomic, naming_damage
 SHOWN = 20
 
 
-def tell(paths, out, *, accept: bool) -> None:
+def report(paths, out, *, accept: bool) -> None:
     """Write `out`, a line of text, where every record was used, or the config accepts that some were not.
 
     paths: of CSV files record, file, reason. Raises InputError naming them otherwise.

@@ -49,12 +49,12 @@ class Rows:
         self.start = handle.tell()
 
     def _header(self) -> None:
-        told = {
+        header = {
             "descr": np.lib.format.dtype_to_descr(self.dtype),
             "fortran_order": False,
             "shape": (self.n, *self.shape),
         }
-        np.lib.format.write_array_header_1_0(self.handle, told)
+        np.lib.format.write_array_header_1_0(self.handle, header)
 
     def append(self, row: np.ndarray) -> None:
         self.handle.write(np.ascontiguousarray(row, dtype=self.dtype).tobytes())
@@ -69,7 +69,7 @@ class Rows:
 
 @dataclasses.dataclass
 class _Sheet:
-    """What the user's sheet tells of a record, by name; path: None without a sheet."""
+    """What the user's sheet says of a record, by name; path: None without a sheet."""
 
     path: str | None
     rows: dict[str, dict[str, str]]
@@ -94,8 +94,7 @@ def prepare(given: dict, out: dict, *, settings: dict, seed: int) -> None:
         raise InputError(problems)
     if not sheet.path and any(path.suffix == ".npy" and group is None for group, path in found):
         raise InputError(
-            "ecg_age.records has .npy files, which do not tell ages: name the CSV with FILENAME and AGE in "
-            "`ecg_age.sheet`"
+            "ecg_age.records has .npy files, which hold no ages: name the CSV with FILENAME and AGE in `ecg_age.sheet`"
         )
     need_space(out["signals"], len(found) * len(LEADS) * SAMPLES * 6, "the records need")
     table, left, counts = [], [], _Counts()
@@ -132,8 +131,8 @@ def prepare(given: dict, out: dict, *, settings: dict, seed: int) -> None:
         pd.DataFrame(left, columns=LEFT_OUT).to_csv(temporary, index=False)
     lost = {lead: int(frame["missing"].str.split(",").map(lambda has, lead=lead: lead in has).sum()) for lead in LEADS}
     if any(lost.values()):
-        told = ", ".join(f"{lead} in {number:,}" for lead, number in lost.items() if number)
-        counts.warnings.append(f"Leads lack, and are 0 throughout: {told} of {len(frame):,} records")
+        listed = ", ".join(f"{lead} in {number:,}" for lead, number in lost.items() if number)
+        counts.warnings.append(f"Leads lack, and are 0 throughout: {listed} of {len(frame):,} records")
     if 2 * counts.limbs_disagree > counts.limbs:
         counts.warnings.append(
             f"In {counts.limbs_disagree:,} of {counts.limbs:,} records the limb leads disagree (III is not II less I): "
@@ -181,15 +180,15 @@ def _read_sheet(path: str | None) -> _Sheet:
     for row, name in enumerate(names):
         if name in rows:
             twice.append(f"{name} (line {lines[row]})")
-        told = {what: columns[column][row] for what, column in at.items() if column and what != "record"}
-        rows[name] = {"unit": unit, **told, "sex": told.get("sex") or MALE.get(told.get("male", "").lower(), "")}
+        given = {what: columns[column][row] for what, column in at.items() if column and what != "record"}
+        rows[name] = {"unit": unit, **given, "sex": given.get("sex") or MALE.get(given.get("male", "").lower(), "")}
     if twice:
         raise InputError(f"ecg_age.sheet: {path} names records more than once: {some(twice)}. Keep one row of each")
     return _Sheet(str(path), rows)
 
 
 def _age_column(columns, path) -> tuple[str | None, str]:
-    """The sheet's column of ages, and the unit that its name tells (a key of YEARS, or nothing)."""
+    """The sheet's column of ages, and the unit in its name (a key of YEARS, or nothing)."""
     words = {name: re.sub(r"[^a-z]+", " ", name.lower()).strip() for name in columns}
     ages = [name for name, text in words.items() if AGE_NAME.fullmatch(text) and not re.search(r"\d", name)]
     if len(ages) > 1:
@@ -199,9 +198,9 @@ def _age_column(columns, path) -> tuple[str | None, str]:
     return ages[0], next((one for one in words[ages[0]].split() if one in YEARS), "")
 
 
-def _unit(told: dict[str, str]) -> str:
+def _unit(row: dict[str, str]) -> str:
     """The unit of a row's age: a key of YEARS, or nothing. Raises InputError where it is not known."""
-    unit = told.get("unit", "").strip().lower()
+    unit = row.get("unit", "").strip().lower()
     unit = {"y": "years", "m": "months", "w": "weeks", "d": "days"}.get(unit, unit)
     if unit and unit not in YEARS:
         raise InputError(f"the unit of its age is {unit[:40]!r}: write years, months, weeks or days")
@@ -242,14 +241,9 @@ def _find(folders) -> list[tuple[str | None, pathlib.Path]]:
     return found
 
 
-def _one(asked: str | None, path: pathlib.Path, sheet: _Sheet, settings: dict, counts: _Counts):
-    """A record's row and its leads (12, time) in mV at 500 Hz; None where the config has it left out.
-
-    Raises InputError where it cannot be used, of records whose age is asked also where the config has them left out.
-    """
-    recording = read_record(path, settings["npy"])
-    told = sheet.rows.get(path.stem, {})
-    names, unknown = known_leads(recording.names, settings["lead_names"])
+def _leads_of(recording, lead_names: dict) -> tuple[list[str], list[str]]:
+    """The leads' names as `known_leads` gives them, and those unknown; raises InputError for none, or one twice."""
+    names, unknown = known_leads(recording.names, lead_names)
     if len(unknown) == len(names):
         raise InputError(
             f"none of its leads is one of {', '.join(LEADS)}; they are called {some(unknown, 12)}: say which is which "
@@ -261,9 +255,20 @@ def _one(asked: str | None, path: pathlib.Path, sheet: _Sheet, settings: dict, c
             f"several of its leads are {some(twice)}; they are called {some(recording.names, 20)}: name each once, or "
             "correct `ecg_age.lead_names`"
         )
+    return names, unknown
+
+
+def _one(asked: str | None, path: pathlib.Path, sheet: _Sheet, settings: dict, counts: _Counts):
+    """A record's row and its leads (12, time) in mV at 500 Hz; None where the config has it left out.
+
+    Raises InputError where it cannot be used, of records whose age is asked also where the config has them left out.
+    """
+    recording = read_record(path, settings["npy"])
+    given = sheet.rows.get(path.stem, {})
+    names, unknown = _leads_of(recording, settings["lead_names"])
     age, group = np.nan, asked
     if not asked:
-        age = years(told["age"], _unit(told)) if told.get("age") else years(recording.age)
+        age = years(given["age"], _unit(given)) if given.get("age") else years(recording.age)
         group = group_of(age)
         if group is None:
             counts.between += 1
@@ -273,7 +278,7 @@ def _one(asked: str | None, path: pathlib.Path, sheet: _Sheet, settings: dict, c
             return None, None
     seconds = recording.values.shape[1] / recording.rate
     if seconds < settings["min_seconds"] or seconds * HERTZ < SHORTEST:
-        if asked:  # whoever asks is told why there is no answer
+        if asked:  # a record asked about gets the reason
             raise InputError(
                 f"it lasts {seconds:.3g} s, and {settings['min_seconds']:g} s are wanted (`ecg_age.min_seconds`): "
                 "lower that, or leave it out"
@@ -308,11 +313,11 @@ def _one(asked: str | None, path: pathlib.Path, sheet: _Sheet, settings: dict, c
     for note in recording.notes:
         kind = "its header names the record by its signal file" if note.startswith("its header") else note
         counts.notes[kind] = counts.notes.get(kind, 0) + 1
-    sex = sex_of(told.get("sex")) or recording.sex
+    sex = sex_of(given.get("sex")) or recording.sex
     counts.no_sex += not sex
     row = {
         "record": path.stem,
-        "patient": told.get("patient") or path.stem,
+        "patient": given.get("patient") or path.stem,
         "age": age,
         "sex": sex,
         "group": group,
@@ -347,7 +352,7 @@ def group_of(age: float) -> str | None:
 
 
 def is_flat(lead: np.ndarray) -> bool:
-    """Whether a lead tells nothing: at most one value, but for missing ones."""
+    """Whether a lead is flat: at most one value, but for missing ones."""
     known = lead[np.isfinite(lead)]
     return len(known) == 0 or float(np.ptp(known)) <= 1e-9
 
@@ -371,8 +376,8 @@ def microvolts(values: np.ndarray) -> np.ndarray:
     """(leads, time up to SAMPLES) mV to (leads, SAMPLES) int16 µV, MISSING where nothing is."""
     found = np.full((len(values), SAMPLES), MISSING, dtype=np.int16)
     known = np.isfinite(values)
-    told = np.where(known, values, 0) * 1000
-    found[:, : values.shape[1]] = np.where(known, np.clip(np.rint(told), -32767, 32767), MISSING)
+    scaled = np.where(known, values, 0) * 1000
+    found[:, : values.shape[1]] = np.where(known, np.clip(np.rint(scaled), -32767, 32767), MISSING)
     return found
 
 

@@ -94,7 +94,7 @@ def parts_of(records: pd.DataFrame, group: str, fold: int) -> dict[str, np.ndarr
 
 
 def fit_network(given: dict, out: dict, *, group: str, name: str, fold: int, settings: dict, seed: int, work) -> None:
-    """Train a network on all but a tenth of a group's records, and tell the ages of that tenth.
+    """Train a network on all but a tenth of a group's records, and predict the ages of that tenth.
 
     given: `signals`, `records` (`inputs.prepare`). settings: `epochs`, `batch_size`, `lr`, `lr_step`, `lr_decay`,
     `warmup`, `build`, `device`, `precision`, `threads`. out: `weights` (state dict), `log` (CSV), `predictions`
@@ -161,7 +161,7 @@ def _read(given: dict) -> tuple[pd.DataFrame, np.ndarray]:
 
 
 def predict_ages(given: dict, out, *, group: str, name: str, settings: dict) -> None:
-    """Tell the ages of new records by the trained networks of a group.
+    """Predict the ages of new records by the trained networks of a group.
 
     given: `signals`, `records` (`inputs.prepare`), `weights`, one file for each tenth. settings: `build`, `device`,
     `precision`, `threads`. out: Parquet record, predicted (years, the mean over the networks), spread (their standard
@@ -170,12 +170,12 @@ def predict_ages(given: dict, out, *, group: str, name: str, settings: dict) -> 
     use_threads(settings["threads"])
     records, signals = _read(given)
     rows = np.flatnonzero((records["group"] == group).to_numpy())
-    told = []
+    predicted = []
     for path in Progress(len(given["weights"]), f"networks asked about {len(rows):,} records").over(given["weights"]):
         network = load_network(path, name, group, settings["build"])
-        told.append(Predictor(network, settings["device"], settings["precision"])(signals, rows))
-    told = np.array(told)
-    logging.info(f"{len(rows):,} records asked of {len(told)} networks")
-    spread = told.std(axis=0, ddof=1) if len(told) > 1 else np.full(len(rows), np.nan)
-    found = records.loc[rows, ["record"]].assign(predicted=told.mean(axis=0), spread=spread)
+        predicted.append(Predictor(network, settings["device"], settings["precision"])(signals, rows))
+    predicted = np.array(predicted)
+    logging.info(f"{len(rows):,} records asked of {len(predicted)} networks")
+    spread = predicted.std(axis=0, ddof=1) if len(predicted) > 1 else np.full(len(rows), np.nan)
+    found = records.loc[rows, ["record"]].assign(predicted=predicted.mean(axis=0), spread=spread)
     write_parquet(out, found)

@@ -19,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from cpgtaxa.files import atomic_folder, read_json, read_parquet
 from cpgtaxa.pages.drawing import ACCENT, INK, MUTED, SECOND, STYLE, Figures
 from cpgtaxa.pages.page import write_csv, write_page
+from cpgtaxa.statistics.comparisons import holm
 from cpgtaxa.targets.ecg.plan import LEADS
 from cpgtaxa.targets.ecg.scores import (
     LIMITS,
@@ -31,7 +32,6 @@ from cpgtaxa.targets.ecg.scores import (
     joined_rows,
     part_name,
     score,
-    with_holm,
 )
 from cpgtaxa.targets.ecg.signals import HERTZ, MISSING, SAMPLES
 from cpgtaxa.targets.ecg.study import BINS
@@ -169,9 +169,9 @@ def _models_figure(figures, summary: pd.DataFrame, found: dict):
     groups = list(found)
     most = max(len(models) for models in found.values())
     figure, panels = plt.subplots(1, len(groups), figsize=(3.6 * len(groups) + 0.6, 0.42 * most + 0.9), squeeze=False)
-    told = summary[summary["metric"].isin([f"{group}_mae" for group in groups])]
+    errors = summary[summary["metric"].isin([f"{group}_mae" for group in groups])]
     for axes, group in zip(panels[0], groups, strict=True):
-        some = told[told["metric"] == f"{group}_mae"].sort_values("value")
+        some = errors[errors["metric"] == f"{group}_mae"].sort_values("value")
         for row, one in enumerate(some.itertuples()):
             colour = PEER_COLOURS.get(one.model, ACCENT)
             axes.plot([one.ci_low, one.ci_high], [row, row], color=colour, lw=2)
@@ -183,7 +183,7 @@ def _models_figure(figures, summary: pd.DataFrame, found: dict):
         axes.spines["left"].set_visible(False)
         axes.grid(axis="x")
     figure.tight_layout()
-    return figures.save("models", figure, told, "Mean absolute error by model")
+    return figures.save("models", figure, errors, "Mean absolute error by model")
 
 
 def _true_figure(figures, gaps: dict[str, pd.DataFrame], coverage: float):
@@ -299,12 +299,12 @@ def _training_figure(figures, logs: pd.DataFrame):
     figure, panels = plt.subplots(1, len(groups), figsize=(3.5 * len(groups) + 0.4, 2.7), squeeze=False)
     for axes, group in zip(panels[0], groups, strict=True):
         some = logs[logs["group"] == group]
-        for part, colour, style, told in (("train", MUTED, "--", "learnt from"), ("val", ACCENT, "-", "held out")):
+        for part, colour, style, label in (("train", MUTED, "--", "learnt from"), ("val", ACCENT, "-", "held out")):
             if some["fold"].nunique() > 1:
                 for _, one in some.groupby("fold"):
                     axes.plot(one["epoch"], one[f"{part}_loss"], color=colour, lw=0.6, ls=style, alpha=0.35)
             mean = some.groupby("epoch")[f"{part}_loss"].mean()
-            axes.plot(mean.index, mean, color=colour, lw=1.8, ls=style, label=told)
+            axes.plot(mean.index, mean, color=colour, lw=1.8, ls=style, label=label)
         axes.set(xlabel="epoch", ylabel="mean absolute error, years", title=TITLES[group])
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.set_ylim(bottom=0)
@@ -354,10 +354,10 @@ def _beat_figure(figures, group: str, table: pd.DataFrame, beat: np.ndarray):
     )
 
 
-def _ecg_figure(figures, name: str, title: str, leads: np.ndarray, told: np.ndarray, attention: np.ndarray):
+def _ecg_figure(figures, name: str, title: str, leads: np.ndarray, attribution: np.ndarray, attention: np.ndarray):
     """A 12-lead ECG with what speaks for a higher (orange) and a lower (blue) age; below, attention over time."""
     time = np.arange(SAMPLES) / HERTZ
-    blocks = told[:, : SAMPLES // BLOCK * BLOCK].reshape(len(LEADS), -1, BLOCK).sum(axis=2)
+    blocks = attribution[:, : SAMPLES // BLOCK * BLOCK].reshape(len(LEADS), -1, BLOCK).sum(axis=2)
     most = np.quantile(np.abs(blocks), 0.995) or 1.0
     strength = np.clip(np.abs(blocks) / most, 0, 1)
     colours = np.where((blocks > 0)[..., None], to_rgb(SECOND), to_rgb(ACCENT))
@@ -390,7 +390,7 @@ def _ecg_figure(figures, name: str, title: str, leads: np.ndarray, told: np.ndar
     strip.set(xlabel="seconds", ylim=(0, None))
     strip.set_ylabel("attention, %", fontsize=8)
     figure.tight_layout()
-    data = pd.DataFrame(told.T, columns=[f"years_{lead}" for lead in LEADS])
+    data = pd.DataFrame(attribution.T, columns=[f"years_{lead}" for lead in LEADS])
     data = pd.concat(
         [pd.DataFrame({"seconds": time}), pd.DataFrame(leads.T, columns=[f"mv_{lead}" for lead in LEADS]), data], axis=1
     )
@@ -490,7 +490,8 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
     found, asked = tables_of(inputs, settings, records), asked_of(inputs)
     scored = {group: score(group, found[group], networks[group], coverage, seed) for group in networks}
     gaps = {group: gap_table(group, networks[group], found[group][networks[group]], coverage) for group in networks}
-    comparisons = with_holm(pd.concat([one for _, one in scored.values()], ignore_index=True))
+    comparisons = pd.concat([one for _, one in scored.values()], ignore_index=True)
+    comparisons.insert(8, "p_holm", holm(comparisons["p"]))
     parts = [one for one, _ in scored.values()]
     both = None
     if inputs.get("methylation"):
@@ -503,8 +504,8 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
     summary = pd.concat([part for part in parts if len(part)], ignore_index=True)
     leads = np.load(inputs["leads"], mmap_mode="r")
     readings, peaks, volts = _readings(inputs, records, leads)
-    told = {group: attribution_table(group, one, peaks, volts) for group, one in readings.items()}
-    attributions = [table for table, _ in told.values()] or [pd.DataFrame(columns=ATTRIBUTION_COLUMNS)]
+    tables = {group: attribution_table(group, one, peaks, volts) for group, one in readings.items()}
+    attributions = [table for table, _ in tables.values()] or [pd.DataFrame(columns=ATTRIBUTION_COLUMNS)]
     write_csv(outputs["summary"], summary)
     write_csv(outputs["comparisons"], comparisons)
     write_csv(outputs["attributions"], pd.concat(attributions, ignore_index=True))
@@ -523,7 +524,7 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
         }
         reading = [
             _group_reading(
-                figures, group, readings[group], told[group], gaps[group], volts, settings["reading"]["drawn"]
+                figures, group, readings[group], tables[group], gaps[group], volts, settings["reading"]["drawn"]
             )
             for group in readings
         ]
@@ -574,8 +575,8 @@ def _all_gaps(gaps, asked, networks, coverage: float) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)[list(next(iter(gaps.values())).columns)]
 
 
-def _group_reading(figures, group, reading, told, gaps, volts, wanted: int) -> dict:
-    table, beat = told
+def _group_reading(figures, group, reading, tables, gaps, volts, wanted: int) -> dict:
+    table, beat = tables
     whole = table[table["offset_ms"].isna()].sort_values("share", ascending=False)
     records = []
     ages = gaps.set_index("record")
@@ -597,12 +598,12 @@ def _group_reading(figures, group, reading, told, gaps, volts, wanted: int) -> d
 
 
 def _group_page(group, name, summary, comparisons, gaps, qc, settings) -> dict:
-    told = summary.set_index(["model", "metric"])
+    metrics = summary.set_index(["model", "metric"])
 
     def one(model, metric, show=decimal, digits=1):
-        if (model, f"{group}_{metric}") not in told.index:
+        if (model, f"{group}_{metric}") not in metrics.index:
             return {"value": decimal(np.nan), "range": decimal(np.nan)}
-        row = told.loc[(model, f"{group}_{metric}")]
+        row = metrics.loc[(model, f"{group}_{metric}")]
         return {
             "value": show(row["value"], digits),
             "range": span(row["ci_low"], row["ci_high"], lambda v: show(v, digits)),
@@ -631,7 +632,7 @@ def _group_page(group, name, summary, comparisons, gaps, qc, settings) -> dict:
         "title": TITLES[group],
         "name": name,
         "rows": rows,
-        "mae": decimal(told.loc[(name, f"{group}_mae"), "value"], digits),
+        "mae": decimal(metrics.loc[(name, f"{group}_mae"), "value"], digits),
         "range": rows[[row["own"] for row in rows].index(True)]["range"],
         "ratio": one(name, "mae_over_median", lambda v, _: percent(v)),
         "slope": one(name, "slope", signed, 2)["value"],
@@ -670,13 +671,13 @@ def _joined_page(both: pd.DataFrame, summary: pd.DataFrame, networks: dict) -> l
 
 
 def _truth_page(summary: pd.DataFrame, networks: dict) -> list[dict]:
-    told = summary.set_index(["model", "metric"])["value"]
+    metrics = summary.set_index(["model", "metric"])["value"]
     return [
         {
             "title": TITLES[group],
             "name": name,
-            "floor": decimal(told[("truth", f"{group}_heart_mae")], 1 if group == "adult" else 2),
-            "r": signed(told.get((name, f"{group}_heart_gap_correlation"), np.nan), 2),
+            "floor": decimal(metrics[("truth", f"{group}_heart_mae")], 1 if group == "adult" else 2),
+            "r": signed(metrics.get((name, f"{group}_heart_gap_correlation"), np.nan), 2),
         }
         for group, name in networks.items()
     ]

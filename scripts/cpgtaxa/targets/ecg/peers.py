@@ -23,7 +23,7 @@ LEAVES = (7,), (7, 31)
 LEAST = (3, 10), (20,)
 """Records of a leaf, at least."""
 ROUNDS = (25, 50, 100), (25, 50, 100, 200, 400)
-"""Numbers of trees: a fit with the most tells all."""
+"""Numbers of trees: one fit with the most gives all."""
 INNER = 3
 """Parts of the training records, by patients, that the settings are chosen by."""
 CHOOSE_BY = 6000
@@ -42,9 +42,9 @@ def _grid(n: int) -> tuple[list[dict], tuple[int, ...]]:
 
 
 class _Boosting:
-    """HistGradientBoostingRegressor of the absolute error; columns that tell nothing apart are left out.
+    """HistGradientBoostingRegressor of the absolute error; constant columns are left out.
 
-    scikit-learn 1.9 does not bin a column without any number. Where no column is left, the median age is told.
+    scikit-learn 1.9 does not bin a column without any number. Where no column is left, it predicts the median age.
     """
 
     def __init__(self, trees: int, setting: dict, seed: int):
@@ -77,12 +77,12 @@ def _choose(x: np.ndarray, ages: np.ndarray, patients: np.ndarray, seed: int) ->
 
     Each training record is predicted by a fit to those of other patients.
     """
-    people = np.unique(patients)
+    persons = np.unique(patients)
     settings, rounds = _grid(len(ages))
-    if len(people) < 2:
+    if len(persons) < 2:
         return rounds[0], settings[0], np.nan
     errors = np.zeros((len(settings), len(rounds)))
-    inner = min(INNER, len(people))
+    inner = min(INNER, len(persons))
     progress = Progress(inner * len(settings), "fits to choose the settings by")
     for learn, ask in GroupKFold(inner, shuffle=True, random_state=seed).split(x, ages, patients):
         for row, setting in enumerate(settings):
@@ -98,19 +98,19 @@ def _choose(x: np.ndarray, ages: np.ndarray, patients: np.ndarray, seed: int) ->
 def _gradient_boosting(x: np.ndarray, ages: np.ndarray, patients: np.ndarray, seed: int):
     """Histogram gradient boosting of the absolute error (scikit-learn), settings chosen within the training records.
 
-    x: (n, features), NaN where not measured; ages: (n,) years. Returns a function of (m, features) that tells (m,)
+    x: (n, features), NaN where not measured; ages: (n,) years. Returns a function of (m, features) that gives (m,)
     years.
     """
     taken = np.arange(len(ages))
     if len(ages) > CHOOSE_BY:
-        people, whose = np.unique(patients, return_inverse=True)
-        order = np.random.default_rng(seed).permutation(len(people))
+        persons, whose = np.unique(patients, return_inverse=True)
+        order = np.random.default_rng(seed).permutation(len(persons))
         # Whole patients, in a random order, until there are enough records.
         total = np.cumsum(np.bincount(whose)[order])
         taken = np.flatnonzero(np.isin(whose, order[: np.searchsorted(total, CHOOSE_BY) + 1]))
     trees, setting, error = _choose(x[taken], ages[taken], patients[taken], seed)
-    told = ", ".join(f"{name} {value:g}" for name, value in setting.items())
-    logging.info(f"{trees} trees, {told}: mean absolute error {error:.2f} years over {len(taken):,} training records")
+    chosen = ", ".join(f"{name} {value:g}" for name, value in setting.items())
+    logging.info(f"{trees} trees, {chosen}: mean absolute error {error:.2f} years over {len(taken):,} training records")
     return _Boosting(trees, setting, seed).fit(x, ages).predict
 
 

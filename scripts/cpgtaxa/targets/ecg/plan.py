@@ -130,7 +130,7 @@ class EcgPlan:
 
     @property
     def size(self) -> str:
-        """Of the networks: as told, else as published, but narrow for simulated records."""
+        """Of the networks: as the config says, else as published, but narrow for simulated records."""
         return self.settings["size"] or ("narrow" if self.simulates else "published")
 
     def features(self) -> list[str]:
@@ -158,7 +158,7 @@ class EcgPlan:
         return {"weights": self.weights(group, 0)}
 
     def predict_input(self, group: str) -> dict[str, list[str]]:
-        """The networks of all tenths, which together tell the ages of the records asked about."""
+        """The networks of all tenths, which together predict the ages of the records asked about."""
         return {"weights": [self.weights(group, fold) for fold in range(self.settings["held_out"])]}
 
     # Page

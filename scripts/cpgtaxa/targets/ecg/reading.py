@@ -30,11 +30,11 @@ def attention_of(network: torch.nn.Module, signals: torch.Tensor) -> np.ndarray:
 
 
 def read_network(given: dict, out, *, group: str, name: str, settings: dict, seed: int) -> None:
-    """Ask a network of the first tenth why it tells the ages that it does, of at most `records` of those held out.
+    """Ask a network of the first tenth what its predictions rest on, of at most `records` of those held out.
 
     given: `signals`, `records`, `weights`. settings: `records`, `steps`, `build`, `device`, `threads`. out: .npz with
-    record (n,), attribution float32 (n, 12, time) in years: they add up to the difference between the age told of the
-    record and that told of a flat one (`flat`, years); attention float32 (n, moments); predicted (n,) years;
+    record (n,), attribution float32 (n, 12, time) in years: they add up to the difference between the age predicted for
+    the record and that for a flat one (`flat`, years); attention float32 (n, moments); predicted (n,) years;
     `incomplete`: (n,) by how many years the sum misses, which more steps make smaller.
     """
     use_threads(settings["threads"])
@@ -50,13 +50,13 @@ def read_network(given: dict, out, *, group: str, name: str, settings: dict, see
     for row in Progress(len(rows), "records explained").over(rows):
         one = torch.from_numpy(np.array(signals[row : row + 1])).to(device)
         flat = torch.zeros_like(one)
-        told = gradients.attribute(one, flat, n_steps=settings["steps"], internal_batch_size=INTERNAL)
+        attribution = gradients.attribute(one, flat, n_steps=settings["steps"], internal_batch_size=INTERNAL)
         with torch.no_grad():
             age, start = network(one).item(), network(flat).item()
-        found["attribution"].append(told[0].float().cpu().numpy())
+        found["attribution"].append(attribution[0].float().cpu().numpy())
         found["attention"].append(attention_of(network, one)[0])
         found["predicted"].append(age)
-        found["incomplete"].append(abs(float(told.sum()) - (age - start)))
+        found["incomplete"].append(abs(float(attribution.sum()) - (age - start)))
     with atomic(out) as temporary, open(temporary, "wb") as handle:
         np.savez(
             handle,

@@ -47,7 +47,7 @@ RATES = (50.0, 20_000.0)
 
 @dataclasses.dataclass
 class Recording:
-    """values: (leads, time) mV, NaN where missing; names: of the leads; rate: samples a second; age: as told, or None;
+    """values: (leads, time) mV, NaN where missing; names: of the leads; rate: in Hz; age: as written or None;
     sex: F, M or empty; notes: what was mended."""
 
     values: np.ndarray
@@ -59,7 +59,7 @@ class Recording:
 
 
 def sex_of(text: str | None) -> str:
-    """F, M, or empty where it is not told in words."""
+    """F, M, or empty where it is not given in words."""
     return SEXES.get((text or "").strip().lower(), "")
 
 
@@ -69,27 +69,29 @@ def years(text: str | None, unit: str = "") -> float:
     unit: that of a number which has none; else years. Raises InputError where it is missing, no number, of a unit that
     is not known, or absurd.
     """
-    told = re.sub(r"[()\[\]]", " ", text or "").strip()
-    if told.lower() in ("", "nan", "na", "n/a", "unknown", "none", "null", "?", "-"):
+    written = re.sub(r"[()\[\]]", " ", text or "").strip()
+    if written.lower() in ("", "nan", "na", "n/a", "unknown", "none", "null", "?", "-"):
         raise InputError("its age is missing: write it in the header (#Age: 63) or in the sheet (column AGE)")
-    found = AGE.fullmatch(told)
+    found = AGE.fullmatch(written)
     if found is None:
         try:
-            age = float(told)  # inf, 1e9
+            age = float(written)  # inf, 1e9
         except ValueError:
-            raise InputError(f"its age is {told[:40]!r}, which is no number: write years") from None
+            raise InputError(f"its age is {written[:40]!r}, which is no number: write years") from None
     else:
         own = re.sub(r"[^a-z]", "", found[2].lower()).removesuffix("old")
-        own = {"y": "years", "m": "months", "w": "weeks", "d": "days"}.get(own, own) if DICOM.fullmatch(told) else own
+        own = (
+            {"y": "years", "m": "months", "w": "weeks", "d": "days"}.get(own, own) if DICOM.fullmatch(written) else own
+        )
         if own and own not in YEARS:
             raise InputError(
-                f"its age is {told[:40]!r}, of a unit that is not known: write years, or 8 months, 12 days"
+                f"its age is {written[:40]!r}, of a unit that is not known: write years, or 8 months, 12 days"
             )
         age = float(found[1].replace(",", ".")) * YEARS[own or unit or "years"]
     if age == 300:
         raise InputError("its age is 300, as PTB-XL writes ages above 89: the true age is not known, leave it out")
     if not 0 <= age <= OLDEST:  # also NaN
-        raise InputError(f"its age is {told[:40]}, which nobody has: write years between 0 and {OLDEST:.0f}")
+        raise InputError(f"its age is {written[:40]}, which nobody has: write years between 0 and {OLDEST:.0f}")
     return age
 
 
@@ -171,26 +173,26 @@ def _wfdb(path: pathlib.Path) -> Recording:
     if not kept:
         raise InputError(f"its leads are in {some(odd)}: mV, uV or V are wanted")
     values = values.T.astype(np.float64)[kept] * np.array([MILLIVOLTS[units[at].lower()] for at in kept])[:, None]
-    told = _comments(record.comments)
+    comments = _comments(record.comments)
     return Recording(
         values,
         [names[at] for at in kept],
         float(record.fs),
-        told.get("age"),
-        sex_of(told.get("sex")),
+        comments.get("age"),
+        sex_of(comments.get("sex")),
         notes,
     )
 
 
 def _samples(text: str) -> int:
-    """Samples of each lead that a header tells, 0 where it does not."""
+    """Samples of each lead by the header, 0 where it gives none."""
     line = next((line for line in text.splitlines() if line.strip() and not line.startswith("#")), "")
-    told = line.split()[3:4]
-    return int(told[0]) if told and told[0].isdecimal() else 0
+    field = line.split()[3:4]
+    return int(field[0]) if field and field[0].isdecimal() else 0
 
 
 def _comments(comments: list[str]) -> dict[str, str]:
-    """age and sex that the comments tell, the first of each: `Age: 63 years, Sex: F`, `<age>: 63  <sex>: M`, and the
+    """age and sex in the comments, the first of each: `Age: 63 years, Sex: F`, `<age>: 63  <sex>: M`, and the
     bare `69 M 1085 1629 x1` that old sets of PhysioNet begin with."""
     found: dict[str, str] = {}
     for line in comments or []:
@@ -233,7 +235,7 @@ def _header_that_wfdb_reads(path: pathlib.Path, text: str):
     leads, rate = rest.split()[:1], rest.split()[1:2]
     if leads and leads[0].isdecimal() and "/" not in name and int(leads[0]) != len(signals):
         raise InputError(
-            f"its header tells {int(leads[0])} leads and describes {len(signals)}: copy the record again, or "
+            f"its header gives {int(leads[0])} leads and describes {len(signals)}: copy the record again, or "
             "correct its header"
         )
     if rate and not re.fullmatch(r"[\d.]+(e[-+]?\d+)?(/.*)?", rate[0], re.I):  # wfdb would take 250 Hz
@@ -259,28 +261,28 @@ def _header_that_wfdb_reads(path: pathlib.Path, text: str):
 
 
 def _disagreements(record, path: pathlib.Path) -> list[str]:
-    """Where a header and its signal disagree: samples, first values, checksums (those that the header tells)."""
+    """Where a header and its signal disagree: samples, first values, checksums (those in the header)."""
     problems = []
     digital = record.d_signal
     if record.sig_len and digital.shape[0] != record.sig_len:
-        problems.append(f"its header tells {record.sig_len:,} samples and its signal has {digital.shape[0]:,}")
+        problems.append(f"its header gives {record.sig_len:,} samples and its signal has {digital.shape[0]:,}")
     if not record.file_name or set(record.samps_per_frame) != {1}:
         return problems  # segments, or means of several samples: what follows would compare other things
     if len(set(record.fmt)) == 1 and record.fmt[0] == "16" and record.sig_len:
-        # One signal file of 16-bit numbers: its size is known. wfdb reads what the header tells, and no further.
+        # One signal file of 16-bit numbers: its size is known. wfdb reads as far as the header says.
         names = sorted(set(record.file_name))
         size = (path.parent / names[0]).stat().st_size - (record.byte_offset[0] or 0)
         wanted = 2 * record.n_sig * record.sig_len
         if len(names) == 1 and size != wanted:
             problems.append(
-                f"its header tells {record.n_sig} leads × {record.sig_len:,} samples ({wanted:,} bytes) and its signal "
+                f"its header gives {record.n_sig} leads × {record.sig_len:,} samples ({wanted:,} bytes) and its signal "
                 f"file has {size:,} bytes"
             )
     sums = record.checksum or [None] * record.n_sig
     wrong = [
         name
-        for name, told, found in zip(record.sig_name, sums, record.calc_checksum(), strict=True)
-        if told is not None and (told - found) % 65536
+        for name, stated, found in zip(record.sig_name, sums, record.calc_checksum(), strict=True)
+        if stated is not None and (stated - found) % 65536
     ]
     if wrong:
         problems.append(f"the checksums of its leads {some(wrong, 3)} are not those in its header")

@@ -8,7 +8,6 @@ import math
 import numpy as np
 import pandas as pd
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from cpgtaxa.targets.ecg.study import BINS, bin_of
 
@@ -130,9 +129,9 @@ def score(group: str, tables: dict[str, pd.DataFrame], first: str, coverage: flo
         add(model, "limits_low", error.mean() - LIMITS * spread)
         add(model, "limits_high", error.mean() + LIMITS * spread)
         add(model, "rmse", np.sqrt((error**2).mean()), interval(np.sqrt(draws[model, "square"]), n_patients))
-        told = tables[model]["predicted"].to_numpy()
-        if len(ages) > 3 and told.std() > 1e-9 and ages.std() > 0:
-            found = stats.pearsonr(ages, told)
+        predicted = tables[model]["predicted"].to_numpy()
+        if len(ages) > 3 and predicted.std() > 1e-9 and ages.std() > 0:
+            found = stats.pearsonr(ages, predicted)
             add(model, "r", found.statistic, tuple(map(float, found.confidence_interval())))
             add(model, "slope", np.polyfit(ages, error, 1)[0])
         if model == first and "Median" in sizes and model != "Median":
@@ -169,16 +168,6 @@ def _compare(group, sizes, draws, first, bootstrap: Bootstrap, seed: int) -> pd.
     )
 
 
-def with_holm(table: pd.DataFrame) -> pd.DataFrame:
-    """Comparisons with p_holm, over all of them."""
-    table = table.copy()
-    table.insert(8, "p_holm", np.nan)
-    tested = table["p"].notna()
-    if tested.any():
-        table.loc[tested, "p_holm"] = multipletests(table.loc[tested, "p"], method="holm")[1]
-    return table
-
-
 def adjusted(gaps: np.ndarray, ages: np.ndarray) -> np.ndarray:
     """Gaps less what is usual at their age, (n,): the residuals of a straight line.
 
@@ -211,7 +200,7 @@ def joined(gaps: pd.DataFrame, clock: pd.DataFrame) -> pd.DataFrame:
     """Both age gaps of every person who has both; columns as JOINED.
 
     gaps: `gap_table`; of several records of a person the mean is taken. clock: person, methylation_age, age (years; NaN
-    where it is not told: then the age at the ECG, the mean of it, counts).
+    where it is not given: then the age at the ECG, the mean of it, counts).
     """
     by_person = gaps.groupby("patient", sort=False)
     ecg = by_person[["age", "predicted", "gap", "gap_adjusted"]].mean()
@@ -223,8 +212,8 @@ def joined(gaps: pd.DataFrame, clock: pd.DataFrame) -> pd.DataFrame:
     both["methylation_gap"] = both["methylation_age"] - both["age_at_methylation"]
     both["methylation_gap_adjusted"] = np.nan
     for _, some in both.groupby("group"):
-        told = adjusted(some["methylation_gap"].to_numpy(), some["age_at_methylation"].to_numpy())
-        both.loc[some.index, "methylation_gap_adjusted"] = told
+        gap = adjusted(some["methylation_gap"].to_numpy(), some["age_at_methylation"].to_numpy())
+        both.loc[some.index, "methylation_gap_adjusted"] = gap
     return both.rename_axis("person").reset_index()[JOINED]
 
 

@@ -21,7 +21,7 @@ def ordered(record: np.ndarray, names: list[str]) -> tuple[np.ndarray, list[str]
     """The 12 leads in the order of LEADS, and which of them lack, whose rows are NaN.
 
     record: (leads, time); names: theirs, in any case of letters. Limb leads that lack are worked out where I and II
-    (or another pair that tells them) are there: III = II - I, aVR = -(I + II) / 2, aVL = I - II / 2, aVF = II - I / 2.
+    (or another pair that gives them) are there: III = II - I, aVR = -(I + II) / 2, aVL = I - II / 2, aVF = II - I / 2.
     """
     at = {name.strip().lower(): row for row, name in enumerate(names)}
     found = np.full((len(LEADS), record.shape[1]), np.nan)

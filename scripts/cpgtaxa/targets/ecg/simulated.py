@@ -104,7 +104,7 @@ DRIFTS = {
 """Of adults between ADULT_AGES, straight on beyond them; of children from birth to CHILD_AGES' end."""
 PARAMETERS = ("heart_rate", "pr_ms", "qrs_ms", "qt_ms", "p_ms", "axis_degrees", "r_mv", "r_v1_mv", "s_v1_mv")
 PARAMETERS += ("t_mv", "t_v1_mv", "t_axis_degrees", "rmssd_ms")
-"""What a record hangs on. Beats a minute; PR, QRS, QT (at this heart rate) and P in ms; axis of the main QRS vector and
+"""Parameters of a record. Beats a minute; PR, QRS, QT (at this heart rate) and P in ms; axis of the main QRS vector and
 of T; length in the frontal plane of the main QRS vector and of T; what the first (r) and last (s) QRS vector give in
 V1; root mean square of differences between intervals that follow each other (mostly breathing)."""
 

@@ -63,7 +63,7 @@ MAIN = (
 )
 """Statistics in the supplementary table; all of them would make a workbook that few programs open."""
 GENES = ("gene", "island", "flags")
-"""What a manifest tells beside positions."""
+"""What a manifest gives beside positions."""
 PLACES = ("chrom", "position", *GENES)
 WORDS = (
     "cpg",
@@ -555,7 +555,7 @@ class _Sheet:
 
 
 def _readable(colour: str) -> str:
-    """Black or white, whichever is told better from the background."""
+    """Black or white, whichever contrasts more with the background."""
     red, green, blue = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
     return "#000000" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else "#FFFFFF"
 

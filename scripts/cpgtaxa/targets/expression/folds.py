@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.model_selection import GroupKFold, GroupShuffleSplit, KFold
 
 STOP_SHARE = 1 / 6
-"""Share of a fold's training samples that tells a network when to stop."""
+"""Share of a fold's training samples by which a network stops training."""
 
 
 @dataclasses.dataclass(frozen=True)

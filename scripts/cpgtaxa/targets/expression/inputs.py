@@ -147,12 +147,12 @@ def _samples(readers: dict, given: dict, settings: dict, problems: list[str], no
         return pd.DataFrame({"sample_id": [], "set": []})
     table = pd.concat(parts, ignore_index=True)
     own = (table["set"] == "").to_numpy()
-    told = _told(table["sample_id"][own], given, settings, problems)
+    sheet = _persons(table["sample_id"][own], given, settings, problems)
     table["person"] = table["sample_id"]
-    table.loc[own, "person"] = told["person"].to_numpy()
+    table.loc[own, "person"] = sheet["person"].to_numpy()
     # A stranger of the same name is another person.
     table.loc[~own, "person"] = f"{OTHER}:" + table["person"][~own]
-    states = told["state"].to_numpy()
+    states = sheet["state"].to_numpy()
     wanted = settings["train_on"]
     if wanted is None:
         table.loc[own, "set"] = TRAIN
@@ -202,7 +202,7 @@ def _mismatch(meth: pd.Index, expr: pd.Index, beta, expression) -> str:
     return "; ".join(found)
 
 
-def _told(ids: pd.Series, given: dict, settings: dict, problems: list[str]) -> pd.DataFrame:
+def _persons(ids: pd.Series, given: dict, settings: dict, problems: list[str]) -> pd.DataFrame:
     """Person and state of each sample, by the sheet or by a pattern on the sample's id."""
     found = pd.DataFrame({"person": ids.to_numpy(), "state": ""}, index=ids.to_numpy())
     if given.get("samples"):
@@ -233,18 +233,18 @@ def _told(ids: pd.Series, given: dict, settings: dict, problems: list[str]) -> p
                 found[name] = frame[name].to_numpy()
     for name in ("person", "state"):
         if pattern := settings[f"{name}_pattern"]:
-            told = pd.Series(found.index).str.extract(_pattern(pattern, name), expand=False)
-            if told.isna().any():
-                lacking = found.index[told.isna()]
+            matched = pd.Series(found.index).str.extract(_pattern(pattern, name), expand=False)
+            if matched.isna().any():
+                lacking = found.index[matched.isna()]
                 problems.append(
                     f"expression.{name}_pattern {pattern!r} does not match {len(lacking)} sample ids: {some(lacking)}. "
                     "Correct it, or give a sheet (`expression.samples`)"
                 )
                 continue
-            found[name] = told.to_numpy()
+            found[name] = matched.to_numpy()
     if settings["train_on"] is not None and (found["state"] == "").all():
         problems.append(
-            "expression.train_on names a state, but nothing tells the samples' states: give `expression.samples` "
+            "expression.train_on names a state, but nothing gives the samples' states: give `expression.samples` "
             "with a "
             "column `state`, or `expression.state_pattern`"
         )
@@ -380,7 +380,7 @@ def _once(frame: pd.DataFrame, path, settings: dict, problems: list[str], notes:
     text = f"{path}: {len(twice)} genes more than once: {some(twice)}"
     policy = settings["duplicates"]
     if policy == "error":
-        problems.append(f"{text}. Set `expression.duplicates` to mean or first, or give ids that tell them apart")
+        problems.append(f"{text}. Set `expression.duplicates` to mean or first, or give ids that distinguish them")
         return frame
     notes.append(f"{text}; taken: the {policy}")
     return frame.groupby(level=0, sort=False).mean() if policy == "mean" else frame[~frame.index.duplicated()]
@@ -486,13 +486,13 @@ def check_build(genes: pd.DataFrame, cpgs: pd.DataFrame, given: dict) -> list[st
     """Whether genes and CpGs lie on one genome build.
 
     Arrays were designed around genes: with the right build many starts have a CpG close by, and fewer once all genes
-    are moved by up to a million bases. Positions beyond a chromosome's end tell which build it is not.
+    are moved by up to a million bases. Positions beyond a chromosome's end rule out a build.
     """
     builds = {
         what: _beyond(frame, column) for what, frame, column in (("CpGs", cpgs, "position"), ("genes", genes, "tss"))
     }
     possible = {what: [name for name, n in found.items() if n == 0] for what, found in builds.items()}
-    told = "; ".join(
+    builds = "; ".join(
         f"{what} lie beyond the ends of chromosomes of {name} ({n})"
         for what, found in builds.items()
         for name, n in found.items()
@@ -500,7 +500,7 @@ def check_build(genes: pd.DataFrame, cpgs: pd.DataFrame, given: dict) -> list[st
     )
     if all(possible.values()) and not set(possible["CpGs"]) & set(possible["genes"]):
         return [
-            f"{given['positions']} and {given['genes']} are of different genome builds: {told}. Bring both to one "
+            f"{given['positions']} and {given['genes']} are of different genome builds: {builds}. Bring both to one "
             "build "
             "(liftOver), or take the other file"
         ]
@@ -524,7 +524,7 @@ def check_build(genes: pd.DataFrame, cpgs: pd.DataFrame, given: dict) -> list[st
             "moved "
             f"at random ({np.mean(moved):.0f}): {given['positions']} and {given['genes']} seem to be of different "
             "genome "
-            f"builds{f' ({told})' if told else ''}, or strands are turned. Bring both to one build; for positions "
+            f"builds{f' ({builds})' if builds else ''}, or strands are turned. Bring both to one build; for positions "
             "that are "
             "right though sparse, set `expression.check_build: false`"
         ]

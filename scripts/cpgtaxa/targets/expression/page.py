@@ -52,7 +52,7 @@ MOST_CPGS = 100
 ABOVE = (0.1, 0.5)
 """R² above which genes are counted."""
 ENOUGH = 10
-"""Genes predicted (R² above the first of ABOVE) from which only these tell where the CpGs lie."""
+"""Genes predicted (R² above the first of ABOVE) from which only these show where the CpGs lie."""
 LOWEST = -0.3
 """Where axes of R² end at the latest: what lies below is counted in the caption."""
 POINTS, STRIP = 1500, 300
@@ -74,7 +74,7 @@ STEPS = (0, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000, 20
 
 
 def by_pair(paths) -> dict[tuple[str, str], list]:
-    """The files of each model and window, told by the name of their folder."""
+    """The files of each model and window, by the name of their folder."""
     found: dict[tuple[str, str], list] = {}
     for path in paths:
         model, window = pathlib.Path(path).parent.name.rsplit("_", 1)
@@ -158,12 +158,12 @@ def write_predictions(out, study: Study, fits: dict, models, window: str, wanted
 
 
 @dataclasses.dataclass
-class Told:
-    """What attributions tell. tops: example gene to its strongest CpGs (cpg, distance, attribution), by `explainer`.
+class Attributions:
+    """What attributions show. tops: example gene to its strongest CpGs (cpg, distance, attribution), by `explainer`.
 
     profile: model, distance_from, distance_to (bases, upstream negative), attribution (mean over the CpGs of many
     genes, each relative to the mean of its gene), cpgs; genes: how many genes each model's profile is of. found: model,
-    gene, auc with which a gene's attributions find the CpGs that it truly hangs on.
+    gene, auc with which a gene's attributions find its causal CpGs.
     """
 
     tops: dict[str, pd.DataFrame]
@@ -173,7 +173,9 @@ class Told:
     found: pd.DataFrame
 
 
-def write_attributions(out, study: Study, fits: dict, models, scores, cpgs: pd.DataFrame, truth, wanted) -> Told:
+def write_attributions(
+    out, study: Study, fits: dict, models, scores, cpgs: pd.DataFrame, truth, wanted
+) -> Attributions:
     """Write the strongest CpGs of each gene and model in the widest window.
 
     Of each gene and model the MOST_CPGS strongest, strongest first: for a whole array all would be tens of millions of
@@ -194,7 +196,7 @@ def write_attributions(out, study: Study, fits: dict, models, scores, cpgs: pd.D
     edges = _edges(study, window, position, first) if placed else np.empty(0)
     types = [("gene", pa.string()), ("model", pa.string()), ("cpg", pa.string())]
     schema = pa.schema([*types, ("distance", pa.int32()), ("attribution", pa.float32())], metadata={"window": window})
-    told = Told({}, None, pd.DataFrame(), {}, pd.DataFrame())
+    attributions = Attributions({}, None, pd.DataFrame(), {}, pd.DataFrame())
     profiles, found = [], []
     with atomic(out) as temporary, pq.ParquetWriter(temporary, schema, write_page_checksum=True) as writer:
         for model in models:
@@ -227,20 +229,20 @@ def write_attributions(out, study: Study, fits: dict, models, scores, cpgs: pd.D
             writer.write_table(pa.table(columns, schema=schema), row_group_size=1 << 20)
             if profile.parts:
                 profiles.append(profile.table(model))
-                told.genes[model] = len(profile.parts)
-            if told.explainer is None:
-                told.explainer = model
+                attributions.genes[model] = len(profile.parts)
+            if attributions.explainer is None:
+                attributions.explainer = model
                 for gene in wanted:
                     if (row := order[gene]) in kept:
                         numbers = {"cpg": names[kept[row][0]], "distance": kept[row][1], "attribution": kept[row][2]}
-                        told.tops[gene] = pd.DataFrame(numbers)
-    told.profile = pd.concat(profiles, ignore_index=True) if profiles else pd.DataFrame()
-    told.found = pd.DataFrame(found, columns=["model", "gene", "auc"])
-    return told
+                        attributions.tops[gene] = pd.DataFrame(numbers)
+    attributions.profile = pd.concat(profiles, ignore_index=True) if profiles else pd.DataFrame()
+    attributions.found = pd.DataFrame(found, columns=["model", "gene", "auc"])
+    return attributions
 
 
 def _causal(truth, names) -> dict[str, np.ndarray]:
-    """For each gene that hangs on something the rows of its true CpGs."""
+    """The rows of the causal CpGs of each gene with a methylation effect."""
     if truth is None:
         return {}
     index = pd.Index(names)
@@ -288,7 +290,7 @@ class _Profile:
         self.parts[row] = np.bincount(bins, values / mean, n), np.bincount(bins, minlength=n)
 
     def table(self, model: str) -> pd.DataFrame:
-        # Added up in the order of the genes, so that the last digit does not hang on the shards.
+        # Added up in the order of the genes, so that the last digit does not depend on the shards.
         total, count = (np.sum([self.parts[row][at] for row in sorted(self.parts)], axis=0) for at in (0, 1))
         mean = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
         ends = {"distance_from": self.edges[:-1], "distance_to": self.edges[1:]}
@@ -330,23 +332,23 @@ def truth_rows(scores: pd.DataFrame, truth: pd.DataFrame, found: pd.DataFrame, s
     """What is known of the truth, as rows of SUMMARY_COLUMNS per model (widest window, held-out samples).
 
     - `r2_of_truth`: how much of what there is to explain was explained: R² divided by the share of variance that
-      methylation truly explains, mean over the genes that hang on something. 1 is all of it; 0 and less, none.
-    - `auc_of_truth`: the chance that R² is higher for a gene that hangs on methylation than for one that does not. 0.5
+      methylation truly explains, mean over the genes with a methylation effect. 1 is all of it; 0 and less, none.
+    - `auc_of_truth`: the chance that R² is higher for a gene with a methylation effect than for one without. 0.5
       is a guess.
-    - `causal_cpgs_auc`: the chance that a CpG which a gene truly hangs on has a higher attribution than another of its
-      CpGs, mean over the genes that hang on something, by whatever effect. Its neighbours, as like it as they are,
+    - `causal_cpgs_auc`: the chance that a causal CpG of a gene has a higher attribution than another of its
+      CpGs, mean over the genes with a methylation effect of any kind. Its neighbours, as like it as they are,
       count as wrong. Only for models with attributions.
     """
     joined = scores[_held_out(scores)].merge(truth, on="gene", suffixes=("", "_true"))
     rows = []
     for model, some in joined.groupby("model", sort=False):
         some = some.dropna(subset=["r2"])
-        hangs = (some["kind"] != "none").to_numpy()
-        ratio = (some["r2"] / some["r2_true"])[hangs].to_numpy()
+        affected = (some["kind"] != "none").to_numpy()
+        ratio = (some["r2"] / some["r2_true"])[affected].to_numpy()
         mean = ratio.mean() if len(ratio) else np.nan
         rows.append((model, "r2_of_truth", mean, *interval(ratio, seed), len(ratio)))
         values = some["r2"].to_numpy()
-        rows.append((model, "auc_of_truth", auc(values, hangs), *_auc_interval(values, hangs, seed), len(values)))
+        rows.append((model, "auc_of_truth", auc(values, affected), *_auc_interval(values, affected, seed), len(values)))
         each = found["auc"][found["model"] == model].dropna().to_numpy()
         if len(each):
             rows.append((model, "causal_cpgs_auc", each.mean(), *interval(each, seed), len(each)))
@@ -412,7 +414,7 @@ def _beyond(limits, *values) -> int:
 
 
 def _squares(axes, x, y, colour) -> None:
-    """Squares whose shade tells how many points lie there; the axes' limits must be set."""
+    """Squares whose shade shows how many points lie there; the axes' limits must be set."""
     edges = [
         (np.geomspace if scale == "log" else np.linspace)(*limits, 45)
         for scale, limits in ((axes.get_xscale(), axes.get_xlim()), (axes.get_yscale(), axes.get_ylim()))
@@ -600,7 +602,7 @@ def _taxa_figure(figures, taxa: pd.DataFrame):
 
 
 def _truth_figure(figures, joined: pd.DataFrame, model: str):
-    """R² found against what there is to find, by what the genes hang on."""
+    """R² found against what there is to find, by the genes' kind of effect."""
     some = joined[joined["model"] == model]
     levels = sorted(some["r2_true"].unique())
     kinds = [kind for kind in KIND_COLOURS if (some["kind"] == kind).any()]
@@ -800,7 +802,7 @@ def choose_examples(scores: pd.DataFrame, model: str, number: int) -> list[str]:
     return list(some.sort_values("r2", ascending=False, kind="stable")["gene"][:number])
 
 
-def _example_cards(figures, study, scores, genes, model, predictions, told: Told, truth) -> list[dict]:
+def _example_cards(figures, study, scores, genes, model, predictions, attributions: Attributions, truth) -> list[dict]:
     values = study.expression.set_index("gene")
     numbers = scores[_held_out(scores) & (scores["model"] == model)].set_index("gene")
     true = {} if truth is None else truth.set_index("gene")[["kind", "r2", "cpgs"]].to_dict("index")
@@ -808,7 +810,7 @@ def _example_cards(figures, study, scores, genes, model, predictions, told: Told
     for at, gene in enumerate(genes, 1):
         known = true.get(gene)
         names = set(known["cpgs"].split()) if known else set()
-        top = told.tops.get(gene)
+        top = attributions.tops.get(gene)
         strongest = float(top["attribution"].max()) if top is not None and len(top) else 0.0
         listed = [] if top is None else list(top[:TOP].itertuples())
         y = values.loc[gene].to_numpy(dtype=np.float32)
@@ -872,7 +874,7 @@ def _write_packed(path, frame: pd.DataFrame) -> None:
 
 @dataclasses.dataclass
 class Results:
-    """What the page is about, scored. models: of the widest window. told: see `write_attributions`."""
+    """What the page is about, scored. models: of the widest window. attributions: see `write_attributions`."""
 
     study: Study
     pairs: list

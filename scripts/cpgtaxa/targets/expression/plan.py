@@ -122,7 +122,7 @@ class ExpressionPlan:
         return {"published": f"{FOLDER}/published.csv"} if self.settings["published"] else {}
 
     def truth_file(self) -> dict[str, str]:
-        """What a simulated cohort's genes hang on."""
+        """The methylation effects of a simulated cohort's genes."""
         return {"truth": SIMULATED["truth"]} if self.simulates else {}
 
     @property

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pandas as pd
-from scipy.stats import wilcoxon
 
 from cpgtaxa.errors import InputError, some
 from cpgtaxa.input.texts import read_table
+from cpgtaxa.statistics.comparisons import signed_ranks
 from cpgtaxa.targets.expression.gene_names import gene_names
 from cpgtaxa.targets.expression.scores import METRICS, interval
 
@@ -79,7 +79,7 @@ def beside(wide: dict[str, pd.DataFrame], published: pd.DataFrame, seed: int) ->
                 if not len(both):
                     continue
                 difference = (both["ours"] - both["theirs"]).to_numpy()
-                p = float(wilcoxon(difference).pvalue) if len(both) >= 6 and difference.any() else np.nan
+                p = signed_ranks(difference)
                 means = both["theirs"].mean(), both["ours"].mean(), difference.mean()
                 better = float((difference > 0).mean())
                 rows.append((theirs, model, metric, len(both), *means, *interval(difference, seed), better, p))

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pandas as pd
-from scipy.stats import wilcoxon
-from statsmodels.stats.multitest import multipletests
 
 from cpgtaxa.names import TAXA
+from cpgtaxa.statistics.comparisons import holm, signed_ranks
 from cpgtaxa.targets.expression.study import Study
 
 BOOTSTRAPS = 2000
@@ -115,7 +114,6 @@ def compare(scores: pd.DataFrame, seed: int) -> pd.DataFrame:
             for other in models[at + 1 :]:
                 difference = (wide[model] - wide[other]).dropna().to_numpy()
                 low, high = interval(difference, seed)
-                p = float(wilcoxon(difference).pvalue) if len(difference) >= 6 and difference.any() else np.nan
                 rows.append(
                     {
                         "model": model,
@@ -125,17 +123,14 @@ def compare(scores: pd.DataFrame, seed: int) -> pd.DataFrame:
                         "ci_low": low,
                         "ci_high": high,
                         "better": float((difference > 0).mean()) if len(difference) else np.nan,
-                        "p": p,
+                        "p": signed_ranks(difference),
                         "n": len(difference),
                     }
                 )
         part = pd.DataFrame(
             rows, columns=["model", "other", "metric", "difference", "ci_low", "ci_high", "better", "p", "n"]
         )
-        part["p_holm"] = np.nan
-        tested = part["p"].notna()
-        if tested.any():
-            part.loc[tested, "p_holm"] = multipletests(part.loc[tested, "p"], method="holm")[1]
+        part["p_holm"] = holm(part["p"])
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
 
@@ -148,7 +143,6 @@ def summarise_taxa(pairs: pd.DataFrame) -> pd.DataFrame:
         if len(some) == 0:
             continue
         difference = some["r2"] - some["r2_random"]
-        p = float(wilcoxon(difference).pvalue) if len(some) >= 6 and (difference != 0).any() else np.nan
         rows.append(
             {
                 "taxon": name,
@@ -157,13 +151,10 @@ def summarise_taxa(pairs: pd.DataFrame) -> pd.DataFrame:
                 "r2": float(some["r2"].mean()),
                 "r2_random": float(some["r2_random"].mean()),
                 "difference": float(difference.mean()),
-                "p": p,
+                "p": signed_ranks(difference),
             }
         )
     columns = ["taxon", "genes", "cpgs", "r2", "r2_random", "difference", "p"]
     frame = pd.DataFrame(rows, columns=columns)
-    frame["p_holm"] = np.nan
-    tested = frame["p"].notna()
-    if tested.any():
-        frame.loc[tested, "p_holm"] = multipletests(frame.loc[tested, "p"], method="holm")[1]
+    frame["p_holm"] = holm(frame["p"])
     return frame

@@ -1,4 +1,4 @@
-"""A simulated cohort whose genes hang on known CpGs: the embedded default, and the test of truth."""
+"""A simulated cohort with known causal CpGs of its genes: the embedded default, and the test of truth."""
 
 import logging
 
@@ -26,12 +26,12 @@ def write_cohort(settings: dict, seed: int, paths: dict) -> None:
 
     settings: `samples`, `genes`, `cpgs`. Genes lie SPACING bases apart on both strands; half of the CpGs crowd around
     their starts, the rest is scattered; the logits of neighbouring CpGs are correlated (r about exp(-distance / 1
-    kb)), as in co-methylated blocks, above a cell-composition component that all share. A third of the genes hang on
-    nothing, the others on three to six CpGs: near the promoter (silencing), up to 500 kb away, or by a threshold and
-    a product that no linear model sees whole. Noise makes their explained variance one of STRENGTHS.
+    kb)), as in co-methylated blocks, above a cell-composition component that all share. A third of the genes have
+    no methylation effect, the others three to six causal CpGs: near the promoter (silencing), up to 500 kb away, or by
+    a threshold and a product that no linear model sees whole. Noise makes their explained variance one of STRENGTHS.
 
     paths: `beta` and `expression` (CSV, gzip), `positions` (cpg, chrom, position), `genes` (gene, chrom, start, end,
-    strand), `taxonomy` (cpg, taxon), `truth` (gene, kind, r2, cpgs: those it hangs on, with blanks).
+    strand), `taxonomy` (cpg, taxon), `truth` (gene, kind, r2, cpgs: its causal ones, with blanks).
     """
     rng = np.random.default_rng(seed)
     samples, n_genes, n_cpgs = settings["samples"], settings["genes"], settings["cpgs"]
@@ -115,9 +115,7 @@ def _expression(rng, genes: pd.DataFrame, tss, cpgs: pd.DataFrame, m: np.ndarray
     weight = np.where(cpgs["taxon"] == EFFECT_TAXON, EFFECT_WEIGHT, 1.0)
     kinds = rng.permutation(np.arange(len(genes)) % 6)
     for number in range(len(genes)):
-        kind = KINDS[
-            max(kinds[number] - 2, 0)
-        ]  # two in six hang on nothing; promoter, distal, threshold; and one again
+        kind = KINDS[max(kinds[number] - 2, 0)]  # two in six without effect; promoter, distal, threshold; and one again
         kind = KINDS[1] if kinds[number] == 2 else kind
         distance = np.abs(cpgs["position"] - tss[number]).to_numpy()
         here = (cpgs["chrom"] == int(genes["chrom"].iloc[number][3:])).to_numpy()

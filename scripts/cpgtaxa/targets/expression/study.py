@@ -53,7 +53,7 @@ class Study:
     def gene(self, row: int, window: str, indices: np.ndarray | None = None) -> Gene:
         """A gene with the CpGs of a window, or those of some indices in the cohort; upstream first.
 
-        Its seed hangs on its name alone: neither shards nor other genes change what a model makes of it.
+        Its seed depends on its name alone: neither shards nor other genes change what a model makes of it.
         """
         found = self.genes.iloc[row]
         if indices is None:

@@ -36,7 +36,7 @@ def parts_of_auc(values: np.ndarray, positive: np.ndarray) -> tuple[float, np.nd
 def interval_of_auc(area: float, variance: float, fewest: int) -> tuple[float, float]:
     """95 % interval of an AUC on the scale of its logit, which ends within 0 and 1.
 
-    fewest: genes of the smaller group. Where both groups are told apart without a mistake the variance is 0 and says
+    fewest: genes of the smaller group. Where both groups are separated without an error the variance is 0 and says
     nothing: the bound is then that of a share of 1 among so many.
     """
     if np.isnan(area):

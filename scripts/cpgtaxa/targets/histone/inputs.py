@@ -26,7 +26,7 @@ BLOCK = 8 << 20
 """Bytes of text looked at together."""
 LONGEST_LINE = 1 << 20
 LOOKED_AT = 50
-"""Rows that tell row names and separators at the end."""
+"""Rows by which row names and separators at the end are recognised."""
 EXAMPLES = 5
 
 
@@ -313,7 +313,7 @@ class _File:
         return genes, np.full(len(genes), self.split), found[1].astype(np.float64), np.arange(1, len(genes) + 1)
 
     def _parsed(self, text: bytes, layout: _Layout):
-        """As text, by Arrow, and told cell by cell what is no number."""
+        """As text, by Arrow, reporting each cell that is no number."""
         separator = layout.separator.encode()
         every = [(number, line) for number, line in enumerate(text.split(b"\n"), 1) if line.strip()]
         widths = [line.count(separator) + 1 for _, line in every]
@@ -350,10 +350,10 @@ class _File:
                 for kind, which in ((EMPTY, blank), (TEXT, lacking & ~blank)):
                     rows = np.flatnonzero(which)
                     if len(rows):
-                        told = [
+                        examples = [
                             f"line {lines[row] + self.before:,}, {name}: {texts.iloc[row]!r}" for row in rows[:EXAMPLES]
                         ]
-                        self.findings.add(kind, len(rows), told)
+                        self.findings.add(kind, len(rows), examples)
         if layout.split is None:
             splits = np.full(len(frame), self.split)
         else:
@@ -368,7 +368,7 @@ class _File:
     def genes(self):
         """Blocks of whole genes: names (k,), splits (k,) int64, labels (k,) int64, counts (k, bins, marks) float32.
 
-        Genes with something wrong are left out, and told in `findings`.
+        Genes with something wrong are left out, and reported in `findings`.
         """
         waiting = None
         for block in self._rows():
@@ -395,14 +395,14 @@ class _File:
         self.n_genes += len(starts)
         names = genes[starts]
 
-        def tell(kind, which, words):
+        def report(kind, which, words):
             at = np.flatnonzero(which)
             if len(at):
                 self.findings.add(kind, len(at), [words(one) for one in at[:EXAMPLES]])
 
         wrong = lengths != rows
         if ODD not in self.findings.kinds:
-            tell(
+            report(
                 WRONG,
                 wrong,
                 lambda at: f"{names[at]!r} (from line {lines[starts[at]]:,}) has {lengths[at]}, not {rows}",
@@ -423,12 +423,12 @@ class _File:
         changing = finite & (labels != labels[:, :1]).any(axis=1)
         other = finite & ~changing & ~np.isin(labels[:, 0], (0, 1))
         lost = (splits < 0).any(axis=1) | (splits != splits[:, :1]).any(axis=1)
-        tell(ORDER, order, lambda at: f"{names[at]!r} (lines {lines[at, 0]:,} to {lines[at, -1]:,})")
-        tell(NEGATIVE, negative.any(axis=(1, 2)), lambda at: line(at, negative))
-        tell(ENDLESS, endless.any(axis=(1, 2)), lambda at: line(at, endless))
-        tell(CHANGING, changing, lambda at: f"{names[at]!r} (lines {lines[at, 0]:,} to {lines[at, -1]:,})")
-        tell(LABELS, other, lambda at: f"{names[at]!r} (line {lines[at, 0]:,}): {labels[at, 0]:g}")
-        tell(SPLIT, lost, lambda at: f"{names[at]!r} (lines {lines[at, 0]:,} to {lines[at, -1]:,})")
+        report(ORDER, order, lambda at: f"{names[at]!r} (lines {lines[at, 0]:,} to {lines[at, -1]:,})")
+        report(NEGATIVE, negative.any(axis=(1, 2)), lambda at: line(at, negative))
+        report(ENDLESS, endless.any(axis=(1, 2)), lambda at: line(at, endless))
+        report(CHANGING, changing, lambda at: f"{names[at]!r} (lines {lines[at, 0]:,} to {lines[at, -1]:,})")
+        report(LABELS, other, lambda at: f"{names[at]!r} (line {lines[at, 0]:,}): {labels[at, 0]:g}")
+        report(SPLIT, lost, lambda at: f"{names[at]!r} (lines {lines[at, 0]:,} to {lines[at, -1]:,})")
         good = finite & ~(order | changing | other | lost) & ~(negative | endless).any(axis=(1, 2))
         first = (rows - self.bins) // 2
         central = counts[good][:, first : first + self.bins].astype(np.float32)

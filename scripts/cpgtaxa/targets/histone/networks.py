@@ -204,7 +204,7 @@ def warn_of_one_answer(probability: np.ndarray, what: str) -> None:
 
 
 def _content(cells: list[Cell], parts: dict[str, Part]):
-    """What tells one training from another: genes, labels, and a look at the counts."""
+    """What identifies a training: genes, labels, and a look at the counts."""
     for split in ("train", "valid"):
         part = parts[split]
         yield part.which

@@ -50,7 +50,7 @@ def occlude(paths, weights, out, *, unit: str, network: str, settings: dict, see
     part = parts_of(cells, unit, seed)["test"].some(settings["genes"], unit_seed(seed, unit, "occlusion"))
     counts = np.concatenate([cell.take(part.rows[part.which == number]) for number, cell in enumerate(cells)])
     module = load_network(weights, network, cells[0])
-    # In float32 wherever it runs: one bin may move a probability by less than bfloat16 can tell.
+    # In float32 wherever it runs: one bin may move a probability by less than bfloat16 resolves.
     predictor = Predictor(network, module, settings["device"], "float32")
     table = occluded(predictor, counts, settings["bins"])
     table["mark"] = np.array(cells[0].marks, dtype=object)[table["mark"]]

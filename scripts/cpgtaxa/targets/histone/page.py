@@ -241,8 +241,8 @@ def _training_figure(figures, logs: pd.DataFrame, colours: dict):
                 for _, one in list(some.groupby("unit", sort=False))[:NAMED]:
                     axes.plot(one["epoch"], one[name], color=colour, lw=0.7, ls=style, alpha=0.35)
                 mean = some.groupby("epoch")[name].mean()
-                told = "training" if part == "train" else "validation"
-                axes.plot(mean.index, mean, color=colour, lw=1.8, ls=style, label=told)
+                label = "training" if part == "train" else "validation"
+                axes.plot(mean.index, mean, color=colour, lw=1.8, ls=style, label=label)
             axes.grid(axis="y")
             axes.margins(x=0.04)
         panels[0, column].set_title(words(model), fontsize=9)

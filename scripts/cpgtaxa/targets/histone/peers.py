@@ -43,7 +43,7 @@ def _forest(x, y, valid_x, valid_y, seed: int):
 
 
 def _one_mark(x, y, valid_x, valid_y, seed: int):
-    """What a model must beat: the total of the one mark, for or against, that tells the training genes apart best.
+    """What a model must beat: the total of the one mark, for or against, that separates the training genes best.
 
     The total t is given as t / (1 + t), or 1 less that: an order, not a probability.
     """

@@ -129,27 +129,27 @@ class HistonePlan:
         cells, problems = self._found
         if problems:
             raise InputError(problems)
-        told, wide = {}, {}
+        headers, wide = {}, {}
         if not self.simulates:
             for cell, files in cells.items():
                 fields = _first_fields(pathlib.Path(next(iter(files.values()))))
                 header = header_of(fields)
                 if header:
-                    told[cell] = marks_of(header)
+                    headers[cell] = marks_of(header)
                 elif len(fields) > 3:
                     wide[cell] = len(fields) - 3
         own = self.settings["marks"]
         if own:
             return list(own)
         problems = []
-        first = next(iter(told), None)
-        for cell, marks in told.items():
-            if set(marks) != set(told[first]):
+        first = next(iter(headers), None)
+        for cell, marks in headers.items():
+            if set(marks) != set(headers[first]):
                 problems.append(
-                    f"cell types {first} and {cell} have different marks ({some(told[first], 8)}; {some(marks, 8)}): "
+                    f"cell types {first} and {cell} differ in marks ({some(headers[first], 8)}; {some(marks, 8)}): "
                     "name those that all have in `histone.marks`, or leave a cell type out (`histone.cells`)"
                 )
-        number = len(told[first]) if told else next(iter(wide.values()), len(DEEPCHROME_MARKS))
+        number = len(headers[first]) if headers else next(iter(wide.values()), len(DEEPCHROME_MARKS))
         odd = {cell: n for cell, n in wide.items() if n != number}
         if odd:
             other = next(cell for cell in cells if cell not in odd)
@@ -159,8 +159,8 @@ class HistonePlan:
             )
         if problems:
             raise InputError(problems)
-        if told:
-            return told[first]
+        if headers:
+            return headers[first]
         return list(DEEPCHROME_MARKS) if number == 5 else [f"mark{at}" for at in range(1, number + 1)]
 
     # Files

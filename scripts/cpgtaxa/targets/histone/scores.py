@@ -1,4 +1,4 @@
-"""How well models tell genes of high from genes of low expression, with intervals, and which is better than which.
+"""How well models separate genes of high and low expression, with intervals, and which is better than which.
 
 The area under the ROC curve of a cell type, its variance and the covariance of two models on the same genes are those
 of DeLong, DeLong and Clarke-Pearson (Biometrics 1988). Of the mean over cell types, a gene's parts in all of them are
@@ -11,8 +11,8 @@ import dataclasses
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
-from statsmodels.stats.multitest import multipletests
 
+from cpgtaxa.statistics.comparisons import holm
 from cpgtaxa.targets.histone.areas import Z, interval_of_auc, parts_of_auc
 
 
@@ -84,8 +84,5 @@ def compare(scored: list[Scored]) -> pd.DataFrame:
             ends = difference - Z * error, difference + Z * error
             rows.append((one.model, other.model, difference, *ends, better, p, int(one.cells["n"].sum())))
     table = pd.DataFrame(rows, columns=["model", "other", "difference", "ci_low", "ci_high", "better", "p", "n"])
-    table.insert(7, "p_holm", np.nan)
-    tested = table["p"].notna()
-    if tested.any():
-        table.loc[tested, "p_holm"] = multipletests(table.loc[tested, "p"], method="holm")[1]
+    table.insert(7, "p_holm", holm(table["p"]))
     return table

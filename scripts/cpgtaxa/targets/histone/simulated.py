@@ -1,4 +1,4 @@
-"""Simulated cell types whose genes' marks hang on their expression in known bins: the embedded default, and a truth."""
+"""Simulated cell types whose genes' marks depend on expression in known bins: the embedded default, and a truth."""
 
 import logging
 

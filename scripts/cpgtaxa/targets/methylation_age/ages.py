@@ -78,14 +78,14 @@ def cross_fitted_ages(
     where given, each fold's clock is added to it as a pair of rows in the cohort and years per standard deviation.
 
     CpGs are chosen pair by pair, without filling in. A fit of many CpGs at once needs all values: a missing one
-    becomes the CpG's mean among those the clock learns from, which says nothing of age. Whoever lacks much is told
+    becomes the CpG's mean among those the clock learns from, which says nothing of age. Whoever lacks much is predicted
     nearer to the mean age for it.
     """
     if len(ages) < FEWEST:
         raise InputError(f"a methylation clock needs at least {FEWEST} people; the cohort has {len(ages)}")
     fold = folds_of(ages, folds, seed)
     r = np.abs(correlations(cohort, ages, fold, folds))
-    told, weighed = np.empty(len(ages)), np.empty(len(ages), dtype=int)
+    predicted, weighed = np.empty(len(ages)), np.empty(len(ages), dtype=int)
     progress = Progress(folds, "folds of the clock")
     for number in range(folds):
         learn = fold != number
@@ -103,11 +103,11 @@ def cross_fitted_ages(
             model = ElasticNetCV(
                 l1_ratio=L1_RATIO, alphas=PENALTIES, cv=INNER, selection="cyclic", max_iter=3000
             ).fit(values[learn], ages[learn])  # fmt: skip
-        told[~learn], weighed[~learn] = model.predict(values[~learn]), np.count_nonzero(model.coef_)
+        predicted[~learn], weighed[~learn] = model.predict(values[~learn]), np.count_nonzero(model.coef_)
         if weights is not None:
             weights.append((chosen, model.coef_))
         progress.step()
-    return pd.DataFrame({"methylation_age": told, "fold": fold, "cpgs": weighed})
+    return pd.DataFrame({"methylation_age": predicted, "fold": fold, "cpgs": weighed})
 
 
 def weight_table(cohort: Cohort, weights: list) -> pd.DataFrame:
@@ -125,7 +125,7 @@ def weight_table(cohort: Cohort, weights: list) -> pd.DataFrame:
     return pd.DataFrame({"cpg": np.asarray(cohort.cpgs)[rows], "weight": total[rows], "folds": number[rows]})
 
 
-def tell_ages(given: dict, outputs: dict, *, settings: dict, seed: int) -> None:
+def predict_ages(given: dict, outputs: dict, *, settings: dict, seed: int) -> None:
     """Write the methylation ages of the cohort's people, and a page about them.
 
     given: `beta` (a `Cohort`), `samples`. settings: `folds`, `cpgs`. outputs: `ages`, CSV person (sample_id), age,

@@ -13,7 +13,7 @@ from cpgtaxa.wording import decimal, signed, span
 POINTS = 3000
 """Points beyond which a figure holds their picture."""
 FEWEST = 5
-"""People of a decade or sex whose mean error is told."""
+"""People of a decade or sex whose mean error is reported."""
 SHOWN = 20
 """CpGs listed on the page."""
 

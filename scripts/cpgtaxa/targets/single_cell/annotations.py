@@ -13,9 +13,9 @@ from cpgtaxa.targets.single_cell.streams import content, is_whole, line_blocks, 
 def read_bed(path, name: str) -> pd.DataFrame:
     """The intervals of a BED file: chrom (category), start, end (int64), 0-based, end excluded, as in the file.
 
-    path: plain or gzipped text (told by content), three columns or more; `track`, `browser` and `#` lines are passed
-    over. Raises InputError: rows with other columns or no numbers (by line), intervals that end before they start, no
-    interval at all, and as `streams.opened`.
+    path: plain or gzipped text (recognised by content), three columns or more; `track`, `browser` and `#` lines are
+    passed over. Raises InputError: rows with other columns or no numbers (by line), intervals that end before they
+    start, no interval at all, and as `streams.opened`.
     """
     what = f"single_cell.annotations.{name}: {path}"
     separator, n_fields, parts = None, 0, []
@@ -38,14 +38,14 @@ def read_bed(path, name: str) -> pd.DataFrame:
                 codes = np.array([names.setdefault(one, len(names)) for one in chrom.dictionary.to_pylist()], np.int32)
                 parts.append((codes[chrom.indices.to_numpy()], start, end))
                 continue
-        raise odd_rows(first, block, separator=separator, n_fields=n_fields, judge=_judge, what=what)
+        raise odd_rows(first, block, separator=separator, n_fields=n_fields, check=_problem, what=what)
     if not parts:
         raise InputError(f"{what} holds no interval: check how the file was made")
     code, start, end = (np.concatenate([part[at] for part in parts]) for at in range(3))
     return pd.DataFrame({"chrom": pd.Categorical.from_codes(code, list(names)), "start": start, "end": end})
 
 
-def _judge(fields: list[str]) -> str | None:
+def _problem(fields: list[str]) -> str | None:
     """What is wrong with a row's fields, for a message; None if nothing is."""
     start, end = fields[1:3]
     if not (is_whole(start) and is_whole(end)):

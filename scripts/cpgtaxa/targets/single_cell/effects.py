@@ -50,7 +50,7 @@ def mutation_effects(predict, sequences: np.ndarray, span: int = 50) -> np.ndarr
     predict: see `predictor`, called with BATCH windows at most. sequences (n, wlen) uint8, centred on the C. Returns
     (n, offsets, 4, cells) float32: probability with the base A, C, G or T at the offset (see `offsets_of`) minus that
     of the sequence as it is; 0 for the base that is there, NaN where that base is unknown. At offsets 0 and 1 the CpG
-    itself is gone, which the network has never seen: these tell how it reads the sequence, not what methylation would
+    itself is gone, which the network has never seen: these show how it reads the sequence, not what methylation would
     be.
     """
     n, wlen = sequences.shape
@@ -141,28 +141,28 @@ def read_variants(path, genome, key: str = "single_cell.variants") -> pd.DataFra
     names = {name: _name_in(genome, name) for name in frame["chrom"].unique()}
     problems, lines = [], np.array(lines)
 
-    def tell(wrong: np.ndarray, what) -> None:
+    def report(wrong: np.ndarray, what) -> None:
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
             problems.append(f"{key}: {path}, line {lines[row]}{_more(wrong)}: {what(frame.iloc[row])}")
 
     bases = set(BASES)
     no_base = ~(frame["ref"].isin(bases) & frame["alt"].isin(bases)).to_numpy()
-    tell(
+    report(
         no_base,
         lambda row: (
             f"{row['ref']!r} to {row['alt']!r} is no substitution of one base. Only these have an effect: split "
             "longer ones and alternatives, and leave out insertions and deletions"
         ),
     )
-    tell(
+    report(
         (frame["ref"] == frame["alt"]).to_numpy() & ~no_base,
         lambda row: f"ref and alt are both {row['ref']}. Correct or remove it",
     )
     no_number = (numbers.isna() | (numbers % 1 != 0)).to_numpy()
-    tell(no_number, lambda row: f"{row['position']!r} is no position: give a whole number of bases, the first is 1")
+    report(no_number, lambda row: f"{row['position']!r} is no position: give a whole number of bases, the first is 1")
     unknown = frame["chrom"].map(names).isna().to_numpy()
-    tell(
+    report(
         unknown,
         lambda row: (
             f"the genome has no chromosome {row['chrom']!r}, it has {some(genome.lengths)}: take the names of its FASTA"
@@ -171,7 +171,7 @@ def read_variants(path, genome, key: str = "single_cell.variants") -> pd.DataFra
     length = frame["chrom"].map(lambda name: genome.lengths.get(names[name], 0)).to_numpy()
     placed = ~no_number & ~unknown
     beyond = placed & ((numbers.to_numpy() < 1) | (numbers.to_numpy() > length))
-    tell(
+    report(
         beyond,
         lambda row: (
             f"position {row['position']} is outside {row['chrom']}, which has "
@@ -188,7 +188,7 @@ def read_variants(path, genome, key: str = "single_cell.variants") -> pd.DataFra
     turned = differs & (there == frame["ref"].str.translate(COMPLEMENT).to_numpy())
     hint = "Positions count from 1, on the + strand: "
     hint += "these seem to be of the - strand" if turned.sum() == differs.sum() > 1 else "check the genome build"
-    tell(differs, lambda row: f"ref is {row['ref']}, but the genome has {there[row.name]} there. {hint}")
+    report(differs, lambda row: f"ref is {row['ref']}, but the genome has {there[row.name]} there. {hint}")
     if problems:
         raise InputError(problems)
     frame["chrom"], frame["position"] = frame["chrom"].map(names), numbers.astype(np.int64)

@@ -1,4 +1,4 @@
-"""What the columns of a cell's file are: told by its header, by the config, or proved by their numbers."""
+"""What the columns of a cell's file are: from its header, from the config, or proved by their numbers."""
 
 import re
 from typing import NamedTuple
@@ -11,9 +11,9 @@ from cpgtaxa.targets.single_cell.streams import MISSING, is_whole, split_line
 
 ONE_BASED = "one_based"
 LOOKED_AT = 1000
-"""Rows by which columns are told; what they prove is checked in every row."""
+"""Rows by which columns are recognised; what they prove is checked in every row."""
 MOSTLY = 0.5
-"""Of a form is a file whose rows fit it, but for a few that are wrong and told."""
+"""Of a form is a file whose rows fit it, but for a few that are wrong and reported."""
 ROUNDED = 0.011
 """By which a fraction may differ from its counts, as it is rounded."""
 HEADINGS = {
@@ -180,8 +180,8 @@ class Layout(NamedTuple):
     """Where things stand in the rows of a file: columns counted from 0, None where there is none.
 
     empty: columns behind the last separator, which hold nothing. spans: what end less start may be. percent: whether
-    values are percentages, None where they tell. start: what to add to a position to count from 1. why: how `start`
-    was told. form: what the file is taken for, one of FORMS, or how its columns were named. named: whether by header
+    values are percentages, None where they show it. start: what to add to a position to count from 1. why: how `start`
+    was found. form: what the file is taken for, one of FORMS, or how its columns were named. named: whether by header
     or config.
     """
 
@@ -218,10 +218,10 @@ class Layout(NamedTuple):
 def layout_of(
     head: bytes, rows: bytes, what: str, coordinates: str, columns: list[str] | None
 ) -> tuple[Layout | None, bool]:
-    """The layout told by the first lines, and whether the first of `rows` is a header; None where none holds data.
+    """The layout by the first lines, and whether the first of `rows` is a header; None where none holds data.
 
     head: the file's first bytes, comments among them. coordinates, columns: the config's. Raises InputError where the
-    rows are no table, or a header lacks something; UnclearColumns where nothing tells what the columns are.
+    rows are no table, or a header lacks something; UnclearColumns where nothing shows what the columns are.
     """
     lines = [line for line in rows.split(b"\n", LOOKED_AT + 1)[:LOOKED_AT] if line.strip()]
     if not lines:
@@ -322,8 +322,8 @@ def _named(given, fields, what: str, coordinates: str, by: str, common: dict) ->
     if at["meth"] is not None and value == "score":
         at["value"] = None
     heading, width = names[at["position"] - shift], at.pop("width")
-    told, spans = _interval(fields, at, heading, width)
-    start, why = _start(coordinates, told, f"the column {heading!r}")
+    start, spans = _interval(fields, at, heading, width)
+    start, why = _start(coordinates, start, f"the column {heading!r}")
     return Layout(
         n_fields=n, start=start, why=why, form=by, empty=empty, spans=spans, percent=percent, named=True, **at, **common
     )
@@ -342,7 +342,7 @@ def _interval(fields, at: dict, heading: str, width: int | None) -> tuple[int, t
 
 
 def _usual(fields, start: int, end: int) -> int:
-    """End less start in most rows; what differs is told with its line, later."""
+    """End less start in most rows; what differs is reported with its line, later."""
     lengths = [
         int(row[end]) - int(row[start])
         for row in fields
@@ -351,10 +351,10 @@ def _usual(fields, start: int, end: int) -> int:
     return max(set(lengths), key=lengths.count) if lengths else 1
 
 
-def _start(coordinates: str, told: int, why: str) -> tuple[int, str]:
+def _start(coordinates: str, found: int, why: str) -> tuple[int, str]:
     """What to add to positions, and how that is known."""
     if coordinates == "auto":
-        return told, why
+        return found, why
     return (0 if coordinates == ONE_BASED else 1), f"single_cell.coordinates: {coordinates}"
 
 
@@ -371,10 +371,10 @@ def _proved(fields, what: str, coordinates: str, track: str, common: dict) -> La
         raise InputError(f"{what} has {width} columns, expected {expected}: check the file, and its separator")
     if re.search("counts|coverage", track, re.I) and width == 4:
         raise InputError(
-            f"{what}: its `track` line says that it holds counts of reads, which do not tell which are methylated: "
+            f"{what}: its `track` line says that it holds counts of reads, which do not say which are methylated: "
             "give the methylation levels"
         )
-    whole = [row for row in fields if len(row) == n]  # the others are told with their lines, later
+    whole = [row for row in fields if len(row) == n]  # the others are reported with their lines, later
     fit = []
     for form, text in FORMS.items():
         roles = _columns(text.split(), width)
@@ -383,7 +383,7 @@ def _proved(fields, what: str, coordinates: str, track: str, common: dict) -> La
     best = max(fit, key=lambda one: one[0], default=(0.0,))
     if best[0] < MOSTLY and width > 3:
         raise _unclear(what, fields, width)
-    _, form, roles = best  # rows that do not fit are told with their lines, later
+    _, form, roles = best  # rows that do not fit are reported with their lines, later
     at = {
         name: roles.index(name) if name in roles else None for name in ("chrom", "meth", "unmeth", "total", "context")
     }
@@ -393,16 +393,16 @@ def _proved(fields, what: str, coordinates: str, track: str, common: dict) -> La
     at |= {"code": roles.index("code") if "code" in roles else None}
     if at["unmeth"] is not None or not ("percent" in roles or at["meth"] is not None):
         at["total"] = None
-    told, spans, why = 0, (), {"chromosome, position, value": "three columns"}.get(form, form)
+    offset, spans, why = 0, (), {"chromosome, position, value": "three columns"}.get(form, form)
     if "end" in roles:
         at["end"] = roles.index("end")
         if _usual(whole, place, at["end"]) == 0 and not track:
             spans, why = (0,), "start and end are the same, as in Bismark's coverage"
         else:
-            told, spans, why = 1, (1, 2), "start and end, as in BED"
+            offset, spans, why = 1, (1, 2), "start and end, as in BED"
             if "merged_CpG_evidence" in what:  # Bismark's: C and G of a CpG, counted from 1
-                told, why = 0, "the name of the file, merged_CpG_evidence"
-    start, why = _start(coordinates, told, why)
+                offset, why = 0, "the name of the file, merged_CpG_evidence"
+    start, why = _start(coordinates, offset, why)
     percent = True if "percent" in roles else None
     return Layout(
         n_fields=n, start=start, why=why, form=form, empty=empty, spans=spans, percent=percent, **at, **common

@@ -397,9 +397,9 @@ def ask(
     parts, scores = [], {}
     for model in models:
         found = cross_predict(dna, codes, fold, model, settings=settings, seed=seed, work=work, logs=logs)[kept]
-        told = found.argmax(axis=1)
-        test = permutation_test(codes[kept], told, fold[kept], seed, permutations)
+        predicted = found.argmax(axis=1)
+        test = permutation_test(codes[kept], predicted, fold[kept], seed, permutations)
         scores[model] = score(codes[kept], found) | {"taxa": taxa, "test": test}
-        part = labels[kept].assign(fold=fold[kept] + 1, model=model, predicted=[taxa[one] for one in told])
+        part = labels[kept].assign(fold=fold[kept] + 1, model=model, predicted=[taxa[one] for one in predicted])
         parts.append(part.assign(**{f"p_{taxon}": found[:, at] for at, taxon in enumerate(taxa)}))
     return pd.concat(parts, ignore_index=True), scores

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, recall_score, roc_auc_score
-from statsmodels.stats.multitest import multipletests
 
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import REMEDY, naming_damage
 from cpgtaxa.progress import Progress
+from cpgtaxa.statistics.comparisons import holm
 from cpgtaxa.targets.single_cell.plan import SPLITS
 from cpgtaxa.targets.single_cell.tables import Sites, prediction_blocks
 
@@ -61,7 +61,7 @@ def cell_scores(targets: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
     )
 
 
-# --- what the sites hang together by ---------------------------------------------------------------------------------
+# --- correlation of neighbouring sites --------------------------------------------------------------------------------
 
 
 def blocks_of(chrom: np.ndarray, position: np.ndarray) -> np.ndarray:
@@ -74,7 +74,7 @@ def blocks_of(chrom: np.ndarray, position: np.ndarray) -> np.ndarray:
     new = np.flatnonzero(np.diff(chrom, prepend=chrom[0] - 1))
     ends = np.append(new[1:], len(chrom)) - 1
     spans = position[ends] - position[new] + 1
-    # Where blocks are cut at each chromosome's end, a chromosome has at most one block more than its length tells.
+    # Where blocks are cut at each chromosome's end, a chromosome has at most one block more than its length gives.
     length = max(BLOCK_BASES, int(np.ceil(spans.sum() / max(MOST_BLOCKS - len(new), 1))))
     start = np.repeat(position[new], np.diff(np.append(new, len(chrom))))
     stretch = (position - start) // length
@@ -300,9 +300,6 @@ def compare(scored: Scored) -> pd.DataFrame:
             p = min(1.0, 2 * min(sides) / (1 + len(around))) if len(around) else np.nan
             records.append((model, other, metric, difference, low, high, p))
         part = pd.DataFrame(records, columns=["model", "other", "metric", "difference", "ci_low", "ci_high", "p"])
-        part["p_holm"] = np.nan
-        tested = part["p"].notna()
-        if tested.any():
-            part.loc[tested, "p_holm"] = multipletests(part.loc[tested, "p"], method="holm")[1]
+        part["p_holm"] = holm(part["p"])
         parts.append(part)
     return pd.concat(parts, ignore_index=True)

@@ -10,12 +10,12 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.patches import PathPatch
 from matplotlib.textpath import TextPath
 from matplotlib.transforms import Affine2D
-from statsmodels.stats.multitest import multipletests
 
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import atomic
 from cpgtaxa.names import COLOURS
 from cpgtaxa.pages.drawing import ACCENT, MUTED, SECOND
+from cpgtaxa.statistics.comparisons import holm
 from cpgtaxa.targets.single_cell.kmers import BASES, one_hot
 
 SHARE = 0.5
@@ -182,20 +182,20 @@ def consensus_matrix(consensus: str) -> np.ndarray:
     return np.array([[(base in IUPAC[letter]) / len(IUPAC[letter]) for base in BASES] for letter in letters])
 
 
-def _likeness(pwm: np.ndarray, other: np.ndarray) -> np.ndarray:
+def _correlation(pwm: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Pearson's correlation of each position of one matrix with each of another; 0 for one of equal bases."""
     x, y = (one - one.mean(axis=1, keepdims=True) for one in (pwm, other))
     below = np.linalg.norm(x, axis=1)[:, None] * np.linalg.norm(y, axis=1)
     return np.where(below > 1e-9, x @ y.T / np.maximum(below, 1e-9), 0)
 
 
-def _placed(likeness: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Mean likeness over the consensus at each offset. likeness (..., width, length); returns (..., offsets)."""
-    width, length = likeness.shape[-2:]
+def _placed(correlation: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Mean correlation over the consensus at each offset. correlation (..., width, length); returns (..., offsets)."""
+    width, length = correlation.shape[-2:]
     found = []
     for offset in offsets:
         at = np.arange(max(0, -offset), min(length, width - offset))
-        found.append(likeness[..., at + offset, at].sum(axis=-1) / length)
+        found.append(correlation[..., at + offset, at].sum(axis=-1) / length)
     return np.stack(found, axis=-1)
 
 
@@ -211,7 +211,7 @@ def match_consensus(pwm: np.ndarray, consensus: str, seed: int = 0) -> dict:
     width, length = len(pwm), len(wanted)
     least = int(np.ceil(OVERLAP * min(length, width)))
     offsets = np.arange(least - length, width - least + 1)
-    strands = [_likeness(pwm, wanted), _likeness(pwm[::-1, ::-1], wanted)]
+    strands = [_correlation(pwm, wanted), _correlation(pwm[::-1, ::-1], wanted)]
     found = np.stack([_placed(one, offsets) for one in strands])
     strand, at = np.unravel_index(found.argmax(), found.shape)
     order = np.random.default_rng(seed).permuted(np.tile(np.arange(width), (SHUFFLES, 1)), axis=1)
@@ -237,7 +237,7 @@ def find_consensus(motifs: list[Motif], consensus: str, seed: int = 0) -> pd.Dat
         if motif.pwm is not None
     ]
     frame = pd.DataFrame(rows, columns=["filter", "similarity", "offset", "strand", "p"])
-    frame["p_holm"] = multipletests(frame["p"], method="holm")[1] if len(frame) else np.zeros(0)
+    frame["p_holm"] = holm(frame["p"])
     return frame.sort_values(["p", "similarity"], ascending=[True, False], kind="stable", ignore_index=True)
 
 

@@ -194,7 +194,7 @@ def train_part(windows, out: dict, *, part: str, trained: dict, settings: dict, 
 
 
 def _key(part: str, settings: dict, seed: int, train_set: Windows, trained: dict) -> str:
-    """What a checkpoint hangs on: settings, sites and targets, and weights to start from."""
+    """What a checkpoint depends on: settings, sites and targets, and weights to start from."""
     given = {name: [float(one.double().sum()) for one in _stem(path, name).values()] for name, path in trained.items()}
     some = np.linspace(0, len(train_set) - 1, min(len(train_set), 20_000)).astype(np.int64)
     return digest(part, settings, seed, given, len(train_set), train_set.column("position"), train_set.targets(some))

@@ -146,7 +146,7 @@ def network_rows(networks: dict[str, dict]) -> pd.DataFrame:
 
 
 def taxa_rows(taxa: dict) -> pd.DataFrame:
-    """What sequence tells of taxa, as rows of SUMMARY_COLUMNS per model.
+    """How well sequence predicts taxa, as rows of SUMMARY_COLUMNS per model.
 
     `taxon_balanced_accuracy`; `taxon_chance`, which rotated labels give, with their middle 95 %; `taxon_p`.
     """
@@ -1026,6 +1026,33 @@ def _drawn(figures, aucs, by_cell, annotated, calibration, chosen: str, networks
     }
 
 
+def _model_words(chosen: str, ranked: list[str], networks: dict) -> dict:
+    """The models as the page calls them: the network chosen, all by rank, and the best of the peers."""
+    peer = next((model for model in ranked if model not in networks), None)
+    return {
+        "chosen": chosen,
+        "label": _label(chosen),
+        "spoken": _spoken(chosen),
+        "networks": list(networks),
+        "ranked": [(model, _label(model)) for model in ranked],
+        "peer": peer,
+        "peer_spoken": _spoken(peer) if peer else "",
+    }
+
+
+def _size_words(sites: Sites, qc: dict, sure: dict) -> dict:
+    """How much was read and tested, and how it was split."""
+    return {
+        "split": _split_words(qc),
+        "warnings": qc.get("warnings", []),
+        "n_cells": len(sites.cells),
+        "n_sites": f"{sites.n:,}",
+        "observations": f"{qc['observations']:,}",
+        "tested": f"{sure['states']:,}",
+        "open": len(sites.cells) <= NAMED_CELLS,
+    }
+
+
 def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
     """Score all predictions, write complete profiles, and write tables, figures and page.
 
@@ -1067,12 +1094,11 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
     by_cell = scored.scores.query("annotation == 'all' and metric == 'auc'")
     by_cell = by_cell.pivot(index="cell", columns="model", values="value").reindex(index=sites.cells, columns=ranked)
     annotated = _annotation_table(summary, scored, ranked)
-    keys = [(row["model"], "auc") for row in rows]
-    aucs = summary.set_index(["model", "metric"]).loc[keys].reset_index()[SUMMARY_COLUMNS]
+    aucs = summary.set_index(["model", "metric"]).loc[[(row["model"], "auc") for row in rows]].reset_index()
     with atomic_folder(outputs["figures"]) as partial, matplotlib.rc_context(STYLE):
         figures = Figures(partial)
         parts = {
-            "drawn": _drawn(figures, aucs, by_cell, annotated, calibration, chosen, networks),
+            "drawn": _drawn(figures, aucs[SUMMARY_COLUMNS], by_cell, annotated, calibration, chosen, networks),
             "reading": _reading_page(figures, inputs["reading"], reader, motifs) if motifs else None,
             "across": _across_page(figures, sites, inputs["statistics"], settings["window"]),
             "taxa": _taxa_page(figures, taxa) if taxa else None,
@@ -1080,30 +1106,18 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
         coverage.to_csv(pathlib.Path(partial) / "imputed.csv", index=False, float_format="%.9g")
 
     checks, cell_rows = _cell_rows(cells, by_cell[chosen])
-    peer = next((model for model in ranked if model not in networks), None)
     page = {
         **parts,
+        **_model_words(chosen, ranked, networks),
+        **_size_words(sites, qc, sure),
         "rows": rows,
         "row_of": {row["model"]: row for row in rows},
-        "chosen": chosen,
-        "label": _label(chosen),
-        "spoken": _spoken(chosen),
-        "networks": list(networks),
-        "ranked": [(model, _label(model)) for model in ranked],
-        "peer": peer,
-        "peer_spoken": _spoken(peer) if peer else "",
         "simulated": "truth" in inputs,
         "possible": TRUE,
         "comparisons": _comparison_rows(comparisons, chosen),
         "blocks": scored.blocks,
         "fewest": FEWEST_BLOCKS,
         "intervals": scored.blocks >= FEWEST_BLOCKS,
-        "split": _split_words(qc),
-        "warnings": qc.get("warnings", []),
-        "n_cells": len(sites.cells),
-        "n_sites": f"{sites.n:,}",
-        "observations": f"{qc['observations']:,}",
-        "tested": f"{sure['states']:,}",
         "annotations": _annotation_rows(annotated, scored, ranked),
         "checks": checks,
         "cells": cell_rows,
@@ -1113,7 +1127,6 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
         "low": f"{1 - settings['confident']:.6g}",
         "settings": settings,
         "setting_rows": _setting_rows(settings, networks, seed),
-        "open": len(sites.cells) <= NAMED_CELLS,
         "variants_shown": VARIANTS_SHOWN,
         "files": {key: pathlib.Path(path).name for key, path in outputs.items()}
         | {key: pathlib.Path(inputs[key]).name for key in ("statistics", "cells", "qc")},

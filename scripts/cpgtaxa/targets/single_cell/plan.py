@@ -364,10 +364,10 @@ def cell_names(path) -> list[str]:
 
 
 def _header(member) -> tuple[str, tuple[int, ...]]:
-    """dtype and shape that a .npy tells, as numpy's format has them (versions 1 to 3)."""
+    """dtype and shape in the header of a .npy, as numpy's format has them (versions 1 to 3)."""
     magic = member.read(8)
     if magic[:6] != b"\x93NUMPY":
         raise ValueError("no .npy in it")
     (size,) = struct.unpack("<H", member.read(2)) if magic[6] == 1 else struct.unpack("<I", member.read(4))
-    told = ast.literal_eval(member.read(size).decode("latin1"))
-    return str(told["descr"]), tuple(told["shape"])
+    header = ast.literal_eval(member.read(size).decode("latin1"))
+    return str(header["descr"]), tuple(header["shape"])

@@ -120,9 +120,9 @@ def merge(position, methylated, total):
 def read_observations(path, what: str, coordinates: str = "auto", columns: list[str] | None = None) -> Observations:
     """What a cell's file says, block by block, before any genome is looked at.
 
-    path: plain or gzipped text (told by content), one row per CpG or per strand of it, `#` comments allowed, in any
-    order. What its columns are: `forms.layout_of`. coordinates: "auto", or "one_based" or "zero_based" where that is
-    wrong. columns: their names where the config gives them. what: how messages call the file.
+    path: plain or gzipped text (recognised by content), one row per CpG or per strand of it, `#` comments allowed, in
+    any order. What its columns are: `forms.layout_of`. coordinates: "auto", or "one_based" or "zero_based" where that
+    is wrong. columns: their names where the config gives them. what: how messages call the file.
 
     Values are states, fractions, or percentages where any exceeds 1; of rows of the same position the mean is taken,
     weighted by reads where there are counts. Missing values (NA, NaN, a dot, nothing; no reads) are unobserved; rows
@@ -263,7 +263,7 @@ def _parsed(rows: bytes, layout: Layout, first: int, block: bytes, numbers: np.n
     ):
         there, lines = set(numbers.tolist()), enumerate(block.split(b"\n")[:-1], first)
         block = b"".join((line if number in there else b"") + b"\n" for number, line in lines)  # without its header
-        raise odd_rows(first, block, judge=_judge(layout, values), what=what, **how)
+        raise odd_rows(first, block, check=_row_check(layout, values), what=what, **how)
     if len(at[layout.position]) != len(numbers):
         raise InputError(
             f"{what}: the {len(numbers):,} lines from line {first:,} on are {len(at[layout.position]):,} rows: a "
@@ -296,7 +296,7 @@ def _parsed(rows: bytes, layout: Layout, first: int, block: bytes, numbers: np.n
 
 
 def _check_ends(start: np.ndarray, end: np.ndarray, layout: Layout, lines: np.ndarray, what: str) -> None:
-    """Raise InputError naming the first row whose interval is not as long as the others tell."""
+    """Raise InputError naming the first row whose interval is not as long as the others."""
     bad = np.flatnonzero(~np.isin(end - start, layout.spans))
     if not len(bad):
         return
@@ -314,7 +314,7 @@ def _check_ends(start: np.ndarray, end: np.ndarray, layout: Layout, lines: np.nd
 
 
 def _check_reads(methylated, total, value, lines: np.ndarray, what: str) -> None:
-    """Raise InputError naming the first row whose reads are no whole numbers, or not those that its value tells."""
+    """Raise InputError naming the first row whose reads are no whole numbers, or do not fit its value."""
     with np.errstate(invalid="ignore"):
         odd = (methylated != np.rint(methylated)) | (total != np.rint(total))
     bad = np.flatnonzero(odd & ~np.isnan(methylated) & ~np.isnan(total))
@@ -335,10 +335,10 @@ def _check_reads(methylated, total, value, lines: np.ndarray, what: str) -> None
         )
 
 
-def _judge(layout: Layout, values: list[int]):
+def _row_check(layout: Layout, values: list[int]):
     """What is wrong with a row's fields, for a message; None if nothing is."""
 
-    def judge(fields: list[str]) -> str | None:
+    def check(fields: list[str]) -> str | None:
         if not fields[layout.chrom]:
             return "no chromosome is named"
         for at in (layout.position, layout.end):
@@ -355,7 +355,7 @@ def _judge(layout: Layout, values: list[int]):
                 return f"{fields[at]!r} stands behind the last column, where other rows have nothing"
         return None
 
-    return judge
+    return check
 
 
 def _check_range(position, methylated, total, layout: Layout, lines: np.ndarray, what: str) -> None:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from cpgtaxa import files
 from cpgtaxa.errors import InputError, gathered, some
+from cpgtaxa.input.streams import many
 from cpgtaxa.progress import Progress
 from cpgtaxa.targets.single_cell.annotations import inside, reach, read_bed
 from cpgtaxa.targets.single_cell.by_order import NOTE, read_by_order
@@ -148,15 +149,15 @@ def _cells(given, settings, genome: Genome | None, cpgs: dict, problems: list[st
         problems.append(f"{same[0].what}{others}: {same[0].question}")
     ways = pd.Series([cell.read_as for cell in cells.values()], dtype=object).value_counts()
     if len(ways) > 1:
-        told = "; ".join(f"{_count(number, 'cell')} as {way}" for way, number in ways.items())
-        notes.append(f"The cells' files are read in {len(ways)} ways: {told}.")
+        listed = "; ".join(f"{many(number, 'cell')} as {way}" for way, number in ways.items())
+        notes.append(f"The cells' files are read in {len(ways)} ways: {listed}.")
     if turned:
         notes.append(
-            f"Nearly all positions of {_count(len(turned), 'cell')} ({some(turned)}) are those of the G of a CpG, and "
+            f"Nearly all positions of {many(len(turned), 'cell')} ({some(turned)}) are those of the G of a CpG, and "
             "are moved to its C: reads of one strand, or positions one higher than they were taken for."
         )
     for (name, there), who in list(respelt.items())[:5]:
-        notes.append(f"The chromosome {name} of {_count(len(who), 'cell')} is taken for {there}.")
+        notes.append(f"The chromosome {name} of {many(len(who), 'cell')} is taken for {there}.")
     if len(respelt) > 5:
         notes.append(f"{len(respelt) - 5} more chromosomes are spelt in other ways, and taken so.")
     return cells
@@ -170,10 +171,6 @@ def _cells_by_order(path: str, names: list[str]) -> dict:
         counts = {"rows": rows} | dict.fromkeys((*REMARKS,), 0)
         cells[name] = Cell(by_chrom, counts, "sites by order")
     return cells
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _checked(found: Observations, cpgs: dict, genome: Genome | None, settings, what: str) -> Cell:
@@ -243,7 +240,7 @@ def place(found: Observations, cpgs: dict, lengths: dict, most: float, what: str
     if first_beyond is not None:
         chrom, position = first_beyond
         raise InputError(
-            f"{what}: {_count(kinds['beyond'], 'position')} beyond the end of the chromosome, for example line "
+            f"{what}: {many(kinds['beyond'], 'position')} beyond the end of the chromosome, for example line "
             f"{found.line_of(chrom, position):,}: {chrom} {position:,}, where {chrom} ends at {lengths[chrom]:,}. "
             "Give the genome build that the cells were aligned to"
         )
@@ -259,16 +256,16 @@ def _diagnosis(kinds: dict, n: int, bad: int, start: int, most: float) -> str:
         f"{share['c']:.1%} are at the C of a CpG, {share['g']:.1%} at its G, {share['before']:.1%} one base before the "
         f"C, {share['after']:.1%} one base behind the G, {share['elsewhere']:.1%} elsewhere"
     )
-    told = "zero_based" if start == 0 else "one_based"
+    counted = "zero_based" if start == 0 else "one_based"
     if start == 0 and share["before"] > SHIFTED and share["before"] + share["c"] > MOSTLY:
         return (
             f"most positions count from 0 in a file taken to count from 1 ({shares}): set "
-            f"`single_cell.coordinates: {told}`"
+            f"`single_cell.coordinates: {counted}`"
         )
     if start == 1 and share["after"] > SHIFTED and share["after"] + share["g"] > MOSTLY:
         return (
             f"most positions count from 1 in a file taken to count from 0 ({shares}): set "
-            f"`single_cell.coordinates: {told}`"
+            f"`single_cell.coordinates: {counted}`"
         )
     if bad > MOSTLY * n:
         return (

@@ -1,7 +1,6 @@
 """Bytes, lines and rows of large text files that people give, plain or gzipped, with memory that stays flat."""
 
 import contextlib
-import pathlib
 import re
 
 import numpy as np
@@ -10,7 +9,7 @@ import pyarrow.csv
 from xopen import xopen
 
 from cpgtaxa.errors import InputError, reason_of
-from cpgtaxa.input.texts import foreign
+from cpgtaxa.input.texts import existing, foreign
 
 GZIP = b"\x1f\x8b"
 BLOCK = 4 << 20
@@ -28,17 +27,12 @@ HINTS = (b"#", b"track", b"browser", b"\n\n", b"\n\r\n", b"\n ", b"\n\t")
 
 @contextlib.contextmanager
 def opened(path, what: str):
-    """Yield read(size) -> bytes of a file, unpacked if it is gzipped (told by content), and whether it is.
+    """Yield read(size) -> bytes of a file, unpacked if it is gzipped (recognised by content), and whether it is.
 
     what: how messages call the file. Raises InputError for a file that is missing, no file, empty, plainly something
     else, not ours to read, damaged, or cut off.
     """
-    path = pathlib.Path(path)
-    if not path.exists():
-        looked = "" if path.is_absolute() else f" (looked in {pathlib.Path.cwd()})"
-        raise InputError(f"{what} is not there{looked}: check the path")
-    if not path.is_file():
-        raise InputError(f"{what} is not a file: give the path of the file itself")
+    path = existing(path, what)
     try:
         raw = open(path, "rb")  # noqa: SIM115 - closed below
     except OSError as error:
@@ -147,17 +141,17 @@ def _written_out(number: re.Match) -> bytes:
     return number[0] if zeros < 0 else digits + b"0" * zeros
 
 
-def odd_rows(first: int, block: bytes, *, separator: str, n_fields: int, judge, what: str) -> InputError:
-    """What to tell of a block that `parse_rows` gave up on.
+def odd_rows(first: int, block: bytes, *, separator: str, n_fields: int, check, what: str) -> InputError:
+    """What to say of a block that `parse_rows` gave up on.
 
-    judge(fields) -> what is wrong with a row of the right number of fields, or None.
+    check(fields) -> what is wrong with a row of the right number of fields, or None.
     """
     found = []
     for at, line in enumerate(block.split(b"\n")[:-1]):
         if ASIDE.match(line):
             continue
         fields = split_line(line, separator)
-        reason = f"{len(fields)} columns instead of {n_fields}" if len(fields) != n_fields else judge(fields)
+        reason = f"{len(fields)} columns instead of {n_fields}" if len(fields) != n_fields else check(fields)
         if reason:
             found.append(f"line {first + at:,}: {reason}")
     if not found:

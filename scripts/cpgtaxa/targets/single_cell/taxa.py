@@ -1,4 +1,4 @@
-"""Where the cells meet the taxonomy: does the sequence around a CpG tell its taxon?"""
+"""Where the cells meet the taxonomy: does the sequence around a CpG predict its taxon?"""
 
 import logging
 import pathlib

@@ -16,8 +16,6 @@ from cpgtaxa.targets.single_cell.tables import Sites
 ROWS = 4096
 """Windows of a record batch."""
 MISSING = -1
-EVERY = 64
-"""Batches between two messages."""
 
 
 def write_windows(sites_path, genome_path, out, *, shard: int, shards: int, settings: dict) -> None:
