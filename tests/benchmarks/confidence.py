@@ -62,7 +62,8 @@ def real(name):
     cohort = load(name)
     sex = None if cohort.sex is None else np.where(cohort.sex == "F", 1, 0)
     whole = Answers(statistics_of(cohort.beta, cohort.ages, sex), RULES["thresholds"], RULES["errors"])
-    either = [{key: getattr(found, way) | found.near for key, found in whole.by_criterion.items()} for way in ("yes", "no")]
+    answers = whole.by_criterion.items()
+    either = [{key: getattr(answer, way) | answer.near for key, answer in answers} for way in ("yes", "no")]
     may = reached(*either) | whole.taxa
     n = len(cohort.ages)
     for size in (60, 150, n // 2):
