@@ -18,13 +18,13 @@ from cpgtaxa.errors import InputError
 from cpgtaxa.images.render import planes, render
 from cpgtaxa.names import TAXA
 
-SETTLING = 26
-"""Simulated CpGs of each taxon from which ranges are taken."""
+SETTLING = (15, 150)
+"""Simulated CpGs of each taxon, and boundary ones, from which ranges are taken."""
 BATCH, FEW = 64, 16
 """Images shown at once to the rounded network, and to the exact one: what is lacking is filled up, so that an image's
 outputs do not depend on those beside it."""
 CLOSE = 4.0
-"""Leads below so many standard deviations of what rounding does to a lead are close."""
+"""Leads below so many standard deviations (from the median) of what rounding does to a lead are close."""
 MOST_CLOSE = 0.5
 """Share of close images above which the engine gains nothing."""
 
@@ -58,11 +58,11 @@ def wanted(engine: str, device: str, precision: str) -> bool:
 
 
 def settling_images(ages, size: int, seed: int) -> np.ndarray:
-    """Planes (n, 2, size, size) uint8 of simulated CpGs of all taxa, for the ages of a cohort."""
+    """Planes (n, 2, size, size) uint8 of simulated CpGs, for the ages of a cohort."""
     # Here, since scipy.signal, which simulation needs, takes as long to load as all else.
     from cpgtaxa.simulation.training_images import plan, simulate_group
 
-    members = plan(seed, SETTLING, 0)
+    members = plan(seed, *SETTLING)
     _, values, setting, _ = simulate_group(seed, 0, members, np.asarray(ages, dtype=float), 0.0)
     return planes(render(values, setting.ages), size)
 
@@ -105,7 +105,7 @@ class Engine:
         first, second = _two(rounded)
         rows = np.arange(len(images))
         moved = (rounded - exact)[rows, first] - (rounded - exact)[rows, second]
-        self.lead = CLOSE * float(np.sqrt(np.mean(moved**2)))
+        self.lead = CLOSE * 1.4826 * float(np.median(np.abs(moved)))
         self.close_share = float(np.mean(self._close(rounded)))
 
     def outputs(self, planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
