@@ -5,7 +5,7 @@
 
 Processor seconds, in this process and without Snakemake; the functions are those that the rules call. Simulated CpGs (a
 thousand different ones, repeated) are written as a cohort, their statistics computed and labelled, and the shipped
-network predicts `--predicted` of them by either engine; `start` sets the engine up. Reading the text file is measured by
+network predicts `--predicted` of them by either engine; `start` sets the engine up. Reading text is measured by
 ingest_pace.py and full_array.py.
 """
 
@@ -66,7 +66,8 @@ def main():
     from cpgtaxa.cohort import Cohort, CohortWriter
     from cpgtaxa.files import write_parquet
     from cpgtaxa.images.render import planes, render
-    from cpgtaxa.learning.prediction import BLOCK, _classify, _predictor
+    from cpgtaxa.learning.classifier import BLOCK
+    from cpgtaxa.learning.prediction import _classify, _predictor
     from cpgtaxa.simulation.simulate import cohort_setting, draw_cpg, plan_cohort
     from cpgtaxa.statistics.kernel import compute
     from cpgtaxa.taxa.labels import define_taxa
@@ -81,7 +82,7 @@ def main():
         key: yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"][key] for key in ("thresholds", "errors")
     }
     compute(distinct[:8], ages)
-    render(distinct[:8], ages)
+    planes(render(distinct[:8], ages), 64)
     with tempfile.TemporaryDirectory() as folder:
         at = pathlib.Path(folder)
         ids = [f"S{number}" for number in range(arguments.samples)]

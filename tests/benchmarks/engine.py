@@ -6,8 +6,8 @@
 One thread, processor time, drawing and distances included; the best of three turns, all ways in turn. With
 `--instructions avx2` torch and OpenVINO do without AVX-512 and VNNI. Same: CpGs of real cohorts (../shared/data) and
 simulated ones of 50 to 5,000 samples get the same first taxon; sure: those to which float32 gives 0.9 or more.
-Calibration errors are those of simulated CpGs that one taxon is right for. Placed: each cohort's rules, calibration CpGs
-and selection model, with probabilities from either.
+Calibration errors are those of simulated CpGs that one taxon is right for. Placed: each cohort's rules, calibration
+CpGs and selection model, with probabilities from either.
 """
 
 import argparse
@@ -34,7 +34,7 @@ NETWORK = {
 }
 CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text())
 SEED, MOST, SURE = 20261130, 1500, 0.9
-PLACED = ("gse42861", "GSE61496", "GSE97362")
+PLACED = ("gse42861", "GSE97362")
 ENGINES = {
     "torch float32": ("torch", "float32"),
     "torch bfloat16": ("torch", "bfloat16"),
@@ -52,7 +52,7 @@ def predictor_of(name, ages):
 def pace(tell):
     """Images a second of one core: drawn, classified, and their distances."""
     from cpgtaxa.images.render import planes, render
-    from cpgtaxa.learning.prediction import BLOCK, draw
+    from cpgtaxa.learning.classifier import BLOCK, draw
     from cpgtaxa.placement import novelty
     from cpgtaxa.simulation.training_images import simulate_group
 

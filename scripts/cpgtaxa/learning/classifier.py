@@ -31,6 +31,9 @@ from cpgtaxa.placement import novelty
 from cpgtaxa.placement.rounds import read_parts
 from cpgtaxa.plan.paths import MODELS
 
+BLOCK = {"cpu": 256, "cuda": 4096}
+"""CpGs drawn and classified at a time."""
+
 
 def sample_features(predictor, planes, seed: int) -> np.ndarray:
     """Features (k, d) float16 of at most `novelty.KEPT` training images (n, 2, size, size), drawn at random."""

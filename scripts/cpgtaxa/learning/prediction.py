@@ -8,7 +8,7 @@ import pandas as pd
 from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.files import read_parquet, write_parquet
 from cpgtaxa.learning import engine as engines
-from cpgtaxa.learning.classifier import draw
+from cpgtaxa.learning.classifier import BLOCK, draw
 from cpgtaxa.learning.devices import choose_device
 from cpgtaxa.learning.networks import load_predictor, spread_over_gpus
 from cpgtaxa.learning.temperature import softmax
@@ -18,8 +18,6 @@ from cpgtaxa.placement.rounds import predicted
 from cpgtaxa.plan.paths import MODELS, shard_bounds
 from cpgtaxa.progress import Progress, so_far
 
-BLOCK = {"cpu": 256, "cuda": 4096}
-"""CpGs drawn and classified at a time."""
 CHECKED, CHECKED_SHARE = 5000, 0.05
 """CpGs of a cohort, at most, that are shown to the network in float32 too where an engine rounds it."""
 

@@ -342,9 +342,8 @@ def training_published_loop(folder, n_cpgs, n_samples, settings):
 
 def prediction_cpgtaxa(folder, n_cpgs, n_samples, settings):
     """From the matrix to probabilities; images are drawn on the fly."""
-    from cpgtaxa.learning.classifier import draw
+    from cpgtaxa.learning.classifier import BLOCK, draw
     from cpgtaxa.learning.networks import Predictor
-    from cpgtaxa.learning.prediction import BLOCK
     from cpgtaxa.learning.temperature import softmax
     from cpgtaxa.models import create_model
 
