@@ -192,7 +192,7 @@ SECTIONS = (
         "engine.csv",
         "engine.py --out tests/benchmarks/engine.csv",
         "The shipped network by OpenVINO (`training.engine`), in int8 and, where two taxa are close, in float32, "
-        "beside torch. Pace: one core (AMD EPYC, Zen 5), drawing and distances included, in processor time beside other "
+        "beside torch. Pace: one core (AMD EPYC, Zen 5), drawing and distances included, processor time beside other "
         "work; boundary CpGs, of which one in ten is close; *avx2*: without AVX-512 and VNNI (`--instructions avx2`). "
         "Same: the first taxon is that of the network in float32. Placed: what the first round places of a cohort's "
         "Unclassified.",

@@ -51,17 +51,16 @@ def predict_shard(
     model_name = MODELS[min(round_number, 1)]
     cohort = Cohort(beta)
     ages = read_samples(samples)["age"].to_numpy()
-    predictor = _predictor(network, model_name, ages, seed, device, precision, engine)
     start, stop = shard_bounds(shard, shards, cohort.n_cpgs)
     names = cohort.names(start, stop)
     taxa = read_parquet(labels, columns=["taxon"])["taxon"].to_numpy()
     left = predicted(taxa, predict_labelled if round_number == 0 else False, seed)
-    checked = _checked(left, seed)[start:stop] if isinstance(predictor, engines.Engine) else None
-    left = left[start:stop]
+    checked, left = _checked(left, seed)[start:stop], left[start:stop]
     done = {cpg for path in placed for cpg in read_parquet(path, columns=["cpg"])["cpg"]}
     left &= np.array([cpg not in done for cpg in names], dtype=bool)
     wanted = np.arange(start, stop)[left]
-    table = _classify(cohort, wanted, ages, predictor, checked if checked is None else checked[left])
+    predictor = _predictor(network, model_name, ages, seed, device, precision, engine if len(wanted) else "torch")
+    table = _classify(cohort, wanted, ages, predictor, checked[left])
     table.insert(0, "cpg", names[wanted - start])
     write_parquet(out, table)
 
@@ -70,9 +69,9 @@ def predict_calibration(network, beta, samples, placed, out, *, model_name, seed
     """Classify the calibration CpGs that no earlier round placed, as `predict_shard` does those of the cohort."""
     cohort = Cohort(beta)
     ages = read_samples(samples)["age"].to_numpy()
-    predictor = _predictor(network, model_name, ages, seed, device, precision, engine)
     done = {cpg for path in placed for cpg in read_parquet(path, columns=["cpg"])["cpg"]}
     wanted = np.flatnonzero([cpg not in done for cpg in cohort.cpgs])
+    predictor = _predictor(network, model_name, ages, seed, device, precision, engine if len(wanted) else "torch")
     table = _classify(cohort, wanted, ages, predictor)
     table.insert(0, "cpg", cohort.cpgs[wanted])
     write_parquet(out, table)
@@ -98,8 +97,10 @@ def _checked(wanted: np.ndarray, seed: int) -> np.ndarray:
 def _classify(cohort, wanted, ages, predictor, checked=None) -> pd.DataFrame:
     """Calibrated p_<taxon> and `distance` (see novelty.py) of the CpGs at `wanted`, drawn a block at a time.
 
-    checked: (len(wanted),) bool, those that the network is shown in float32 too, for check_<taxon>.
+    checked: (len(wanted),) bool, those that the network is shown in float32 too, for check_<taxon>, if the predictor is
+    an engine.
     """
+    checked = checked if isinstance(predictor, engines.Engine) else None
     probabilities = np.empty((len(wanted), len(TAXA)), dtype=np.float32)
     distance = np.full(len(wanted), np.nan, dtype=np.float32)
     exact = np.full((len(wanted) if checked is not None else 0, len(TAXA)), np.nan, dtype=np.float32)
