@@ -205,6 +205,24 @@ SECTIONS = (
         by=("size", "per_taxon", "start", "epochs"),
     ),
     Section(
+        "Prediction in whole numbers",
+        "engine.csv",
+        "engine.py --out tests/benchmarks/engine.csv",
+        "The shipped network by OpenVINO (`training.engine`), in int8 and, where two taxa are close, in float32, "
+        "beside torch. Pace: one core (AMD EPYC, Zen 5), drawing and distances included, processor time beside other "
+        "work; boundary CpGs, of which one in ten is close; *avx2*: without AVX-512 and VNNI (`--instructions avx2`). "
+        "Same: the first taxon is that of the network in float32. Placed: what the first round places of a cohort's "
+        "Unclassified.",
+        by=("part", "instructions", "where", "engine", "what"),
+    ),
+    Section(
+        "A shard of a whole array",
+        "array_shard.csv",
+        "array_shard.py --out tests/benchmarks/array_shard.csv",
+        "Each step on one core, and its hours of one core for 811,870 CpGs × 3,500 samples **extrapolated** from that.",
+        by=("step",),
+    ),
+    Section(
         "A whole array",
         "full_array.csv",
         "full_array.py --work FOLDER --out tests/benchmarks/full_array.csv",

@@ -3,7 +3,7 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.learning.classifier import predict_shard
+    from cpgtaxa.learning.prediction import predict_shard
 
     network = {kind: snakemake.input[kind] for kind in ("weights", "stats", "card", "features")}
     predict_shard(

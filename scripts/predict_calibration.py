@@ -3,7 +3,7 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.learning.classifier import predict_calibration
+    from cpgtaxa.learning.prediction import predict_calibration
     from cpgtaxa.plan.paths import model_of
 
     predict_calibration(
@@ -13,5 +13,6 @@ with job(snakemake):
         list(snakemake.input.placed),
         snakemake.output[0],
         model_name=model_of(snakemake.wildcards.round),
+        seed=snakemake.params.seed,
         **snakemake.params.settings,
     )

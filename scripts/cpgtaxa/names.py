@@ -20,6 +20,8 @@ INDEX = {taxon: index for index, taxon in enumerate(TAXA)}
 UNCLASSIFIED = "Unclassified"
 KNOWN = (*TAXA, UNCLASSIFIED)
 PROBABILITY_COLUMNS = tuple(f"p_{taxon}" for taxon in TAXA)
+CHECK_COLUMNS = tuple(f"check_{taxon}" for taxon in TAXA)
+"""Probabilities of the network in float32, of the CpGs that check an engine."""
 
 MEANING = {
     "UniStable": "one very narrow band, no trend, constant spread",

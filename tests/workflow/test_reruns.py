@@ -131,6 +131,7 @@ KEYS = [
     ("training", "lr", 0.002, TRAIN),
     ("training", "device", "cpu", NETWORKS),
     ("training", "precision", "float32", NETWORKS),
+    ("training", "engine", "torch", PREDICT | of_rules("predict_calibration")),
     ("training", "threads", 3, TRAIN),
     ("training", "initial", "reference", set()),  # what `auto` means at 64 pixels
     ("training", "initial", "random", TRAIN),

@@ -76,7 +76,8 @@ rule predict_calibration:
         runtime=lambda wildcards, attempt: 60 * attempt,
         gpu=PLAN.gpus,
     params:
-        settings=PLAN.device_settings(),
+        settings=PLAN.engine_settings(),
+        seed=config["seed"],
     script:
         "../../scripts/predict_calibration.py"
 

@@ -1,6 +1,5 @@
-"""What the rules do with trained networks: take given ones over, classify test images, CpGs and foreign images."""
+"""What the rules do with trained networks: take given ones over, classify test images and foreign images."""
 
-import logging
 import pathlib
 import shutil
 
@@ -8,9 +7,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.errors import InputError
-from cpgtaxa.files import CHECKSUMS, atomic, check_other_run, gzipped, read_parquet, write_parquet
+from cpgtaxa.files import CHECKSUMS, atomic, check_other_run, gzipped
 from cpgtaxa.images import render_torch
 from cpgtaxa.images.image_sets import Packs, read_images
 from cpgtaxa.images.packed import read_image_csv
@@ -26,14 +24,12 @@ from cpgtaxa.learning.networks import (
     rounded,
     save_features,
     save_model,
-    spread_over_gpus,
 )
 from cpgtaxa.learning.temperature import softmax
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA
 from cpgtaxa.placement import novelty
-from cpgtaxa.placement.rounds import predicted, read_parts
-from cpgtaxa.plan.paths import MODELS, shard_bounds
-from cpgtaxa.progress import Progress, so_far
+from cpgtaxa.placement.rounds import read_parts
+from cpgtaxa.plan.paths import MODELS
 
 BLOCK = {"cpu": 256, "cuda": 4096}
 """CpGs drawn and classified at a time."""
@@ -187,72 +183,3 @@ def draw(beta, ages, predictor):
         return planes(render(beta, ages), predictor.size)
     there = torch.from_numpy(beta).to(predictor.device, non_blocking=True)
     return render_torch.planes(render_torch.render(there, ages), predictor.size)
-
-
-def predict_shard(
-    network,
-    beta,
-    samples,
-    labels,
-    placed,
-    out,
-    *,
-    round_number,
-    shard,
-    shards,
-    predict_labelled,
-    seed,
-    device,
-    precision,
-) -> None:
-    """Calibrated probabilities (cpg, p_<taxon>) of a shard's CpGs that are not placed, and their `distance`.
-
-    Round 0 predicts those placed by the rules too, as `predict_labelled` says (see `placement.rounds.predicted`).
-
-    Images are drawn on the fly, a block at a time, and never written.
-    """
-    spread_over_gpus(shard)
-    model_name = MODELS[min(round_number, 1)]
-    predictor = load_predictor(**network, model_name=model_name, device=device, precision=precision)
-    cohort = Cohort(beta)
-    ages = read_samples(samples)["age"].to_numpy()
-    start, stop = shard_bounds(shard, shards, cohort.n_cpgs)
-    names = cohort.names(start, stop)
-    taxa = read_parquet(labels, columns=["taxon"])["taxon"].to_numpy()
-    left = predicted(taxa, predict_labelled if round_number == 0 else False, seed)[start:stop]
-    done = {cpg for path in placed for cpg in read_parquet(path, columns=["cpg"])["cpg"]}
-    left &= np.array([cpg not in done for cpg in names], dtype=bool)
-    wanted = np.arange(start, stop)[left]
-    table = _classify(cohort, wanted, ages, predictor)
-    table.insert(0, "cpg", names[wanted - start])
-    write_parquet(out, table)
-
-
-def predict_calibration(network, beta, samples, placed, out, *, model_name, device, precision) -> None:
-    """Classify the calibration CpGs that no earlier round placed, as `predict_shard` does those of the cohort."""
-    predictor = load_predictor(**network, model_name=model_name, device=device, precision=precision)
-    cohort = Cohort(beta)
-    done = {cpg for path in placed for cpg in read_parquet(path, columns=["cpg"])["cpg"]}
-    wanted = np.flatnonzero([cpg not in done for cpg in cohort.cpgs])
-    table = _classify(cohort, wanted, read_samples(samples)["age"].to_numpy(), predictor)
-    table.insert(0, "cpg", cohort.cpgs[wanted])
-    write_parquet(out, table)
-
-
-def _classify(cohort, wanted, ages, predictor) -> pd.DataFrame:
-    """Calibrated p_<taxon> and `distance` (see novelty.py) of the CpGs at `wanted`, drawn a block at a time."""
-    probabilities = np.empty((len(wanted), len(TAXA)), dtype=np.float32)
-    distance = np.full(len(wanted), np.nan, dtype=np.float32)
-    progress = Progress(len(wanted), "CpGs classified", rate=True)
-    block = BLOCK[predictor.device]
-    for first in range(0, len(wanted), block):
-        rows = wanted[first : first + block]
-        images = draw(cohort.take(rows), ages, predictor)
-        cohort.release()
-        logits, features = predictor.outputs(images)
-        probabilities[first : first + len(rows)] = softmax(logits, predictor.temperature)
-        if predictor.kept is not None:
-            distance[first : first + len(rows)] = novelty.distances(features, predictor.kept)
-        progress.step(len(rows))
-    logging.info(f"{len(wanted):,} CpGs classified in {so_far(progress.spent())}")
-    return pd.DataFrame(probabilities, columns=list(PROBABILITY_COLUMNS)).assign(distance=distance)

@@ -149,7 +149,11 @@ def write_taxonomy(labels, predictions, reassigned, left, out_parquet, out_csv, 
     rounds = []
     for path in reassigned:
         folder = pathlib.Path(path).parent
-        shards = [read_parquet(shard) for shard in predictions if pathlib.Path(shard).parent.parent == folder]
+        shards = [
+            read_parquet(shard, columns=["cpg", *PROBABILITY_COLUMNS])
+            for shard in predictions
+            if pathlib.Path(shard).parent.parent == folder
+        ]
         rounds.append({"predictions": pd.concat(shards, ignore_index=True), "reassigned": read_parquet(path)})
     table = taxonomy(read_parquet(labels), rounds)
     write_parquet(out_parquet, table)

@@ -17,7 +17,7 @@ import scipy.stats
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from cpgtaxa.files import parquet_blocks, read_parquet, write_json, write_parquet
-from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.names import CHECK_COLUMNS, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.placement.novelty import Strangeness
 from cpgtaxa.progress import Progress
 from cpgtaxa.taxa.labels import ruled_out
@@ -33,6 +33,8 @@ LIKELY = (0.5, 0.6, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.99)
 """Edges of the bins of the first probability by which calibration CpGs and candidates are compared."""
 PRIOR = 10
 """CpGs that the composition of the calibration CpGs counts for where that of the candidates is estimated."""
+LIKE_FLOAT32 = 0.995
+"""Least share of CpGs on which an engine's first taxon must be that of the network in float32."""
 DOUBTFUL = 0.9
 """Agreement of network and labels below which the error rate is called into doubt."""
 LEAST = 20
@@ -312,7 +314,7 @@ def reassign(
         "placed_per_taxon": {taxon: int((frame["taxon"] == taxon).sum()) for taxon in TAXA},
         "left": left["reason"].value_counts().reindex(REASONS, fill_value=0).to_dict(),
     }
-    write_json(out["counts"], counts | found | (beside or {}))
+    write_json(out["counts"], counts | found | (beside or {}) | _placed_as_in_float32(calls, placed))
     nothing = len(calls) and settings["confidence"] is None and found["threshold"] is None
     _say(counts, settings["error_rate"] if nothing else None)
 
@@ -408,6 +410,41 @@ def agreement_with_labels(predictions: pd.DataFrame, labels: pd.DataFrame) -> di
     return found | {"network_as_labels": share, "doubtful": doubtful}
 
 
+def as_in_float32(predictions: pd.DataFrame) -> dict:
+    """How often an engine's first taxon is that of the network in float32, over the CpGs that check it.
+
+    predictions: cpg, p_<taxon> and, where an engine was used, check_<taxon>. Returns checked_cpgs, checked_same and
+    checked_difference, the mean difference of the first taxon's probability; nothing where no engine was used.
+    """
+    if CHECK_COLUMNS[0] not in predictions:
+        return {}
+    checked = predictions[predictions[CHECK_COLUMNS[0]].notna()]
+    p, exact = (checked[list(names)].to_numpy(dtype=float) for names in (PROBABILITY_COLUMNS, CHECK_COLUMNS))
+    first = p.argmax(axis=1)
+    same = first == exact.argmax(axis=1)
+    if len(same) >= LEAST and same.mean() < LIKE_FLOAT32:
+        logging.warning(
+            "the engine's first taxon is that of the network in float32 on only %.2f %% of %d CpGs; set "
+            "training.engine to torch",
+            100 * same.mean(),
+            len(same),
+        )
+    rows = np.arange(len(first))
+    difference = float(np.mean(np.abs(p - exact)[rows, first])) if len(first) else None
+    return {"checked_cpgs": len(same), "checked_same": int(same.sum()), "checked_difference": difference}
+
+
+def _placed_as_in_float32(calls: Calls, placed: np.ndarray) -> dict:
+    """The same of the CpGs placed, among the taxa that the tests leave."""
+    if CHECK_COLUMNS[0] not in calls.predictions:
+        return {}
+    exact = calls.predictions[list(CHECK_COLUMNS)].to_numpy(dtype=float)
+    checked = placed & np.isfinite(exact[:, 0])
+    first = np.where(calls.ruled_out, -1.0, exact)[checked].argmax(axis=1)
+    same = first == calls.first[checked]
+    return {"checked_placed": len(same), "checked_placed_same": int(same.sum())}
+
+
 def place(
     predictions, labels, placed, statistics, calibration, settings: dict, round_number: int, seed: int, out: dict
 ) -> None:
@@ -421,7 +458,7 @@ def place(
     for path in placed:
         done |= set(read_parquet(path, columns=["cpg"])["cpg"])
     found = pd.concat([read_parquet(path) for path in predictions], ignore_index=True)
-    agreement = agreement_with_labels(found, taxa)
+    agreement = agreement_with_labels(found, taxa) | as_in_float32(found)
     found = found[~found["cpg"].isin(done)].reset_index(drop=True)
     detail = taxa.set_index("cpg")["reason"].loc[found["cpg"]].to_numpy(dtype=object)
     calls = _calls(found, parquet_blocks(statistics), settings, detail)

@@ -551,9 +551,13 @@ class Plan:
         """Where and how networks run."""
         return {key: self.config["training"][key] for key in ("device", "precision")}
 
+    def engine_settings(self) -> dict:
+        """Where and how networks classify many CpGs."""
+        return self.device_settings() | {"engine": self.config["training"]["engine"]}
+
     def prediction_settings(self) -> dict:
         """What a shard's prediction needs to know."""
-        return self.device_settings() | {"predict_labelled": self.config["rounds"]["predict_labelled"]}
+        return self.engine_settings() | {"predict_labelled": self.config["rounds"]["predict_labelled"]}
 
     def embedding_settings(self) -> dict:
         """What the embedding needs to know."""

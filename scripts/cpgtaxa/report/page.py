@@ -113,6 +113,10 @@ def _count_rows(counts: pd.DataFrame) -> list[dict]:
     ]
 
 
+CHECKS = ("checked_cpgs", "checked_same", "checked_placed", "checked_placed_same", "checked_difference")
+"""How an engine was checked against the network in float32: keys of a round's counts."""
+
+
 def _round_rows(counts: list[dict], metrics: list[dict]) -> list[dict]:
     rows = []
     for found, scores in zip(counts, metrics, strict=True):
@@ -125,6 +129,7 @@ def _round_rows(counts: list[dict], metrics: list[dict]) -> list[dict]:
         row["all_labelled"] = count(found.get("clear_cpgs", found.get("labelled_cpgs", 0)))
         row["as_labels"] = percent(found.get("network_as_labels"))
         row["doubtful"] = found.get("doubtful", False)
+        row |= {key: found.get(key) for key in CHECKS}
         validation = scores.get("validation")
         row["validation"] = percent(validation["best_accuracy"]) if validation else "–"
         row["epochs"] = count(validation["epochs"]) if validation else "–"
@@ -177,6 +182,7 @@ def rounds_table(counts: list[dict], metrics: list[dict]) -> pd.DataFrame:
             "error_rate_at_most",
             "labelled_cpgs",
             "network_as_labels",
+            *CHECKS,
         ):
             row[key] = found.get(key)
         validation = scores.get("validation") or {}

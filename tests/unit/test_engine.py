@@ -1,0 +1,134 @@
+"""The network in whole numbers beside the same in float32, and when it is used."""
+
+import logging
+import pathlib
+
+import numpy as np
+import pandas as pd
+import pytest
+from cpgtaxa.cohort import CohortWriter
+from cpgtaxa.errors import InputError
+from cpgtaxa.files import read_parquet, write_parquet
+from cpgtaxa.learning import engine, prediction
+from cpgtaxa.learning.networks import load_predictor
+from cpgtaxa.names import CHECK_COLUMNS, PROBABILITY_COLUMNS, TAXA
+from cpgtaxa.placement import selection
+
+REFERENCE = pathlib.Path(__file__).resolve().parents[2] / "resources/reference"
+NETWORK = {
+    "weights": REFERENCE / "ResNet18_best_model.pt.gz",
+    "stats": REFERENCE / "ResNet18_normalization_stat.json",
+    "card": REFERENCE / "ResNet18_model.json",
+    "features": REFERENCE / "ResNet18_features.npy",
+}
+AGES = np.random.default_rng(5).uniform(20, 80, 150)
+needs_openvino = pytest.mark.skipif(engine.fits() is not None, reason=f"no OpenVINO here: {engine.fits()}")
+
+
+@pytest.fixture(scope="module")
+def exact():
+    return load_predictor(**NETWORK, model_name="ResNet18", device="cpu", precision="float32")
+
+
+@pytest.fixture(scope="module")
+def quick(exact):
+    return engine.Engine(exact, engine.settling_images(AGES, exact.size, 1))
+
+
+@needs_openvino
+def test_taxa_are_those_of_the_network_in_float32_for_any_parts(exact, quick):
+    images = engine.settling_images(AGES, exact.size, 2)
+    logits, features = exact.outputs(images)
+    rounded, seen = quick.outputs(images)
+    assert np.mean(rounded.argmax(axis=1) == logits.argmax(axis=1)) >= 0.995
+    assert np.linalg.norm(seen - features) < 0.05 * np.linalg.norm(features)
+    alone = np.concatenate([quick.outputs(images[start : start + 37])[0] for start in range(0, len(images), 37)])
+    np.testing.assert_array_equal(alone, rounded)
+    assert len(quick.outputs(images[:0])[0]) == 0
+    close = np.abs(rounded - logits).max(axis=1) < 1e-3  # those shown in float32
+    leads = np.sort(logits, axis=1)[:, -1] - np.sort(logits, axis=1)[:, -2]
+    assert close[leads < quick.lead / 2].all()
+    assert 0.02 < close.mean() < 0.5
+
+
+@needs_openvino
+def test_shards_agree_and_some_cpgs_are_checked_in_float32(tmp_path, monkeypatch):
+    rng = np.random.default_rng(3)
+    beta = np.clip(rng.normal(rng.uniform(0.2, 0.8, (60, 1)), rng.uniform(0.01, 0.1, (60, 1)), (60, len(AGES))), 0, 1)
+    with CohortWriter(tmp_path / "beta.arrow", [f"S{at}" for at in range(len(AGES))]) as writer:
+        writer.append([f"cg{at}" for at in range(60)], beta.astype(np.float32))
+    write_parquet(tmp_path / "samples.parquet", pd.DataFrame({"sample_id": "S", "age": AGES}))
+    write_parquet(tmp_path / "labels.parquet", pd.DataFrame({"taxon": ["Unclassified"] * 60}))
+    monkeypatch.setattr(prediction, "CHECKED_SHARE", 0.25)
+    files = [tmp_path / name for name in ("beta.arrow", "samples.parquet", "labels.parquet")]
+    settings = {"round_number": 0, "predict_labelled": True, "seed": 1, "device": "cpu", "precision": "auto"}
+    tables = {}
+    for shards in (1, 2):
+        parts = []
+        for shard in range(shards):
+            out = tmp_path / f"{shard}-of-{shards}.parquet"
+            given = settings | {"shard": shard, "shards": shards, "engine": "openvino"}
+            prediction.predict_shard(NETWORK, *files, [], out, **given)
+            parts.append(read_parquet(out))
+        tables[shards] = pd.concat(parts, ignore_index=True)
+    pd.testing.assert_frame_equal(tables[1], tables[2])
+    found = selection.as_in_float32(tables[1])
+    assert found["checked_cpgs"] == 15
+    assert found["checked_same"] == 15
+    assert 0 < found["checked_difference"] < 0.05
+
+
+def test_openvino_is_used_where_it_fits_and_nothing_else_is_asked_for(monkeypatch):
+    monkeypatch.setattr(engine, "fits", lambda: None)
+    assert engine.wanted("auto", "cpu", "auto")
+    assert engine.wanted("openvino", "cpu", "float32")
+    for settings in (("torch", "cpu", "auto"), ("auto", "gpu", "auto"), ("auto", "cpu", "float32")):
+        assert not engine.wanted(*settings)
+    monkeypatch.setattr(engine, "fits", lambda: "the package openvino is not installed")
+    assert not engine.wanted("auto", "cpu", "auto")
+    with pytest.raises(InputError, match=r"training\.engine is openvino, but the package openvino is not installed"):
+        engine.wanted("openvino", "cpu", "auto")
+
+
+def test_torch_classifies_what_openvino_cannot(exact, monkeypatch, caplog):
+    monkeypatch.setitem(__import__("sys").modules, "openvino", None)
+    assert engine.quicker(exact, engine.settling_images(AGES, exact.size, 1)) is exact
+    assert "torch does" in caplog.text
+
+
+@needs_openvino
+def test_torch_classifies_where_nearly_all_would_be_close(exact, monkeypatch, caplog):
+    monkeypatch.setattr(engine, "CLOSE", 1e6)
+    assert engine.quicker(exact, engine.settling_images(AGES, exact.size, 1)) is exact
+    assert "would be close" in caplog.text
+
+
+def _predictions(same: int, n: int) -> pd.DataFrame:
+    """n checked CpGs, `same` of them with the first taxon of float32, and one that is not checked."""
+    p = np.eye(len(TAXA))[np.zeros(n + 1, dtype=int)]
+    exact = np.eye(len(TAXA))[np.where(np.arange(n + 1) < same, 0, 1)]
+    exact[n] = np.nan
+    table = pd.DataFrame(p, columns=list(PROBABILITY_COLUMNS))
+    return table.assign(**dict(zip(CHECK_COLUMNS, exact.T, strict=True)), cpg=[f"cg{at}" for at in range(n + 1)])
+
+
+def test_the_check_counts_and_warns(caplog):
+    with caplog.at_level(logging.WARNING):
+        assert selection.as_in_float32(_predictions(40, 40)) == {
+            "checked_cpgs": 40,
+            "checked_same": 40,
+            "checked_difference": 0.0,
+        }
+        assert not caplog.text
+        assert selection.as_in_float32(_predictions(39, 40))["checked_same"] == 39
+    assert "only 97.50 % of 40 CpGs; set training.engine to torch" in caplog.text
+    assert selection.as_in_float32(_predictions(1, 1).drop(columns=list(CHECK_COLUMNS))) == {}
+
+
+def test_of_placed_cpgs_the_taxa_that_the_tests_leave_are_compared():
+    table = _predictions(2, 4)
+    ruled_out = np.zeros((5, len(TAXA)), dtype=bool)
+    ruled_out[2, 1] = True  # what float32 would choose is ruled out: the taxon next to it is chosen
+    calls = selection.Calls(table, pd.DataFrame(index=range(5)), ruled_out)
+    found = selection._placed_as_in_float32(calls, np.array([True, False, True, True, True]))
+    assert found == {"checked_placed": 3, "checked_placed_same": 2}
