@@ -224,7 +224,7 @@ _FAST = {"reassoc", "contract", "nsz", "arcp"}
 _FINITE = {"nnan", "nsz"}
 
 
-def _jit(fastmath=False, entry=False):
+def _jit(fastmath=False, entry=False, inline=True):
     """numba.njit; an entry's compilation is cached on disk, unless no directory can be written.
 
     Everything is compiled into the entries, and only these are cached: with calls left between functions, the last
@@ -237,7 +237,7 @@ def _jit(fastmath=False, entry=False):
         if entry:
             with contextlib.suppress(RuntimeError):
                 return numba.njit(cache=True, **options)(function)
-        return numba.njit(forceinline=True, **options)(function)
+        return numba.njit(forceinline=inline, no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)(function)
 
     return wrap
 
@@ -351,7 +351,7 @@ def _range(values):
     return low, high
 
 
-@_jit()
+@_jit(inline=False)
 def _sort(values, ordered, where, counts):
     """Sort `values` into `ordered`: into twice as many buckets as values, then within buckets.
 
@@ -405,7 +405,7 @@ def _moments(values):
     return mean, squares
 
 
-@_jit()
+@_jit(inline=False)
 def _sort_near(values, quantiles, ordered, where, counts):
     """`_sort` of those values alone that `_quantile` looks at for the given quantiles; returns the extremes."""
     n = values.size
@@ -457,7 +457,7 @@ def _sort_near(values, quantiles, ordered, where, counts):
     return low, high
 
 
-@_jit()
+@_jit(inline=False)
 def _median_distance(ordered, centre):
     """Median of |ordered − centre|, walking outwards from the centre of sorted values."""
     n = ordered.size
@@ -516,7 +516,7 @@ def _below_line(x, rate):
     return best
 
 
-@_jit()
+@_jit(inline=False)
 def _corners(x, marks, sure, first, last, low, high, rising, corners):
     """Corners of a hull of x[low..high]; returns the place of the last one in `corners`.
 
@@ -553,7 +553,7 @@ def _corners(x, marks, sure, first, last, low, high, rising, corners):
     return top
 
 
-@_jit()
+@_jit(inline=False)
 def _dip(x, scratch):
     """Hartigan's dip of sorted values (Hartigan and Hartigan 1985; algorithm AS 217 with Mächler's corrections).
 
@@ -573,7 +573,7 @@ def _dip(x, scratch):
     )
     below[:] = n
     above[:] = n
-    reach = DIP_REACH
+    reach = np.int64(DIP_REACH)
     while reach > 0:
         inner = n - 2 * reach
         if inner > 0:
@@ -589,7 +589,7 @@ def _dip(x, scratch):
         last_l += above[i] == n
     first_g = 0
     first_l = 0
-    low = 0
+    low = np.int64(0)
     high = n - 1
     dip = 1.0  # in units of 1 / (2 n)
     while True:
@@ -965,7 +965,7 @@ def _iterate(points, scale, floor, within, bands, sums, limit, tolerance, plain)
             bands[j, 0] = max(bands[j, 0] / share, 2.0 / points[3][0])
 
 
-@_jit()
+@_jit(inline=False)
 def _split(points, cuts, floor, within, bands, sums):
     """Bands from cutting the residuals at `cuts` (ascending); False if a part is too small."""
     count, u, v, totals = points
@@ -986,7 +986,7 @@ def _split(points, cuts, floor, within, bands, sums):
     return _maximise(sums, totals[0], floor, within, bands) >= 0.0
 
 
-@_jit()
+@_jit(inline=False)
 def _valley(smooth, mass, start, stop, least):
     """Deepest valley of a smoothed histogram between two bins: (depth relative to the lower of its peaks, bin)."""
     best = 0.0
@@ -1018,7 +1018,7 @@ def _widest(low, high):
     return best
 
 
-@_jit()
+@_jit(inline=False)
 def _gap(ordered, start, stop, least):
     """Largest step inside ordered[start:stop] with at least `least` values on either side: (step, index above it)."""
     first = start + least
@@ -1034,7 +1034,7 @@ def _gap(ordered, start, stop, least):
     return 0.0, -1
 
 
-@_jit()
+@_jit(inline=False)
 def _starts(ordered, cuts):
     """Cuts of the sorted residuals to start EM from.
 
@@ -1123,7 +1123,7 @@ def _narrowest(low, high):
     return best
 
 
-@_jit()
+@_jit(inline=False)
 def _cells(u, v, ordered, of_cell, table, cells):
     """Bin the points by age and residual; returns the number of filled cells and the variance of v inside cells.
 
@@ -1241,7 +1241,7 @@ def _mixture(k, samples, cells, within, cuts, scale, floor, trend, ends, rival, 
     _look_between(samples, chosen, out)
 
 
-@_jit()
+@_jit(inline=False)
 def _valley_of(bands, j):
     """Valley between bands j and j + 1 at the mean age: depth, place, whether the left peak is the lower one.
 
@@ -1455,7 +1455,7 @@ def _zones(x, residual, mean_x, sxx, out):
     out[_SPREAD_BEND] = math.sqrt(max(spread_bend - (wide - 2) * dispersion, 0.0) / n)
 
 
-@_jit()
+@_jit(inline=False)
 def _sexes(x, sex, residual, trend, spread, out):
     """Women against men: difference of levels, the same in robust standard deviations, each sex's change and its error.
 
@@ -1514,7 +1514,7 @@ def _sexes(x, sex, residual, trend, spread, out):
         out[4 + 3 * s] = math.sqrt(left)
 
 
-@_jit()
+@_jit(inline=False)
 def _describe(bands, sums, n, likelihood, trend, ends, out):
     """Numbers of bands in ascending order of level; `sums` of posterior weights under these bands."""
     k = bands.shape[0]
