@@ -80,7 +80,7 @@ def test_a_killed_run_continues_to_the_same_network(tmp_path, monkeypatch, prese
         run(tmp_path, "killed", preset)
     assert not (tmp_path / "killed.csv").exists()
     monkeypatch.setattr(loop.TrainingLog, "on_train_epoch_start", original)
-    assert same(undisturbed, run(tmp_path, "killed", preset))
+    assert same(undisturbed, run(tmp_path, "killed", preset, threads=3))
     logs = [pd.read_csv(tmp_path / f"{name}.csv").drop(columns="epoch_duration_s") for name in ("whole", "killed")]
     pd.testing.assert_frame_equal(*logs)
 

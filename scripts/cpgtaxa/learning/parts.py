@@ -11,9 +11,7 @@ import copy
 import torch
 
 SIZE = 32
-"""Images in a part, about. Batch normalisation sees a part, not the batch (`tests/benchmarks/parts.py` measures both).
-Smaller parts would occupy more threads, but each reads all weights and writes a gradient for each: of 16 images a fifth
-slower."""
+"""Images in a part, about. Batch normalisation sees a part, not the batch: see recipes.py among the benchmarks."""
 
 
 class Parts:

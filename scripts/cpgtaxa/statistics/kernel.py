@@ -227,9 +227,11 @@ _FINITE = {"nnan", "nsz"}
 def _jit(fastmath=False, entry=False, inline=True):
     """numba.njit; an entry's compilation is cached on disk, unless no directory can be written.
 
-    Everything is compiled into the entries, and only these are cached: with calls left between functions, the last
-    digits would depend on which of them were loaded from a cache. `fastmath` is always said: left out, a function
-    inherits it from whoever calls it first.
+    Everything is compiled into the entries, and only these are cached. inline: whether the function is copied into
+    those that call it. What is called instead compiles faster, but only code without `_FAST` or "contract" may be: else
+    its last digits would depend on whether it was loaded from a cache. `fastmath` is always said: left out, a function
+    inherits it from whoever calls it first. Only entries can be called from Python: the way in costs a tenth of the
+    time that compilation takes.
     """
 
     def wrap(function):
@@ -317,7 +319,7 @@ def _copy_bands(source, target):
             target[j, p] = source[j, p]
 
 
-@_jit()
+@_jit(inline=False)
 def _place(ordered, value, after):
     """Number of sorted values below `value`, with `after` also of those equal to it."""
     low = 0
@@ -331,7 +333,7 @@ def _place(ordered, value, after):
     return low
 
 
-@_jit()
+@_jit(inline=False)
 def _quantile(ordered, q):
     """Linearly interpolated quantile of sorted values, as numpy's default."""
     position = (ordered.size - 1) * q
@@ -573,6 +575,7 @@ def _dip(x, scratch):
     )
     below[:] = n
     above[:] = n
+    # Constants of a type that stays: numba would compile what they are handed to once more for the first of them.
     reach = np.int64(DIP_REACH)
     while reach > 0:
         inner = n - 2 * reach
@@ -1041,7 +1044,8 @@ def _starts(ordered, cuts):
     cuts: (8, 2); rows 0-3 receive cuts into two (first column), rows 4-7 into three; NaN where there is none. In this
     order: equal shares, valleys of the smoothed histogram, largest gaps, smallest within-group variance (Otsu).
     """
-    bins = 64
+    bins = np.int64(64)
+    start = np.int64(0)
     n = ordered.size
     cuts[:] = np.nan
     cuts[0, 0] = _quantile(ordered, 0.5)
@@ -1068,20 +1072,20 @@ def _starts(ordered, cuts):
             left = before[b - 1] if b else 0.0
             right = before[b + 1] if b < bins - 1 else 0.0
             smooth[b] = 0.25 * left + 0.5 * before[b] + 0.25 * right
-    _, bin1 = _valley(smooth, mass, 0, bins, least)
+    _, bin1 = _valley(smooth, mass, start, bins, least)
     if bin1 > 0:
         cuts[1, 0] = low + (bin1 + 0.5) * width
-        depth_left, bin_left = _valley(smooth, mass, 0, bin1 + 1, least)
+        depth_left, bin_left = _valley(smooth, mass, start, bin1 + 1, least)
         depth_right, bin_right = _valley(smooth, mass, bin1 + 1, bins, least)
         bin2 = bin_left if depth_left >= depth_right else bin_right
         if bin2 > 0:
             cuts[5, 0] = low + (min(bin1, bin2) + 0.5) * width
             cuts[5, 1] = low + (max(bin1, bin2) + 0.5) * width
 
-    gap1, i1 = _gap(ordered, 0, n, least)
+    gap1, i1 = _gap(ordered, start, n, least)
     if gap1 > 0.0:
         cuts[2, 0] = 0.5 * (ordered[i1] + ordered[i1 - 1])
-        gap_left, i_left = _gap(ordered, 0, i1, least)
+        gap_left, i_left = _gap(ordered, start, i1, least)
         gap_right, i_right = _gap(ordered, i1, n, least)
         i2 = i_left if gap_left >= gap_right else i_right
         if i2 > 0:
