@@ -18,4 +18,5 @@ with job(snakemake):
         seed=snakemake.params.seed,
         size=snakemake.params.size,
         work=snakemake.params.work,
+        threads=snakemake.threads,
     )

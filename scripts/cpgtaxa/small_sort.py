@@ -15,7 +15,7 @@ def insertion_sort(values) -> None:
         values[j + 1] = value
 
 
-@numba.njit(nogil=True, forceinline=True, fastmath=False)
+@numba.njit(nogil=True, fastmath=False)
 def heap_sort(values) -> None:
     """Sort in place, in n log n steps whatever the order. values: (n,) of any number type."""
     n = values.size

@@ -20,6 +20,7 @@ import pathlib
 import sys
 import tempfile
 import time
+from unittest import mock
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")
@@ -33,6 +34,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from cpgtaxa.images.packed import normalisation  # noqa: E402
 from cpgtaxa.images.render import planes, render  # noqa: E402
+from cpgtaxa.learning import parts  # noqa: E402
 from cpgtaxa.learning.networks import Predictor, load_weights  # noqa: E402
 from cpgtaxa.learning.recipes import RECIPES, TUNED_RESNET18  # noqa: E402
 from cpgtaxa.learning.temperature import expected_calibration_error, softmax  # noqa: E402
@@ -49,7 +51,8 @@ PUBLISHED, RANDOM, SIZE, TESTS = RECIPES["published"], RECIPES["fast"]["ResNet18
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """labels: simulated, statistical or both. uneven: the rarest taxon has a hundredth of the commonest's images."""
+    """labels: simulated, statistical or both. uneven: the rarest taxon has a hundredth of the commonest's images. part:
+    images in the parts of a batch."""
 
     recipe: dict
     model: str = "ResNet18"
@@ -57,6 +60,7 @@ class Variant:
     precision: str = "auto"
     labels: str = "simulated"
     uneven: bool = False
+    part: int = parts.SIZE
 
 
 def random(name, **changes):
@@ -83,6 +87,8 @@ VARIANTS = {
     **random("label smoothing 0.1", label_smoothing=0.1),
     **random("mean of weights (EMA 0.98)", ema=0.98),
     **random("float32", precision="float32"),
+    **random("parts of 16 images", part=16),
+    **random("whole batches", part=64),
     **random("32 pixels", size=32),
     **random("112 pixels", size=112),
     **random("statistical labels", labels="statistical"),
@@ -97,6 +103,8 @@ VARIANTS = {
     **tuned("label smoothing 0.1", label_smoothing=0.1),
     **tuned("mean of weights (EMA 0.9)", ema=0.9),
     **tuned("one epoch", epochs=1),
+    "shipped weights, parts of 16 images": Variant(TUNED_RESNET18, part=16),
+    "shipped weights, whole batches": Variant(TUNED_RESNET18, part=64),
 }
 
 
@@ -173,16 +181,16 @@ def one(name, seed, per_taxon):
     held = np.random.default_rng([seed, 5]).random(len(labels)) < 0.2
     use = np.ones(len(labels), dtype=bool) if variant.recipe["boundary"] else others == ""
     targets = targets_of(labels, others, shares)
-    parts = [Images(images[use & part], targets[use & part]) for part in (~held, held)]
+    sets = [Images(images[use & rows], targets[use & rows]) for rows in (~held, held)]
     statistics = normalisation(images[use & ~held])
     initial = None
     if variant.recipe["warm_start"]:
         initial = load_weights(ROOT / "resources/reference/ResNet18_best_model.pt.gz", "ResNet18").state_dict()
     begun = time.process_time()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(parts, "SIZE", variant.part):
         folder = pathlib.Path(folder)
         network = train(
-            *parts,
+            *sets,
             model_name=variant.model,
             recipe=variant.recipe,
             statistics=statistics,
@@ -195,7 +203,7 @@ def one(name, seed, per_taxon):
         )
         epochs = len(pd.read_csv(folder / "log.csv"))
     seconds = time.process_time() - begun
-    temperature = calibrate(network, statistics, variant.size, parts[1], "cpu", variant.precision)
+    temperature = calibrate(network, statistics, variant.size, sets[1], "cpu", variant.precision)
     predictor = Predictor(network, statistics, variant.size, device="cpu", precision=variant.precision)
     logits = predictor.logits(tests)
     called = logits.argmax(axis=1)

@@ -284,6 +284,13 @@ BREAKAGES = (
         "test_simulate test_training",
     ),
     Breakage(
+        "parts of a batch count the same, whatever their size",
+        "learning/parts.py",
+        "shares = [len(part[0]) / len(batch[0]) for part in parts]",
+        "shares = [1 / len(parts)] * len(parts)",
+        "test_parts",
+    ),
+    Breakage(
         "every checkpoint is continued",
         "learning/loop.py",
         "folder = pathlib.Path(work) / digest(key, bool(bfloat16), *versions)",

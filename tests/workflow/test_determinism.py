@@ -29,9 +29,9 @@ def test_cores_and_shards_do_not_show_in_the_results(tiny_run, tmp_path, cores, 
 
 
 @pytest.mark.slow
-def test_training_on_the_default_number_of_threads_gives_the_same_network_with_any_cores(tmp_path):
-    config = merged(TINY, {"training": {"threads": 2}, "rounds": {"max": 1}})
-    for cores in (1, 2):
+def test_neither_cores_nor_threads_of_the_training_show_in_the_network(tmp_path):
+    for cores, threads in ((1, 1), (2, 3)):
+        config = merged(TINY, {"training": {"threads": threads}, "rounds": {"max": 1}})
         run = snakemake(tmp_path / str(cores), "results/taxonomy.parquet", config=config, cores=cores)
         assert run.code == 0, run.text
     assert_same(tmp_path / "2", contents(tmp_path / "1"))

@@ -132,7 +132,7 @@ KEYS = [
     ("training", "device", "cpu", NETWORKS),
     ("training", "precision", "float32", NETWORKS),
     ("training", "engine", "torch", PREDICT | of_rules("predict_calibration")),
-    ("training", "threads", 3, TRAIN),
+    ("training", "threads", 3, set()),
     ("training", "initial", "reference", set()),  # what `auto` means at 64 pixels
     ("training", "initial", "random", TRAIN),
     ("images", "size", 48, {"simulate_training", "render_0", "render_1", *TRAIN}),

@@ -5,12 +5,13 @@ import pathlib
 import shutil
 
 import numpy as np
+import torch
 
 from cpgtaxa.files import read_parquet
 from cpgtaxa.images.image_sets import Packs
 from cpgtaxa.images.packed import normalisation
 from cpgtaxa.learning.classifier import sample_features
-from cpgtaxa.learning.loop import use_threads
+from cpgtaxa.learning.devices import choose_device
 from cpgtaxa.learning.networks import Predictor, load_weights, save_model
 from cpgtaxa.learning.recipes import recipe
 from cpgtaxa.learning.training import Images, calibrate, targets_of, train
@@ -18,13 +19,13 @@ from cpgtaxa.placement.rounds import read_parts
 
 
 def train_round(
-    parts, packs, simulated_images, simulated_info, previous, out, *, model_name, settings, seed, size, work
+    parts, packs, simulated_images, simulated_info, previous, out, *, model_name, settings, seed, size, work, threads
 ) -> None:
     """Train a round's network and write weights, normalisation statistics, card and log.
 
     parts: the round's CSVs. packs: packed images of this and earlier rounds. simulated_*: simulated images and their
     table (None without). previous: weights of the round before, or the shipped ones, for recipes that continue from
-    them.
+    them. threads: of a CPU; no output depends on how many.
     """
     chosen = recipe(settings["recipe"], model_name, settings["overrides"], settings["tuned"])
     images = Packs(packs + ([simulated_images] if simulated_images else []))
@@ -45,7 +46,6 @@ def train_round(
         initial = load_weights(previous, model_name).state_dict()
         logging.info("starting from the weights %s", previous)
     train_set, val_set = Images(*sets["training"]), Images(*sets["val"])
-    use_threads(settings["threads"])
     network = train(
         train_set,
         val_set,
@@ -58,7 +58,10 @@ def train_round(
         work=pathlib.Path(work),
         log_path=out["log"],
         initial=initial,
+        threads=threads,
     )
+    if choose_device(settings["device"]) == "cpu":
+        torch.set_num_threads(1)  # more might add in another order
     temperature = calibrate(network, statistics, size, val_set, settings["device"], settings["precision"])
     predictor = Predictor(network, statistics, size, 1.0, settings["device"], settings["precision"])
     features = sample_features(predictor, train_set.planes, seed)

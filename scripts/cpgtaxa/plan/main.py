@@ -573,7 +573,7 @@ class Plan:
         epochs = "epochs" if wildcards.model == MODELS[0] else "epochs_mix"
         overrides = {"epochs": training[epochs], "batch": training["batch"], "lr": training["lr"]}
         chosen = {"recipe": training["recipe"], "overrides": overrides, "tuned": self.tunes}
-        return self.device_settings() | chosen | {"threads": training["threads"]}
+        return self.device_settings() | chosen
 
     def gpus(self, wildcards) -> int:
         """GPUs a job asks the scheduler for."""

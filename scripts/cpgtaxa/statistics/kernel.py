@@ -224,12 +224,14 @@ _FAST = {"reassoc", "contract", "nsz", "arcp"}
 _FINITE = {"nnan", "nsz"}
 
 
-def _jit(fastmath=False, entry=False):
+def _jit(fastmath=False, entry=False, inline=True):
     """numba.njit; an entry's compilation is cached on disk, unless no directory can be written.
 
-    Everything is compiled into the entries, and only these are cached: with calls left between functions, the last
-    digits would depend on which of them were loaded from a cache. `fastmath` is always said: left out, a function
-    inherits it from whoever calls it first.
+    Everything is compiled into the entries, and only these are cached. inline: whether the function is copied into
+    those that call it. What is called instead compiles faster, but only code without `_FAST` or "contract" may be: else
+    its last digits would depend on whether it was loaded from a cache. `fastmath` is always said: left out, a function
+    inherits it from whoever calls it first. Only entries can be called from Python: the way in costs a tenth of the
+    time that compilation takes.
     """
 
     def wrap(function):
@@ -237,7 +239,7 @@ def _jit(fastmath=False, entry=False):
         if entry:
             with contextlib.suppress(RuntimeError):
                 return numba.njit(cache=True, **options)(function)
-        return numba.njit(forceinline=True, **options)(function)
+        return numba.njit(forceinline=inline, no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)(function)
 
     return wrap
 
@@ -317,7 +319,7 @@ def _copy_bands(source, target):
             target[j, p] = source[j, p]
 
 
-@_jit()
+@_jit(inline=False)
 def _place(ordered, value, after):
     """Number of sorted values below `value`, with `after` also of those equal to it."""
     low = 0
@@ -331,7 +333,7 @@ def _place(ordered, value, after):
     return low
 
 
-@_jit()
+@_jit(inline=False)
 def _quantile(ordered, q):
     """Linearly interpolated quantile of sorted values, as numpy's default."""
     position = (ordered.size - 1) * q
@@ -351,7 +353,7 @@ def _range(values):
     return low, high
 
 
-@_jit()
+@_jit(inline=False)
 def _sort(values, ordered, where, counts):
     """Sort `values` into `ordered`: into twice as many buckets as values, then within buckets.
 
@@ -407,7 +409,7 @@ def _moments(values):
     return mean, squares
 
 
-@_jit()
+@_jit(inline=False)
 def _sort_near(values, quantiles, ordered, where, counts):
     """`_sort` of those values alone that `_quantile` looks at for the given quantiles; returns the extremes.
 
@@ -462,7 +464,7 @@ def _sort_near(values, quantiles, ordered, where, counts):
     return low, high
 
 
-@_jit()
+@_jit(inline=False)
 def _median_distance(ordered, centre):
     """Median of |ordered − centre|, walking outwards from the centre of sorted values."""
     n = ordered.size
@@ -521,7 +523,7 @@ def _below_line(x, rate):
     return best
 
 
-@_jit()
+@_jit(inline=False)
 def _corners(x, marks, sure, first, last, low, high, rising, corners):
     """Corners of a hull of x[low..high]; returns the place of the last one in `corners`.
 
@@ -558,7 +560,7 @@ def _corners(x, marks, sure, first, last, low, high, rising, corners):
     return top
 
 
-@_jit()
+@_jit(inline=False)
 def _dip(x, scratch):
     """Hartigan's dip of sorted values (Hartigan and Hartigan 1985; algorithm AS 217 with Mächler's corrections).
 
@@ -581,7 +583,8 @@ def _dip(x, scratch):
     )
     below[:] = n
     above[:] = n
-    reach = DIP_REACH
+    # Constants of a type that stays: numba would compile what they are handed to once more for the first of them.
+    reach = np.int64(DIP_REACH)
     while reach > 0:
         inner = n - 2 * reach
         if inner > 0:
@@ -597,7 +600,7 @@ def _dip(x, scratch):
         last_l += above[i] == n
     first_g = 0
     first_l = 0
-    low = 0
+    low = np.int64(0)
     high = n - 1
     dip = 1.0  # in units of 1 / (2 n)
     while True:
@@ -973,7 +976,7 @@ def _iterate(points, scale, floor, within, bands, sums, limit, tolerance, plain)
             bands[j, 0] = max(bands[j, 0] / share, 2.0 / points[3][0])
 
 
-@_jit()
+@_jit(inline=False)
 def _split(points, cuts, floor, within, bands, sums):
     """Bands from cutting the residuals at `cuts` (ascending); False if a part is too small."""
     count, u, v, totals = points
@@ -994,7 +997,7 @@ def _split(points, cuts, floor, within, bands, sums):
     return _maximise(sums, totals[0], floor, within, bands) >= 0.0
 
 
-@_jit()
+@_jit(inline=False)
 def _valley(smooth, mass, start, stop, least):
     """Deepest valley of a smoothed histogram between two bins: (depth relative to the lower of its peaks, bin)."""
     best = 0.0
@@ -1026,7 +1029,7 @@ def _widest(low, high):
     return best
 
 
-@_jit()
+@_jit(inline=False)
 def _gap(ordered, start, stop, least):
     """Largest step inside ordered[start:stop] with at least `least` values on either side: (step, index above it)."""
     first = start + least
@@ -1042,14 +1045,15 @@ def _gap(ordered, start, stop, least):
     return 0.0, -1
 
 
-@_jit()
+@_jit(inline=False)
 def _starts(ordered, cuts):
     """Cuts of the sorted residuals to start EM from.
 
     cuts: (8, 2); rows 0-3 receive cuts into two (first column), rows 4-7 into three; NaN where there is none. In this
     order: equal shares, valleys of the smoothed histogram, largest gaps, smallest within-group variance (Otsu).
     """
-    bins = 64
+    bins = np.int64(64)
+    start = np.int64(0)
     n = ordered.size
     cuts[:] = np.nan
     cuts[0, 0] = _quantile(ordered, 0.5)
@@ -1076,20 +1080,20 @@ def _starts(ordered, cuts):
             left = before[b - 1] if b else 0.0
             right = before[b + 1] if b < bins - 1 else 0.0
             smooth[b] = 0.25 * left + 0.5 * before[b] + 0.25 * right
-    _, bin1 = _valley(smooth, mass, 0, bins, least)
+    _, bin1 = _valley(smooth, mass, start, bins, least)
     if bin1 > 0:
         cuts[1, 0] = low + (bin1 + 0.5) * width
-        depth_left, bin_left = _valley(smooth, mass, 0, bin1 + 1, least)
+        depth_left, bin_left = _valley(smooth, mass, start, bin1 + 1, least)
         depth_right, bin_right = _valley(smooth, mass, bin1 + 1, bins, least)
         bin2 = bin_left if depth_left >= depth_right else bin_right
         if bin2 > 0:
             cuts[5, 0] = low + (min(bin1, bin2) + 0.5) * width
             cuts[5, 1] = low + (max(bin1, bin2) + 0.5) * width
 
-    gap1, i1 = _gap(ordered, 0, n, least)
+    gap1, i1 = _gap(ordered, start, n, least)
     if gap1 > 0.0:
         cuts[2, 0] = 0.5 * (ordered[i1] + ordered[i1 - 1])
-        gap_left, i_left = _gap(ordered, 0, i1, least)
+        gap_left, i_left = _gap(ordered, start, i1, least)
         gap_right, i_right = _gap(ordered, i1, n, least)
         i2 = i_left if gap_left >= gap_right else i_right
         if i2 > 0:
@@ -1131,7 +1135,7 @@ def _narrowest(low, high):
     return best
 
 
-@_jit()
+@_jit(inline=False)
 def _cells(u, v, ordered, of_cell, table, cells):
     """Bin the points by age and residual; returns the number of filled cells and the variance of v inside cells.
 
@@ -1249,7 +1253,7 @@ def _mixture(k, samples, cells, within, cuts, scale, floor, trend, ends, rival, 
     _look_between(samples, chosen, out)
 
 
-@_jit()
+@_jit(inline=False)
 def _valley_of(bands, j):
     """Valley between bands j and j + 1 at the mean age: depth, place, whether the left peak is the lower one.
 
@@ -1463,7 +1467,7 @@ def _zones(x, residual, mean_x, sxx, out):
     out[_SPREAD_BEND] = math.sqrt(max(spread_bend - (wide - 2) * dispersion, 0.0) / n)
 
 
-@_jit()
+@_jit(inline=False)
 def _sexes(x, sex, residual, trend, spread, out):
     """Women against men: difference of levels, the same in robust standard deviations, each sex's change and its error.
 
@@ -1522,7 +1526,7 @@ def _sexes(x, sex, residual, trend, spread, out):
         out[4 + 3 * s] = math.sqrt(left)
 
 
-@_jit()
+@_jit(inline=False)
 def _describe(bands, sums, n, likelihood, trend, ends, out):
     """Numbers of bands in ascending order of level; `sums` of posterior weights under these bands."""
     k = bands.shape[0]
