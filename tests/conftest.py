@@ -9,8 +9,8 @@ import sys
 
 import pandas as pd
 import pytest
+import starter
 import yaml
-from starter import starter
 
 # Threads that wait without spinning, as the workflow's jobs do: tests share their cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -63,7 +63,7 @@ def call(folder, *arguments, config=None, cores=2, root=ROOT) -> dict:
 def snakemake(folder, *arguments, config=None, timeout=900, cores=2, root=ROOT) -> Run:
     """Run the workflow with `folder` as working directory; `config` is written there first."""
     process = call(folder, *arguments, config=config, cores=cores, root=root)
-    return Run(starter().run(process["args"], process["env"], process["cwd"], timeout))
+    return Run(starter.starter().run(process["args"], process["env"], process["cwd"], timeout))
 
 
 def copy_run(source, folder):
@@ -95,6 +95,10 @@ def sorted_cells():
 
 FIRST = ("ecg_age", "main_job", "histone_target", "single_cell_target", "gene_expression", "training", "real_data")
 """Modules that take long, by what their names hold: begun first, so that no process is left with one at the end."""
+
+
+def pytest_configure(config):
+    starter.FORKS = config.option.markexpr == "not slow"
 
 
 def pytest_collection_modifyitems(items):
