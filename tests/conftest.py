@@ -4,7 +4,6 @@ import os
 import pathlib
 import re
 import shutil
-import subprocess
 import sys
 
 import pandas as pd
@@ -120,10 +119,7 @@ def pytest_xdist_make_scheduler(config, log):
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_pdfs():
-    """The PDF of a figure that a test draws itself, not by a workflow, is left empty: it takes half of the time.
-
-    test_embedding.py draws some.
-    """
+    """The PDF of a figure that a test draws itself is left empty, as by forked jobs: it takes half of the time."""
     from cpgtaxa.pages import drawing
 
     drawing.save_pdf = lambda figure, path: pathlib.Path(path).write_bytes(b"")
@@ -133,8 +129,7 @@ def quick_pdfs():
 def tiny_run(tmp_path_factory):
     """Folder of a whole main job on a tiny simulated cohort; tests must leave it as they found it."""
     folder = tmp_path_factory.mktemp("tiny")
-    # By the command of users: `snakemake` of these tests starts it otherwise.
-    run = Run(subprocess.run(**call(folder, config=TINY), capture_output=True, timeout=900, check=False))
+    run = snakemake(folder, config=TINY)
     assert run.code == 0, run.text
     (folder / "run.txt").write_text(run.text)
     return folder

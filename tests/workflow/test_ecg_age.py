@@ -21,7 +21,7 @@ SMALL = {
         # The children's network is quick enough for both groups.
         **{"networks": {"adult": "ResUDenseNet", "child": "ResUDenseNet"}, "size": "narrow", "shards": 1},
         **{"epochs": 8, "batch_size": 8, "lr": 0.003, "lr_step": 6, "held_out": 1},
-        **{"reading": {"records": 3, "steps": 8, "drawn": 1}, "simulate": {"adults": 120, "children": 80}},
+        **{"reading": {"records": 3, "steps": 8, "drawn": 1}, "simulate": {"adults": 90, "children": 60}},
     },
 }
 FOLDER = "results/ecg_age"
