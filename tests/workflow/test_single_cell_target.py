@@ -16,7 +16,7 @@ SMALL = {
     "training": {"threads": 1},
     "single_cell": {
         **{"dna_wlen": 221, "cpg_wlen": 20, "shards": 2, "dna_model": "CnnL1h128", "cpg_model": "FcAvg"},
-        **{"joint_model": "JointL1h512", "epochs": 10, "batch": 64, "lr_decay": 0.8, "peer_rows": 1500},
+        **{"joint_model": "JointL1h512", "epochs": 5, "batch": 64, "lr_decay": 0.8, "peer_rows": 1500},
         "reading": {"motif_windows": 1500, "effect_sites": 20, "span": 20},
         "taxa": {"folds": 3, "max_per_taxon": 150, "epochs": 3},
         "simulate": {"cells": 4, "chromosomes": 5, "length": 150_000},
