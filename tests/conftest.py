@@ -4,13 +4,12 @@ import os
 import pathlib
 import re
 import shutil
-import subprocess
 import sys
 
 import pandas as pd
 import pytest
+import starter
 import yaml
-from starter import starter
 
 # Threads that wait without spinning, as the workflow's jobs do: tests share their cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -63,7 +62,7 @@ def call(folder, *arguments, config=None, cores=2, root=ROOT) -> dict:
 def snakemake(folder, *arguments, config=None, timeout=900, cores=2, root=ROOT) -> Run:
     """Run the workflow with `folder` as working directory; `config` is written there first."""
     process = call(folder, *arguments, config=config, cores=cores, root=root)
-    return Run(starter().run(process["args"], process["env"], process["cwd"], timeout))
+    return Run(starter.starter().run(process["args"], process["env"], process["cwd"], timeout))
 
 
 def copy_run(source, folder):
@@ -97,6 +96,10 @@ FIRST = ("ecg_age", "main_job", "histone_target", "single_cell_target", "gene_ex
 """Modules that take long, by what their names hold: begun first, so that no process is left with one at the end."""
 
 
+def pytest_configure(config):
+    starter.FORKS = config.option.markexpr == "not slow"
+
+
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: not any(name in item.path.stem for name in FIRST))
 
@@ -116,10 +119,7 @@ def pytest_xdist_make_scheduler(config, log):
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_pdfs():
-    """The PDF of a figure that a test draws itself, not by a workflow, is left empty: it takes half of the time.
-
-    test_embedding.py draws some.
-    """
+    """The PDF of a figure that a test draws itself is left empty, as by forked jobs: it takes half of the time."""
     from cpgtaxa.pages import drawing
 
     drawing.save_pdf = lambda figure, path: pathlib.Path(path).write_bytes(b"")
@@ -129,8 +129,7 @@ def quick_pdfs():
 def tiny_run(tmp_path_factory):
     """Folder of a whole main job on a tiny simulated cohort; tests must leave it as they found it."""
     folder = tmp_path_factory.mktemp("tiny")
-    # By the command of users: `snakemake` of these tests starts it otherwise.
-    run = Run(subprocess.run(**call(folder, config=TINY), capture_output=True, timeout=900, check=False))
+    run = snakemake(folder, config=TINY)
     assert run.code == 0, run.text
     (folder / "run.txt").write_text(run.text)
     return folder

@@ -209,11 +209,11 @@ def test_resnet18_is_torchvisions():
         assert torch.equal(mine.eval()(images), theirs.eval()(images))
 
 
-@pytest.mark.parametrize("script", ["predict", "predict_calibration", "predict_test", "use_weights"])
-def test_jobs_that_predict_start_without_what_training_needs(script):
+def test_jobs_that_predict_start_without_what_training_needs():
     """What a job's imports bring in: lightning with torchvision and matplotlib takes longer than all else."""
-    body = (ROOT / "scripts" / f"{script}.py").read_text().splitlines()
-    imports = "\n".join(line.strip() for line in body if line.strip().startswith(("from cpgtaxa", "import")))
+    scripts = ("predict", "predict_calibration", "predict_test", "use_weights")
+    body = [line.strip() for name in scripts for line in (ROOT / f"scripts/{name}.py").read_text().splitlines()]
+    imports = "\n".join(line for line in body if line.startswith(("from cpgtaxa", "import")))
     heavy = ("lightning", "torchvision", "torchmetrics", "matplotlib", "sklearn", "torch._dynamo")
     code = f"import sys\n{imports}\nprint([name for name in {heavy} if name in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "scripts", capture_output=True, text=True, check=True)

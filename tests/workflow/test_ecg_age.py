@@ -28,7 +28,7 @@ SMALL = {
         "lr_step": 6,
         "held_out": 1,
         "reading": {"records": 3, "steps": 8, "drawn": 1},
-        "simulate": {"adults": 120, "children": 80},
+        "simulate": {"adults": 90, "children": 60},
     },
 }
 FOLDER = "results/ecg_age"

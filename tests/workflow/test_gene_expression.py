@@ -71,7 +71,7 @@ def test_what_is_deleted_is_made_anew_and_nothing_else(finished, tmp_path):
     run = snakemake(tmp_path, "expression", config=SMALL)
     assert run.jobs() == {}
     assert (tmp_path / FOLDER / "summary.txt").read_text() in run.text
-    for name in ("summary.csv", "fits/DeepMethyGene_1Mb/0-of-1.parquet"):
+    for name in ("summary.csv", "fits/Ridge_1Mb/0-of-1.parquet"):
         (tmp_path / FOLDER / name).unlink()
     run = snakemake(tmp_path, "expression", config=SMALL)
     assert run.code == 0, run.text

@@ -21,7 +21,7 @@ SMALL = {
         "dna_model": "CnnL1h128",
         "cpg_model": "FcAvg",
         "joint_model": "JointL1h512",
-        "epochs": 10,
+        "epochs": 5,
         "batch": 64,
         "lr_decay": 0.8,
         "peer_rows": 1500,
