@@ -60,6 +60,8 @@ NAMES = (
     ("cohort", "one_per"),
     ("cohort", "object"),
     ("adjust", "covariates"),
+    ("summarise", "sexes"),
+    ("pool", "summaries"),
 )
 """Sections of which every key and value is a name, never a number."""
 

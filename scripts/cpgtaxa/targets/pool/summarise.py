@@ -65,4 +65,3 @@ def summarise(given: dict, out: dict, *, settings: dict) -> None:
     with atomic(out["about"]) as temporary:
         pd.DataFrame(rows, columns=["what", "value"]).to_csv(temporary, index=False)
     logging.info(", ".join(f"{what}: {value:,}" for what, value in rows))
-

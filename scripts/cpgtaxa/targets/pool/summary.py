@@ -254,4 +254,3 @@ class Summary:
         far = np.abs(mean - table.column("mean").to_numpy()) > limit
         if (known != table.column("n").to_numpy()).any() or far.any() or (known == 0).any():
             raise ValueError("its cells do not give the numbers and means that it names")
-
