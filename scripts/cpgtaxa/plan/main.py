@@ -184,13 +184,13 @@ class Plan:
         for name, path in summaries.items():
             if not re.fullmatch(COHORT_NAME, str(name)):
                 problems.append(
-                    f"pool.summaries: {name!r} becomes a cohort's name: use letters, digits, dots, dashes and underscores "
-                    "alone, at most 40"
+                    f"pool.summaries: {name!r} becomes a cohort's name: use letters, digits, dots, dashes and "
+                    "underscores alone, at most 40"
                 )
             if set("{}") & set(path):
                 problems.append(
-                    f"pool.summaries.{name}: {path} has braces in its name, which Snakemake takes for wildcards: rename "
-                    "the file or folder"
+                    f"pool.summaries.{name}: {path} has braces in its name, which Snakemake takes for wildcards: "
+                    "rename the file or folder"
                 )
         places: dict = {}
         for name, path in summaries.items():
@@ -205,8 +205,8 @@ class Plan:
         given += ["simulate_cohort"] if self.config["simulate_cohort"] else []
         if given:
             problems.append(
-                f"pool.summaries stands in place of a cohort's matrix and sheet, and {', '.join(given)} would do nothing: "
-                "leave out one or the other (who and which CpGs are in a summary is settled where it is written)"
+                f"pool.summaries stands in place of a cohort's matrix and sheet, and {', '.join(given)} would do "
+                "nothing: leave out one or the other (who and which CpGs are in a summary is settled where it is written)"
             )
         if self.uses_fractions:
             problems.append(
@@ -451,12 +451,12 @@ class Plan:
         found = self.config["pool"]["summaries"]
         if not found:
             raise InputError(
-                "pool.summaries names no summary: write {name of a cohort: its summary.parquet, …}; `snakemake summarise` "
-                "writes a cohort's"
+                "pool.summaries names no summary: write {name of a cohort: its summary.parquet, …}; `snakemake "
+                "summarise` writes a cohort's"
             )
         problems = [
-            f"pool.summaries.{name}: {path} is not there (looked in {pathlib.Path.cwd()}); give the file that `snakemake "
-            "summarise` wrote"
+            f"pool.summaries.{name}: {path} is not there (looked in {pathlib.Path.cwd()}); give the file that "
+            "`snakemake summarise` wrote"
             for name, path in found.items()
             if not self.stored and not pathlib.Path(path).is_file()
         ]
@@ -470,11 +470,11 @@ class Plan:
         return self.targets(counts_of)
 
     def people(self) -> dict:
-        """No inputs. Raises InputError where there are no people, but pseudo-people whose CpGs do not belong together."""
+        """No inputs. Raises InputError where there are pseudo-people, whose CpGs do not belong together."""
         if self.pooled:
             raise InputError(
-                "this target looks at each person's CpGs together, and pool.summaries gives pseudo-people, whose CpGs are "
-                "dealt one by one: run it where the people's betas are"
+                "this target looks at each person's CpGs together, and pool.summaries gives pseudo-people, whose "
+                "CpGs are dealt one by one: run it where the people's betas are"
             )
         return {}
 
