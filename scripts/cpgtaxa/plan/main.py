@@ -206,7 +206,8 @@ class Plan:
         if given:
             problems.append(
                 f"pool.summaries stands in place of a cohort's matrix and sheet, and {', '.join(given)} would do "
-                "nothing: leave out one or the other (who and which CpGs are in a summary is settled where it is written)"
+                "nothing: leave out one or the other (who is in a summary, and which CpGs, is settled where it is "
+                "written)"
             )
         if self.uses_fractions:
             problems.append(

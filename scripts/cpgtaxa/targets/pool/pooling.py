@@ -39,26 +39,30 @@ FEW_SHARED = 0.1
 def _alike(summaries: dict[str, Summary]) -> list[str]:
     """What is wrong with pooling these: other ids, genomes or adjustments, or the same cohort twice."""
     problems = []
-    told = {
-        "have ids with suffixes (EPICv2, MSA)": lambda header: header.suffixes,
-        "are of the genome": lambda header: header.genome,
-        "are of betas adjusted for": lambda header: ", ".join(sorted(header.adjusted)),
-    }
-    remedies = (
-        "have the others written again with `cohort: {collapse: mean}`, which takes suffixes off",
-        "positions mean other CpGs there: lift one of them over, and have its summary written again",
-        "what is left of the betas differs: have them written again with the same `adjust.covariates`",
+    questions = (
+        (
+            "ids with suffixes of EPICv2 or MSA",
+            lambda header: "yes" if header.suffixes else "no",
+            "write those with suffixes again under `cohort: {collapse: mean}`, which takes them off",
+        ),
+        (
+            "genome build of positions (`summarise.genome`)",
+            lambda header: header.genome or "none",
+            "positions mean other CpGs in another build: lift one over, and write its summary again",
+        ),
+        (
+            "betas adjusted for",
+            lambda header: ", ".join(sorted(header.adjusted)) or "nothing",
+            "what is left of the betas differs: write them again with the same `adjust.covariates`",
+        ),
     )
-    for (what, of), remedy in zip(told.items(), remedies, strict=True):
+    for what, of, remedy in questions:
         groups: dict = {}
         for name, summary in summaries.items():
             groups.setdefault(of(summary.header), []).append(name)
         if len(groups) > 1:
-            words = {False: "no", True: "yes", None: "not named", "": "nothing"}
-            listed = "; ".join(f"{words.get(value, value)}: {some(names)}" for value, names in groups.items())
-            problems.append(
-                f"pool.summaries: not all summaries {what} the same: {listed}. They cannot be pooled: {remedy}"
-            )
+            listed = "; ".join(f"{value} in {some(names)}" for value, names in groups.items())
+            problems.append(f"pool.summaries: these do not go together, {what}: {listed}. Remedy: {remedy}")
     return problems + _twice(summaries)
 
 
@@ -89,9 +93,10 @@ def _shared(summaries: dict[str, Summary]) -> tuple[int, list[str]]:
     for name, found in names.items() if len(names) > 1 else ():
         share = pc.sum(pc.is_in(found, several)).as_py() / max(len(found), 1)
         if not share:
+            first = some(found[:3].to_pylist())
             problems.append(
-                f"pool.summaries: {name!r} ({summaries[name].path}) has no CpG that another has ({some(found[:3].to_pylist())}"
-                " …): are its ids those of another array or organism?"
+                f"pool.summaries: {name!r} ({summaries[name].path}) has no CpG that another has ({first} …): "
+                "are its ids those of another array or organism?"
             )
         elif share < FEW_SHARED:
             warnings.append(f"{name}: only {share:.1%} of its CpGs are in another cohort")
@@ -187,7 +192,7 @@ def pool_cohort(given: dict[str, str], out: dict, *, seed: int) -> None:
     """Write summaries as a cohort.
 
     given: a summary's path by the cohort's name. out: `beta`, `samples`, `cpgs`, `qc`, `qc_table`, as of the rule
-    `cohort`. Raises InputError, all problems at once, for files that are no summaries, and such that do not go together.
+    `cohort`. Raises InputError, all problems at once, for files that are no summaries or do not go together.
     """
     problems: list[str] = []
     summaries = {name: gathered(problems, Summary, path) for name, path in given.items()}
@@ -200,7 +205,8 @@ def pool_cohort(given: dict[str, str], out: dict, *, seed: int) -> None:
     ages = people["age"]
     if len(people) < FEWEST_PEOPLE or ages.min() == ages.max():
         raise InputError(
-            f"the summaries hold {len(people):,} people of {ages.nunique():,} mean ages: nothing can be said about ageing"
+            f"the summaries hold {len(people):,} people of {ages.nunique():,} mean ages: nothing can be "
+            "said about ageing"
         )
     for text in warnings:
         logging.warning(text)

@@ -14,7 +14,7 @@ SEXES = {"f": "F", "female": "F", "w": "F", "woman": "F", "m": "M", "male": "M",
 
 @dataclasses.dataclass
 class Strata:
-    """Strata, and who is in which: `order` (m,) numbers of the people kept, stratum by stratum; the others are left out.
+    """Strata, and who is in which: `order` (m,) numbers of the people kept, stratum by stratum.
 
     sex, age, n: of each stratum F, M or "", the mean age in years, and the number of people.
     """

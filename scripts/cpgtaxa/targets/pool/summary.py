@@ -2,7 +2,8 @@
 
 Parquet, a row per CpG in the order of their names: `cpg`, `n`, `mean`, `sd` (of all values, float32), `bits` (the unit
 is 1/2^bits of beta), `gaps` (bytes) and `long`, from one cell to the next (`cells.pack`); in the protected form also
-`cells` (of each stratum), `sizes` (bytes: people of each cell) and `sds` (in quarters of a unit). The schema's metadata holds the header, JSON: version of the format, strata, and what the summary was made of.
+`cells` (of each stratum), `sizes` (bytes: people of each cell) and `sds` (in quarters of a unit). The schema's metadata
+holds the header, JSON: version of the format, strata, and what the summary was made of.
 """
 
 import dataclasses
@@ -213,7 +214,7 @@ class Summary:
     def group(self, number: int, seed: int) -> tuple[list[str], np.ndarray]:
         """Names of a group's CpGs and their values, (k, people) float32, NaN where missing, stratum by stratum.
 
-        Within a stratum of a CpG the values are in random order; seed: what that and the place within a cell start from.
+        Within a stratum of a CpG the values are in random order; seed: of that, and of the place within a cell.
         """
         table = self._table(number)
         with files.naming_damage(self.path, "copy it again, or have it written again"):
@@ -222,7 +223,7 @@ class Summary:
 
     def _drawn(self, table: pa.Table, random: np.random.Generator) -> np.ndarray:
         bits = table.column("bits").to_numpy().astype(np.int64)
-        gaps, lengths = _flat(table.column("gaps"))
+        gaps, _ = _flat(table.column("gaps"))
         long, _ = _flat(table.column("long"))
         if self.header.min_cell > 1:
             per, widths = _flat(table.column("cells"))
