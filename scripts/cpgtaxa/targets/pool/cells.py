@@ -1,6 +1,7 @@
 """The betas of a stratum as numbers of people in cells, for many CpGs at once, and betas drawn from them again.
 
-A CpG's unit is a power of two of beta, 1/256 or less, an eighth of its spread where that is finer. In the plain form a
+A CpG's unit is a power of two of beta, 1/256 or less: an eighth of its spread, of few people a 64th, where that is
+finer. In the plain form a
 cell is a unit wide. In the protected form cells hold `least` people or more: neighbours in the order of beta, grouped
 so that the sum of squares within cells is smallest (univariate microaggregation, Hansen and Mukherjee 2003), of which
 number, mean and standard deviation are kept.
@@ -10,10 +11,10 @@ import dataclasses
 
 import numpy as np
 
-COARSE, FINE = 8, 12
+COARSE, FINE = 8, 14
 """Units are 1/2^COARSE of beta at most and 1/2^FINE at least."""
-PER_SPREAD = 8
-"""Units that a standard deviation of the middle half has, where FINE allows it."""
+PER_SPREAD = ((650, 64), (1300, 32), (2600, 16), (np.inf, 8))
+"""Units that a standard deviation of the middle half has, where FINE allows it, by people up to so many."""
 SD_PARTS = 4
 """Standard deviations of cells are in units of so many parts."""
 LONG = 255
@@ -28,7 +29,8 @@ def bits_of(values: np.ndarray) -> np.ndarray:
     ordered, n = np.sort(values.astype(np.float32), axis=1), np.isfinite(values).sum(axis=1)  # NaN last
     low, high = (ordered[np.arange(len(n)), ((n - 1) * part).astype(np.int64)] for part in (0.25, 0.75))
     spread = np.maximum((high - low) / 1.349, 1e-6)
-    return np.clip(np.ceil(np.log2(PER_SPREAD / spread)), COARSE, FINE).astype(np.int64)
+    parts = next(parts for most, parts in PER_SPREAD if values.shape[1] <= most)
+    return np.clip(np.ceil(np.log2(parts / spread)), COARSE, FINE).astype(np.int64)
 
 
 # --- gaps between neighbouring cells as bytes ------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Summaries of cohorts as one cohort of pseudo-people, which every later step takes like any other.
 
-A pseudo-person stands for one person of a stratum: it has the stratum's sex and mean age, and of each CpG one of the
-stratum's values, dealt anew for each CpG. So levels, spread and bands by age, sex and cohort are those of the people,
+A pseudo-person stands for one person of a stratum: it has the stratum's sex, one of its ages, and of each CpG one of its
+values, dealt anew for each CpG. So levels, spread and bands by age, sex and cohort are those of the people,
 and nothing goes from one CpG to another but by age, sex and cohort.
 """
 
@@ -160,7 +160,8 @@ def people_of(summaries: dict[str, Summary]) -> pd.DataFrame:
     parts = []
     for name, summary in summaries.items():
         header = summary.header
-        part = pd.DataFrame({"age": np.repeat(header.age, header.n), "sex": np.repeat(header.sex, header.n)})
+        sizes = [len(part) for part in header.ages]
+        part = pd.DataFrame({"age": list(itertools.chain(*header.ages)), "sex": np.repeat(header.sex, sizes)})
         part.insert(0, "sample_id", [f"pseudo_{name}_{number}" for number in range(1, len(part) + 1)])
         parts.append(part.assign(cohort=name))
     found = pd.concat(parts, ignore_index=True)
@@ -242,10 +243,10 @@ def _qc(summaries, people, table, warnings: list[str]) -> dict:
             {
                 "cohort": name,
                 "people": summary.header.people,
-                "strata": len(summary.header.n),
-                "min_stratum": min(summary.header.n),
+                "strata": len(summary.header.ages),
+                "min_stratum": min(map(len, summary.header.ages)),
                 "min_cell": summary.header.min_cell,
-                "age": [min(summary.header.age), max(summary.header.age)],
+                "age": [part(map(part, summary.header.ages)) for part in (min, max)],
                 "sexes": sorted(set(summary.header.sex)),
                 "cpgs": summary.n_cpgs,
                 "array": summary.header.array,

@@ -12,17 +12,20 @@ SEXES = {"f": "F", "female": "F", "w": "F", "woman": "F", "m": "M", "male": "M",
 """What sheets call the sexes, in small letters, and what summaries call them; "" is not known."""
 
 
+OLD = 90
+"""Years from which on ages are told together, as rules of data protection ask for."""
+
+
 @dataclasses.dataclass
 class Strata:
     """Strata, and who is in which: `order` (m,) numbers of the people kept, stratum by stratum.
 
-    sex, age, n: of each stratum F, M or "", the mean age in years, and the number of people.
+    sex, ages: of each stratum F, M or "", and its people's ages in years, as precise as a summary keeps them.
     """
 
     order: np.ndarray
     sex: list[str]
-    age: list[float]
-    n: list[int]
+    ages: list[list[float]]
     left_out: int
 
 
@@ -46,14 +49,17 @@ def sexes_of(samples: pd.DataFrame, words: dict) -> np.ndarray:
     return found.fillna("").to_numpy(dtype=object)
 
 
-def cut(ages: np.ndarray, sexes: np.ndarray, *, years: float, least: int) -> Strata:
+def cut(ages: np.ndarray, sexes: np.ndarray, *, years: float, least: int, together: int = 1) -> Strata:
     """Strata of neighbouring ages, within a sex; none has fewer than `least` people.
 
     ages: (n,) years; sexes: (n,) of `sexes_of`. A stratum takes bins of `years` until it is large enough; what is left
-    among the old joins the stratum before. A sex of fewer than `least` people is left out. Raises InputError where
+    among the old joins the stratum before. A sex of fewer than `least` people is left out. Ages are those of the bins;
+    from OLD years on, and of groups of `together` people where that is above 1, they are means. Raises InputError where
     nobody is left.
     """
-    order, sex, means, counts, left_out = [], [], [], [], 0
+    order, sex, kept, left_out = [], [], [], 0
+    bins = np.floor(ages / years)
+    binned = bins * years + np.mean(ages - bins * years)
     for name in ("F", "M", ""):
         people = np.flatnonzero(sexes == name)
         if len(people) < least:
@@ -66,10 +72,8 @@ def cut(ages: np.ndarray, sexes: np.ndarray, *, years: float, least: int) -> Str
                 )
             continue
         people = people[np.argsort(ages[people], kind="stable")]
-        bins = np.floor(ages[people] / years)
-        new = np.flatnonzero(np.diff(bins)) + 1  # places where a bin begins
         edges = [0]
-        for place in new:
+        for place in np.flatnonzero(np.diff(bins[people])) + 1:
             if place - edges[-1] >= least:
                 edges.append(int(place))
         if len(people) - edges[-1] < least and len(edges) > 1:
@@ -77,11 +81,21 @@ def cut(ages: np.ndarray, sexes: np.ndarray, *, years: float, least: int) -> Str
         for start, stop in zip(edges, [*edges[1:], len(people)], strict=True):
             order.append(people[start:stop])
             sex.append(name)
-            means.append(round(float(ages[people[start:stop]].mean()), 2))
-            counts.append(stop - start)
-    if not counts:
+            kept.append(_rounded(binned[people[start:stop]], together))
+    if not kept:
         raise InputError(
             f"{len(ages):,} people are too few for a summary whose strata have {least} at least "
             "(`summarise.min_stratum`, `summarise.min_cell`)"
         )
-    return Strata(np.concatenate(order), sex, means, counts, left_out)
+    return Strata(np.concatenate(order), sex, kept, left_out)
+
+
+def _rounded(ages: np.ndarray, together: int) -> list[float]:
+    """Ascending ages as means of `together` neighbours and more, and of all from OLD on."""
+    found = np.concatenate(
+        [np.full(len(part), part.mean()) for part in np.array_split(ages, max(len(ages) // together, 1))]
+    )
+    old = ages >= OLD
+    if old.any():
+        found[old] = found[old].mean()
+    return [round(float(age), 2) for age in found]

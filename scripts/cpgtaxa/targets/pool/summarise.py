@@ -29,7 +29,7 @@ def summarise(given: dict, out: dict, *, settings: dict) -> None:
     sexes = strata.sexes_of(samples, settings["sexes"])
     least = max(settings["min_stratum"], ROOM * settings["min_cell"] if settings["min_cell"] > 1 else 1)
     ages = samples["age"].to_numpy(dtype=np.float64)
-    cut = strata.cut(ages, sexes, years=settings["years"], least=least)
+    cut = strata.cut(ages, sexes, years=settings["years"], least=least, together=settings["min_cell"])
     ids = probes.describe(cohort.cpgs)
     adjusted = read_json(given["adjusted"])["covariates"] if given["adjusted"] else []
     header = Header.of(
@@ -55,8 +55,8 @@ def summarise(given: dict, out: dict, *, settings: dict) -> None:
     rows = [
         ("people", header.people),
         ("people left out", header.left_out),
-        ("strata of age and sex", len(header.n)),
-        ("people of the smallest stratum", min(header.n)),
+        ("strata of age and sex", len(header.ages)),
+        ("people of the smallest stratum", min(map(len, header.ages))),
         ("people of the smallest cell, at least", header.min_cell),
         ("CpGs", writer.n_cpgs),
         ("CpGs left out, with too few values", nothing),

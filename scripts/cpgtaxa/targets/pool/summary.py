@@ -1,7 +1,7 @@
 """A summary of a cohort, one file: per CpG and stratum how many people have which beta, and nobody's data.
 
-Parquet, a row per CpG in the order of their names: `cpg`, `n`, `mean`, `sd` (of all values, float32), `bits` (the unit
-is 1/2^bits of beta), `gaps` (bytes) and `long`, from one cell to the next (`cells.pack`); in the protected form also
+Parquet, a row per CpG in the order of their names: `cpg`, `n`, `mean`, `sd` (of all values, float32), `slope` (per year)
+and `sums` (`dealing`), `bits` (the unit is 1/2^bits of beta), `gaps` (bytes) and `long`, from one cell to the next (`cells.pack`); in the protected form also
 `cells` (of each stratum), `sizes` (bytes: people of each cell) and `sds` (in quarters of a unit). The schema's metadata
 holds the header, JSON: version of the format, strata, and what the summary was made of.
 """
@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from cpgtaxa import files
 from cpgtaxa.errors import InputError
 from cpgtaxa.targets.pool import cells as coding
+from cpgtaxa.targets.pool.dealing import SUMS, Ages
 from cpgtaxa.targets.pool.strata import Strata
 
 VERSION = 1
@@ -29,6 +30,7 @@ LEVEL = 6
 CLIPPED = 0.02
 """By how much the mean of values drawn from protected cells may differ, as they end at 0 and 1."""
 PLAIN = (("cpg", pa.string()), ("n", pa.int32()), ("mean", pa.float32()), ("sd", pa.float32()))
+PLAIN += (("slope", pa.float32()), ("sums", pa.list_(pa.float32(), SUMS)))
 PLAIN += (("bits", pa.uint8()), ("gaps", pa.binary()), ("long", pa.list_(pa.uint16())))
 PROTECTED = (("cells", pa.list_(pa.uint16())), ("sizes", pa.binary()), ("sds", pa.list_(pa.uint16())))
 
@@ -37,13 +39,12 @@ PROTECTED = (("cells", pa.list_(pa.uint16())), ("sizes", pa.binary()), ("sds", p
 class Header:
     """What a summary says of itself.
 
-    sex, age, n: of each stratum F, M or "", mean age in years, people. min_cell: people of a cell at least, 1 in the
+    sex, ages: of each stratum F, M or "", and its people's ages in years. min_cell: people of a cell at least, 1 in the
     plain form. ids: the array by its ids, and whether these have suffixes. adjusted: covariates taken out.
     """
 
     sex: list[str]
-    age: list[float]
-    n: list[int]
+    ages: list[list[float]]
     min_stratum: int
     min_cell: int
     array: str
@@ -55,11 +56,11 @@ class Header:
 
     @property
     def people(self) -> int:
-        return sum(self.n)
+        return sum(map(len, self.ages))
 
     @classmethod
     def of(cls, strata: Strata, **about) -> "Header":
-        return cls(strata.sex, strata.age, strata.n, left_out=strata.left_out, **about)
+        return cls(strata.sex, strata.ages, left_out=strata.left_out, **about)
 
 
 def _ragged(parts: np.ndarray, lengths: np.ndarray, kind: pa.DataType) -> pa.Array:
@@ -81,16 +82,27 @@ def _flat(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     return column.flatten().to_numpy(zero_copy_only=False), np.diff(column.offsets.to_numpy())
 
 
-def _columns(levels, runs, per_row, row, moments) -> dict:
-    """The columns that both forms have; row: that of each level; moments: n, mean and sd of each row."""
+def _columns(levels: np.ndarray, runs: np.ndarray, per_row: np.ndarray, row: np.ndarray) -> dict:
+    """The columns of gaps between levels; row: that of each level, the others as of `cells.pack`."""
     gaps, long = coding.pack(levels, runs, per_row)
     k = len(per_row)
     return {
-        "n": pa.array(moments[0].astype(np.int32)),
-        "mean": pa.array(moments[1].astype(np.float32)),
-        "sd": pa.array(moments[2].astype(np.float32)),
         "gaps": _ragged(gaps, np.bincount(row, minlength=k), pa.binary()),
         "long": _ragged(long, np.bincount(row[gaps == coding.LONG], minlength=k), pa.list_(pa.uint16())),
+    }
+
+
+def _protected(cells: coding.Cells, bits: np.ndarray) -> dict:
+    """The columns of protected cells."""
+    per = cells.per_stratum
+    k, number = len(per), per.sum(axis=1)
+    row = np.repeat(np.arange(k), number)
+    unit = 2.0 ** -bits[row]
+    levels, runs = np.round(cells.mean / unit).astype(np.int64), per.ravel()[per.ravel() > 0]
+    return _columns(levels, runs, (per > 0).sum(axis=1), row) | {
+        "cells": _ragged(per.ravel(), np.full(k, per.shape[1]), pa.list_(pa.uint16())),
+        "sizes": _ragged(cells.size.astype(np.uint8), number, pa.binary()),
+        "sds": _ragged(np.round(cells.sd / unit * coding.SD_PARTS), number, pa.list_(pa.uint16())),
     }
 
 
@@ -101,7 +113,7 @@ class SummaryWriter:
         self.path, self.header = pathlib.Path(path), header
         fields = [*PLAIN, *(PROTECTED if header.min_cell > 1 else ())]
         self._schema = pa.schema(fields, metadata={KEY: json.dumps(dataclasses.asdict(header))})
-        self._counts = np.array(header.n, dtype=np.int64)
+        self._ages = Ages(header.ages)
         self.n_cpgs = 0
 
     def __enter__(self):
@@ -120,47 +132,42 @@ class SummaryWriter:
 
         Returns how many were left out because nothing could be kept of them.
         """
-        protect = self.header.min_cell > 1
-        if protect:
-            cells = coding.to_cells(values, self._counts, self.header.min_cell)
-            kept = cells.per_stratum.any(axis=1)
-            cells.per_stratum = cells.per_stratum[kept]
-        else:
-            kept = np.isfinite(values).any(axis=1)
+        least = self.header.min_cell
+        values = values.astype(np.float64)
+        if least > 1:
+            few = np.add.reduceat(np.isfinite(values), self._ages.starts, axis=1) < least
+            values[np.repeat(few, self._ages.counts, axis=1)] = np.nan
+        kept = np.isfinite(values).any(axis=1)
         if not kept.any():
             return len(values)
-        values = values[kept].astype(np.float64)
-        bits = coding.bits_of(values)
-        columns = self._protected(cells, bits) if protect else self._plain(values, bits)
-        columns["cpg"] = pa.array([name for name, one in zip(cpgs, kept, strict=True) if one], pa.string())
-        columns["bits"] = pa.array(bits.astype(np.uint8))
+        values = values[kept]
+        slopes = self._ages.slopes(values)
+        levelled = self._ages.levelled(values, slopes)
+        bits = coding.bits_of(levelled)
+        if least > 1:
+            columns = _protected(coding.to_cells(levelled, self._ages.counts, least), bits)
+        else:
+            columns = self._plain(levelled, bits)
+        means = np.nanmean(values, axis=1).astype(np.float32)
+        sums = self._ages.sums(self._ages.rest(levelled, slopes, means)).astype(np.float32)
+        columns |= {
+            "cpg": pa.array([name for name, one in zip(cpgs, kept, strict=True) if one], pa.string()),
+            "n": pa.array(np.isfinite(values).sum(axis=1).astype(np.int32)),
+            "mean": pa.array(means),
+            "sd": pa.array(np.nanstd(values, axis=1).astype(np.float32)),
+            "slope": pa.array(slopes),
+            "sums": pa.FixedSizeListArray.from_arrays(pa.array(sums.ravel()), SUMS),
+            "bits": pa.array(bits.astype(np.uint8)),
+        }
         self._file.write_table(pa.table(columns, schema=self._schema), row_group_size=GROUP)
         self.n_cpgs += len(values)
         return int(np.sum(~kept))
 
-    def _plain(self, values: np.ndarray, bits: np.ndarray) -> dict:
-        k, n = values.shape
-        levels = coding.to_levels(values, bits, self._counts).ravel()
-        moments = np.isfinite(values).sum(axis=1), np.nanmean(values, axis=1), np.nanstd(values, axis=1)
-        runs, per_row = np.tile(self._counts, k), np.full(k, len(self._counts))
-        return _columns(levels, runs, per_row, np.repeat(np.arange(k), n), moments)
-
-    @staticmethod
-    def _protected(cells: coding.Cells, bits: np.ndarray) -> dict:
-        per = cells.per_stratum
-        k, number = len(per), per.sum(axis=1)
-        row = np.repeat(np.arange(k), number)
-        unit = 2.0 ** -bits[row]
-        n = np.bincount(row, cells.size, k)
-        mean = np.bincount(row, cells.size * cells.mean, k) / n
-        square = np.bincount(row, cells.size * (cells.sd**2 + (cells.mean - mean[row]) ** 2), k) / n
-        levels, runs = np.round(cells.mean / unit).astype(np.int64), per.ravel()[per.ravel() > 0]
-        sds = np.round(cells.sd / unit * coding.SD_PARTS)
-        return _columns(levels, runs, (per > 0).sum(axis=1), row, (n, mean, np.sqrt(square))) | {
-            "cells": _ragged(per.ravel(), np.full(k, per.shape[1]), pa.list_(pa.uint16())),
-            "sizes": _ragged(cells.size.astype(np.uint8), number, pa.binary()),
-            "sds": _ragged(sds, number, pa.list_(pa.uint16())),
-        }
+    def _plain(self, levelled: np.ndarray, bits: np.ndarray) -> dict:
+        k, n = levelled.shape
+        levels = coding.to_levels(levelled, bits, self._ages.counts).ravel()
+        runs, per_row = np.tile(self._ages.counts, k), np.full(k, len(self._ages.counts))
+        return _columns(levels, runs, per_row, np.repeat(np.arange(k), n))
 
     def __exit__(self, *failure):
         try:
@@ -189,7 +196,7 @@ class Summary:
             version = found.get("version")
             if version == VERSION:
                 self.header = Header(**found)
-                self.counts = np.array(self.header.n, dtype=np.int64)
+                self.ages = Ages(self.header.ages)
         if version != VERSION:
             raise InputError(
                 f"{self.path} is a summary of format {version}, and this version of cpgtaxa reads format {VERSION}: "
@@ -227,7 +234,7 @@ class Summary:
         long, _ = _flat(table.column("long"))
         if self.header.min_cell > 1:
             per, widths = _flat(table.column("cells"))
-            if (widths != len(self.counts)).any():
+            if (widths != len(self.ages.counts)).any():
                 raise ValueError("its cells do not fit its strata")
             per = per.reshape(len(table), -1).astype(np.int64)
             size = _flat(table.column("sizes"))[0].astype(np.int64)
@@ -237,21 +244,25 @@ class Summary:
             sd = _flat(table.column("sds"))[0] * unit / coding.SD_PARTS
             if size.min(initial=self.header.min_cell) < self.header.min_cell:
                 raise ValueError("a cell has fewer people than it may")
-            values = coding.spread(coding.Cells(per, size, level * unit, sd), self.counts)
+            values = coding.spread(coding.Cells(per, size, level * unit, sd), self.ages.counts)
         else:
-            runs = np.tile(self.counts, len(table))
-            level = coding.unpack(gaps, long, runs, np.full(len(table), len(self.counts)))
+            runs = np.tile(self.ages.counts, len(table))
+            level = coding.unpack(gaps, long, runs, np.full(len(table), len(self.ages.counts)))
             values = coding.dither(level.reshape(len(table), -1), bits, random)
-        self._check(table, values, bits)
-        return coding.shuffle(values, self.counts, random)
+        means, slopes = (table.column(name).to_numpy() for name in ("mean", "slope"))
+        self._check(table, values, bits, slopes)
+        shuffled = coding.shuffle(values, self.ages.counts, random)
+        sums = table.column("sums").combine_chunks().flatten().to_numpy().reshape(-1, SUMS)
+        return self.ages.deal(shuffled, slopes, means, sums, random)
 
-    def _check(self, table: pa.Table, values: np.ndarray, bits: np.ndarray) -> None:
+    def _check(self, table: pa.Table, values: np.ndarray, bits: np.ndarray, slopes: np.ndarray) -> None:
         """ValueError where the values drawn are not as many as those summarised, or have another mean."""
         known = np.isfinite(values).sum(axis=1)
         with np.errstate(invalid="ignore"):
             mean = np.nansum(values, axis=1) / known
-        # Values drawn beyond 0 or 1 are set there.
-        limit = 1.5 * 2.0**-bits + (CLIPPED if self.header.min_cell > 1 else 0)
+        # Values drawn beyond 0 or 1 are set there; where some are missing, offsets of age do not cancel.
+        limit = 1.5 * 2.0**-bits + np.abs(slopes) * np.abs(self.ages.offset).max()
+        limit += CLIPPED if self.header.min_cell > 1 else 0
         far = np.abs(mean - table.column("mean").to_numpy()) > limit
         if (known != table.column("n").to_numpy()).any() or far.any() or (known == 0).any():
             raise ValueError("its cells do not give the numbers and means that it names")
