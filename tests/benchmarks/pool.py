@@ -14,14 +14,11 @@ of 56 cohorts, 32,000 people in all, and the same for 811,870 CpGs, extrapolated
 import argparse
 import dataclasses
 import pathlib
-import resource
 import sys
 import tempfile
-import time
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import roc_auc_score
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests/benchmarks")]
@@ -34,11 +31,9 @@ from cpgtaxa.report.tables import wilson  # noqa: E402
 from cpgtaxa.simulation.simulate import cohort_setting, draw_in_cohorts, plan_cohort  # noqa: E402
 from cpgtaxa.statistics.adjust import adjust_cohort  # noqa: E402
 from cpgtaxa.statistics.kernel import compute_cohort  # noqa: E402
-from cpgtaxa.taxa.labels import define_taxa  # noqa: E402
-from cpgtaxa.targets.pool import strata  # noqa: E402
 from cpgtaxa.targets.pool.pooling import pool_cohort  # noqa: E402
 from cpgtaxa.targets.pool.summarise import summarise  # noqa: E402
-from cpgtaxa.targets.pool.summary import Summary  # noqa: E402
+from cpgtaxa.taxa.labels import define_taxa  # noqa: E402
 
 SEED = 42
 ARRAY = 811_870

@@ -1,7 +1,7 @@
 """Summaries of cohorts as one cohort of pseudo-people, which every later step takes like any other.
 
-A pseudo-person stands for one person of a stratum: it has the stratum's sex, one of its ages, and of each CpG one of its
-values, dealt anew for each CpG. So levels, spread and bands by age, sex and cohort are those of the people,
+A pseudo-person stands for one person of a stratum: it has the stratum's sex, one of its ages, and of each CpG one of
+its values, dealt anew for each CpG. So levels, spread and bands by age, sex and cohort are those of the people,
 and nothing goes from one CpG to another but by age, sex and cohort.
 """
 

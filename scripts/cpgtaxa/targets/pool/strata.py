@@ -29,6 +29,11 @@ class Strata:
     left_out: int
 
 
+def evenly(n: int) -> np.ndarray:
+    """Evenly spaced numbers, (n,), with mean 0 and standard deviation 1; 0 alone."""
+    return (np.arange(n) - (n - 1) / 2) / np.sqrt(max(n**2 - 1, 1) / 12)
+
+
 def sexes_of(samples: pd.DataFrame, words: dict) -> np.ndarray:
     """F, M or "" (not known) of each sample, (n,) objects.
 
@@ -54,8 +59,8 @@ def cut(ages: np.ndarray, sexes: np.ndarray, *, years: float, least: int, togeth
 
     ages: (n,) years; sexes: (n,) of `sexes_of`. A stratum takes bins of `years` until it is large enough; what is left
     among the old joins the stratum before. A sex of fewer than `least` people is left out. Ages are those of the bins;
-    from OLD years on, and of groups of `together` people where that is above 1, they are means. Raises InputError where
-    nobody is left.
+    from OLD years on, and of each `together` neighbours, they are evenly spaced with the mean and standard deviation of
+    the group. Raises InputError where nobody is left.
     """
     order, sex, kept, left_out = [], [], [], 0
     bins = np.floor(ages / years)
@@ -91,11 +96,8 @@ def cut(ages: np.ndarray, sexes: np.ndarray, *, years: float, least: int, togeth
 
 
 def _rounded(ages: np.ndarray, together: int) -> list[float]:
-    """Ascending ages as means of `together` neighbours and more, and of all from OLD on."""
-    found = np.concatenate(
-        [np.full(len(part), part.mean()) for part in np.array_split(ages, max(len(ages) // together, 1))]
-    )
-    old = ages >= OLD
-    if old.any():
-        found[old] = found[old].mean()
-    return [round(float(age), 2) for age in found]
+    """Ascending ages, of which groups of `together` and more, and all from OLD on, give mean and sd alone."""
+    young = ages[ages < OLD] if np.sum(ages >= OLD) >= together else ages
+    groups = np.array_split(young, max(len(young) // together, 1)) if len(young) else []
+    groups += [ages[len(young) :]] if len(young) < len(ages) else []
+    return [round(float(age), 2) for group in groups for age in group.mean() + group.std() * evenly(len(group))]

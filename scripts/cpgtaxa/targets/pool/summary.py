@@ -1,9 +1,10 @@
 """A summary of a cohort, one file: per CpG and stratum how many people have which beta, and nobody's data.
 
-Parquet, a row per CpG in the order of their names: `cpg`, `n`, `mean`, `sd` (of all values, float32), `slope` (per year)
-and `sums` (`dealing`), `bits` (the unit is 1/2^bits of beta), `gaps` (bytes) and `long`, from one cell to the next (`cells.pack`); in the protected form also
-`cells` (of each stratum), `sizes` (bytes: people of each cell) and `sds` (in quarters of a unit). The schema's metadata
-holds the header, JSON: version of the format, strata, and what the summary was made of.
+Parquet, a row per CpG in the order of their names: `cpg`, `n`, `mean`, `sd` (of all values), `slope` (per year) and
+`sums` (`dealing`), `bits` (the unit is 1/2^bits of beta), `gaps` (bytes) and `long`, from one cell to the next
+(`cells.pack`); in the protected form also `cells` (of each stratum), `sizes` (bytes: people of each cell) and `sds` (in
+quarters of a unit). The schema's metadata holds the header, JSON: version of the format, strata with their ages, and
+what the summary was made of.
 """
 
 import dataclasses
