@@ -17,6 +17,8 @@ PER_SPREAD = ((650, 64), (1300, 32), (2600, 16), (np.inf, 8))
 """Units that a standard deviation of the middle half has, where FINE allows it, by people up to so many."""
 SD_PARTS = 4
 """Standard deviations of cells are in units of so many parts."""
+WIDE, WIDE_END = 2, 8
+"""A cell whose standard deviation is so many times that of its neighbours holds values of two kinds."""
 LONG = 255
 """A gap of a byte that stands for a longer one, kept apart."""
 PLACES = 20
@@ -162,23 +164,53 @@ def to_cells(values: np.ndarray, counts: np.ndarray, least: int) -> Cells:
 
 
 def spread(cells: Cells, counts: np.ndarray) -> np.ndarray:
-    """Values evenly spaced in each cell, with its mean and standard deviation: (k, n) float64, NaN where there is none.
+    """Values of each cell, with its mean and standard deviation: (k, n) float64, NaN where there is none.
 
-    They keep the order of cells, stratum by stratum.
+    They are evenly spaced, or, in a cell far wider than its neighbours, at two points: some at the level of either.
+    Values keep the order of cells, stratum by stratum.
     """
     k, n = len(cells.per_stratum), int(counts.sum())
     values = np.full(k * n, np.nan)
-    begin = (np.arange(k)[:, None] * n + _runs(counts)).ravel()
-    per = cells.per_stratum.ravel()
-    before = _runs(cells.size)
-    first_of = np.repeat(np.concatenate([before, [0]])[np.minimum(_runs(per), len(before))], per)
-    place = np.repeat(begin, per) + before - first_of
+    per, before = cells.per_stratum.ravel(), _runs(cells.size)
+    first = np.repeat(np.concatenate([before, [0]])[np.minimum(_runs(per), len(before))], per)
+    place = np.repeat((np.arange(k)[:, None] * n + _runs(counts)).ravel(), per) + before - first
     within = np.arange(int(cells.size.sum())) - np.repeat(before, cells.size)
-    size = np.repeat(cells.size, cells.size)
+    size, (upper, calm) = np.repeat(cells.size, cells.size), (np.repeat(one, cells.size) for one in _upper(cells))
     even = (within - (size - 1) / 2) / np.sqrt(np.maximum(size**2 - 1, 1) / 12)
-    drawn = np.repeat(cells.mean, cells.size) + np.repeat(cells.sd, cells.size) * even
+    share = np.clip(upper / size, 1e-9, 1 - 1e-9)
+    parted = np.where(within >= size - upper, np.sqrt((1 - share) / share), -np.sqrt(share / (1 - share)))
+    sd = np.repeat(cells.sd, cells.size)
+    drawn = np.repeat(cells.mean, cells.size) + np.where(upper > 0, sd * parted + calm * even, sd * even)
     values[np.repeat(place, cells.size) + within] = np.clip(drawn, 0, 1)
     return values.reshape(k, n)
+
+
+def _upper(cells: Cells) -> tuple[np.ndarray, np.ndarray]:
+    """How many of a cell's people are at the upper of its two points, (m,) int64; 0 where values are evenly spaced.
+
+    And the larger standard deviation of its neighbours, (m,). Of all ways to part them, the one whose points are nearest to the means of the cells below and above.
+    """
+    stratum = np.repeat(np.arange(cells.per_stratum.size), cells.per_stratum.ravel())
+    same = stratum[1:] == stratum[:-1]
+    below, above = np.full((2, len(stratum)), np.nan), np.full((2, len(stratum)), np.nan)
+    for number, what in enumerate((cells.mean, cells.sd)):
+        below[number, 1:][same] = what[:-1][same]
+        above[number, :-1][same] = what[1:][same]
+    calm = np.nan_to_num(np.fmax(below[1], above[1]))
+    inner = np.isfinite(below[0]) & np.isfinite(above[0])
+    limit = calm * np.where(inner, WIDE, WIDE_END)
+    wide = np.flatnonzero(
+        (cells.sd > limit) & (cells.sd > 2.0**-COARSE) & (np.isfinite(below[0]) | np.isfinite(above[0]))
+    )
+    found, least = np.zeros(len(stratum), dtype=np.int64), np.full(len(wide), np.inf)
+    size, mean, sd = cells.size[wide], cells.mean[wide], cells.sd[wide]
+    for upper in range(1, int(size.max(initial=1))):
+        share = np.minimum(upper / size, 1 - 1e-9)
+        off = np.nan_to_num(np.abs(mean - sd * np.sqrt(share / (1 - share)) - below[0, wide]))
+        off += np.nan_to_num(np.abs(mean + sd * np.sqrt((1 - share) / share) - above[0, wide]))
+        better = (upper < size) & (off < least)
+        found[wide[better]], least = upper, np.where(better, off, least)
+    return found, calm
 
 
 def dither(levels: np.ndarray, bits: np.ndarray, random: np.random.Generator) -> np.ndarray:

@@ -71,7 +71,7 @@ def _twice(summaries: dict[str, Summary]) -> list[str]:
     first = {name: summary.first().set_index("cpg") for name, summary in summaries.items()}
     problems = []
     for one, two in itertools.combinations(first, 2):
-        both = first[one].join(first[two], how="inner", lsuffix="_1", rsuffix="_2")
+        both = first[one].join(first[two], how="inner", suffixes=("_1", "_2"))
         if len(both) < COMPARED:
             continue
         near = (both["n_1"] == both["n_2"]) & ((both["mean_1"] - both["mean_2"]).abs() < 1e-6)

@@ -14,7 +14,7 @@ from cpgtaxa.progress import Progress
 from cpgtaxa.targets.pool import strata
 from cpgtaxa.targets.pool.summary import GROUP, Header, SummaryWriter
 
-ROOM = 4
+ROOM = 6
 """Cells that a stratum has room for at least, where cells are protected."""
 
 

@@ -24,6 +24,7 @@ from cpgtaxa.targets.pool.strata import Strata
 VERSION = 1
 """Of the format: a reader takes its own alone."""
 KEY = b"cpgtaxa_summary"
+"""Of the header in the file's metadata."""
 GROUP = 512
 """CpGs that are read together."""
 LEVEL = 6
@@ -113,14 +114,14 @@ class SummaryWriter:
     def __init__(self, path, header: Header):
         self.path, self.header = pathlib.Path(path), header
         fields = [*PLAIN, *(PROTECTED if header.min_cell > 1 else ())]
-        self._schema = pa.schema(fields, metadata={KEY: json.dumps(dataclasses.asdict(header))})
+        self._schema = pa.schema(fields)
         self._ages = Ages(header.ages)
         self.n_cpgs = 0
 
     def __enter__(self):
         self._atomic = files.atomic(self.path)
         options = {"compression": "zstd", "compression_level": LEVEL, "use_dictionary": False}
-        options |= {"write_statistics": False, "write_page_checksum": True}
+        options |= {"write_statistics": False, "write_page_checksum": True, "store_schema": False}
         try:
             self._file = pq.ParquetWriter(self._atomic.__enter__(), self._schema, **options)
         except BaseException as error:
@@ -172,6 +173,7 @@ class SummaryWriter:
 
     def __exit__(self, *failure):
         try:
+            self._file.add_key_value_metadata({KEY: json.dumps(dataclasses.asdict(self.header))})
             self._file.close()
         finally:
             self._atomic.__exit__(*failure)
@@ -189,7 +191,7 @@ class Summary:
             raise InputError(f"{self.path} is not there: give the file that `snakemake summarise` wrote")
         with files.naming_damage(self.path, "copy it again, or have it written again"):
             self._file = pq.ParquetFile(self.path, page_checksum_verification=True)
-            text = (self._file.schema_arrow.metadata or {}).get(KEY)
+            text = (self._file.metadata.metadata or {}).get(KEY)
         if text is None:
             raise InputError(f"{self.path} is no summary of a cohort: give the file that `snakemake summarise` wrote")
         with files.naming_damage(self.path, "copy it again, or have it written again"):
