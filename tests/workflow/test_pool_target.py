@@ -28,7 +28,7 @@ def test_pooled_summaries_go_through_the_whole_job(sites, tmp_path):
         "pool": {"summaries": given},
         "statistics": {"shards": 1},
         "training": {"weights": "reference", "threads": 1},
-        "rounds": {"max": 1, "calibration": 300},
+        "rounds": {"max": 1, "calibration": 500},
     }
     run = snakemake(tmp_path, "pool", config=config)
     assert run.code == 0, run.text

@@ -400,7 +400,7 @@ def cohort_page(inputs, figures, samples, cohort, qc, config, adjusted=None) -> 
     page["ages"] = ages_figure(figures, samples)
     page["pooled"] = [_pooled_row(one) for one in qc.get("pooled", [])]
     if page["pooled"]:  # of pseudo-people, nothing that looks at several CpGs of a sample means anything
-        return page | {"goes_with": [], "components": None}
+        return page | {"goes_with": [], "components": None, "left_out": {}}
     by_sample = missing_by_sample(cohort)
     cpgs = read_parquet(inputs.cpgs, columns=["n_missing", "kept", "reason"])
     table = missing_table(by_sample, cpgs)

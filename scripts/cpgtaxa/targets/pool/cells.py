@@ -186,9 +186,10 @@ def spread(cells: Cells, counts: np.ndarray) -> np.ndarray:
 
 
 def _upper(cells: Cells) -> tuple[np.ndarray, np.ndarray]:
-    """How many of a cell's people are at the upper of its two points, (m,) int64; 0 where values are evenly spaced.
+    """How many of a cell's people are at the upper of two points, (m,) int64, and its neighbours' larger sd, (m,).
 
-    And the larger standard deviation of its neighbours, (m,). Of all ways to part them, the one whose points are nearest to the means of the cells below and above.
+    0 where values are evenly spaced. Of all ways to part them, the one whose points are nearest to the means of the
+    cells below and above.
     """
     stratum = np.repeat(np.arange(cells.per_stratum.size), cells.per_stratum.ravel())
     same = stratum[1:] == stratum[:-1]
