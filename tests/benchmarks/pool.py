@@ -220,7 +220,7 @@ def membership(cohort: str, cell: int):
 # --- 56 cohorts ------------------------------------------------------------------------------------------------------
 
 
-def scale(n_cpgs: int = 256, people: int = 32_000, cohorts: int = 56):
+def scale(n_cpgs: int = 512, people: int = 32_000, cohorts: int = 56):
     """Rows: processor seconds and memory of one shard of a large pool, and the same for a whole array."""
     sizes = np.round(np.random.default_rng(SEED).dirichlet(np.full(cohorts, 1.5)) * (people - 100 * cohorts)) + 100
     sizes[0] += people - sizes.sum()

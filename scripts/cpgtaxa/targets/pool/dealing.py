@@ -6,10 +6,13 @@ over all people: of the distance r from the line and of |r|, by age within the s
 dealt to the ages at random, and then pairs of a stratum change places while that brings the four sums nearer.
 """
 
+import numba
 import numpy as np
 
 PASSES = 6
 """How often each person is offered two others to change places with."""
+NEAR = 2e-5
+"""Squared distance from the four sums, for each person, from which on nobody changes places any more."""
 SUMS = 4
 
 
@@ -71,25 +74,41 @@ class Ages:
 
         shuffled: (k, n) levelled values in random order within strata; sums: (k, SUMS).
         """
-        missing = np.isnan(shuffled).T.copy()
+        missing = np.isnan(shuffled)
         rest = self.rest(shuffled, slopes, means)
-        off, scale = (self.sums(rest) - sums).T, np.maximum(rest.std(axis=1), 1e-9)
-        scale = np.stack([scale, scale, *[np.maximum(np.abs(rest).std(axis=1), 1e-9)] * 2])
-        off, rest, gaps = off / scale, rest.T.copy(), bool(missing.any())
-        bad = np.sum(off**2, axis=0)
-        for _ in range(PASSES):
-            for one, two in self.pairs(random):
-                step = (self.weights[:, two] - self.weights[:, one])[:, None]
-                first, second = rest[one], rest[two]
-                moved = off + np.concatenate([step * (first - second), step * (np.abs(first) - np.abs(second))]) / scale
-                worse = np.sum(moved**2, axis=0)
-                better = worse < bad
-                off, bad = np.where(better, moved, off), np.where(better, worse, bad)
-                rest[one], rest[two] = np.where(better, second, first), np.where(better, first, second)
-                if gaps:
-                    here, there = missing[one].copy(), missing[two].copy()
-                    missing[one], missing[two] = np.where(better, there, here), np.where(better, here, there)
+        scale = np.maximum(np.stack([rest.std(axis=1), np.abs(rest).std(axis=1)], axis=1), 1e-9)
+        off = (self.sums(rest) - sums).astype(np.float64)
+        pairs = np.concatenate([self.pairs(random) for _ in range(PASSES)])
+        _change_places(rest, missing, off, scale, self.weights, pairs, NEAR * rest.shape[1])
         line = means[:, None].astype(np.float64) + slopes[:, None].astype(np.float64) * self.dated
-        found = np.clip(rest.T + line, 0, 1).astype(np.float32)
-        found[missing.T] = np.nan
+        found = np.clip(rest + line, 0, 1).astype(np.float32)
+        found[missing] = np.nan
         return found
+
+
+@numba.njit(nogil=True)
+def _change_places(rest, missing, off, scale, weights, pairs, near):
+    """Let pairs change places, in place, where that brings the four sums nearer.
+
+    rest (k, n) float64, missing (k, n) bool; off: (k, 4) float64, sums less those wanted; scale (k, 2): of r and |r|;
+    weights (2, n); pairs (p, 2), in their order. A CpG is done where the squared distance is below `near`.
+    """
+    for row in range(rest.shape[0]):
+        a, b = 1.0 / scale[row, 0], 1.0 / scale[row, 1]
+        e0, e1, e2, e3 = off[row, 0] * a, off[row, 1] * a, off[row, 2] * b, off[row, 3] * b
+        bad = e0 * e0 + e1 * e1 + e2 * e2 + e3 * e3
+        for pair in range(pairs.shape[0]):
+            if bad < near:
+                break
+            one, two = pairs[pair, 0], pairs[pair, 1]
+            first, second = rest[row, one], rest[row, two]
+            w, v = weights[0, two] - weights[0, one], weights[1, two] - weights[1, one]
+            d, c = (first - second) * a, (abs(first) - abs(second)) * b
+            n0, n1, n2, n3 = e0 + w * d, e1 + v * d, e2 + w * c, e3 + v * c
+            worse = n0 * n0 + n1 * n1 + n2 * n2 + n3 * n3
+            if worse < bad:
+                e0, e1, e2, e3, bad = n0, n1, n2, n3, worse
+                rest[row, one], rest[row, two] = second, first
+                gap = missing[row, one]
+                missing[row, one] = missing[row, two]
+                missing[row, two] = gap
