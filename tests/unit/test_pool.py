@@ -249,8 +249,12 @@ def test_a_summary_that_is_damaged_foreign_or_of_another_version_is_refused(peop
     with pytest.raises(InputError, match=r"spoilt\.parquet is damaged"):
         drawn(tmp_path / "spoilt.parquet")
     table = pq.read_table(path)
-    header = json.loads(pq.read_metadata(path).metadata[KEY]) | {"version": 2}
-    pq.write_table(table.replace_schema_metadata({KEY: json.dumps(header)}), tmp_path / "later.parquet")
+    header = json.loads(pq.read_metadata(path).metadata[KEY])
+    for name, changes in (("later", {"version": 2}), ("odd", {"sex": ["X"] * len(header["sex"])})):
+        metadata = {KEY: json.dumps(header | changes)}
+        pq.write_table(table.replace_schema_metadata(metadata), tmp_path / f"{name}.parquet")
+    with pytest.raises(InputError, match=r"odd\.parquet is damaged \(its strata are no sexes with ages\)"):
+        Summary(tmp_path / "odd.parquet")
     with pytest.raises(InputError, match="summary of format 2, and this version of cpgtaxa reads format 1"):
         Summary(tmp_path / "later.parquet")
 

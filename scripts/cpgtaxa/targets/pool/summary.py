@@ -56,6 +56,14 @@ class Header:
     left_out: int
     version: int = VERSION
 
+    def check(self) -> None:
+        """ValueError for strata that cannot be."""
+        ages = np.concatenate([np.asarray(part, dtype=np.float64) for part in self.ages])
+        if len(self.sex) != len(self.ages) or not all(self.ages) or not set(self.sex) <= {"F", "M", ""}:
+            raise ValueError("its strata are no sexes with ages")
+        if not np.all((ages > -2) & (ages < 130)) or int(self.min_cell) < 1:
+            raise ValueError("its strata have ages that nobody has")
+
     @property
     def people(self) -> int:
         return sum(map(len, self.ages))
@@ -199,6 +207,7 @@ class Summary:
             version = found.get("version")
             if version == VERSION:
                 self.header = Header(**found)
+                self.header.check()
                 self.ages = Ages(self.header.ages)
         if version != VERSION:
             raise InputError(
@@ -247,15 +256,20 @@ class Summary:
             sd = _flat(table.column("sds"))[0] * unit / coding.SD_PARTS
             if size.min(initial=self.header.min_cell) < self.header.min_cell:
                 raise ValueError("a cell has fewer people than it may")
+            of_stratum = np.bincount(np.repeat(np.arange(per.size), per.ravel()), size, per.size)
+            if (of_stratum.reshape(per.shape) > self.ages.counts).any():
+                raise ValueError("its cells have more people than their strata")
             values = coding.spread(coding.Cells(per, size, level * unit, sd), self.ages.counts)
         else:
             runs = np.tile(self.ages.counts, len(table))
             level = coding.unpack(gaps, long, runs, np.full(len(table), len(self.ages.counts)))
             values = coding.dither(level.reshape(len(table), -1), bits, random)
         means, slopes = (table.column(name).to_numpy() for name in ("mean", "slope"))
+        sums = table.column("sums").combine_chunks().flatten().to_numpy().reshape(-1, SUMS)
+        if not all(np.isfinite(one).all() for one in (means, slopes, sums)):
+            raise ValueError("a mean, slope or sum is no number")
         self._check(table, values, bits, slopes)
         shuffled = coding.shuffle(values, self.ages.counts, random)
-        sums = table.column("sums").combine_chunks().flatten().to_numpy().reshape(-1, SUMS)
         return self.ages.deal(shuffled, slopes, means, sums, random)
 
     def _check(self, table: pa.Table, values: np.ndarray, bits: np.ndarray, slopes: np.ndarray) -> None:
