@@ -174,7 +174,7 @@ SECTIONS = (
         "summaries give the same taxon; the cohort taken out both ways, the tests alone, mean and range over draws of "
         "pseudo-people. *Membership*: how well someone with a person's betas, age and sex tells from a summary whether "
         "the person is in it. *Shard of a large pool*: processor times of one thread; those for a whole array are "
-        "extrapolated, for two cores.",
+        "extrapolated.",
     ),
     Section(
         "A network on data of another kind",

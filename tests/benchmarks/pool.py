@@ -263,8 +263,8 @@ def scale(n_cpgs: int = 512, people: int = 32_000, cohorts: int = 56):
     for step, seconds in times.items():
         each = seconds / n_cpgs
         yield base | {"figure": f"{step}, ms per CpG", "n_cpgs": n_cpgs, "value": 1000 * each}
-        hours = {"n_cpgs": ARRAY, "value": each * ARRAY / 7200}
-        yield base | {"figure": f"{step}, hours of two cores, extrapolated", **hours}
+        hours = {"n_cpgs": ARRAY, "value": each * ARRAY / 3600}
+        yield base | {"figure": f"{step}, hours of one core, extrapolated", **hours}
 
 
 def peak_mb() -> float:

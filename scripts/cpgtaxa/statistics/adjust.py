@@ -18,7 +18,7 @@ from cpgtaxa.cohort import Cohort, CohortWriter, read_samples
 from cpgtaxa.errors import InputError, some
 from cpgtaxa.plan.paths import CELL_FRACTIONS
 from cpgtaxa.progress import Progress
-from cpgtaxa.statistics.linear import AgeSlope
+from cpgtaxa.statistics.linear import AgeSlope, grams, kinds_of
 
 FEW = 10
 """Whole numbers of fewer kinds than this are categories: batch 1 to 8 is no amount."""
@@ -28,8 +28,6 @@ DOUBTFUL, HOPELESS = 4.0, 100.0
 """Variance inflation of age by the covariates from which it is a warning, and an error."""
 FLAT = 1e-6
 """A combination of covariates that varies less than this (in standard deviations) beside age is none."""
-ALIKE = 4
-"""Samples of each age and covariates, on average, from which they are taken together."""
 ROWS = 1024
 """CpGs that are solved together, each on its own samples and bands."""
 CLEAR = 4.0
@@ -180,7 +178,7 @@ class Model:
         columns = np.hstack(each)
         self.beside, size, turn = self._beside_age(columns)
         self.taken = columns @ (turn.T / size)
-        self.kinds = np.unique(np.column_stack([ages, columns]), axis=0, return_index=True, return_inverse=True)[1:]
+        self.kinds = kinds_of(np.column_stack([ages, columns]))
         self.terms = len(size)
         # Of each covariate alone: its directions beside age, and the share of age's variance that it explains.
         self.alone = [self._beside_age(part)[0] for part in each]
@@ -295,19 +293,6 @@ class Model:
     def _mean(fit, known, count) -> np.ndarray:
         return np.sum(fit, axis=1, keepdims=True, where=known) / np.maximum(count, 1)
 
-    def _gram(self, there: np.ndarray) -> np.ndarray:
-        """Products of the directions over each CpG's samples, (k, p, p); there: (k, n) float64, 1 or 0.
-
-        Samples of the same age and covariates, of which pooled cohorts have many, are counted and taken together.
-        """
-        basis = np.hstack([self.age, self.beside])
-        p, (first, kind) = basis.shape[1], self.kinds
-        if len(first) <= len(kind) / ALIKE:
-            order = np.argsort(kind, kind="stable")
-            starts = np.searchsorted(kind[order], np.arange(len(first)))
-            basis, there = basis[first], np.add.reduceat(there[:, order], starts, axis=1)
-        return (there @ (basis[:, :, None] * basis[:, None, :]).reshape(-1, p * p)).reshape(-1, p, p)
-
     def _solve(self, y: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Least squares of each CpG on its own samples, with a level for each group of them.
 
@@ -315,7 +300,7 @@ class Model:
         """
         basis, d = np.hstack([self.age, self.beside]), self.age.shape[1]
         there = groups.any(axis=0).astype(np.float64)
-        gram = self._gram(there)
+        gram = grams(basis, there, self.kinds)
         right = (y * there) @ basis
         if len(groups) > 1:
             # Everything from the mean of its group is what a level for each does.
