@@ -12,7 +12,7 @@ from cpgtaxa.cohort import Cohort, CohortWriter, read_samples
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import read_json, read_parquet, write_json, write_parquet
 from cpgtaxa.plan.config import check_config
-from cpgtaxa.plan.main import Plan
+from cpgtaxa.plan.main import OF_A_MATRIX, Plan
 from cpgtaxa.simulation.simulate import cohort_setting, draw_cpg, plan_cohort
 from cpgtaxa.targets.pool import cells, strata
 from cpgtaxa.targets.pool.dealing import Ages
@@ -365,7 +365,7 @@ def test_what_does_not_go_with_summaries_is_told_at_once(tmp_path):
         )
     text = caught.value.text()
     assert "5 input problems" in text
-    assert "cohort.only, cohort.beta would do nothing" in text
+    assert "cohort.beta, cohort.only would do nothing" in text
     assert "a b and c are the same file" in text
     plan = plan_of(pool={"summaries": {"a": "nowhere.parquet"}})
     with pytest.raises(InputError, match=r"pool\.summaries\.a: nowhere\.parquet is not there"):
@@ -373,5 +373,8 @@ def test_what_does_not_go_with_summaries_is_told_at_once(tmp_path):
     with pytest.raises(InputError, match="looks at each person's CpGs together"):
         plan.people()
     assert plan_of().people() == {}
+    unsaid = plan_of().config["cohort"]
+    assert {key: unsaid[key] for key in OF_A_MATRIX} == OF_A_MATRIX
+    assert set(unsaid) - set(OF_A_MATRIX) == {"truth"}
     with pytest.raises(InputError, match=r"pool\.summaries names no summary"):
         plan_of().summaries()

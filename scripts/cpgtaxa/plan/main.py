@@ -68,13 +68,29 @@ TESTED = 20
 WORTH_TRAINING = 20
 """Undecided CpGs for which another network is trained, at least."""
 MOST_EXPLAINED = 100
+"""CpGs that one page of the target `explain` takes."""
 COHORT_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}"
 """Of a pooled cohort: it becomes a category, and part of the pseudo-people's ids."""
-OF_A_MATRIX = ("only", "one_per", "min_age", "max_age", "filters", "only_cpgs", "index")
-"""Keys of the section `cohort` that say nothing about summaries."""
-OWN_FILES = {"beta": "data/beta.csv.gz", "samples": "data/samples.csv"}
-"""What the section `cohort` names where the user's config does not."""
-"""CpGs that one page of the target `explain` takes."""
+OF_A_MATRIX = {
+    "beta": "data/beta.csv.gz",
+    "samples": "data/samples.csv",
+    "columns": {"sample_id": None, "age": None, "sex": None},
+    "age_unit": "auto",
+    "values": "auto",
+    "collapse": "error",
+    "probes": ["cg"],
+    "filters": {},
+    "only": {},
+    "unmatched": "error",
+    "detection_p": 0.01,
+    "tolerance": 0.01,
+    "max_missing_cpg": 0.2,
+    "bad_cpgs": "drop",
+    "max_missing_sample": 0.2,
+    "bad_samples": "drop",
+    **dict.fromkeys(("object", "index", "min_age", "max_age", "only_cpgs", "one_per")),
+}
+"""The section `cohort` where the user's config says nothing: what it may say where summaries are pooled."""
 
 
 def _name(covariate) -> str:
@@ -200,8 +216,8 @@ class Plan:
             for path, names in places.items()
             if len(names) > 1
         ]
-        given = [f"cohort.{key}" for key in OF_A_MATRIX if self.config["cohort"][key]]
-        given += [f"cohort.{key}" for key, path in OWN_FILES.items() if self.config["cohort"][key] not in (None, path)]
+        cohort = self.config["cohort"]
+        given = [f"cohort.{key}" for key, unsaid in OF_A_MATRIX.items() if cohort[key] not in (None, unsaid)]
         given += ["simulate_cohort"] if self.config["simulate_cohort"] else []
         if given:
             problems.append(
