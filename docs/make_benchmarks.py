@@ -184,6 +184,16 @@ SECTIONS = (
         by=("labels", "alike", "what", "cohorts"),
     ),
     Section(
+        "Cohorts that may not be shared",
+        "pool.csv",
+        "pool.py --out tests/benchmarks/pool.csv",
+        "Targets `summarise` and `pool`. *Same taxon*: of the CpGs that the pooled betas place, those that the pooled "
+        "summaries give the same taxon; the cohort taken out both ways, the tests alone, mean and range over draws of "
+        "pseudo-people. *Membership*: how well someone with a person's betas, age and sex tells from a summary whether "
+        "the person is in it. *Shard of a large pool*: processor times of one thread; those for a whole array are "
+        "extrapolated.",
+    ),
+    Section(
         "A network on data of another kind",
         "transfers.csv",
         "transfers.py --out tests/benchmarks/transfers.csv",

@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/targets/README.md"
 BEGIN, END = "<!-- targets: made by docs/make_targets.py -->\n", "<!-- end of targets -->"
 RULE = re.compile(r'^ *rule (\w+):\n +"""(.+?)"""', re.MULTILINE | re.DOTALL)
-FIRST = ("all", "explorer", "explain", "compare", "export")
+FIRST = ("all", "explorer", "explain", "compare", "summarise", "pool", "export")
 """What most ask for; the others follow in the order of the rule files."""
 
 

@@ -447,4 +447,26 @@ BREAKAGES = (
         "np.unique(np.arange(len(patients)), return_inverse=True)",
         "test_ecg_scores",
     ),
+    # What leaves the house
+    Breakage(
+        "a pseudo-person has the lowest value of every CpG",
+        "targets/pool/cells.py",
+        "by_chance = random.integers(0, 1 << 28, values.shape, dtype=np.int64)",
+        "by_chance = np.zeros(values.shape, dtype=np.int64)",
+        "test_pool",
+    ),
+    Breakage(
+        "nobody changes places",
+        "targets/pool/dealing.py",
+        "if worse < bad:",
+        "if worse < 0:",
+        "test_pool",
+    ),
+    Breakage(
+        "a cell may hold four",
+        "targets/pool/cells.py",
+        "for size in range(least, min(2 * least - 1, stop) + 1):",
+        "for size in range(least - 1, min(2 * least - 1, stop) + 1):",
+        "test_pool",
+    ),
 )

@@ -9,8 +9,9 @@ from cpgtaxa.cohort import Cohort, CohortWriter
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import read_parquet, write_parquet
 from cpgtaxa.input.sheets import typed
-from cpgtaxa.statistics.adjust import Model, adjust_cohort, clear_bands, code_covariates
+from cpgtaxa.statistics.adjust import Covariate, Model, adjust_cohort, clear_bands, code_covariates
 from cpgtaxa.statistics.kernel import compute
+from cpgtaxa.statistics.linear import AgeSlope
 
 
 def people(n=90, seed=0, together=0.0) -> pd.DataFrame:
@@ -317,3 +318,18 @@ def test_names_in_digits_are_not_merged(values, kind, found):
     assert set(covariate.levels or []) == set(found or [])
     if not found:
         assert covariate.columns[:3, 0].tolist() == [float(value) for value in values]
+
+
+def test_samples_alike_are_taken_together_with_the_same_result(monkeypatch):
+    rng = np.random.default_rng(4)
+    ages, site = np.repeat([30.0, 40, 50, 60, 75], 60), np.tile(np.arange(3), 100)
+    columns = np.column_stack([site == 1, site == 2]).astype(float)
+    model = Model(ages, [Covariate("site", "category", columns)])
+    values = 0.5 + 0.1 * columns[:, 0] + rng.normal(0, 0.05, (4, 300))
+    values[1, site == 2], values[2, ::9], values[3, :150] = np.nan, np.nan, values[3, :150] + 0.4
+    values[3, 7] = np.nan
+    line = AgeSlope(ages, columns)
+    together = [*model.adjust(values), *line.fit(values)]
+    monkeypatch.setattr("cpgtaxa.statistics.linear.ALIKE", 10**9)
+    for one, two in zip(together, [*model.adjust(values), *line.fit(values)], strict=True):
+        assert np.allclose(one, two, atol=1e-9, equal_nan=True)

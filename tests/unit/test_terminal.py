@@ -41,6 +41,7 @@ FILES = {
         "legend": 'part,name,unit,text\nabout,CpGs,,"4,000"\nabout,samples,,600\ncolumn,cpg,,CpG\nabout,seed,,1\n',
         "table": "cpg\n",
     },
+    "summarise": {"about": "what,value\npeople,656\nbytes per CpG,504\n", "summary": ""},
     "benchmark": {
         "table": "stage,implementation,n_cpgs,n_samples,seconds,peak_mb\nstatistics,cpgtaxa,1000,200,0.5,300\n",
     },

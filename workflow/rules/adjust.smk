@@ -8,10 +8,11 @@ rule cell_fractions:
     Output: results/cell_fractions.csv
     """
     input:
+        unpack(or_one_message(PLAN.people)),
         unpack(or_one_message(PLAN.reference_table)),
         **page_files("cell_fractions"),
-        beta=rules.cohort.output.beta,
-        samples=rules.cohort.output.samples,
+        beta=COHORT.beta,
+        samples=COHORT.samples,
         library=library_files(SCRIPTS / "cell_fractions.py"),
     output:
         fractions="results/cell_fractions.csv",
@@ -37,8 +38,8 @@ rule cell_fractions:
 rule adjust:
     input:
         **PLAN.fractions(),
-        beta=rules.cohort.output.beta,
-        samples=rules.cohort.output.samples,
+        beta=COHORT.beta,
+        samples=COHORT.samples,
         library=library_files(SCRIPTS / "adjust.py"),
     output:
         beta="results/adjusted/beta.arrow",
@@ -55,6 +56,6 @@ rule adjust:
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:
-        covariates=config["adjust"]["covariates"],
+        covariates=PLAN.covariates,
     script:
         "../../scripts/adjust.py"

@@ -50,10 +50,11 @@ rule scores:
     Output: results/scores/scores.csv
     """
     input:
+        unpack(or_one_message(PLAN.people)),
         unpack(or_one_message(BIOLOGY.scores_input)),
         **page_files("scores"),
-        beta=rules.cohort.output.beta,
-        samples=rules.cohort.output.samples,
+        beta=COHORT.beta,
+        samples=COHORT.samples,
         library=library_files(SCRIPTS / "scores.py"),
     output:
         terminal="results/scores/summary.txt",

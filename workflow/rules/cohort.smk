@@ -28,28 +28,32 @@ if config["simulate_cohort"]:
             "../../scripts/simulate_cohort.py"
 
 
-rule cohort:
-    input:
-        unpack(or_one_message(PLAN.cohort_input)),
-        library=library_files(SCRIPTS / "cohort.py"),
-    output:
-        beta="results/cohort/beta.arrow",
-        samples="results/cohort/samples.parquet",
-        cpgs="results/cohort/cpgs.parquet",
-        qc="results/cohort/qc.json",
-        qc_table="results/cohort/qc.csv",
-    log:
-        "results/logs/cohort.log",
-    benchmark:
-        "results/benchmarks/cohort.tsv"
-    conda:
-        "../../envs/cohort.yaml"
-    threads: 2
-    resources:
-        mem_mb=lambda wildcards, attempt: PLAN.cohort_mem_mb() * attempt,
-        runtime=lambda wildcards, attempt: 30 * attempt,
-    params:
-        settings=PLAN.cohort_settings(),
-        states=PLAN.cohort_states,
-    script:
-        "../../scripts/cohort.py"
+if not PLAN.pooled:
+
+    rule cohort:
+        input:
+            unpack(or_one_message(PLAN.cohort_input)),
+            library=library_files(SCRIPTS / "cohort.py"),
+        output:
+            beta="results/cohort/beta.arrow",
+            samples="results/cohort/samples.parquet",
+            cpgs="results/cohort/cpgs.parquet",
+            qc="results/cohort/qc.json",
+            qc_table="results/cohort/qc.csv",
+        log:
+            "results/logs/cohort.log",
+        benchmark:
+            "results/benchmarks/cohort.tsv"
+        conda:
+            "../../envs/cohort.yaml"
+        threads: 2
+        resources:
+            mem_mb=lambda wildcards, attempt: PLAN.cohort_mem_mb() * attempt,
+            runtime=lambda wildcards, attempt: 30 * attempt,
+        params:
+            settings=PLAN.cohort_settings(),
+            states=PLAN.cohort_states,
+        script:
+            "../../scripts/cohort.py"
+
+    COHORT = rules.cohort.output

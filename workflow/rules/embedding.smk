@@ -5,7 +5,7 @@ rule embedding:
     input:
         unpack(lambda wildcards: PLAN.last_network_input(counts_of)),
         beta=PLAN.beta,
-        samples=rules.cohort.output.samples,
+        samples=COHORT.samples,
         taxonomy=rules.taxonomy.output.parquet,
         statistics=rules.gather_statistics.output[0],
         shapes=SHAPES,

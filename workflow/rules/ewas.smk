@@ -4,7 +4,7 @@
 rule annotation:
     input:
         unpack(or_one_message(PLAN.manifest)),
-        beta=rules.cohort.output.beta,
+        beta=COHORT.beta,
         library=library_files(SCRIPTS / "annotation.py"),
     output:
         "results/annotation.parquet",

@@ -15,7 +15,7 @@ rule explain:
         labels="results/taxa/statistical.parquet",
         statistics=rules.gather_statistics.output[0],
         beta=PLAN.beta,
-        samples=rules.cohort.output.samples,
+        samples=COHORT.samples,
         library=library_files(SCRIPTS / "explain.py"),
     output:
         terminal="results/explain/summary.txt",

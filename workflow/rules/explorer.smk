@@ -15,7 +15,7 @@ rule explorer:
         unclassified="results/unclassified.parquet",
         statistics=rules.gather_statistics.output[0],
         beta=PLAN.beta,
-        samples=rules.cohort.output.samples,
+        samples=COHORT.samples,
         map=rules.embedding.output.map,
         neighbours=rules.embedding.output.neighbours,
         library=library_files(SCRIPTS / "explorer.py"),

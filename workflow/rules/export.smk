@@ -12,7 +12,7 @@ rule export:
         taxonomy="results/taxonomy.parquet",
         unclassified="results/unclassified.parquet",
         statistics=rules.gather_statistics.output[0],
-        samples=rules.cohort.output.samples,
+        samples=COHORT.samples,
         template=local(TEMPLATES / "read_results.R"),
         library=library_files(SCRIPTS / "export.py"),
     output:

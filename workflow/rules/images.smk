@@ -3,7 +3,7 @@
 
 rule simulate_training:
     input:
-        samples=rules.cohort.output.samples,
+        samples=COHORT.samples,
         shapes=SHAPES,
         library=library_files(SCRIPTS / "simulate_training.py"),
     output:
@@ -109,7 +109,7 @@ rule render:
     input:
         unpack(PLAN.parts_now),
         beta=PLAN.beta,
-        samples=rules.cohort.output.samples,
+        samples=COHORT.samples,
         library=library_files(SCRIPTS / "render.py"),
     output:
         **png_folder("results/round_{round}"),

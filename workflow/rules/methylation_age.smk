@@ -8,9 +8,10 @@ rule methylation_age:
     Output: results/methylation_age.csv
     """
     input:
+        unpack(or_one_message(PLAN.people)),
         **page_files("methylation_age"),
-        beta="results/cohort/beta.arrow",
-        samples="results/cohort/samples.parquet",
+        beta=COHORT.beta,
+        samples=COHORT.samples,
         library=library_files(SCRIPTS / "methylation_age.py"),
     output:
         ages="results/methylation_age.csv",

@@ -5,7 +5,7 @@ rule patterns:
     input:
         **PLAN.adjusted(),
         beta=PLAN.beta,
-        samples=rules.cohort.output.samples,
+        samples=COHORT.samples,
         statistics="results/statistics/shards/{shard}-of-{shards}.parquet",
         library=library_files(SCRIPTS / "patterns.py"),
     output:

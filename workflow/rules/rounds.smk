@@ -5,7 +5,7 @@ rule predict:
     input:
         unpack(PLAN.prediction_input),
         beta=PLAN.beta,
-        samples=rules.cohort.output.samples,
+        samples=COHORT.samples,
         labels="results/taxa/statistical.parquet",
         library=library_files(SCRIPTS / "predict.py"),
     output:
@@ -31,7 +31,7 @@ rule predict:
 rule simulate_calibration:
     input:
         **PLAN.adjusted(),
-        samples=rules.cohort.output.samples,
+        samples=COHORT.samples,
         labels="results/taxa/statistical.parquet",
         shapes=SHAPES,
         library=library_files(SCRIPTS / "simulate_calibration.py"),
@@ -59,7 +59,7 @@ rule predict_calibration:
     input:
         unpack(PLAN.network_now),
         beta=rules.simulate_calibration.output.beta,
-        samples=rules.cohort.output.samples,
+        samples=COHORT.samples,
         placed=lambda wildcards: PLAN.placed_before(wildcards.round, "calibration_placed"),
         library=library_files(SCRIPTS / "predict_calibration.py"),
     output:

@@ -5,7 +5,7 @@ rule compute_statistics:
     input:
         **PLAN.adjusted(),
         beta=PLAN.beta,
-        samples=rules.cohort.output.samples,
+        samples=COHORT.samples,
         library=library_files(SCRIPTS / "compute_statistics.py"),
     output:
         "results/statistics/shards/{shard}-of-{shards}.parquet",

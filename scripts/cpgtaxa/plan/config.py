@@ -69,6 +69,8 @@ NAMES = (
     ("expression", "train_on"),
     ("scores", "signature"),
     ("single_cell", "profiles"),
+    ("summarise", "sexes"),
+    ("pool", "summaries"),
 )
 """Sections of which every key and value is a name, never a number."""
 SURE = re.compile(r"(?!(?:y|n|yes|no|on|off|true|false|null)$)[a-z_][\w .-]*", re.IGNORECASE)

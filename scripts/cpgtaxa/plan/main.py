@@ -5,6 +5,7 @@ Snakemake's own environment imports this module, so it needs nothing that only t
 
 import collections
 import pathlib
+import re
 
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import check_checksums, read_json, sha256
@@ -57,6 +58,7 @@ OTHER_TARGETS = (
     "methylation_age",
     "ecg_age",
     "compare",
+    "summarise",
     "enrichment",
     "scores",
     "export",
@@ -69,6 +71,33 @@ WORTH_TRAINING = 20
 """Undecided CpGs for which another network is trained, at least."""
 MOST_EXPLAINED = 100
 """CpGs that one page of the target `explain` takes."""
+COHORT_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}"
+"""Of a pooled cohort: it becomes a category, and part of the pseudo-people's ids."""
+OF_A_MATRIX = {
+    "beta": "data/beta.csv.gz",
+    "samples": "data/samples.csv",
+    "columns": {"sample_id": None, "age": None, "sex": None},
+    "age_unit": "auto",
+    "values": "auto",
+    "collapse": "error",
+    "probes": ["cg"],
+    "filters": {},
+    "only": {},
+    "unmatched": "error",
+    "detection_p": 0.01,
+    "tolerance": 0.01,
+    "max_missing_cpg": 0.2,
+    "bad_cpgs": "drop",
+    "max_missing_sample": 0.2,
+    "bad_samples": "drop",
+    **dict.fromkeys(("object", "index", "min_age", "max_age", "only_cpgs", "one_per")),
+}
+"""The section `cohort` where the user's config says nothing: what it may say where summaries are pooled."""
+
+
+def _name(covariate) -> str:
+    """A covariate's name: {name: kind} or the name alone."""
+    return next(iter(covariate)) if isinstance(covariate, dict) else covariate
 
 
 def results_of(folder, key: str) -> pathlib.Path:
@@ -159,12 +188,51 @@ class Plan:
         simulate = self.config["simulate_cohort"]
         if simulate and simulate["age_min"] >= simulate["age_max"]:
             problems.append("simulate_cohort.age_min must be below simulate_cohort.age_max")
+        problems += self._pool_conflicts() if self.pooled else []
         for name, zone in self.config["taxa"]["thresholds"].items():
             if zone["no"] >= zone["yes"]:
                 problems.append(
                     f"taxa.thresholds.{name}: no ({zone['no']:g}) must be below yes ({zone['yes']:g}): between the two "
                     "either answer is right"
                 )
+        return problems
+
+    def _pool_conflicts(self) -> list[str]:
+        """What does not go together with pooled summaries."""
+        problems, summaries = [], self.config["pool"]["summaries"]
+        for name, path in summaries.items():
+            if not re.fullmatch(COHORT_NAME, str(name)):
+                problems.append(
+                    f"pool.summaries: {name!r} becomes a cohort's name: use letters, digits, dots, dashes and "
+                    "underscores alone, at most 40"
+                )
+            if set("{}") & set(path):
+                problems.append(
+                    f"pool.summaries.{name}: {path} has braces in its name, which Snakemake takes for wildcards: "
+                    "rename the file or folder"
+                )
+        places: dict = {}
+        for name, path in summaries.items():
+            places.setdefault(pathlib.Path(path).resolve(), []).append(str(name))
+        problems += [
+            f"pool.summaries: {' and '.join(names)} are the same file, {path}: its people would count twice; remove one"
+            for path, names in places.items()
+            if len(names) > 1
+        ]
+        cohort = self.config["cohort"]
+        given = [f"cohort.{key}" for key, unsaid in OF_A_MATRIX.items() if cohort[key] not in (None, unsaid)]
+        given += ["simulate_cohort"] if self.config["simulate_cohort"] else []
+        if given:
+            problems.append(
+                f"pool.summaries stands in place of a cohort's matrix and sheet, and {', '.join(given)} would do "
+                "nothing: leave out one or the other (who is in a summary, and which CpGs, is settled where it is "
+                "written)"
+            )
+        if self.uses_fractions:
+            problems.append(
+                "adjust.covariates names cell_fractions, which pseudo-people do not have: adjust for them where the "
+                "summaries are written"
+            )
         return problems
 
     def value(self, key: str):
@@ -392,6 +460,44 @@ class Plan:
             "config": self.report_config(),
         }
 
+    # Summaries of other cohorts, in place of the user's matrix and sheet.
+    @property
+    def pooled(self) -> bool:
+        """Whether the cohort is pooled from summaries."""
+        return bool(self.config["pool"]["summaries"])
+
+    def summaries(self) -> dict[str, list[str]]:
+        """The summaries to pool. Raises InputError where none is named, and for those that are not there."""
+        found = self.config["pool"]["summaries"]
+        if not found:
+            raise InputError(
+                "pool.summaries names no summary: write {name of a cohort: its summary.parquet, …}; `snakemake "
+                "summarise` writes a cohort's"
+            )
+        problems = [
+            f"pool.summaries.{name}: {path} is not there (looked in {pathlib.Path.cwd()}); give the file that "
+            "`snakemake summarise` wrote"
+            for name, path in found.items()
+            if not self.stored and not pathlib.Path(path).is_file()
+        ]
+        if problems:
+            raise InputError(problems)
+        return {"summaries": list(found.values())}
+
+    def pool_targets(self, counts_of) -> list[str]:
+        """What the target pool makes: the main job's files. Raises InputError as `summaries` does."""
+        self.summaries()
+        return self.targets(counts_of)
+
+    def people(self) -> dict:
+        """No inputs. Raises InputError where there are pseudo-people, whose CpGs do not belong together."""
+        if self.pooled:
+            raise InputError(
+                "this target looks at each person's CpGs together, and pool.summaries gives pseudo-people, whose "
+                "CpGs are dealt one by one: run it where the people's betas are"
+            )
+        return {}
+
     def cohort_files(self) -> dict[str, str]:
         """The user's files that make the cohort, by their keys in the section `cohort`."""
         cohort = self.config["cohort"]
@@ -458,7 +564,14 @@ class Plan:
     @property
     def adjusts(self) -> bool:
         """Whether betas are adjusted at all."""
-        return bool(self.config["adjust"]["covariates"])
+        return bool(self.covariates)
+
+    @property
+    def covariates(self) -> list:
+        """What betas are adjusted for: of pooled cohorts, also the cohort."""
+        named, pool = self.config["adjust"]["covariates"], self.config["pool"]
+        of_cohort = pool["take_out_cohort"] and len(pool["summaries"]) > 1
+        return ["cohort", *named] if of_cohort and not {"cohort"} & {*map(_name, named)} else named
 
     @property
     def uses_fractions(self) -> bool:
@@ -545,6 +658,7 @@ class Plan:
     def report_config(self) -> dict:
         """What the report shows of the config: all but what other targets use."""
         apart = [*OTHER_TARGETS, *([] if self.adjusts else ["adjust"]), *([] if self.annotation() else ["annotation"])]
+        apart += [] if self.pooled else ["pool"]
         return {key: value for key, value in self.config.items() if key not in apart}
 
     def device_settings(self) -> dict:

@@ -43,6 +43,7 @@ LABELS = {
     "submission": "submission",
     "gaps": "gaps",
     "reference": "reference",
+    "about": "about",
     "csv": "numbers",
     "table": "table",
     "ages": "ages",
@@ -246,6 +247,11 @@ def _benchmark(out: dict):
     yield "Time of each stage beside its peers", columns, lines
 
 
+def _summarise(out: dict):
+    lines = [[row["what"], number(row["value"], 0)] for row in rows_of(out["about"])]
+    yield "A summary of the cohort, to be pooled elsewhere", ["what", "number"], lines
+
+
 def _methylation_age(out: dict):
     gaps = [abs(float(row["gap"])) for row in rows_of(out["ages"])]
     lines = [["people", number(len(gaps), 0)], ["mean absolute error, years", number(sum(gaps) / len(gaps), 2)]]
@@ -271,6 +277,7 @@ TARGETS = {
     "scores": _scores,
     "explain": _explain,
     "export": _export,
+    "summarise": _summarise,
     "benchmark": _benchmark,
     "methylation_age": _methylation_age,
     "cell_fractions": _cell_fractions,

@@ -46,7 +46,7 @@ MARKS = "osD^vPX*"
 
 def facts_of(qc: dict, samples: pd.DataFrame, cohort: Cohort, adjusted: dict | None = None) -> dict:
     cpgs, people = qc.get("n_cpgs", {}), qc.get("n_samples", {})
-    facts = [("Samples", count(len(samples)))]
+    facts = [("Pseudo-people" if "pooled" in qc else "Samples", count(len(samples)))]
     left_out = [
         f"{len(names):,} {why}"
         for key, why in (
@@ -398,6 +398,9 @@ def cohort_page(inputs, figures, samples, cohort, qc, config, adjusted=None) -> 
     """
     page = facts_of(qc, samples, cohort, adjusted)
     page["ages"] = ages_figure(figures, samples)
+    page["pooled"] = [_pooled_row(one) for one in qc.get("pooled", [])]
+    if page["pooled"]:  # of pseudo-people, nothing that looks at several CpGs of a sample means anything
+        return page | {"goes_with": [], "components": None, "left_out": {}}
     by_sample = missing_by_sample(cohort)
     cpgs = read_parquet(inputs.cpgs, columns=["n_missing", "kept", "reason"])
     table = missing_table(by_sample, cpgs)
@@ -455,6 +458,20 @@ def cohort_page(inputs, figures, samples, cohort, qc, config, adjusted=None) -> 
         )
     logging.info("%d columns of the sheet held against %d CpGs", len(columns), len(values))
     return page
+
+
+def _pooled_row(one: dict) -> dict:
+    """What the page shows of a pooled cohort; one: its part of the QC."""
+    low, high = one["age"]
+    return {
+        "cohort": one["cohort"],
+        "people": count(one["people"]),
+        "age": f"{low:g} to {high:g}",
+        "strata": f"{count(one['strata'])} of {count(one['min_stratum'])} people and more",
+        "cell": count(one["min_cell"]) if one["min_cell"] > 1 else "any number",
+        "cpgs": f"{count(one['cpgs'])} ({one['array']})",
+        "adjusted": ", ".join(one["adjusted"]) or "nothing",
+    }
 
 
 # Ages

@@ -18,7 +18,7 @@ from cpgtaxa.cohort import Cohort, CohortWriter, read_samples
 from cpgtaxa.errors import InputError, some
 from cpgtaxa.plan.paths import CELL_FRACTIONS
 from cpgtaxa.progress import Progress
-from cpgtaxa.statistics.linear import AgeSlope
+from cpgtaxa.statistics.linear import AgeSlope, grams, kinds_of
 
 FEW = 10
 """Whole numbers of fewer kinds than this are categories: batch 1 to 8 is no amount."""
@@ -178,6 +178,7 @@ class Model:
         columns = np.hstack(each)
         self.beside, size, turn = self._beside_age(columns)
         self.taken = columns @ (turn.T / size)
+        self.kinds = kinds_of(np.column_stack([ages, columns]))
         self.terms = len(size)
         # Of each covariate alone: its directions beside age, and the share of age's variance that it explains.
         self.alone = [self._beside_age(part)[0] for part in each]
@@ -297,10 +298,9 @@ class Model:
 
         y: (k, n), 0 where missing; groups: (g, k, n) bool. Returns the weights of age (k, d) and of `beside` (k, r).
         """
-        basis = np.hstack([self.age, self.beside])
-        d, p = self.age.shape[1], basis.shape[1]
+        basis, d = np.hstack([self.age, self.beside]), self.age.shape[1]
         there = groups.any(axis=0).astype(np.float64)
-        gram = (there @ (basis[:, :, None] * basis[:, None, :]).reshape(-1, p * p)).reshape(-1, p, p)
+        gram = grams(basis, there, self.kinds)
         right = (y * there) @ basis
         if len(groups) > 1:
             # Everything from the mean of its group is what a level for each does.

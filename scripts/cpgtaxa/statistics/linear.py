@@ -6,6 +6,27 @@ FLAT = 1e-6
 """A combination of columns that varies less than this, in standard deviations, is none."""
 ROWS = 1024
 """CpGs with missing values that are solved together."""
+ALIKE = 4
+"""Samples of each age and covariates, on average, from which they are taken together."""
+
+
+def kinds_of(design: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first sample of each kind, and each sample's kind, (n,): kinds are the different rows of design (n, c)."""
+    return np.unique(design, axis=0, return_index=True, return_inverse=True)[1:]
+
+
+def grams(basis: np.ndarray, there: np.ndarray, kinds: tuple) -> np.ndarray:
+    """Products of the basis' columns over the samples of each CpG, (k, p, p).
+
+    basis: (n, p), the same in all samples of a kind; there: (k, n) float64, 1 or 0; kinds: of `kinds_of`. Samples of
+    few kinds, as pooled cohorts have, are counted and taken together.
+    """
+    (first, kind), p = kinds, basis.shape[1]
+    if len(first) <= len(kind) / ALIKE:
+        order = np.argsort(kind, kind="stable")
+        starts = np.searchsorted(kind[order], np.arange(len(first)))
+        basis, there = basis[first], np.add.reduceat(there[:, order], starts, axis=1)
+    return (there @ (basis[:, :, None] * basis[:, None, :]).reshape(-1, p * p)).reshape(-1, p, p)
 
 
 class AgeSlope:
@@ -24,6 +45,7 @@ class AgeSlope:
         beside = centred - others @ (others.T @ centred)
         self.length = np.linalg.norm(beside)
         self.basis = np.column_stack([others, beside / self.length])
+        self.kinds = kinds_of(np.column_stack([ages, covariates]))
 
     def fit(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Slope per year, its standard error, and the residual degrees of freedom, each (k,) float64.
@@ -54,9 +76,7 @@ class AgeSlope:
 
         right: (k, p) sums of value × basis. The variance is NaN where age is not separable from the others.
         """
-        p = self.basis.shape[1]
-        products = (self.basis[:, :, None] * self.basis[:, None, :]).reshape(-1, p * p)
-        gram = (known.astype(np.float64) @ products).reshape(-1, p, p)
+        gram = grams(self.basis, known.astype(np.float64), self.kinds)
         size, turn = np.linalg.eigh(gram)
         kept = size > FLAT * size[:, -1:]
         with np.errstate(divide="ignore"):
