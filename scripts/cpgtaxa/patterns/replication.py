@@ -2,21 +2,22 @@
 
 What a criterion asks of is known of a CpG with an error; another cohort of as many people of the same ages measures it
 anew, with an error of the same size. So the chance that its answer is the same follows from the estimate, its error and
-the place of the cut: predictive distributions, normal for what has a standard error, negative binomial for counts. That
-of a taxon is the product over the answers it asks for, its interval from those of the answers (square and add: Zou and
-Donner 2008).
+the place of the cut. Trends and changes of spread are drawn towards those of the cohort's other CpGs (empirical Bayes:
+the distribution of the true values is estimated on a grid by EM, Efron 2016), widths and depths of valleys are normal,
+counts negative binomial. The chance of a taxon is the product over the answers it asks for, its interval from those of
+the answers (square and add: Zou and Donner 2008).
 
 How often this comes true is measured on the cohort itself: its samples are halved, neighbours in age going to different
-halves, and each half is held against the other. A logistic curve for each taxon (Platt 1999), drawn towards no change
-where few CpGs have it, corrects the rest.
+halves, and each half is held against the other. Logistic curves (Platt 1999) correct the rest.
 """
 
-import logging
+import dataclasses
 
 import numpy as np
 import pandas as pd
 import scipy.optimize
 import scipy.special
+import scipy.stats
 
 from cpgtaxa.names import INDEX, TAXA
 from cpgtaxa.statistics.kernel import compute
@@ -32,116 +33,186 @@ from cpgtaxa.taxa.criteria import (
     cuts,
 )
 
-ENDS = (-1.96, 0.0, 1.96)
-WANTED = np.array([[{True: 1, False: 0}.get(RULES[taxon].get(name), -1) for taxon in TAXA] for name in BY_NAME])
-"""By criterion and taxon the answer asked for: 1 yes, 0 no, −1 either."""
+WITH_ERROR = ("trend", "spread")
+NORMAL = ("width", "two_bands")
 FEWEST = {"band_share": 5, "three_bands": 4, "outliers": LEAST_OUTLIERS}
 """Samples of a band, and outliers, from which on the answer may be yes."""
+WANTED = np.array([[{True: 1, False: 0}.get(RULES[taxon].get(name), -1) for taxon in TAXA] for name in BY_NAME])
+"""By criterion and taxon the answer asked for: 1 yes, 0 no, −1 either."""
+ENDS = (0.025, 0.5, 0.975)
+GRIDS = {"trend": np.append(np.arange(0, 2, 0.05), np.geomspace(2, 12, 15)), "spread": np.arange(0, 1.62, 0.03)}
+"""True values that are looked at, on the scale judged."""
+STEPS = 40
+"""Steps of the EM: it is stopped while the distribution is smooth."""
+FLAT = 0.3
+"""CpGs with true values anywhere on the grid, as a share of the cohort's, that are added to these."""
+SMALL = 4
+"""Errors of n samples are larger than told by this over n: they are estimates too."""
+BLOCK = 20_000
 SURE = 0.997
 """No chance is taken for larger before it is held against the halves."""
-HALVED = 4000
+HALVED = 2000
 """CpGs, drawn at random, that are looked at in halves of the cohort."""
 SPLITS = 3
-DRAWN = 20.0
+LESS = np.sqrt(0.5)
+"""What the whole cohort needs of the correction that its halves need."""
+DRAWN = 10.0
 """CpGs that a curve of no change counts for."""
+COLUMNS = ("replication", "replication_low", "replication_high")
+LIKELY = 0.9
+"""From this probability on a CpG counts as likely to replicate."""
+GROUPS = np.array([("Bi" in taxon or "Tri" in taxon) * 9 or index for index, taxon in enumerate(TAXA)])
+"""Taxa that share a curve: all of more than one band."""
 
 
-def _normal(estimate, spread, error, yes_from, no_to) -> np.ndarray:
-    """Chances (3, 2, k) that a new estimate with this error is a yes, and a no.
+KNOWN = ("taxon", "n", "apart", *BY_NAME, *(f"{name}_error" for name in (*WITH_ERROR, *NORMAL)))
+"""Columns of `known`."""
 
-    estimate (k,): of the true value, known with the error `spread`. First axis: the true value is at the lower end of
-    its 95 % interval, anywhere, at the upper end.
+
+def known(answers: Answers) -> pd.DataFrame:
+    """What the tests know of k CpGs: taxon (its number in TAXA, −1 for none), n, apart, and by criterion its estimate.
+
+    On the scale judged, with <name>_error where there is one; shares as they are. apart: there are two parts. The
+    columns are KNOWN.
     """
+    taxon = np.where(answers.taxa.sum(axis=1) == 1, answers.taxa.argmax(axis=1), -1)
+    found = {"taxon": taxon, "n": answers.n, "apart": answers.judged["two_bands"].yes}
+    for name in WITH_ERROR:
+        found[name] = np.abs(np.nan_to_num(answers.judged[name].estimate))
+        found[f"{name}_error"] = np.nan_to_num(answers.judged[name].error) * (1 + SMALL / np.maximum(answers.n, 1))
+    found["width"] = np.nan_to_num(answers.judged["width"].estimate, neginf=-20.0)
+    found |= {"width_error": answers.width_error, "two_bands": answers.depth}
+    found["two_bands_error"] = np.minimum(np.nan_to_num(answers.depth_error), VALLEY_ERROR)
+    for name in FEWEST:
+        share = np.nan_to_num(answers.judged[name].estimate, neginf=-np.inf)
+        found[name] = np.exp(share) if BY_NAME[name].log else share
+    table = pd.DataFrame(found)[list(KNOWN)]
+    return table.astype({name: np.int8 if name == "taxon" else np.float32 for name in KNOWN})
+
+
+def _likelihood(grid, size, error) -> np.ndarray:
+    """Of sizes (k,) with their errors, at true sizes (g,): (k, g), up to a factor for each CpG."""
+    error = np.maximum(error, 1e-3)[:, None]
+    near, far = (size[:, None] - grid) / error, (size[:, None] + grid) / error
+    least = (near**2).min(axis=1, keepdims=True)
+    return np.exp((least - near**2) / 2) + np.exp((least - far**2) / 2)
+
+
+@dataclasses.dataclass
+class Model:
+    """What turns `known` into chances: the zones and errors of the tests, and by criterion the weights of its grid."""
+
+    thresholds: dict
+    errors: dict
+    weights: dict
+
+    @classmethod
+    def of(cls, table: pd.DataFrame, thresholds: dict, errors: dict) -> "Model":
+        """Estimate how true values are distributed in a cohort. table: of `known`; some thousand CpGs suffice."""
+        weights = {}
+        for name, grid in GRIDS.items():
+            mass = np.full(len(grid), 1 / len(grid))
+            likelihood = _likelihood(grid, *(table[key].to_numpy(float) for key in (name, f"{name}_error")))
+            for _ in range(STEPS if len(table) else 0):
+                share = likelihood * mass
+                mass = (share / share.sum(axis=1, keepdims=True)).sum(axis=0) + FLAT * len(table) / len(grid)
+                mass /= mass.sum()
+            weights[name] = mass
+        return cls(thresholds, errors, weights)
+
+    def chances(self, table: pd.DataFrame, people: float | None = None) -> dict[str, np.ndarray]:
+        """By criterion the chances (3, 2, k) that another cohort answers yes, and no.
+
+        First axis: where the true value is at the lower end of its 95 % interval, over all of it, at the upper end.
+        people: the cohort's size; None for as many as each CpG has values now.
+        """
+        n = np.maximum(table["n"].to_numpy(float), 1)
+        people = n if people is None else np.full(len(n), float(people))
+        grow, found = np.sqrt(n / people), {}
+        for name in BY_NAME:
+            estimate = table[name].to_numpy(float)
+            if name in WITH_ERROR:
+                found[name] = self._drawn(name, estimate, table[f"{name}_error"].to_numpy(float), grow)
+            elif name in NORMAL:
+                cut, error = BY_NAME[name].cut(self.thresholds[name]), table[f"{name}_error"].to_numpy(float)
+                found[name] = _normal(estimate, error, error * grow, cut)
+            else:
+                cut = BY_NAME[name].cut(self.thresholds[name])
+                least = np.ceil((np.exp(cut) if BY_NAME[name].log else cut) * people - 1e-6)
+                prior = OUTLIER_PRIOR if name == "outliers" else SHARE_PRIOR
+                found[name] = _counted(estimate * n, n, people, np.maximum(least, FEWEST[name]), prior)
+        return found
+
+    def _drawn(self, name, size, error, grow) -> np.ndarray:
+        """The chances of a criterion with errors, by the posterior on its grid."""
+        grid, found = GRIDS[name].astype(np.float32), np.empty((3, 2, len(size)))
+        size, error, weights = (x.astype(np.float32) for x in (size, error, self.weights[name]))
+        for start in range(0, len(size), BLOCK):
+            rows = slice(start, start + BLOCK)
+            mass = _likelihood(grid, size[rows], error[rows]) * weights
+            mass /= mass.sum(axis=1, keepdims=True)
+            anew = np.maximum(error[rows] * grow[rows].astype(np.float32), np.float32(1e-3))
+            left, yes_from, no_to = cuts(BY_NAME[name], anew, self.thresholds[name], self.errors)
+            yes_from, no_to = (np.asarray(bound / left, np.float32)[:, None] for bound in (yes_from, no_to))
+            above, below = (
+                scipy.special.ndtr((grid - bound) / anew[:, None]) + scipy.special.ndtr((-grid - bound) / anew[:, None])
+                for bound in (yes_from, no_to)
+            )
+            place = mass.cumsum(axis=1)
+            for end, q in enumerate(ENDS):
+                at = np.minimum((place < q).sum(axis=1), len(grid) - 1), np.arange(len(place))
+                for answer, chance in enumerate((above, 1 - below)):
+                    mean = (mass * chance).sum(axis=1)
+                    found[end, answer, rows] = mean if q == 0.5 else chance[at[1], at[0]]
+        return np.clip(found, 0, 1)
+
+
+def _normal(estimate, error, anew, cut) -> np.ndarray:
+    """Chances (3, 2, k) of estimates (k,) known with an error, which another cohort has `anew`."""
     found = []
-    for end in ENDS:
-        true, sd = estimate + end * spread, np.maximum(error if end else np.hypot(error, spread), 1e-9)
-        found.append([scipy.special.ndtr((true - yes_from) / sd), scipy.special.ndtr((no_to - true) / sd)])
+    for q in ENDS:
+        end = scipy.stats.norm.ppf(q)
+        sd = np.maximum(anew if end else np.hypot(error, anew), 1e-9)
+        yes = scipy.special.ndtr((estimate + end * error - cut) / sd)
+        found.append([yes, 1 - yes])
     return np.array(found)
 
 
-def _sized(size, spread, error, yes_from, no_to) -> np.ndarray:
-    """As `_normal`, of the size (k,) of what may have either sign."""
-    found, mirrored = (_normal(sign * size, spread, error, yes_from, no_to)[::sign] for sign in (1, -1))
-    return np.stack([np.minimum(found[:, 0] + mirrored[:, 0], 1), np.maximum(found[:, 1] + mirrored[:, 1] - 1, 0)], 1)
-
-
 def _counted(count, n, people, least, prior) -> np.ndarray:
-    """As `_normal`, of a yes where `least` (k,) of so many people are counted, and `count` (k,) of n have been."""
+    """Chances (3, 2, k) that `least` of so many people are counted, where `count` of n have been."""
     shape, rate = count + prior[0], (n + prior[1]) / people
     # The number expected has a gamma distribution, and the number counted a Poisson one around it.
     over = scipy.special.betainc(least, shape, 1 / (1 + rate))
-    low, high = (scipy.special.gammainc(least, scipy.special.gammaincinv(shape, q) / rate) for q in (0.025, 0.975))
+    low, high = (scipy.special.gammainc(least, scipy.special.gammaincinv(shape, q) / rate) for q in ENDS[::2])
     return np.array([[yes, 1 - yes] for yes in (low, over, high)])
 
 
-def chances(answers: Answers, people: int | None = None) -> dict[str, np.ndarray]:
-    """By criterion the chances (3, 2, k), see `_normal`, that another cohort answers yes, and no.
-
-    people: its size; None for as many as each CpG has values now.
-    """
-    zones, n = answers.zones, np.maximum(answers.n, 1)
-    people = n if people is None else np.full(len(n), float(people))
-    found = {}
-    for name in ("trend", "spread"):
-        estimate, error = (np.nan_to_num(part) for part in (answers.judged[name].estimate, answers.judged[name].error))
-        anew = error * np.sqrt(n / people)
-        share = cuts(BY_NAME[name], error, zones[name], answers.errors)[0]
-        left, yes_from, no_to = cuts(BY_NAME[name], anew, zones[name], answers.errors)
-        found[name] = _sized(share * estimate, np.sqrt(share) * error, anew, yes_from / left, no_to / left)
-    of = {
-        "width": (np.nan_to_num(answers.judged["width"].estimate, neginf=-20.0), answers.width_error),
-        "two_bands": (answers.depth, np.minimum(np.nan_to_num(answers.depth_error), VALLEY_ERROR)),
-    }
-    for name, (estimate, error) in of.items():
-        cut = BY_NAME[name].cut(zones[name])
-        found[name] = _normal(estimate, error, error * np.sqrt(n / people), cut, cut)
-    for name, few in FEWEST.items():
-        one = BY_NAME[name]
-        cut, share = one.cut(zones[name]), np.nan_to_num(answers.judged[name].estimate, neginf=-np.inf)
-        cut, share = (np.exp(cut), np.exp(share)) if one.log else (cut, share)
-        least = np.maximum(np.ceil(cut * people), few)
-        found[name] = _counted(share * n, n, people, least, OUTLIER_PRIOR if name == "outliers" else SHARE_PRIOR)
-    return found
-
-
-def promised(answers: Answers, taxon: np.ndarray, people: int | None = None) -> pd.DataFrame:
+def promised(table: pd.DataFrame, taxon: np.ndarray, model: Model, people: float | None = None) -> pd.DataFrame:
     """How likely the tests of another cohort give each of k CpGs its taxon, before it is held against halves.
 
-    taxon: (k,) numbers of TAXA, −1 for none. people: see `chances`. Returns same, low, high (its 95 % interval) and
-    open (the chance that they leave it open, and the taxon possible); NaN where there is no taxon.
+    table: of `known`. taxon: (k,) numbers in TAXA, −1 for none. people: see `Model.chances`. Returns same, low, high
+    (its 95 % interval) and open (the chance that they leave it open, with the taxon possible); NaN without a taxon.
     """
-    found, rows = chances(answers, people), np.arange(len(answers))
+    found, rows = model.chances(table, people), np.arange(len(table))
     asked = {name: wanted[taxon] for name, wanted in zip(BY_NAME, WANTED, strict=True)}
-    two, share = found["two_bands"], found["band_share"]
-    # Where there are no two parts now, it is not known how large the smaller one would be.
-    apart = answers.judged["two_bands"].yes
+    two, share, apart = found["two_bands"], found["band_share"], table["apart"].to_numpy() > 0
+    # One band is also what two parts are of which the smaller is none. How large it would be is known only where it is.
     single = two[:, 1] + np.where(apart, two[1, 0] * share[:, 1], 0)
-    two = np.stack([two[:, 0], np.where(asked["two_bands"] == 0, single, two[:, 1])], 1)
-    found["two_bands"] = np.where(apart & (asked["two_bands"] == 0), np.sort(two, axis=0), two)
+    found["two_bands"] = np.stack([two[:, 0], np.where(asked["two_bands"] == 0, single, two[:, 1])], 1)
     asked["band_share"] = np.where(asked["two_bands"] == 1, 1, -1)
     log, possible, below, above = np.zeros(len(rows)), np.ones(len(rows)), np.zeros(len(rows)), np.zeros(len(rows))
     for name, wanted in asked.items():
-        mine = np.clip(found[name][:, np.where(wanted == 1, 0, 1), rows], 1e-9, 1.0)
-        contrary = found[name][1, np.where(wanted == 1, 1, 0), rows]
-        mine, contrary = np.where(wanted < 0, 1.0, mine), np.where(wanted < 0, 0.0, contrary)
+        matters = wanted >= 0
+        mine = np.where(matters, np.clip(found[name][:, np.where(wanted == 1, 0, 1), rows], 1e-9, 1.0), 1.0)
         logs = np.log(mine)
         log += logs[1]
-        possible *= 1 - contrary
+        possible *= np.where(matters, 1 - found[name][1, np.where(wanted == 1, 1, 0), rows], 1)
         below += np.maximum(logs[1] - logs.min(axis=0), 0) ** 2
         above += np.maximum(logs.max(axis=0) - logs[1], 0) ** 2
     same = np.exp(log)
-    table = {
-        "same": same,
-        "low": np.exp(log - np.sqrt(below)),
-        "high": np.minimum(np.exp(log + np.sqrt(above)), 1),
-        "open": np.maximum(possible - same, 0),
-    }
-    return pd.DataFrame({name: np.where(taxon >= 0, column, np.nan) for name, column in table.items()})
-
-
-def taxa_reached(answers: Answers) -> np.ndarray:
-    """Number in TAXA (k,) of the taxon that the tests give; −1 for none."""
-    return np.where(answers.taxa.sum(axis=1) == 1, answers.taxa.argmax(axis=1), -1)
+    ends = np.exp(log - np.sqrt(below)), np.minimum(np.exp(log + np.sqrt(above)), 1)
+    columns = {"same": same, "low": ends[0], "high": ends[1], "open": np.maximum(possible - same, 0)}
+    return pd.DataFrame({name: np.where(taxon >= 0, column, np.nan) for name, column in columns.items()})
 
 
 def halves(ages: np.ndarray, rng) -> tuple[np.ndarray, np.ndarray]:
@@ -164,48 +235,43 @@ def seen_in_halves(beta, ages, sexes, seed: int, scales: dict, *, thresholds: di
     if len(ages) // 2 < MIN_SAMPLES or not len(beta):
         return pd.DataFrame({"taxon": np.empty(0, int), "same": np.empty(0), "agrees": np.empty(0, bool)})
     for _ in range(SPLITS):
-        both = [
-            Answers(
-                compute(
-                    np.ascontiguousarray(beta[:, half]),
-                    ages[half],
-                    None if sexes is None else sexes[half],
-                    **scales,
-                ),
-                thresholds,
-                errors,
-            )
-            for half in halves(ages, rng)
-        ]
-        taxa = [taxa_reached(one) for one in both]
-        for one, other in ((0, 1), (1, 0)):
-            found = promised(both[one], taxa[one])["same"]
-            table = pd.DataFrame({"taxon": taxa[one], "same": found, "agrees": taxa[one] == taxa[other]})
-            pairs.append(table[taxa[one] >= 0])
+        both = []
+        for half in halves(ages, rng):
+            values = np.ascontiguousarray(beta[:, half])
+            statistics = compute(values, ages[half], None if sexes is None else sexes[half], **scales)
+            both.append(known(Answers(statistics, thresholds, errors)))
+        for one, other in (both, both[::-1]):
+            taxon = one["taxon"].to_numpy()
+            same = promised(one, taxon, Model.of(one, thresholds, errors))["same"]
+            table = pd.DataFrame({"taxon": taxon, "same": same, "agrees": taxon == other["taxon"].to_numpy()})
+            pairs.append(table[taxon >= 0])
     return pd.concat(pairs, ignore_index=True)
 
 
 def curves(pairs: pd.DataFrame) -> np.ndarray:
-    """By taxon level and slope (10, 2) of the logistic curve from what is promised to what is seen.
+    """By taxon level and slope (10, 2) of the logistic curve from what is promised to what the whole cohort sees.
 
-    pairs: of `seen_in_halves`. Each is drawn towards that of all taxa, and this towards no change, (0, 1).
+    pairs: of `seen_in_halves`. Each is drawn towards that of all taxa, and this towards no change, (0, 1). Of what
+    halves need, the whole cohort needs LESS.
     """
-    weight = 1 / (2 * SPLITS)  # a CpG is there so often, and its pairs are alike
-    common = _curve(pairs, np.array([0.0, 1.0]), weight)
-    return np.array([_curve(pairs[pairs["taxon"] == number], common, weight) for number in range(len(TAXA))])
+    unchanged = np.array([0.0, 1.0])
+    common = _curve(pairs, unchanged)
+    group = GROUPS[pairs["taxon"].to_numpy(int)]
+    found = {number: _curve(pairs[group == number], common) for number in set(GROUPS.tolist())}
+    return unchanged + LESS * (np.array([found[number] for number in GROUPS]) - unchanged)
 
 
-def _curve(pairs, start, weight) -> np.ndarray:
+def _curve(pairs: pd.DataFrame, start: np.ndarray) -> np.ndarray:
     if pairs.empty:
         return start
     x, agrees = _logit(pairs["same"].to_numpy()), pairs["agrees"].to_numpy()
-    # What no change predicts for so many CpGs, spread over all chances, is added to what is seen.
+    # What the curve `start` predicts of some CpGs, spread over all chances, is added to what is seen.
     grid = _logit(np.linspace(0.025, 0.975, 20))
+    prior = scipy.special.expit(start[0] + start[1] * grid)
 
     def loss(curve):
         seen, drawn = curve[0] + curve[1] * x, curve[0] + curve[1] * grid
-        prior = scipy.special.expit(start[0] + start[1] * grid)
-        own = np.logaddexp(0, np.where(agrees, -seen, seen)).sum() * weight
+        own = np.logaddexp(0, np.where(agrees, -seen, seen)).sum() / (2 * SPLITS)  # a CpG is there so often
         return own + DRAWN / len(grid) * (np.logaddexp(0, drawn) - prior * drawn).sum()
 
     return scipy.optimize.minimize(loss, start, method="L-BFGS-B", bounds=[(-4, 4), (0.1, 4)]).x
@@ -219,3 +285,28 @@ def corrected(p, taxon, curve) -> np.ndarray:
     """Chances (k,) by the curves (10, 2) of `curves`; taxon: (k,) numbers of TAXA, −1 for none."""
     level, slope = curve[np.maximum(taxon, 0)].T
     return scipy.special.expit(level + slope * _logit(p))
+
+
+def replication(table, taxa, take, ages, sexes, *, seed: int, scales: dict, **rules) -> pd.DataFrame:
+    """The chance that another cohort of the same ages and size gives each of k CpGs its taxon, with a 95 % interval.
+
+    table: of `known`. taxa: taxon, source and network_p of the taxonomy, in the same order. take: gives the values
+    (m, n) float32 of CpGs at some rows. ages: (n,) years. sexes, scales: for `statistics.compute`. rules: thresholds
+    and errors, `taxa` of the config. Returns the columns COLUMNS, NaN where there is no taxon. What the tests leave
+    open counts as given the same taxon as often as the network places what is open here.
+    """
+    drawn = np.sort(np.random.default_rng([seed, 43]).permutation(len(table))[:HALVED])
+    curve = curves(seen_in_halves(take(drawn), ages, sexes, seed, scales, **rules))
+    taxon = taxa["taxon"].map(INDEX).fillna(-1).to_numpy(int)
+    found = promised(table, taxon, Model.of(table.iloc[drawn], **rules))
+    by_network = taxa["source"].str.startswith("round_").to_numpy()
+    left = by_network | (taxon < 0)
+    placed = by_network.sum() / max(left.sum(), 1)
+    sure = taxa["network_p"].to_numpy(float)
+    sure = np.where(by_network, sure, sure[by_network].mean() if by_network.any() else 0.0)
+    columns = {}
+    for name, column in zip(COLUMNS, ("same", "low", "high"), strict=True):
+        again = corrected(found[column].to_numpy(), taxon, curve)
+        again = again + np.minimum(found["open"].to_numpy(), 1 - again) * placed * sure
+        columns[name] = np.where(taxon >= 0, again, np.nan)
+    return pd.DataFrame(columns)
