@@ -48,6 +48,7 @@ R_ENDINGS = (".rds", ".rdata", ".rda")
 OTHER_TARGETS = (
     "predict",
     "benchmark",
+    "power",
     "cpgs",
     "expression",
     "histone",
@@ -65,6 +66,8 @@ TESTED = 20
 """Simulated images per taxon, at most, on which given weights are tested where nothing is trained."""
 WORTH_TRAINING = 20
 """Undecided CpGs for which another network is trained, at least."""
+LEAST_SPAN = 5
+"""Years between the ends of a range of ages in which `power` plants trends."""
 MOST_EXPLAINED = 100
 """CpGs that one page of the target `explain` takes."""
 
@@ -156,6 +159,13 @@ class Plan:
                 "adjust.covariates names cell_fractions, but adjust.reference is not set: name a table of betas of the "
                 "pure cell types, or leave cell_fractions out"
             )
+        problems += [
+            f"power.ages: {low:g} to {high:g} years: the first must be below the second by 5 years at least"
+            for low, high in self.config["power"]["ages"]
+            if high - low < LEAST_SPAN
+        ]
+        if not self.config["power"]["ages"] and not self.config["power"]["cohort"]:
+            problems.append("power.ages names no range of ages: give one, [[20, 80]], or set power.cohort to true")
         for name, zone in self.config["taxa"]["thresholds"].items():
             if zone["no"] >= zone["yes"]:
                 problems.append(
@@ -612,6 +622,12 @@ class Plan:
         number = int(wildcards.round)
         packs = self.packs(number) + list(self.simulated().values())[:1]
         return self.network_input(number) | {"test": parts(number)["test"], "packs": packs}
+
+    def power_input(self) -> dict[str, str]:
+        """The shipped network, and this run's own ages, where the target power is to look at them."""
+        settings = self.config["power"]
+        found = {kind: self.reference(kind) for kind in ("weights", "stats", "card")} if settings["network"] else {}
+        return found | ({"samples": "results/cohort/samples.parquet"} if settings["cohort"] else {})
 
     def reference_input(self) -> dict:
         """Round 0's network, log and test images, from which the network to ship is made."""
