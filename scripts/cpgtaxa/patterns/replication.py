@@ -287,18 +287,21 @@ def corrected(p, taxon, curve) -> np.ndarray:
     return scipy.special.expit(level + slope * _logit(p))
 
 
-def replication(table, taxa, take, ages, sexes, *, seed: int, scales: dict, **rules) -> pd.DataFrame:
+def replication(
+    table, taxa, take, ages, sexes, *, seed: int, scales: dict, people: float | None = None, **rules
+) -> pd.DataFrame:
     """The chance that another cohort of the same ages and size gives each of k CpGs its taxon, with a 95 % interval.
 
     table: of `known`. taxa: taxon, source and network_p of the taxonomy, in the same order. take: gives the values
-    (m, n) float32 of CpGs at some rows. ages: (n,) years. sexes, scales: for `statistics.compute`. rules: thresholds
-    and errors, `taxa` of the config. Returns the columns COLUMNS, NaN where there is no taxon. What the tests leave
+    (m, n) float32 of CpGs at some rows. ages: (n,) years. sexes, scales: for `statistics.compute`. people: the other
+    cohort's size, if it is another. rules: thresholds and errors, `taxa` of the config. Returns the columns COLUMNS,
+    NaN where there is no taxon. What the tests leave
     open counts as given the same taxon as often as the network places what is open here.
     """
     drawn = np.sort(np.random.default_rng([seed, 43]).permutation(len(table))[:HALVED])
     curve = curves(seen_in_halves(take(drawn), ages, sexes, seed, scales, **rules))
     taxon = taxa["taxon"].map(INDEX).fillna(-1).to_numpy(int)
-    found = promised(table, taxon, Model.of(table.iloc[drawn], **rules))
+    found = promised(table, taxon, Model.of(table.iloc[drawn], **rules), people)
     by_network = taxa["source"].str.startswith("round_").to_numpy()
     left = by_network | (taxon < 0)
     placed = by_network.sum() / max(left.sum(), 1)

@@ -33,7 +33,7 @@ def draw(table: pd.DataFrame, goals):
     designs = list(dict.fromkeys(table["ages"]))
     across = min(len(designs), BESIDE)
     down = math.ceil(len(designs) / across)
-    size = {"figsize": (1.6 + 3.3 * across, 0.6 + 2.7 * down), "layout": "constrained"}
+    size = {"figsize": (0.8 + 3.4 * across, 1.2 + 2.7 * down), "layout": "constrained"}
     figure, grid = plt.subplots(down, across, squeeze=False, sharex=True, sharey=True, **size)
     people = sorted(set(table["people"]))
     trends, spreads = (list(dict.fromkeys(table[name].fillna(-1))) for name in ("trend", "spread"))
@@ -58,7 +58,7 @@ def draw(table: pd.DataFrame, goals):
     figure.supxlabel("people", fontsize=9)
     figure.supylabel("chance that a CpG gets the taxon", fontsize=9)
     handles, names = grid.flat[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside right upper")
+    figure.legend(handles, names, loc="outside lower center", ncols=1 if across == 1 else 3 if len(names) < 4 else 2)
     return figure
 
 
@@ -92,7 +92,8 @@ def page(outputs: dict, table: pd.DataFrame, people: pd.DataFrame, settings: dic
             {
                 "taxon": one["taxon"],
                 "ages": one["ages"],
-                "effect": effect_words(one["trend"], one["spread"]),
+                "trend": "" if math.isnan(one["trend"]) else f"{one['trend']:g}",
+                "spread": "" if math.isnan(one["spread"]) else f"× {one['spread']:g}",
                 "cells": cells,
                 "most": percent(one["most"]),
                 "right": (one["right"].replace("|", " or ") or "no taxon") if other else "",
