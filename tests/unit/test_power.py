@@ -94,7 +94,7 @@ def table():
 
 
 def test_power_grows_with_people_and_with_the_range_of_ages(table):
-    assert set(table["ages"]) == {"20–80, uniform", "cohort"}
+    assert set(table["ages"]) == {"20–80", "cohort"}
     wide = table[table["ages"] != "cohort"].set_index(["taxon", "people"])["power"]
     for taxon in SETTINGS["taxa"]:
         assert wide[taxon, 300] > 0.8 > wide[taxon, 40]
@@ -108,7 +108,7 @@ def test_power_grows_with_people_and_with_the_range_of_ages(table):
 
 def test_what_is_true_by_the_criteria_is_told(table):
     right = table.set_index(["taxon", "ages", "people"])["right"]
-    assert right["LinAgeHomo", "20–80, uniform", 300] == "LinAgeHomo"
+    assert right["LinAgeHomo", "20–80", 300] == "LinAgeHomo"
     assert right["LinAgeHomo", "cohort", 300] == "UniUnstable|LinAgeHomo"  # in the zone: no number of people helps
 
 

@@ -59,8 +59,6 @@ LESS = np.sqrt(0.5)
 DRAWN = 10.0
 """CpGs that a curve of no change counts for."""
 COLUMNS = ("replication", "replication_low", "replication_high")
-LIKELY = 0.9
-"""From this probability on a CpG counts as likely to replicate."""
 GROUPS = np.array([("Bi" in taxon or "Tri" in taxon) * 9 or index for index, taxon in enumerate(TAXA)])
 """Taxa that share a curve: all of more than one band."""
 

@@ -13,7 +13,7 @@ from cpgtaxa.errors import InputError
 from cpgtaxa.files import gzipped, parquet_blocks, read_parquet, write_parquet
 from cpgtaxa.names import TAXA
 from cpgtaxa.patterns.causes import FIT_COLUMNS, batch_columns, cause_of, members
-from cpgtaxa.patterns.replication import COLUMNS, KNOWN, LIKELY, known
+from cpgtaxa.patterns.replication import COLUMNS, KNOWN, known
 from cpgtaxa.patterns.shape import UNADJUSTED, Design, Scales, describe
 from cpgtaxa.progress import so_far
 from cpgtaxa.statistics.age_ewas import benjamini_hochberg
@@ -177,8 +177,9 @@ def gather(shards: list, taxonomy, out_parquet, out_csv, replicate=None) -> None
     table["cause_p"] = np.where(banded, table["cause_p"], np.nan)
     numbers = table[[AGAIN + name for name in KNOWN]].set_axis(list(KNOWN), axis=1)
     found = pd.DataFrame(np.nan, table.index, list(COLUMNS)) if replicate is None else replicate(numbers, taxa)
-    likely = int((found["replication"] >= LIKELY).sum())
-    logging.info(f"{likely:,} of {len(table):,} CpGs get their taxon again with a probability of {LIKELY:g} or more")
+    if found["replication"].notna().any():
+        mean = found["replication"].mean()
+        logging.info(f"another cohort of this design gives the same taxon with a mean probability of {mean:.3f}")
     table = pd.concat([table, found], axis=1)[list(DESCRIPTION)]
     for name in table.select_dtypes("float"):
         table[name] = significant(table[name].to_numpy())

@@ -55,8 +55,10 @@ def draw(table: pd.DataFrame, goals):
         axes.grid(axis="x")
     for axes in grid.flat[len(designs) :]:
         axes.set_visible(False)
-    figure.supxlabel("people", fontsize=9)
-    figure.supylabel("chance that a CpG gets the taxon", fontsize=9)
+    for axes in grid[-1]:
+        axes.set_xlabel("people")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("chance of the taxon")
     handles, names = grid.flat[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=1 if across == 1 else 3 if len(names) < 4 else 2)
     return figure
@@ -67,6 +69,13 @@ def people_words(number: float, fewest: int, most: int) -> str:
     if np.isnan(number):
         return f"> {most:,}"
     return f"≤ {fewest:,}" if number <= fewest else f"{number:,.0f}"
+
+
+def rightness(taxon: str, right: str) -> str:
+    """What the criteria say of a taxon where `right` ("A|B") are those that the true numbers allow."""
+    if right == taxon:
+        return ""
+    return "boundary" if taxon in right.split("|") else "too small"
 
 
 def page(outputs: dict, table: pd.DataFrame, people: pd.DataFrame, settings: dict, *, asks_network: bool) -> None:
@@ -87,7 +96,6 @@ def page(outputs: dict, table: pd.DataFrame, people: pd.DataFrame, settings: dic
             cells.append(
                 {"number": people_words(one[name], *ends), "range": low if low == high else f"{low} to {high}"}
             )
-        other = one["right"] != one["taxon"]
         rows.append(
             {
                 "taxon": one["taxon"],
@@ -96,7 +104,7 @@ def page(outputs: dict, table: pd.DataFrame, people: pd.DataFrame, settings: dic
                 "spread": "" if math.isnan(one["spread"]) else f"× {one['spread']:g}",
                 "cells": cells,
                 "most": percent(one["most"]),
-                "right": (one["right"].replace("|", " or ") or "no taxon") if other else "",
+                "right": rightness(one["taxon"], one["right"]),
             }
         )
     found = {"rows": rows, "drawn": drawn, "goals": [percent(goal) for goal in goals], "settings": settings}

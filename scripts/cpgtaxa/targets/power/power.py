@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from sklearn.isotonic import IsotonicRegression
 
-from cpgtaxa.files import atomic
 from cpgtaxa.learning.classifier import draw
 from cpgtaxa.learning.networks import load_predictor
 from cpgtaxa.learning.temperature import softmax
 from cpgtaxa.names import TAXA, UNCLASSIFIED
+from cpgtaxa.pages.page import write_csv
 from cpgtaxa.progress import Progress
 from cpgtaxa.report.tables import wilson
 from cpgtaxa.statistics.kernel import compute
@@ -39,7 +39,8 @@ def designs(settings: dict, own=None) -> dict:
             def drawn(rng, n, low=low, high=high, shape=shape):
                 return draw_ages(rng, n, low, high, shape)
 
-            found[f"{low:g}–{high:g}, {shape}"] = drawn
+            alone = settings["distribution"] == ["uniform"]
+            found[f"{low:g}–{high:g}" if alone else f"{low:g}–{high:g}, {shape}"] = drawn
     if own is not None:
         found[COHORT] = lambda rng, n: rng.choice(own, n)
     return found
@@ -160,8 +161,7 @@ def run(network, samples, outputs: dict, settings: dict, *, seed: int, rules: di
     table = power(settings, seed=seed, rules=rules, predictor=predictor, own=samples)
     people = needed(table)
     for name, frame in (("power", table), ("people", people)):
-        with atomic(outputs[name]) as temporary:
-            frame.to_csv(temporary, index=False, float_format="%.5g")
+        write_csv(outputs[name], frame)
     reached = int(people["people_80"].notna().sum())
     logging.info(f"{reached} of {len(people)} taxa, effects and designs reach a power of 0.8")
     page(outputs, table, people, settings, asks_network=predictor is not None)
