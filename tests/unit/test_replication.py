@@ -64,6 +64,11 @@ def test_a_cpg_on_the_cut_is_as_likely_to_fall_on_either_side_and_more_people_ma
     yes = model.chances(table)["trend"][1, 0]
     assert np.median(yes) == pytest.approx(0.5, abs=0.12)
     far = table_of(np.float32(0.5 + 0.04 * noise + 2 * size * x), ages)
+    found, same = model.chances(far), promised(far, far["taxon"].to_numpy(), model)["same"].to_numpy()
+    product = found["two_bands"][1, 1] * found["trend"][1, 0] * found["spread"][1, 1]
+    lines = (far["taxon"] == INDEX["LinAgeHomo"]).to_numpy()
+    assert lines.mean() > 0.8
+    np.testing.assert_allclose(same[lines], product[lines], rtol=1e-6)
     few, many = (promised(far, far["taxon"].to_numpy(), model, people)["same"].mean() for people in (60, 800))
     assert few < 0.9 * many
     assert many > 0.9

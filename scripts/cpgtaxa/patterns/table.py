@@ -43,7 +43,8 @@ DESCRIPTION = {
     "proportions (empty where only a dominant effect fits, which does with any shares)",
     "replication": "probability that another cohort of as many people of the same ages gives the CpG its taxon; empty "
     "of Unclassified CpGs and of labels that were given",
-    "replication_low": "lower end of its 95 % interval: the CpG's true numbers are known with an error",
+    "replication_low": "lower end of its 95 % interval, given the errors of the CpG's own numbers; holds 85 % of "
+    "the true chances of simulated CpGs",
     "replication_high": "upper end",
 }
 """One line on each column."""
