@@ -112,3 +112,19 @@ def test_small_cohorts_have_no_halves_and_what_the_network_would_place_counts(co
     alone = promised(table, taxon, Model.of(table, **RULES))["same"].to_numpy()
     assert (found[left] > alone[left] + 0.05).mean() > 0.5
     assert np.nanmax(found) <= 1
+
+
+@pytest.mark.parametrize("n", [2, 12, 35, 90])
+def test_odd_cohorts_get_chances_too(n):
+    rng = np.random.default_rng(n)
+    for ages in (rng.exponential(5, n), rng.choice([20.0, 50.0], n), np.append(np.full(n - 1, 40.0), 90)):
+        beta = rng.random((6, n)).astype(np.float32)
+        beta[0], beta[1], beta[2, ::2], beta[3] = np.nan, 0.5, np.nan, np.where(ages > 40, 0.9, 0.1)
+        table = table_of(beta, ages)
+        assert np.isfinite(table.to_numpy(float)).all()
+        found = promised(table, np.arange(6) + 3, Model.of(table, **RULES))
+        assert found.notna().all().all()
+        assert found.to_numpy().min() >= 0
+        assert found.to_numpy().max() <= 1
+        pairs = seen_in_halves(beta, ages, None, 1, {}, **RULES)
+        assert np.isfinite(curves(pairs)).all()

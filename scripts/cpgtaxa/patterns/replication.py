@@ -77,7 +77,8 @@ def known(answers: Answers) -> pd.DataFrame:
     found = {"taxon": taxon, "n": answers.n, "apart": answers.judged["two_bands"].yes}
     for name in WITH_ERROR:
         found[name] = np.abs(np.nan_to_num(answers.judged[name].estimate))
-        found[f"{name}_error"] = np.nan_to_num(answers.judged[name].error) * (1 + SMALL / np.maximum(answers.n, 1))
+        error = np.minimum(np.nan_to_num(answers.judged[name].error), 1e3)
+        found[f"{name}_error"] = error * (1 + SMALL / np.maximum(answers.n, 1))
     found["width"] = np.nan_to_num(answers.judged["width"].estimate, neginf=-20.0)
     found |= {"width_error": answers.width_error, "two_bands": answers.depth}
     found["two_bands_error"] = np.minimum(np.nan_to_num(answers.depth_error), VALLEY_ERROR)
