@@ -103,7 +103,7 @@ SECTIONS = (
         "Confidence",
         "confidence.csv",
         "confidence.py --out tests/benchmarks/confidence.csv",
-        "Mean `confidence` of the tests' labels, and the share that is *right*. Parts of real cohorts are judged by "
+        "Mean `confidence` of the tests' labels, and the share that is *right*. Parts of real cohorts are compared with "
         "the whole cohort. Simulated cohorts have as many CpGs of each taxon, which real ones do not. *Unsure*: share "
         "with a confidence below 0.95; *sure*: of 0.99 and more.",
     ),
@@ -116,6 +116,17 @@ SECTIONS = (
         "flat*: simulated CpGs of all ten taxa, which bend a little. *Planted* causes: bands of genotypes, sexes, "
         "plates, chips; *none in the sheet*: bands dealt out at random. Brain: adults, and all ages from birth on. "
         "Times are processor times of one thread; those for an array are extrapolated from them.",
+    ),
+    Section(
+        "Will it replicate?",
+        "replication.csv",
+        "replication.py",
+        "The column `replication` of `results/patterns.parquet`: what a cohort promises of another one of the same "
+        "ages, and what that one then says, as means over the CpGs to which the tests give a taxon. *Halves* of real "
+        "cohorts, five times; *women, men* of real cohorts, each for as many people as the other has; *simulated*: 20 "
+        "populations halved. Small pairs differ by a few points by chance: 300 CpGs tell agreement to ± 5. *By chance "
+        "promised*: all pairs together. *True chance in the interval*: of simulated CpGs in 40 more cohorts. Speed: "
+        "processor seconds of one thread (column *promised*).",
     ),
     Section(
         "Labels by the tests, simulated cohorts",

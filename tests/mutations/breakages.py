@@ -411,7 +411,28 @@ BREAKAGES = (
         "x",
         "test_patterns",
     ),
+    Breakage(
+        "only one answer of a taxon must come again",
+        "patterns/replication.py",
+        "        log += logs[1]\n",
+        "        log = np.minimum(log, logs[1])\n",
+        "test_replication",
+    ),
+    Breakage(
+        "halves correct nothing",
+        "patterns/replication.py",
+        "return unchanged + LESS * (",
+        "return unchanged + 0 * (",
+        "test_replication",
+    ),
     # Companions
+    Breakage(
+        "effects are planted per year",
+        "targets/power/planted.py",
+        "decades, bands = setting.span / 10, ",
+        "decades, bands = setting.span, ",
+        "test_power",
+    ),
     Breakage(
         "a person is on both sides of a fold",
         "targets/expression/folds.py",

@@ -220,6 +220,7 @@ def test_shards_and_what_is_gathered_from_them(rng, ages, tmp_path):
             Cohort(tmp_path / "beta.arrow"), study, tmp_path / f"statistics_{shard}", rows.start, out, **RULES
         )
     taxa = pd.DataFrame({"cpg": cpgs, "taxon": ["TriNonAge", "BiNonAge", "UniStable", "BiAge"]})
+    taxa = taxa.assign(source="statistical", network_p=np.nan)
     write_parquet(tmp_path / "taxonomy", taxa)
     out = tmp_path / "patterns.parquet", tmp_path / "patterns.csv.gz"
     gather([tmp_path / "0.parquet", tmp_path / "1.parquet"], tmp_path / "taxonomy", *out)
@@ -229,6 +230,7 @@ def test_shards_and_what_is_gathered_from_them(rng, ages, tmp_path):
     # The cause of CpGs called Bi or Tri alone; the last is called so by none of the tests.
     assert table["cause"].fillna("").tolist() == ["SNP", "sex", "", "unknown"]
     assert table["cause_p"].notna().tolist() == [True, True, False, False]
+    assert table["replication"].isna().all()  # with labels of the user's own
     write_parquet(tmp_path / "taxonomy", taxa[::-1])
     with pytest.raises(InputError, match="is not of the CpGs of"):
         gather([tmp_path / "0.parquet", tmp_path / "1.parquet"], tmp_path / "taxonomy", *out)

@@ -175,6 +175,8 @@ def make_run(tmp_path):
     seen.loc[60] = ["cg_missing", 20, False, "missing"]
     seen.loc[61] = ["cg_constant", 0, False, "constant"]
     seen.to_parquet(folder / "cpgs.parquet")
+    likely = pd.DataFrame({"replication": [0.95] * 37 + [0.5] * 13 + [np.nan] * 10})
+    likely.to_parquet(folder / "patterns.parquet")
     truth = pd.DataFrame({"cpg": cpgs, "taxon": [TAXA[i % 9] for i in range(60)]})
     truth["kind"] = ["width"] * 6 + [""] * 54
     truth["admissible"] = ["UniStable|UniUnstable"] * 6 + list(truth["taxon"][6:])
@@ -210,6 +212,7 @@ def make_run(tmp_path):
     inputs.beta, inputs.samples = str(folder / "beta.arrow"), str(folder / "samples.parquet")
     inputs.unclassified, inputs.ewas = str(folder / "unclassified.parquet"), str(folder / "age_ewas.csv.gz")
     inputs.ewas_summary = str(folder / "age_ewas.json")
+    inputs.replication = str(folder / "patterns.parquet")
     inputs.qc, inputs.cpgs = str(folder / "qc.json"), str(folder / "cpgs.parquet")
     return inputs
 
@@ -579,6 +582,11 @@ def test_no_test_images_and_nothing_placed(run, tmp_path):
     outputs = _write(run, tmp_path / "a")
     assert "There were no test images" in _text(outputs["html"])
     assert "No CpG of this cohort" in _text(outputs["html"])
+
+
+def test_the_page_says_how_many_cpgs_are_likely_to_get_their_taxon_again(written):
+    text = re.sub(r"<[^>]+>", "", (written.folder / "report.html").read_text())
+    assert "Of 50, 37 are likely to get the same taxon in another cohort" in text
 
 
 def test_the_page_says_whether_ten_taxa_are_needed_and_enough(written):

@@ -45,6 +45,10 @@ FILES = {
     "benchmark": {
         "table": "stage,implementation,n_cpgs,n_samples,seconds,peak_mb\nstatistics,cpgtaxa,1000,200,0.5,300\n",
     },
+    "power": {
+        "people": "taxon,ages,trend,spread,right,people_80,people_80_low,people_80_high,people_90,most\n"
+        'TriAge,"20–80",0.02,,TriAge,210,180,260,,0.85\n',
+    },
     "cell_fractions": {"fractions": "sample_id,Neu,NK\nS1,0.5,0.1\nS2,0.7,0.05\nS3,0.6,0.08\n"},
     "methylation_age": {"ages": "person,age,methylation_age,gap,fold,cpgs\nS1,50,52,2,0,9\nS2,60,59,-1,1,9\n"},
 }

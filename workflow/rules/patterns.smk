@@ -1,4 +1,4 @@
-# Beside the taxa: how each CpG changes with age, and why it has bands.
+# Beside the taxa: how each CpG changes with age, why it has bands, and whether its taxon replicates.
 
 
 rule patterns:
@@ -28,6 +28,9 @@ rule patterns:
 
 rule gather_patterns:
     input:
+        **PLAN.adjusted(),
+        beta=PLAN.beta,
+        samples=rules.cohort.output.samples,
         shards=PLAN.pattern_shards(),
         taxonomy=rules.taxonomy.output.parquet,
         library=library_files(SCRIPTS / "gather_patterns.py"),
@@ -44,5 +47,9 @@ rule gather_patterns:
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
+    params:
+        rules=PLAN.rules(),
+        by_rules=config["taxa"]["labels"] is None,
+        seed=config["seed"],
     script:
         "../../scripts/gather_patterns.py"

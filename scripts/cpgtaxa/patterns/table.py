@@ -13,6 +13,7 @@ from cpgtaxa.errors import InputError
 from cpgtaxa.files import gzipped, parquet_blocks, read_parquet, write_parquet
 from cpgtaxa.names import TAXA
 from cpgtaxa.patterns.causes import FIT_COLUMNS, batch_columns, cause_of, members
+from cpgtaxa.patterns.replication import COLUMNS, KNOWN, known
 from cpgtaxa.patterns.shape import UNADJUSTED, Design, Scales, describe
 from cpgtaxa.progress import so_far
 from cpgtaxa.statistics.age_ewas import benjamini_hochberg
@@ -23,6 +24,8 @@ READ, ROWS = 512, 64
 """CpGs that are read, and that are described together: the values of these stay in the processor's cache."""
 BANDED_TAXA = [TAXA.index(taxon) for taxon, answers in RULES.items() if answers["two_bands"]]
 BY_AGE = PATTERN_LIMITS["bands at some ages only"]
+AGAIN = "again_"
+"""Before the names of `replication.known` in the files of shards."""
 DESCRIPTION = {
     "cpg": "id",
     "shape": "how the level changes with age: none, linear, saturating (mostly before the change point), late_onset "
@@ -38,6 +41,11 @@ DESCRIPTION = {
     "possible for genotypes) or unknown; empty for other CpGs",
     "cause_p": "of batch and sex: p-value that the bands do not go with the column; of SNP: of Hardy–Weinberg "
     "proportions (empty where only a dominant effect fits, which does with any shares)",
+    "replication": "probability that another cohort of as many people of the same ages gives the CpG its taxon; empty "
+    "of Unclassified CpGs and of labels that were given",
+    "replication_low": "lower end of its 95 % interval, given the errors of the CpG's own numbers; holds 85 % of "
+    "the true chances of simulated CpGs",
+    "replication_high": "upper end",
 }
 """One line on each column."""
 
@@ -66,7 +74,10 @@ class Study:
 
 
 def patterns(read, statistics: pd.DataFrame, study: Study, *, thresholds: dict, errors: dict) -> pd.DataFrame:
-    """The columns of DESCRIPTION for k CpGs, but `sex_p` in place of `sex_q`, which needs the whole array.
+    """The columns of DESCRIPTION for k CpGs, as far as they do not need the whole array.
+
+    `sex_p` stands in place of `sex_q`, and the columns of `replication.known`, with AGAIN before their names, in place
+    of those of the replication.
 
     read: function of first and one-past-last row that gives their values (m, n) float32, NaN where missing.
     statistics: k rows of `statistics.compute`, with `cpg`. thresholds, errors: `taxa` of the config. A cause is given
@@ -104,7 +115,8 @@ def patterns(read, statistics: pd.DataFrame, study: Study, *, thresholds: dict, 
         logging.info(f"bands that follow a column of the sheet: {dict(followed.most_common())}")
     found = {"cpg": statistics["cpg"].to_numpy()}
     found |= {name: np.concatenate([piece[name] for piece in pieces]) for name in (pieces[0] if pieces else ())}
-    return pd.DataFrame(found | {"cause": cause, "cause_p": cause_p})
+    found = pd.DataFrame(found | {"cause": cause, "cause_p": cause_p})
+    return pd.concat([found, known(answers).add_prefix(AGAIN)], axis=1)
 
 
 def _described(values, study: Study, log_ratio) -> dict:
@@ -148,14 +160,15 @@ def describe_shard(cohort: Cohort, study: Study, statistics, start: int, out, *,
     write_parquet(out, table)
 
 
-def gather(shards: list, taxonomy, out_parquet, out_csv) -> None:
-    """Put shards together, with q-values, and the causes of those CpGs alone that are called Bi… or Tri….
+def gather(shards: list, taxonomy, out_parquet, out_csv, replicate=None) -> None:
+    """Put shards together, with q-values, the replication, and the causes of CpGs that are called Bi… or Tri….
 
-    shards: files of `describe_shard`, in order. taxonomy: path of the taxonomy. Raises InputError where they are not of
-    the same CpGs.
+    shards: files of `describe_shard`, in order. taxonomy: path of the taxonomy. replicate: function of the tables of
+    `replication.known` and of the taxonomy that gives the columns of `replication.replication`; None: they are empty.
+    Raises InputError where shards and taxonomy are not of the same CpGs.
     """
     table = pd.concat([read_parquet(path) for path in shards], ignore_index=True)
-    taxa = read_parquet(taxonomy, columns=["cpg", "taxon"])
+    taxa = read_parquet(taxonomy, columns=["cpg", "taxon", "source", "network_p"])
     if not np.array_equal(table["cpg"].to_numpy(), taxa["cpg"].to_numpy()):
         raise InputError(f"{taxonomy} is not of the CpGs of {shards[0]}: delete both and start again")
     table["sex_q"] = benjamini_hochberg(table["sex_p"].to_numpy())
@@ -163,7 +176,12 @@ def gather(shards: list, taxonomy, out_parquet, out_csv) -> None:
     cause = table["cause"].to_numpy(object)
     table["cause"] = np.where(banded, np.where(pd.isna(cause), "unknown", cause), None)
     table["cause_p"] = np.where(banded, table["cause_p"], np.nan)
-    table = table[list(DESCRIPTION)]
+    numbers = table[[AGAIN + name for name in KNOWN]].set_axis(list(KNOWN), axis=1)
+    found = pd.DataFrame(np.nan, table.index, list(COLUMNS)) if replicate is None else replicate(numbers, taxa)
+    if found["replication"].notna().any():
+        mean = found["replication"].mean()
+        logging.info(f"another cohort of this design gives the same taxon with a mean probability of {mean:.3f}")
+    table = pd.concat([table, found], axis=1)[list(DESCRIPTION)]
     for name in table.select_dtypes("float"):
         table[name] = significant(table[name].to_numpy())
     logging.info(f"shapes: {counted(table['shape'])}; causes of bands: {counted(table['cause'])}")

@@ -51,6 +51,7 @@ R_ENDINGS = (".rds", ".rdata", ".rda")
 OTHER_TARGETS = (
     "predict",
     "benchmark",
+    "power",
     "cpgs",
     "expression",
     "histone",
@@ -69,6 +70,8 @@ TESTED = 20
 """Simulated images per taxon, at most, on which given weights are tested where nothing is trained."""
 WORTH_TRAINING = 20
 """Undecided CpGs for which another network is trained, at least."""
+LEAST_SPAN = 5
+"""Years between the ends of a range of ages in which `power` plants trends."""
 MOST_EXPLAINED = 100
 """CpGs that one page of the target `explain` takes."""
 COHORT_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}"
@@ -189,6 +192,13 @@ class Plan:
         if simulate and simulate["age_min"] >= simulate["age_max"]:
             problems.append("simulate_cohort.age_min must be below simulate_cohort.age_max")
         problems += self._pool_conflicts() if self.pooled else []
+        problems += [
+            f"power.ages: {low:g} to {high:g} years: the first must be below the second by 5 years at least"
+            for low, high in self.config["power"]["ages"]
+            if high - low < LEAST_SPAN
+        ]
+        if not self.config["power"]["ages"] and not self.config["power"]["cohort"]:
+            problems.append("power.ages names no range of ages: give one, [[20, 80]], or set power.cohort to true")
         for name, zone in self.config["taxa"]["thresholds"].items():
             if zone["no"] >= zone["yes"]:
                 problems.append(
@@ -732,6 +742,12 @@ class Plan:
         number = int(wildcards.round)
         packs = self.packs(number) + list(self.simulated().values())[:1]
         return self.network_input(number) | {"test": parts(number)["test"], "packs": packs}
+
+    def power_input(self) -> dict[str, str]:
+        """The shipped network, and this run's own ages, where the target power is to look at them."""
+        settings = self.config["power"]
+        found = {kind: self.reference(kind) for kind in ("weights", "stats", "card")} if settings["network"] else {}
+        return found | ({"samples": "results/cohort/samples.parquet"} if settings["cohort"] else {})
 
     def reference_input(self) -> dict:
         """Round 0's network, log and test images, from which the network to ship is made."""

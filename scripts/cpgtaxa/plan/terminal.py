@@ -252,6 +252,16 @@ def _summarise(out: dict):
     yield "A summary of the cohort, to be pooled elsewhere", ["what", "number"], lines
 
 
+def _power(out: dict):
+    lines = []
+    for row in rows_of(out["people"]):
+        effect = "/".join(row[name] for name in ("trend", "spread") if row[name]) or NONE
+        needed = [number(row[name], 0) if row[name] else NONE for name in ("people_80", "people_90")]
+        lines.append([row["taxon"], effect, row["ages"], *needed, number(row["most"])])
+    columns = ["taxon", "effect per decade", "ages", "people for 80 %", "90 %", "highest chance"]
+    yield "How many people give a CpG its taxon", columns, lines
+
+
 def _methylation_age(out: dict):
     gaps = [abs(float(row["gap"])) for row in rows_of(out["ages"])]
     lines = [["people", number(len(gaps), 0)], ["mean absolute error, years", number(sum(gaps) / len(gaps), 2)]]
@@ -279,6 +289,7 @@ TARGETS = {
     "export": _export,
     "summarise": _summarise,
     "benchmark": _benchmark,
+    "power": _power,
     "methylation_age": _methylation_age,
     "cell_fractions": _cell_fractions,
 }

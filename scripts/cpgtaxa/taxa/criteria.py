@@ -286,6 +286,22 @@ class Answer:
     right: np.ndarray | None = None
 
 
+def cuts(criterion: Criterion, error, zone: dict, errors: dict) -> tuple:
+    """How estimates with these standard errors (k,) are answered, as `answered` says, each (k,).
+
+    The share that is left of an estimate once it is shrunk; the least shrunk estimate of a yes, and the greatest of a
+    no. The two are equal, or there is room between them, where the question stays open.
+    """
+    low, high = (float(criterion.scaled(zone[key])) for key in ("no", "yes"))
+    share = 1.0 if criterion.prior is None else criterion.prior**2 / (criterion.prior**2 + error**2)
+    sd = np.sqrt(share) * error
+    z = scipy.stats.norm.isf(errors["beyond"])
+    least_yes = np.maximum(low + z * sd, scipy.stats.norm.isf(errors["chance"] / 2) * sd)
+    most_no = high - z * sd
+    cut = np.clip(criterion.cut(zone), least_yes, np.maximum(most_no, least_yes))
+    return share, cut, np.where(least_yes <= most_no, cut, most_no)
+
+
 def answered(criterion: Criterion, estimate, error, zone: dict, errors: dict) -> Answer:
     """Answer a criterion from estimates (k,) and standard errors (k,), on the criterion's scale.
 
@@ -295,16 +311,11 @@ def answered(criterion: Criterion, estimate, error, zone: dict, errors: dict) ->
     `errors["beyond"]`. Where both hold, the cut decides: the middle of the zone, or the nearest value where both hold.
     """
     low, high = (float(criterion.scaled(zone[key])) for key in ("no", "yes"))
-    share = 1.0 if criterion.prior is None else criterion.prior**2 / (criterion.prior**2 + error**2)
+    share, cut, most_no = cuts(criterion, error, zone, errors)
     mean, sd = share * estimate, np.sqrt(share) * error
-    z = scipy.stats.norm.isf(errors["beyond"])
-    least_yes = np.maximum(low + z * sd, scipy.stats.norm.isf(errors["chance"] / 2) * sd)
-    most_no = high - z * sd
-    either = least_yes <= most_no
-    cut = np.clip(criterion.cut(zone), least_yes, np.maximum(most_no, least_yes))
     known = ~np.isnan(mean)
-    yes = known & np.where(either, mean >= cut, mean >= least_yes)
-    no = known & np.where(either, mean < cut, mean <= most_no)
+    yes = known & (mean >= cut)
+    no = known & ~yes & (mean <= most_no)
     near = known & (((mean > low) & (mean < high)) | (np.abs(mean - cut) < 1.0 * sd))
     with np.errstate(invalid="ignore", divide="ignore"):
         right = np.where(yes, _above(mean - low, sd), np.where(no, _above(high - mean, sd), np.nan))
@@ -512,7 +523,7 @@ class Answers:
         bands.right = np.where(possible, _above(beyond, error), 1.0)
         # The sample's standard deviation is known the less surely, the longer its tails are.
         tails = np.clip(np.nan_to_num(s("kurtosis")), -1.2, 6)
-        error = np.sqrt((2 + tails) / (4 * np.maximum(self.n - 1, 1)))
+        self.width_error = error = np.sqrt((2 + tails) / (4 * np.maximum(self.n - 1, 1)))
         width, ends = found["width"], {end: np.log(zones["width"][end]) for end in ("no", "yes")}
         width.right = _above(np.where(width.yes, width.estimate - ends["no"], ends["yes"] - width.estimate), error)
         for name in ("band_share", "three_bands"):

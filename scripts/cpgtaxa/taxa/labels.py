@@ -82,7 +82,7 @@ def undecided(reason: str) -> str:
     """The reason of an Unclassified CpG as a label of what is known of it, the open questions last.
 
     "open: spread; LinAgeHomo or LinAgeHet" is "one band, trend; spread undecided": what the taxa left have in common.
-    "no taxon: curved" says what curved means. Other reasons, such as "too few samples", are told as they are.
+    "no taxon: curved" says what curved means. Other reasons, such as "too few samples", stand as they are.
     """
     if reason.startswith("no taxon: "):
         names = reason.removeprefix("no taxon: ").split(", ")

@@ -13,7 +13,7 @@ SEXES = {"f": "F", "female": "F", "w": "F", "woman": "F", "m": "M", "male": "M",
 
 
 OLD = 90
-"""Years from which on ages are told together, as rules of data protection ask for."""
+"""Years from which on ages are pooled, as rules of data protection ask for."""
 
 
 @dataclasses.dataclass
