@@ -103,9 +103,9 @@ SECTIONS = (
         "Confidence",
         "confidence.csv",
         "confidence.py --out tests/benchmarks/confidence.csv",
-        "Mean `confidence` of the tests' labels, and the share that is *right*. Parts of real cohorts are compared with "
-        "the whole cohort. Simulated cohorts have as many CpGs of each taxon, which real ones do not. *Unsure*: share "
-        "with a confidence below 0.95; *sure*: of 0.99 and more.",
+        "Mean `confidence` of the tests' labels, and the share that is *right*. Parts of real cohorts are compared "
+        "with the whole cohort. Simulated cohorts have as many CpGs of each taxon, which real ones do not. *Unsure*: "
+        "share with a confidence below 0.95; *sure*: of 0.99 and more.",
     ),
     Section(
         "Shapes of change and causes of bands",
