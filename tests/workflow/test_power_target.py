@@ -6,7 +6,7 @@ from browsing import assert_fine
 from conftest import snakemake
 
 CONFIG = {
-    "power": {"taxa": ["LinAgeHomo"], "trend": [0.01], "people": [40, 120], "cpgs": 30},
+    "power": {"taxa": ["LinAgeHomo"], "trend": [0.01], "people": [40, 120], "cpgs": 30, "network": True},
     "training": {"device": "cpu"},
 }
 

@@ -4,7 +4,7 @@
 rule power:
     """How many people, of what ages, show this effect?
     Needs: nothing
-    Time: 25 s on one core
+    Time: 15 s on one core
     Output: results/power/report.html
     """
     input:

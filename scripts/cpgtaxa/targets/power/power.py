@@ -50,7 +50,7 @@ def called(values, ages, sexes, predictor, rules: dict) -> tuple[np.ndarray, np.
     """The taxa (k,) that the tests give CpGs, and those with the network's (the same without a predictor).
 
     values: (k, n) float32; predictor: of `load_predictor`, or None; rules: thresholds and errors. The network chooses
-    among the taxa that the tests leave, and is believed from SURE on; a run fits its own bar instead.
+    among the taxa that the tests leave, and is believed from SURE on; a run holds it to an error rate instead.
     """
     statistics = compute(values, ages, sexes)
     statistics.insert(0, "cpg", np.arange(len(values)).astype(str))
