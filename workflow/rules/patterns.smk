@@ -30,7 +30,7 @@ rule gather_patterns:
     input:
         **PLAN.adjusted(),
         beta=PLAN.beta,
-        samples=rules.cohort.output.samples,
+        samples=COHORT.samples,
         shards=PLAN.pattern_shards(),
         taxonomy=rules.taxonomy.output.parquet,
         library=library_files(SCRIPTS / "gather_patterns.py"),
