@@ -147,8 +147,8 @@ def named(people: Mixtures, model: CellModel, unchanged: dict, row):
     """Rows of what stands in the column `cell_type`."""
     values, kinds = people.planted(mean=MEANS[-1])
     tested = [model.test(values), model.test(people.common(MEANS[0])), unchanged]
-    p, equal_p = (np.concatenate([part[name] for part in tested]) for name in ("p", "equal_p"))
-    said = called(p, equal_p, model.names)[0]
+    joined = {name: np.concatenate([part[name] for part in tested]) for name in unchanged}
+    said = called(joined, model.names)[0]
     given = (said != "") & (said != UNDECIDED)
     one, common, none = np.split(np.arange(len(said)), np.cumsum([len(part["p"]) for part in tested])[:-1])
     right = said[one] == np.array(TYPES)[kinds]
@@ -159,7 +159,9 @@ def named(people: Mixtures, model: CellModel, unchanged: dict, row):
     yield row("right, of these named", right.sum() / given[one].sum(), given[one].sum())
     yield row("undecided, of those that change in all types", (said[common] == UNDECIDED).mean(), len(common))
     yield row("named, of those that change in all types", given[common].mean(), len(common))
+    yield row("undecided, of those that change in one type", (said[one] == UNDECIDED).mean(), len(one))
     yield row("named, of those that do not change", given[none].mean(), len(none))
+    yield row("undecided, of those that do not change", (said[none] == UNDECIDED).mean(), len(none))
 
 
 def main():

@@ -104,7 +104,7 @@ class Interactions:
         products = (self.columns[:, :, None] * self.columns[:, None, :]).reshape(-1, p * p)
         size, turn = np.linalg.eigh((there @ products).reshape(-1, p, p))
         kept = size > FLAT**2 * size[:, -1:]
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):
             root = turn * np.where(kept, 1 / np.sqrt(size), 0)[:, None, :]
         bases = self.columns @ root  # (k, n, p): orthonormal over the samples with a value
         left = values - np.einsum("knp,kp->kn", bases, np.einsum("kn,knp->kp", values, bases))
@@ -145,6 +145,12 @@ def equal_slopes(fit: dict) -> np.ndarray:
     return p
 
 
+def whole_slope(fit: dict, shares: np.ndarray) -> np.ndarray:
+    """p (k,) of the t-test that the slopes of a fit, weighted with the types' shares (K,), add up to 0."""
+    sums = {"b": fit["b"] @ shares[:, None], "cov": (shares @ fit["cov"] @ shares)[:, None, None], "df": fit["df"]}
+    return t_tests(sums)[2][:, 0]
+
+
 def holm(p: np.ndarray) -> np.ndarray:
     """Holm's adjusted p-values over the last axis of (k, K); NaN is no test, and stays NaN."""
     order = np.argsort(p, axis=1)
@@ -182,11 +188,13 @@ class CellModel:
                 one.untested = f"its fraction varies by {one.own:.2%} of the cells beside the others"
             self.types.append(one)
         tested = [place for place, number in enumerate(kept) if not self.types[number].untested]
+        self.shares = used[:, tested].mean(axis=0)
         self.names = [names[kept[place]] for place in tested]
         self.interactions = Interactions(columns, [len(kept) + place for place in tested])
 
     def test(self, values: np.ndarray) -> dict[str, np.ndarray]:
-        """Of each CpG and tested type, (k, K) float64: slope (per year), se, p, spread_t, spread_p; and equal_p (k,).
+        """Of each CpG and tested type, (k, K) float64: slope (per year), se, p, spread_t, spread_p; and (k,) equal_p,
+        that all slopes are the same, and trend_p, that cells mixed as they are on average have none.
 
         values: (k, n) float64, NaN where missing.
         """
@@ -196,4 +204,5 @@ class CellModel:
         size = np.nansum(squares, axis=1, keepdims=True) / max(squares.shape[1], 1)
         _, spread_t, spread_p = t_tests(self.interactions.fit(squares / np.where(size > 0, size, 1)))
         found = {"slope": fit["b"] / self.sd_age, "se": error / self.sd_age, "p": p}
-        return found | {"spread_t": spread_t, "spread_p": spread_p, "equal_p": equal_slopes(fit)}
+        found |= {"spread_t": spread_t, "spread_p": spread_p}
+        return found | {"equal_p": equal_slopes(fit), "trend_p": whole_slope(fit, self.shares)}

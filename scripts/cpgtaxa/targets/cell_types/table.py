@@ -38,8 +38,8 @@ DESCRIPTION = {
     "spread grows",
     "spread_p": "**experimental**: its p-value",
     "spread_q": "**experimental**: the same, adjusted over all CpGs and types (Benjamini–Hochberg)",
-    "cell_type": "of the CpG: types whose slope is not 0, `A|B`; `undecided` where there is one but the slopes of the "
-    "types are not shown to differ (Wald's test); empty where there is none",
+    "cell_type": "of the CpG: types whose slope is not 0, `A|B`; `undecided` where there is a trend, but none that the "
+    "types are shown to differ in (Wald's test); empty where there is none",
     "cell_type_q": "of the CpG: smallest p over its types (Holm), adjusted over all CpGs (Benjamini–Hochberg)",
 }
 """One line on each column."""
@@ -132,19 +132,18 @@ def study(given: dict, columns: list | None, covariates: list) -> tuple[CellMode
     return model, [one.name for one in coded], notes
 
 
-def called(p: np.ndarray, equal_p: np.ndarray, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """`cell_type` (k,) str objects and `cell_type_q` (k,) of DESCRIPTION. p: (k, K); equal_p: (k,)."""
-    adjusted = holm(p)
-    least = np.full(len(p), np.nan)
+def called(tests: dict, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """`cell_type` (k,) str objects and `cell_type_q` (k,) of DESCRIPTION. tests: of `CellModel.test`."""
+    adjusted = holm(tests["p"])
+    least = np.full(len(adjusted), np.nan)
     tested = np.isfinite(adjusted).any(axis=1)
     least[tested] = np.nanmin(adjusted[tested], axis=1)
-    q, differ = benjamini_hochberg(least), benjamini_hochberg(equal_p)
-    found = np.full(len(p), "", dtype=object)
-    changing = np.flatnonzero(q < LEVEL)
+    q, differ, trend = (benjamini_hochberg(p) for p in (least, tests["equal_p"], tests["trend_p"]))
+    changing = q < LEVEL
+    found = np.where(changing | (trend < LEVEL), UNDECIDED, "").astype(object)
     cut = least[changing].max(initial=0)
-    for row in changing:
-        those = [name for name, value in zip(names, adjusted[row], strict=True) if value <= cut]
-        found[row] = "|".join(those) if len(names) == 1 or differ[row] < LEVEL else UNDECIDED
+    for row in np.flatnonzero(changing & (differ < LEVEL) if len(names) > 1 else changing):
+        found[row] = "|".join(name for name, p in zip(names, adjusted[row], strict=True) if p <= cut)
     return found, q
 
 
@@ -168,7 +167,7 @@ def write(given: dict, out: dict, *, columns: list | None, covariates: list) -> 
     found = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
     for name in ("p", "spread_p"):
         found[name.removesuffix("p") + "q"] = benjamini_hochberg(found[name].ravel()).reshape(found[name].shape)
-    cell_type, cell_type_q = called(found["p"], found.pop("equal_p"), model.names)
+    cell_type, cell_type_q = called(found, model.names)
     _write_tables(cohort, model, found, cell_type, cell_type_q, out)
     changing = {name: int(np.sum([name in one.split("|") for one in cell_type])) for name in (*model.names, UNDECIDED)}
     spread = dict(zip(model.names, np.sum(found["spread_q"] < LEVEL, axis=0).tolist(), strict=True))
