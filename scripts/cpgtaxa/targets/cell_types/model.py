@@ -106,16 +106,18 @@ class Interactions:
         kept = size > FLAT**2 * size[:, -1:]
         with np.errstate(divide="ignore", invalid="ignore"):
             root = turn * np.where(kept, 1 / np.sqrt(size), 0)[:, None, :]
-        bases = self.columns @ root  # (k, n, p): orthonormal over the samples with a value
-        left = values - np.einsum("knp,kp->kn", bases, np.einsum("kn,knp->kp", values, bases))
-        free = np.maximum(1 - np.einsum("knp,knp->kn", bases, bases), FLAT)
-        weights = np.einsum("kap,knp->kan", root[:, self.at, :], bases) * there[:, None, :]
+        inverse = root @ root.transpose(0, 2, 1)
+        weights = (inverse @ (values @ self.columns)[:, :, None])[:, :, 0]
+        left = there * (values - weights @ self.columns.T)
+        free = np.maximum(1 - inverse.reshape(-1, p * p) @ products.T, FLAT)
+        meat = ((left / free) ** 2 @ products).reshape(-1, p, p)
         df = there.sum(axis=1) - kept.sum(axis=1)
         told = np.sum(np.square(turn[:, self.at, :]) * kept[:, None, :], axis=2) > 1 - FLAT
         told &= (df > 0)[:, None]
-        scores = weights * (left / free)[:, None, :]
-        found["b"][rows] = np.where(told, np.einsum("kan,kn->ka", weights, values), np.nan)
-        found["cov"][rows] = np.where(told[:, :, None] & told[:, None, :], scores @ scores.transpose(0, 2, 1), np.nan)
+        some = inverse[:, self.at, :]
+        cov = some @ meat @ some.transpose(0, 2, 1)
+        found["b"][rows] = np.where(told, weights[:, self.at], np.nan)
+        found["cov"][rows] = np.where(told[:, :, None] & told[:, None, :], cov, np.nan)
         found["df"][rows] = df
         found["left"][rows] = np.where(known[rows], left, np.nan)
         found["free"][rows] = free
