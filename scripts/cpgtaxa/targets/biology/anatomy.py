@@ -238,13 +238,17 @@ def draw(figures, table: pd.DataFrame):
     return figures.save("anatomy", figure, some, "Shares of signal, noise and spread by taxon")
 
 
+def _share(value: float) -> str:
+    return percent(value if abs(value) >= 5e-4 else 0.0, 1)
+
+
 def on_page(table: pd.DataFrame, gaps: pd.DataFrame) -> dict:
-    """Both tables as the page shows them."""
+    """Both tables as the page shows them: without what is all of a clock."""
     rows = [
         {key: row[key] for key in ("set", "by", "group", "cpgs")}
-        | {name: percent(row[name]) for name in MEASURES}
-        | {f"{name}_range": span(row[f"{name}_low"], row[f"{name}_high"], percent) for name in MEASURES}
-        for row in table.to_dict("records")
+        | {name: _share(row[name]) for name in MEASURES}
+        | {f"{name}_range": span(row[f"{name}_low"], row[f"{name}_high"], _share) for name in MEASURES}
+        for row in table[table.groupby(["set", "by"])["group"].transform("size") > 1].to_dict("records")
     ]
     told = [
         row
