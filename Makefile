@@ -78,6 +78,7 @@ slow-benchmarks: .venv/.ready
 	$(BIN)/python tests/benchmarks/transfers.py
 	$(BIN)/python tests/benchmarks/sizes.py
 	$(BIN)/python tests/benchmarks/unlike.py
+	$(BIN)/python tests/benchmarks/cell_types.py
 	$(BIN)/python tests/benchmarks/expression_speed.py
 	$(BIN)/python tests/benchmarks/histone_scale.py
 	$(BIN)/python tests/benchmarks/histone_warmup.py

@@ -1,4 +1,4 @@
-"""Writes docs/statistics.md, the columns of results/statistics/statistics.parquet and of results/patterns.parquet.
+"""Writes docs/statistics.md: the columns of the statistics, of results/patterns.parquet and results/cell_types.parquet.
 
     .venv/bin/python docs/make_statistics.py
 
@@ -10,11 +10,16 @@ import pathlib
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/statistics.md"
-SOURCES = ROOT / "scripts/cpgtaxa/statistics/kernel.py", ROOT / "scripts/cpgtaxa/patterns/table.py"
+SOURCES = (
+    ROOT / "scripts/cpgtaxa/statistics/kernel.py",
+    ROOT / "scripts/cpgtaxa/patterns/table.py",
+    ROOT / "scripts/cpgtaxa/targets/cell_types/table.py",
+)
 
 HEAD = """# Columns of the statistics
 
-<!-- Made by docs/make_statistics.py from DESCRIPTION in scripts/cpgtaxa/statistics/kernel.py and patterns/table.py. -->
+<!-- Made by docs/make_statistics.py from DESCRIPTION in scripts/cpgtaxa/statistics/kernel.py, patterns/table.py
+and targets/cell_types/table.py. -->
 
 `results/statistics/statistics.parquet` has one row per CpG, in the cohort's order: `cpg` and these columns. Changes and
 spreads are in units of beta, ages in years. Columns that begin with `core_` leave the outliers out; `two_` and `three_`
@@ -33,6 +38,16 @@ PATTERNS = """
 |---|---|
 """
 
+CELL_TYPES = """
+## Columns of the cell types
+
+`results/cell_types.parquet` and `.csv.gz` of the target [cell_types](targets/cell_types.md) have a row for each CpG and
+cell type.
+
+| column | meaning |
+|---|---|
+"""
+
 
 def descriptions(source) -> dict[str, str]:
     """The meaning of each column."""
@@ -45,7 +60,7 @@ def descriptions(source) -> dict[str, str]:
 def page() -> str:
     """The text of docs/statistics.md."""
     parts = []
-    for head, source in zip((HEAD, PATTERNS), SOURCES, strict=True):
+    for head, source in zip((HEAD, PATTERNS, CELL_TYPES), SOURCES, strict=True):
         rows = [f"| `{name}` | {text.replace('|', chr(92) + '|')} |\n" for name, text in descriptions(source).items()]
         parts += [head, *rows]
     return "".join(parts)

@@ -389,6 +389,27 @@ BREAKAGES = (
         "best = counts.index(min(counts))",
         "test_cell_fractions",
     ),
+    Breakage(
+        "a trend of all cells is said to be one type's",
+        "targets/cell_types/table.py",
+        "changing & (differ < LEVEL)",
+        "changing & (differ < 2)",
+        "test_cell_types",
+    ),
+    Breakage(
+        "errors of slopes do not grow with leverage",
+        "targets/cell_types/model.py",
+        "packed = (left / free) ** 2",
+        "packed = left**2",
+        "test_cell_types",
+    ),
+    Breakage(
+        "what CpGs share is counted twice in the noise of a clock",
+        "targets/biology/anatomy.py",
+        "spread - slope * with_age - own",
+        "2 * (spread - slope * with_age - own)",
+        "test_anatomy",
+    ),
     # Beside the taxa
     Breakage(
         "p-values of the study of age are called q",

@@ -214,6 +214,7 @@ def test_signs_are_held_against_slopes():
 
 def test_the_shipped_clocks_and_what_the_plan_asks(tmp_path):
     config = {
+        "seed": 1,
         "enrichment": {"sets": None, "taxonomy": "results/taxonomy.parquet", "context": None, "statistics": "auto"},
         "scores": {"noise": {}, "signature": {"Nobody": "shipped", "mine": "absent.csv"}, "cell_fractions": "no.csv",
                    "reference": None},

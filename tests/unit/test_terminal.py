@@ -50,6 +50,7 @@ FILES = {
         'TriAge,"20–80",0.02,,TriAge,210,180,260,,0.85\n',
     },
     "cell_fractions": {"fractions": "sample_id,Neu,NK\nS1,0.5,0.1\nS2,0.7,0.05\nS3,0.6,0.08\n"},
+    "cell_types": {"types": "type,mean,sd,own,changing\nNeu,0.6,0.1,0.08,12\nNK,0.002,0.001,0,\n"},
     "methylation_age": {"ages": "person,age,methylation_age,gap,fold,cpgs\nS1,50,52,2,0,9\nS2,60,59,-1,1,9\n"},
 }
 

@@ -37,9 +37,9 @@ def finished(tmp_path_factory):
     sheet = pd.DataFrame({"sample_id": ids, "years": age, "sex": rng.permutation(["F", "M"] * 40), "fractions": share})
     sheet.to_csv(folder / "samples.csv", index=False)
     types.to_csv(folder / "types.csv", index_label="cpg")
-    run = snakemake(folder, TAXA, config=CONFIG)
+    run = snakemake(folder, TAXA, "cell_types", config=CONFIG)
     assert run.code == 0, run.text
-    assert run.jobs() == REST | {"cohort": 1, "cell_fractions": 1, "adjust": 1}
+    assert run.jobs() == REST | {"cohort": 1, "cell_fractions": 1, "adjust": 1, "cell_types": 1}
     return folder
 
 
@@ -64,6 +64,16 @@ def test_fractions_betas_and_taxa(finished):
     assert statistics["slope_t"][100] == pytest.approx(summary["statistics"]["t_scale"] * slope / error, rel=1e-4)
     taxa = pd.read_parquet(finished / TAXA)["taxon"][60:]
     assert not taxa.isin(["LinAgeHomo", "LinAgeHet"]).any()
+
+
+def test_cell_types_have_a_slope_in_each_type(finished):
+    table = pd.read_parquet(finished / "results/cell_types.parquet")
+    assert table["type"].tolist() == ["Gran", "Lymph"] * 120
+    assert table["slope_per_year"].notna().all()
+    assert (table["q"] < 0.05).mean() < 0.02  # what goes with age here is how many cells there are, not the cells
+    log = (finished / "results/logs/cell_types.log").read_text()
+    assert "beta ~ Σ f (a + b age) + sex" in log
+    assert "Gran" in (finished / "results/cell_types/summary.txt").read_text()
 
 
 def test_changes_rerun_what_follows_from_them(finished):

@@ -43,6 +43,10 @@ def test_the_list_is_found_in_the_taxa_it_was_made_of(finished):
     assert signs.loc["all", "share"] == 1  # weights are slopes here
     summary = pd.read_csv(finished / "enrichment/summary.csv")
     assert summary["share"][0] == 1
+    shares = pd.read_csv(finished / "enrichment/anatomy.csv").query("by == 'taxon'").set_index("group")
+    assert set(shares.index) == {taxon for taxon in table.index if taxon.startswith("LinAge")}
+    assert shares["signal"].sum() == pytest.approx(1, abs=1e-4)
+    assert pd.read_csv(finished / "enrichment/gaps.csv")["r_age"][0] > 0.9
     html = (finished / "enrichment/report.html").read_text()
     assert "clock" in html
     assert "http://" not in html.replace("http://www.w3.org", "")

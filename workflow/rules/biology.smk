@@ -19,6 +19,8 @@ rule enrichment:
         overlaps="results/enrichment/overlaps.csv",
         signs="results/enrichment/signs.csv",
         summary="results/enrichment/summary.csv",
+        anatomy="results/enrichment/anatomy.csv",
+        gaps="results/enrichment/gaps.csv",
         html=report("results/enrichment/report.html", caption="../report/enrichment.rst", category="Known biology"),
         figures=report(
             directory("results/enrichment/figures"),

@@ -63,6 +63,7 @@ NAMES = (
     ("cohort", "filters"),
     ("adjust", "covariates"),
     ("annotation", "columns"),
+    ("cell_types", "fractions"),
     ("compare", "cohorts"),
     ("ecg_age", "lead_names"),
     ("enrichment", "sets"),

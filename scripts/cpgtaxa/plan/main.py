@@ -57,6 +57,7 @@ OTHER_TARGETS = (
     "histone",
     "single_cell",
     "methylation_age",
+    "cell_types",
     "ecg_age",
     "compare",
     "summarise",
@@ -616,6 +617,10 @@ class Plan:
     def fractions(self) -> dict[str, str]:
         """The cell fractions as a named input, where they are a covariate."""
         return {"fractions": "results/cell_fractions.csv"} if self.uses_fractions else {}
+
+    def told_fractions(self) -> dict[str, str]:
+        """The cell fractions as a named input of the target cell_types, where it does not take them from the sheet."""
+        return {} if self.config["cell_types"]["fractions"] else {"fractions": "results/cell_fractions.csv"}
 
     def reference_table(self) -> dict[str, str | list[str]]:
         """The user's betas of pure cell types, or those of blood that ship. Raises InputError where it is not there."""

@@ -277,6 +277,12 @@ def _cell_fractions(out: dict):
     yield f"Cell types of {len(rows):,} samples", ["cell type", "median", "lowest", "highest"], lines
 
 
+def _cell_types(out: dict):
+    rows = rows_of(out["types"])
+    lines = [[row["type"], number(row["mean"]), row["changing"] or "not tested"] for row in rows]
+    yield "CpGs that change with age in a cell type (q < 0.05)", ["cell type", "share of cells", "CpGs"], lines
+
+
 TARGETS = {
     "expression": _expression,
     "histone": _histone,
@@ -292,6 +298,7 @@ TARGETS = {
     "power": _power,
     "methylation_age": _methylation_age,
     "cell_fractions": _cell_fractions,
+    "cell_types": _cell_types,
 }
 """By target: from a rule's outputs, tables as (title, columns, rows). Numbers are those of the files."""
 

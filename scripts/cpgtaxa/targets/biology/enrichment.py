@@ -19,6 +19,7 @@ from cpgtaxa.names import TAXA, UNCLASSIFIED
 from cpgtaxa.pages.drawing import ACCENT, INK, MUTED, SECOND, STYLE, Figures
 from cpgtaxa.pages.page import write_csv, write_page
 from cpgtaxa.progress import Progress
+from cpgtaxa.targets.biology import anatomy
 from cpgtaxa.targets.biology.lists import CpgList, base_ids, read_context, read_lists, read_taxonomy
 from cpgtaxa.wording import decimal, p_value, percent, span
 
@@ -330,13 +331,14 @@ def _covered(lists, context, background: pd.Index, context_path) -> tuple[dict[s
 def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
     """Read taxonomy, lists, context and statistics, and write tables, figures and page.
 
-    inputs: `taxonomy`, `lists` (paths, in the order of settings["names"]), perhaps `context`, `statistics`. settings:
-    `BiologyPlan.enrichment_settings`. outputs: `enrichment` (COLUMNS), `overlaps`, `signs`, `summary` (`coverage`),
-    `html`, `figures`, a folder of SVG and CSV. Raises InputError with the problems of all files, and where no list
-    has a CpG of the background.
+    inputs: `taxonomy`, `lists` (paths, in the order of settings["names"]), perhaps `context`, `statistics`, and `beta`,
+    `samples`, `patterns` for the anatomy of clocks. settings: `BiologyPlan.enrichment_settings`. outputs: `enrichment`
+    (COLUMNS), `overlaps`, `signs`, `summary` (`coverage`), `anatomy`, `gaps` (`anatomy.anatomies`), `html`, `figures`,
+    a folder of SVG and CSV. Raises InputError with the problems of all files, and where no list has a CpG of the
+    background.
     """
     problems = []
-    taxonomy = gathered(problems, read_taxonomy, inputs["taxonomy"], "enrichment.taxonomy")
+    taxonomy = whole = gathered(problems, read_taxonomy, inputs["taxonomy"], "enrichment.taxonomy")
     files = dict(zip(settings["names"], inputs["lists"], strict=True))
     lists = gathered(problems, read_lists, files, "enrichment.sets")
     context = None
@@ -357,10 +359,14 @@ def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
         slopes = read_parquet(inputs["statistics"], columns=["cpg", "slope", "slope_p"])
         agreement = signs(found, slopes)
     summary = coverage(lists, background, found, table)
+    shares, gaps, more = anatomy.anatomies(inputs, lists, whole, settings["seed"])
+    notes += more
     write_csv(outputs["enrichment"], table)
     write_csv(outputs["overlaps"], found)
     write_csv(outputs["signs"], agreement)
     write_csv(outputs["summary"], summary)
+    write_csv(outputs["anatomy"], shares)
+    write_csv(outputs["gaps"], gaps)
     of_lists, of_context = (table[table["kind"] == kind] for kind in ("list", "context"))
     drawable = of_lists[of_lists["set"].isin([name for name, n in covered.items() if n >= FEWEST_DRAWN])]
     with atomic_folder(outputs["figures"]) as partial, matplotlib.rc_context(STYLE):
@@ -369,6 +375,7 @@ def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
             "lists": _lists_figure(figures, drawable) if len(drawable) else None,
             "context": _context_figure(figures, of_context) if len(of_context) else None,
             "signs": _signs_figure(figures, agreement) if len(agreement) else None,
+            "anatomy": anatomy.draw(figures, shares) if len(shares) else None,
         }
     clear = table[table["q"] < 0.05]
     page = {
@@ -380,6 +387,8 @@ def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
         "rows": [_row_page(row) for row in clear.sort_values("p").head(LISTED).to_dict("records")],
         "signs": [_sign_page(row) for row in agreement.to_dict("records")],
         "statistics": slopes is not None,
+        "anatomy": anatomy.on_page(shares, gaps),
+        "clocks": len(gaps),
         "woolf": bool((table["method"] == "Woolf").any()),
         "notes": notes,
         "drawn": drawn,

@@ -8,6 +8,12 @@ SHIPPED = "shipped"
 """In place of a list's path: the list of that name in resources/clocks."""
 TAXON = "taxon"
 """In place of a list's path: the CpGs of the taxon of that name."""
+COHORT = {
+    "beta": "results/cohort/beta.arrow",
+    "samples": "results/cohort/samples.parquet",
+    "patterns": "results/patterns.parquet",
+}
+"""What the anatomy of clocks looks at, where taxonomy and statistics are those of this run."""
 TAXONOMY, STATISTICS = "results/taxonomy.parquet", "results/statistics/statistics.parquet"
 MADE = "results/"
 """Below this folder the workflow makes files itself; Snakemake reports those that nothing makes."""
@@ -19,6 +25,7 @@ class BiologyPlan:
     def __init__(self, config: dict, resources: pathlib.Path, ships=str):
         """ships: marks the path of a file that ships with the workflow."""
         self.enrichment, self.scores = config["enrichment"], config["scores"]
+        self.seed = config["seed"]
         self.folder, self.ships = pathlib.Path(resources) / "clocks", ships
 
     def shipped(self) -> dict[str, str]:
@@ -60,6 +67,8 @@ class BiologyPlan:
         if statistics:
             found["statistics"] = statistics
             _look(statistics, "enrichment.statistics", problems)
+        if statistics == STATISTICS:
+            found |= COHORT
         if not lists and not settings["context"]:
             problems.append("enrichment: there are neither sets nor a context: name some, or set sets to null")
         if problems:
@@ -69,7 +78,7 @@ class BiologyPlan:
     def enrichment_settings(self) -> dict:
         """What the target enrichment needs to know."""
         keys = ("background", "context_columns")
-        return {key: self.enrichment[key] for key in keys} | {"names": list(self.sets())}
+        return {key: self.enrichment[key] for key in keys} | {"names": list(self.sets()), "seed": self.seed}
 
     def _score_lists(self, problems: list[str]) -> dict[str, dict[str, str]]:
         return {

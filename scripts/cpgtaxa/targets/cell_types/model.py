@@ -1,0 +1,210 @@
+"""Which cells a trend with age, or a change of spread, belongs to: interactions of cell fractions with age.
+
+Each CpG is fitted by beta ~ Σ f_k (a_k + b_k age) + covariates, where f_k are the fractions of the cell types, without
+any other intercept (CellDMC, Zheng et al. 2018, Nature Methods 15:1059). b_k is the slope of type k; t-tests have HC3
+errors. For spread the squares of the residuals are fitted alike. Squares of the fractions, of which the variance of a
+mixture of independent cells is made, tell the right type less often (0.79 in place of 0.84), and so do absolute
+residuals (0.82).
+"""
+
+import dataclasses
+
+import numpy as np
+from scipy import stats
+
+FLAT = 1e-6
+"""A combination of columns that varies less than this, in units of the largest, is none."""
+LEAST_OWN = 0.01
+"""A type is tested if its fraction varies by at least this (in cells of all cells) beside the others."""
+RARE = 0.01
+"""A type with less than this share of the cells (root mean square over samples) has no term."""
+ROWS = 128
+"""CpGs with missing values that are solved together."""
+
+
+@dataclasses.dataclass
+class Type:
+    """A cell type: mean and sd of its fraction; `own`, the sd that it has beside the others; why it is not tested."""
+
+    name: str
+    mean: float
+    sd: float
+    own: float
+    untested: str = ""
+
+
+class Interactions:
+    """Least squares of many CpGs on the same columns, one for each type of which is tested.
+
+    columns: (n, p) float64; at: the columns (K,) that are tested. df: n − rank.
+    """
+
+    def __init__(self, columns: np.ndarray, at):
+        self.scale = np.sqrt(np.mean(columns**2, axis=0))
+        self.columns, self.at = columns / np.where(self.scale > 0, self.scale, 1), np.asarray(at, dtype=int)
+        left, size, turn = np.linalg.svd(self.columns, full_matrices=False)
+        kept = size > FLAT * size[0]
+        self.basis, self.rank = left[:, kept], int(kept.sum())
+        self.inverse = (turn[kept].T / size[kept]) @ self.basis.T
+        self.estimable = np.sum(turn[kept] ** 2, axis=0) > 1 - FLAT
+        self.left_over = 1 - np.sum(self.basis**2, axis=1)
+        self.pairs = np.triu_indices(len(self.at))
+
+    def own(self) -> np.ndarray:
+        """Root mean square (p,) of what the others leave of each column, in its own units; 0 where nothing."""
+        n = len(self.columns)
+        with np.errstate(divide="ignore"):
+            found = self.scale / np.sqrt(n * np.sum(self.inverse**2, axis=1))
+        return np.where(self.estimable, found, 0.0)
+
+    def fit(self, y: np.ndarray) -> dict[str, np.ndarray]:
+        """Coefficients (k, K), their HC3 covariance (k, K, K), degrees of freedom (k,), residuals and leverages (k, n).
+
+        y: (k, n) float64, NaN where missing; such samples are as if they were absent. Coefficients are NaN where the
+        samples with a value leave no degree of freedom or do not tell a tested column from the others.
+        """
+        known = np.isfinite(y)
+        whole = known.all(axis=1)
+        found = {
+            "b": np.full((len(y), len(self.at)), np.nan),
+            "cov": np.full((len(y), len(self.at), len(self.at)), np.nan),
+            "df": np.zeros(len(y)),
+            "left": np.full(y.shape, np.nan),
+            "free": np.ones(y.shape),
+        }
+        if whole.any() and self.left_over.sum() >= 1 - FLAT:
+            self._whole(y, np.flatnonzero(whole), found)
+        gaps = np.flatnonzero(~whole)
+        for start in range(0, len(gaps), ROWS):
+            self._gaps(y, gaps[start : start + ROWS], known, found)
+        scale = self.scale[self.at]
+        found["b"] /= scale
+        found["cov"] /= scale[:, None] * scale
+        return found
+
+    def _whole(self, y, rows, found) -> None:
+        values = y[rows]
+        left = values - (values @ self.basis) @ self.basis.T
+        free = np.maximum(self.left_over, FLAT)
+        weights = self.inverse[self.at]
+        one, other = self.pairs
+        packed = (left / free) ** 2 @ (weights[one] * weights[other]).T
+        cov = np.empty((len(rows), len(self.at), len(self.at)))
+        cov[:, one, other] = cov[:, other, one] = packed
+        estimable = self.estimable[self.at]
+        found["b"][rows] = np.where(estimable, values @ weights.T, np.nan)
+        found["cov"][rows] = np.where(estimable[:, None] & estimable, cov, np.nan)
+        found["df"][rows], found["left"][rows], found["free"][rows] = len(free) - self.rank, left, free
+
+    def _gaps(self, y, rows, known, found) -> None:
+        """The same of CpGs with missing values, each on its own samples."""
+        there = known[rows].astype(np.float64)
+        values = np.where(known[rows], y[rows], 0)
+        p = self.columns.shape[1]
+        products = (self.columns[:, :, None] * self.columns[:, None, :]).reshape(-1, p * p)
+        size, turn = np.linalg.eigh((there @ products).reshape(-1, p, p))
+        kept = size > FLAT**2 * size[:, -1:]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            root = turn * np.where(kept, 1 / np.sqrt(size), 0)[:, None, :]
+        inverse = root @ root.transpose(0, 2, 1)
+        weights = (inverse @ (values @ self.columns)[:, :, None])[:, :, 0]
+        left = there * (values - weights @ self.columns.T)
+        free = np.maximum(1 - inverse.reshape(-1, p * p) @ products.T, FLAT)
+        meat = ((left / free) ** 2 @ products).reshape(-1, p, p)
+        df = there.sum(axis=1) - kept.sum(axis=1)
+        estimable = np.sum(np.square(turn[:, self.at, :]) * kept[:, None, :], axis=2) > 1 - FLAT
+        estimable &= (df > 0)[:, None]
+        some = inverse[:, self.at, :]
+        cov = some @ meat @ some.transpose(0, 2, 1)
+        found["b"][rows] = np.where(estimable, weights[:, self.at], np.nan)
+        found["cov"][rows] = np.where(estimable[:, :, None] & estimable[:, None, :], cov, np.nan)
+        found["df"][rows] = df
+        found["left"][rows] = np.where(known[rows], left, np.nan)
+        found["free"][rows] = free
+
+
+def t_tests(fit: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Standard errors, t and two-sided p, each (k, K), of a fit; NaN where there is nothing to test."""
+    error = np.sqrt(np.einsum("kaa->ka", fit["cov"]))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        t = np.where(error > 0, fit["b"] / error, np.nan)
+    return np.where(np.isnan(t), np.nan, error), t, 2 * stats.t.sf(np.abs(t), np.maximum(fit["df"], 1)[:, None])
+
+
+def equal_slopes(fit: dict) -> np.ndarray:
+    """p (k,) of Wald's F-test that all K slopes of a fit are the same; NaN where there is nothing to test."""
+    k, types = fit["b"].shape
+    if types < 2:
+        return np.full(k, np.nan)
+    contrast = np.eye(types)[:-1] - np.eye(types)[1:]
+    apart = fit["b"] @ contrast.T
+    cov = contrast @ fit["cov"] @ contrast.T
+    p = np.full(k, np.nan)
+    good = np.isfinite(cov).all(axis=(1, 2)) & np.isfinite(apart).all(axis=1)
+    good[good] = np.einsum("kaa->k", cov[good]) > 0
+    square = np.einsum("ka,kab,kb->k", apart[good], np.linalg.pinv(cov[good], hermitian=True), apart[good])
+    p[good] = stats.f.sf(square / (types - 1), types - 1, np.maximum(fit["df"][good], 1))
+    return p
+
+
+def whole_slope(fit: dict, shares: np.ndarray) -> np.ndarray:
+    """p (k,) of the t-test that the slopes of a fit, weighted with the types' shares (K,), add up to 0."""
+    sums = {"b": fit["b"] @ shares[:, None], "cov": (shares @ fit["cov"] @ shares)[:, None, None], "df": fit["df"]}
+    return t_tests(sums)[2][:, 0]
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Holm's adjusted p-values over the last axis of (k, K); NaN is no test, and stays NaN."""
+    order = np.argsort(p, axis=1)
+    ordered = np.take_along_axis(p, order, axis=1)
+    number = np.isfinite(p).sum(axis=1, keepdims=True)
+    scaled = np.minimum(ordered * np.maximum(number - np.arange(p.shape[1]), 1), 1)
+    scaled = np.fmax.accumulate(scaled, axis=1)
+    found = np.empty_like(p)
+    np.put_along_axis(found, order, np.where(np.isnan(ordered), np.nan, scaled), axis=1)
+    return found
+
+
+class CellModel:
+    """The model of a cohort's CpGs, and of their squared residuals.
+
+    types: all cell types given; names: those that are tested, in the order of the columns that `test` returns.
+    """
+
+    def __init__(self, fractions: np.ndarray, names: list[str], ages: np.ndarray, covariates: np.ndarray):
+        """fractions: (n, K) of all cells, adding up to 1; ages: (n,) years; covariates: (n, c) numbers."""
+        self.sd_age = ages.std()
+        age = ((ages - ages.mean()) / self.sd_age)[:, None]
+        kept = np.flatnonzero(np.sqrt(np.mean(fractions**2, axis=0)) >= RARE)
+        used, beside = fractions[:, kept], covariates - covariates.mean(axis=0)
+        columns = np.hstack([used, used * age, beside[:, beside.std(axis=0) > 0]])
+        sizes = Interactions(columns, []).own()[len(kept) : 2 * len(kept)]
+        own = dict(zip(kept, sizes, strict=True))
+        self.types = []
+        for number, name in enumerate(names):
+            share = fractions[:, number]
+            one = Type(name, float(share.mean()), float(share.std()), float(own.get(number, 0.0)))
+            if number not in own:
+                one.untested = f"fewer than {RARE:.0%} of the cells"
+            elif one.own < LEAST_OWN:
+                one.untested = f"its fraction varies by {one.own:.2%} of the cells beside the others"
+            self.types.append(one)
+        tested = [place for place, number in enumerate(kept) if not self.types[number].untested]
+        self.shares = used[:, tested].mean(axis=0)
+        self.names = [names[kept[place]] for place in tested]
+        self.interactions = Interactions(columns, [len(kept) + place for place in tested])
+
+    def test(self, values: np.ndarray) -> dict[str, np.ndarray]:
+        """Of each CpG and tested type, (k, K) float64: slope (per year), se, p, spread_t, spread_p; and (k,) equal_p,
+        that all slopes are the same, and trend_p, that cells mixed as they are on average have none.
+
+        values: (k, n) float64, NaN where missing.
+        """
+        fit = self.interactions.fit(values)
+        error, _, p = t_tests(fit)
+        squares = fit["left"] ** 2 / fit["free"]
+        size = np.nansum(squares, axis=1, keepdims=True) / max(squares.shape[1], 1)
+        _, spread_t, spread_p = t_tests(self.interactions.fit(squares / np.where(size > 0, size, 1)))
+        found = {"slope": fit["b"] / self.sd_age, "se": error / self.sd_age, "p": p}
+        found |= {"spread_t": spread_t, "spread_p": spread_p}
+        return found | {"equal_p": equal_slopes(fit), "trend_p": whole_slope(fit, self.shares)}
