@@ -83,7 +83,7 @@ def test_row_names_of_r_stand_before_the_first_name(tmp_path, sep):
     path = written(tmp_path, "\n".join(sep.join(f'"{one}"' for one in row) for row in rows) + "\n")
     found = annotate(CPGS, path, NONE).set_index("cpg")
     assert found.loc["cg99"].tolist() == ["chr1", 5, "TP53", "", ""]
-    assert found.loc["cg00000029"].tolist() == ["chr2", 7, "A;B", ""]
+    assert found.loc["cg00000029"].tolist() == ["chr2", 7, "A;B", "", ""]
 
 
 @pytest.mark.parametrize(

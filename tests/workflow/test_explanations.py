@@ -11,7 +11,7 @@ from conftest import TINY, copy_run, merged, snakemake
 def test_explain_makes_its_page_and_touches_nothing_else(tiny_run, tmp_path):
     folder = copy_run(tiny_run, tmp_path / "copy")
     taxonomy = pd.read_parquet(folder / "results/taxonomy.parquet")
-    taxonomy = taxonomy[taxonomy["source"].isin(["statistical", "round_1"])].drop_duplicates("source")
+    taxonomy = taxonomy[taxonomy["source"].isin(["statistical", "round_0", "round_1"])].drop_duplicates("source")
     cpgs = taxonomy["cpg"].tolist()
     run = snakemake(folder, "explain", "--config", f"cpgs={','.join([*cpgs, cpgs[0]])}", config=TINY)
     assert run.code == 0, run.text
@@ -32,7 +32,7 @@ def test_explain_makes_its_page_and_touches_nothing_else(tiny_run, tmp_path):
         again = own.loc[[("log-odds", taxon)]].set_index("detail").loc["this image", "value"]
         p = float(said["value"])
         assert p == pytest.approx(getattr(row, f"p_{taxon}"), rel=1e-4)
-        assert 1 / (1 + np.exp(-float(again))) == pytest.approx(p, abs=0.005)
+        assert 1 / (1 + np.exp(-float(again))) == pytest.approx(p, abs=0.03)  # in float32, not int8
         if p < 1 - 1e-5:  # beyond, single precision says little of the odds
             assert float(again) == pytest.approx(np.log(p / (1 - p)), abs=0.1)
     # Nothing else looks at the CpGs asked for.

@@ -161,7 +161,7 @@ LOST = {
     "results/explorer.html": ["explorer"],
     "results/age_ewas.csv.gz": ["age_ewas", "report"],
     "results/taxonomy.csv.gz": AFTER_ROUNDS,
-    "results/patterns.csv.gz": ["gather_patterns"],
+    "results/patterns.csv.gz": ["gather_patterns", "report"],
     "results/embedding/map.csv": ["embedding", "report", "explorer"],
     "results/round_1/metrics.json": ["evaluate", "report"],
     "results/round_1/reassigned.parquet": ["reassign", *AFTER_ROUNDS],

@@ -256,9 +256,12 @@ def test_the_table_covers_every_key_but_thresholds_and_other_starts():
         "cohort.only_cpgs",
         "annotation.manifest",
         "annotation.columns",
-    }  # files, with test_formats.py, test_ingest_arrays.py and test_annotation.py
+        "annotation.lists",
+        "pool.summaries",
+        "pool.take_out_cohort",
+    }  # files, with test_formats.py, test_ingest_arrays.py, test_annotation.py and test_pool_target.py
     targets = ("predict", "benchmark", "expression", "histone", "single_cell", "methylation_age", "ecg_age", "compare")
-    targets += ("enrichment", "scores", "export")
+    targets += ("enrichment", "scores", "export", "summarise", "power", "cell_types")
     others |= {f"{section}.{key}" for section in targets for key in config[section]}
     assert lacking <= others | {"taxa.thresholds"}
 

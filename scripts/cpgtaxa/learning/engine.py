@@ -12,7 +12,7 @@ import pathlib
 
 import numpy as np
 import torch
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_eval as fuse
 
 from cpgtaxa.errors import InputError
 from cpgtaxa.images.render import planes, render
@@ -172,7 +172,7 @@ def _graph(openvino, predictor, batch: int, highs: dict | None):
 
     def convolution(x, name, normalisation):
         layer = network.get_submodule(name)
-        folded = fuse_conv_bn_eval(layer, network.get_submodule(normalisation))
+        folded = fuse(layer, network.get_submodule(normalisation))
         weights = folded.weight.detach().numpy()
         kernel = ops.constant(weights)
         if highs is not None and name in highs:
