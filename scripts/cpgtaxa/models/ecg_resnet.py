@@ -30,7 +30,7 @@ class _Block(torch.nn.Module):
 
 
 class AgeResNet(torch.nn.Module):
-    """(batch, 12, samples) float32, mV at 400 Hz, to (batch,) years; 6.8 million parameters as published.
+    """(batch, 12, samples) float32, mV at 400 Hz, to (batch,) years; 6,924,705 parameters as published.
 
     blocks: channels and length in time that each block gives; lengths are whole fractions of those before.
     """

@@ -183,7 +183,7 @@ def _matlab(path: pathlib.Path, npy: dict, told: dict[str, str]) -> Recording:
             raise InputError(f"its sample_rate in the sheet is {told['rate'][:40]!r}, which is no number") from None
     if len(rates) != 1:
         found = (
-            f"it tells {some(f'{rate:g}' for rate in sorted(rates))} Hz"
+            f"it tells {' and '.join(f'{rate:g}' for rate in sorted(rates))} Hz"
             if rates
             else "neither the file nor the sheet tells its sampling rate"
         )
