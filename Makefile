@@ -83,6 +83,7 @@ slow-benchmarks: .venv/.ready
 	$(BIN)/python tests/benchmarks/histone_scale.py
 	$(BIN)/python tests/benchmarks/histone_warmup.py
 	$(BIN)/python tests/benchmarks/single_cell_windows.py
+	$(BIN)/python tests/benchmarks/taxa_from_sequence.py
 	$(BIN)/python tests/benchmarks/ecg_throughput.py
 	$(BIN)/python tests/benchmarks/candidate_taxa.py --samples 300 656 1500
 

@@ -317,6 +317,15 @@ SECTIONS = (
         "20 cells on one chromosome: reading and joining profiles, cutting windows. Memory in MB.",
     ),
     Section(
+        "Taxa from sequence: what is found",
+        "taxa_from_sequence.csv",
+        "taxa_from_sequence.py",
+        "CpGs of 900 kb of real sequence, 1,001 bases around each. Classes of bulk reads; the same moved along the "
+        "sequence, which then knows nothing of them; and classes whose odds hang on the density of CpGs. Means over "
+        "the draws, median p; `found`: share of draws with p below 0.05. A p beside a balanced accuracy below "
+        "0.5 says nothing.",
+    ),
+    Section(
         "ECG: pace",
         "ecg_throughput.csv",
         "ecg_throughput.py --seconds 10",

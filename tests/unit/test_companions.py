@@ -41,6 +41,18 @@ def test_published_figures_stand_beside_ours(companions, tmp_path, capsys):
     assert ("expression", "Ridge", "other") not in table.index
 
 
+def test_ages_asked_about_stand_beside_those_of_the_published_network(companions, tmp_path):
+    summary(tmp_path, "ecg_age", [("ResDenseNet", "adult_mae", 13.0)])
+    row = {"group": "adult", "n": 10, "mae": 12.91, "mae_low": 8.0, "mae_high": 18.0}
+    models = [row | {"model": "nn_predicted_age"}, row | {"model": "Median", "mae": 11.6}]
+    pd.DataFrame(models).to_csv(tmp_path / "ecg_age/published.csv", index=False)
+    table, _ = companions.table_of(tmp_path, pd.read_csv(companions.PUBLISHED))
+    table = table[table["target"] == "ecg_age"].set_index(["model", "metric"])
+    assert table.loc[("nn_predicted_age", "adult_mae_asked"), ["ours", "published"]].tolist() == [12.91, "12.9"]
+    assert table.loc[("Median", "adult_mae_asked"), ["ours", "published"]].tolist() == [11.6, ""]
+    assert len(table) == 3
+
+
 def test_every_metric_of_a_published_figure_is_shown(companions):
     published = pd.read_csv(companions.PUBLISHED)
     assert all(row.metric in companions.METRICS[row.target] for row in published.itertuples())

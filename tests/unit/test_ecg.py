@@ -147,6 +147,25 @@ def test_the_schedule_is_as_published_unless_the_config_says_otherwise():
     assert type(learner.configure_optimizers()[0][0]) is torch.optim.Adam
 
 
+@pytest.mark.parametrize("name", ["ResDenseNet", "ResUDenseNet"])
+def test_batch_normalisation_is_that_of_the_records_learnt_from(name):
+    """Whatever the last batches left; and of equal batches: nine records by fours are three threes, not one alone."""
+    records = np.random.default_rng(0).normal(size=(12, 12, 512)).astype(np.float32)
+    rows, found = np.arange(9), []
+    for left in (0.0, 50.0):
+        torch.manual_seed(0)
+        network = create_model(name, **NARROW)
+        for buffer, values in network.named_buffers():
+            if buffer.endswith("running_mean"):
+                values.fill_(left)
+        networks.settle(network, records, rows, 4, "cpu")
+        found.append(networks.Predictor(network, "cpu", "float32")(records, np.arange(12)))
+    np.testing.assert_array_equal(*found)
+    entered = network.enter[0](torch.from_numpy(records[rows] if name == "ResUDenseNet" else records[rows][:, None]))
+    wanted = entered.detach().transpose(0, 1).flatten(1).mean(dim=1)
+    np.testing.assert_allclose(network.enter[1].running_mean, wanted, atol=1e-5)
+
+
 @pytest.mark.parametrize(("name", "group"), [("ResDenseNet", "adult"), ("ResUDenseNet", "child")])
 def test_training_goes_on_after_an_end_by_force_to_the_same_ages(name, group, tmp_path, monkeypatch):
     """Records whose beats are as fast as their age is high; stopped after the first of three epochs."""

@@ -9,12 +9,14 @@ import pytest
 import torch
 from cpgtaxa.models import create_model
 from cpgtaxa.models.deepmethygene import widths
-from cpgtaxa.targets.expression import batched, by_taxon, fits, scores, simulated
+from cpgtaxa.targets.expression import batched, by_taxon, deepmethygene, fits, scores, simulated
 from cpgtaxa.targets.expression.batched import RECIPES, Fit, new_network, train
 from cpgtaxa.targets.expression.folds import Gene, Scale, folds, m_values
+from cpgtaxa.targets.expression.peers import PENALTIES
 from cpgtaxa.targets.expression.registry import create_regressor, regressors
 from cpgtaxa.targets.expression.regressors import Gathered
 from cpgtaxa.targets.expression.study import TAXA_COLUMNS
+from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.metrics import r2_score
 from sklearn.model_selection import KFold
 
@@ -231,6 +233,51 @@ def test_the_mean_predicts_nothing():
     assert len(result.attribution) == 0
 
 
+def test_ridges_errors_when_left_out_are_those_of_fits_without_the_sample():
+    rng = np.random.default_rng(2)
+    x = rng.normal(1, 2, (40, 60)).astype(np.float32)
+    y = x[:, 5] + rng.normal(size=40).astype(np.float32)
+    layer, errors = deepmethygene._ridge(x, y)
+    penalty = RidgeCV(PENALTIES).fit(x, y).alpha_
+    for row in (0, 17):
+        rest = np.arange(40) != row
+        alone = Ridge(alpha=penalty).fit(x[rest].astype(float), y[rest])
+        assert errors[row] == pytest.approx(y[row] - alone.predict(x[row : row + 1])[0], abs=1e-3)
+    with torch.no_grad():
+        np.testing.assert_allclose(layer(torch.from_numpy(x))[:, 0], RidgeCV(PENALTIES).fit(x, y).predict(x), atol=1e-3)
+
+
+def test_a_network_has_its_say_where_it_has_proved_itself():
+    rng = np.random.default_rng(3)
+    errors = rng.normal(size=60)
+    assert deepmethygene.share_of(rng.normal(size=60) * 0.5, errors) == 0
+    assert deepmethygene.share_of(-errors, errors) == 0
+    assert deepmethygene.share_of(np.zeros(60), errors) == 0
+    assert deepmethygene.share_of(2 * errors, errors) == pytest.approx(0.5)
+    assert deepmethygene.share_of(0.5 * errors, errors) == 1
+
+
+def test_the_repaired_network_is_ridge_where_nothing_is_left_and_sees_no_sample_held_out():
+    gene = planted()
+    ridge, parts = cross_fit("Ridge", gene)
+    repaired, _ = cross_fit("DeepMethyGene_on_ridge", gene)
+    assert r2_score(gene.y, repaired.prediction) > r2_score(gene.y, ridge.prediction) - 0.01
+    fold = parts[0]
+    y = gene.y.copy()
+    y[fold.test] = 100.0
+    changed, _ = cross_fit("DeepMethyGene_on_ridge", dataclasses.replace(gene, y=y))
+    np.testing.assert_allclose(changed.prediction[fold.test], repaired.prediction[fold.test], rtol=1e-3)
+
+
+def test_what_no_line_tells_the_repaired_network_adds():
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(400, 12)).astype(np.float32)
+    y = (x[:, 2] + 2 * np.abs(x[:, 7]) + 0.3 * rng.normal(size=400)).astype(np.float32)
+    gene = Gene("bent", x, y, 7)
+    found = {name: r2_score(y, cross_fit(name, gene)[0].prediction) for name in ("Ridge", "DeepMethyGene_on_ridge")}
+    assert found["DeepMethyGene_on_ridge"] > found["Ridge"] + 0.1
+
+
 @pytest.mark.parametrize("name", ["DeepMethyGene", "Ridge"])
 def test_samples_not_trained_on_get_the_mean_of_the_folds_models(name):
     gene = planted()
@@ -269,7 +316,8 @@ def test_the_published_loop_finds_something_in_noise_and_the_honest_one_does_not
 
 
 def test_unknown_models_are_named():
-    with pytest.raises(ValueError, match="known: DeepMethyGene, DeepMethyGene_published, ElasticNet"):
+    known = "known: DeepMethyGene, DeepMethyGene_on_ridge, DeepMethyGene_published, ElasticNet"
+    with pytest.raises(ValueError, match=known):
         create_regressor("DeepMethylGene", SETTINGS)
 
 

@@ -328,6 +328,7 @@ def test_what_is_wrong_as_a_whole_is_reported_at_once(tmp_path):
 def real_config(shared):
     config = yaml.safe_load((ROOT / "config/examples/ecg_age.yaml").read_text())
     section = {"records": str(shared / "ecg/records"), "networks": {"adult": NETWORK}, "epochs": 2, "held_out": 1}
+    section |= {"asked": {"adult": str(shared / "ecg/code15")}, "sheet": str(shared / "ecg/code15/meta.csv")}
     return merged(merged(SMALL, config), {"ecg_age": section | {"reading": {"records": 1}}})
 
 

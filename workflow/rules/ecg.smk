@@ -118,6 +118,33 @@ rule ecg_predict:
         "../../scripts/ecg_predict.py"
 
 
+rule ecg_published:
+    input:
+        unpack(or_one_message(ECG.published_input)),
+        records="results/ecg_age/input/records.parquet",
+        asked="results/ecg_age/asked/records.parquet",
+        library=library_files(SCRIPTS / "ecg_published.py"),
+    output:
+        ages="results/ecg_age/published_ages.csv",
+        scores="results/ecg_age/published.csv",
+    log:
+        "results/logs/ecg_published.log",
+    benchmark:
+        "results/benchmarks/ecg_published.tsv"
+    conda:
+        "../../envs/ecg_published.yaml"
+    threads: config["training"]["threads"]
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+        gpu=ECG.gpus,
+    params:
+        settings=ECG.published_settings(),
+        seed=config["seed"],
+    script:
+        "../../scripts/ecg_published.py"
+
+
 rule ecg_features:
     input:
         leads="results/ecg_age/input/leads.npy",

@@ -34,6 +34,7 @@ _COMPANIONS = {
     "DeepChrome": "genenet",
     "ResDenseNet": "ecg",
     "ResUDenseNet": "ecg",
+    "AgeResNet": "ecg_resnet",
     **dict.fromkeys((*DNA_MODELS, *CPG_MODELS, *JOINT_MODELS), "deepcpg"),
 }
 

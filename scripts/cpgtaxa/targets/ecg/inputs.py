@@ -27,11 +27,13 @@ AGREE = 0.5
 """Correlation of III with II less I above which they are believed: it is 1 but for filters and rounding."""
 SHOWN = 20
 SHEET = {
-    "record": ("filename", "file_name", "file", "record", "record_name", "ecg_id", "exam_id"),
+    "record": ("filename", "file_name", "file", "save_file", "record", "record_name", "ecg_id", "exam_id"),
     "unit": ("age_unit", "age_units", "unit_of_age", "ageunit"),
     "sex": ("gender", "sex"),
     "male": ("is_male",),
     "patient": ("patient", "patient_id", "person", "subject", "subject_id"),
+    "leads": ("lead_order",),
+    "rate": ("sample_rate", "sampling_rate"),
 }
 """What a sheet's columns may be called, in small letters; that of ages: `records.AGE_NAME`, perhaps with its unit."""
 MALE = {"true": "M", "1": "M", "false": "F", "0": "F"}
@@ -69,27 +71,29 @@ class Rows:
 
 @dataclasses.dataclass
 class _Sheet:
-    """What the user's sheet says of a record, by name; path: None without a sheet."""
+    """What the user's sheet says of a record, by name; path: None without a sheet; record: the column of names."""
 
     path: str | None
     rows: dict[str, dict[str, str]]
+    record: str = ""
 
 
 def prepare(given: dict, out: dict, *, settings: dict, seed: int) -> None:
     """Read all records and write what models read.
 
     given: `sheet` (CSV: FILENAME, AGE, GENDER, PATIENT), if there is one. settings: `folders` ([group, folder] pairs,
-    the group None for records with ages, else of records whose age is asked), `groups` wanted, `npy`, `lead_names`,
-    `max_lost_leads`, `min_seconds`. out: `signals` (float32 (n, 12, SAMPLES), preprocessed), `leads` (int16 (n, 12,
-    SAMPLES), µV at 500 Hz, MISSING where nothing is), `records` (Parquet, COLUMNS, a row for each of the n; fold: the
-    tenth of its group in which it is held out, -1 where its age is asked), `left_out` (CSV, LEFT_OUT) and `qc` (JSON).
+    the group None for records with ages, else of records whose age is asked), `others` (folders that the sheet may tell
+    of too, and are not read), `groups` wanted, `npy`, `lead_names`, `max_lost_leads`, `min_seconds`. out: `signals`
+    (float32 (n, 12, SAMPLES), preprocessed), `leads` (int16 (n, 12, SAMPLES), µV at 500 Hz, MISSING where nothing is),
+    `records` (Parquet, COLUMNS, a row for each of the n; fold: the tenth of its group in which it is held out, -1 where
+    its age is asked), `left_out` (CSV, LEFT_OUT) and `qc` (JSON).
 
     A record that cannot be used is left out and named; the rest goes on. Raises InputError where too few are left, and
     for what is wrong with the folders or the sheet as a whole.
     """
     problems: list[str] = []
-    sheet = gathered(problems, _read_sheet, given.get("sheet"))
-    found = gathered(problems, _find, settings["folders"])
+    sheet = gathered(problems, read_sheet, given.get("sheet"))
+    found = gathered(problems, find_records, settings["folders"])
     if problems:
         raise InputError(problems)
     if not sheet.path and any(path.suffix == ".npy" and group is None for group, path in found):
@@ -139,7 +143,8 @@ def prepare(given: dict, out: dict, *, settings: dict, seed: int) -> None:
             "are the leads named in the order in which they stand (`ecg_age.npy.leads`, `ecg_age.lead_names`)?"
         )
     # A sheet may also name, without ages, the records asked about.
-    unused = sorted({name for name, row in sheet.rows.items() if row.get("age")} - {path.stem for _, path in found})
+    there = {path.stem for _, path in [*found, *_records_in(settings["others"])]}
+    unused = sorted({name for name, row in sheet.rows.items() if row.get("age")} - there)
     if unused and any(group is None for group, _ in settings["folders"]):
         counts.warnings.append(f"{len(unused):,} rows of the sheet have no record in the folders: {some(unused, 3)}")
     for warning in counts.warnings:
@@ -161,7 +166,7 @@ class _Counts:
         self.warnings: list[str] = []
 
 
-def _read_sheet(path: str | None) -> _Sheet:
+def read_sheet(path: str | None) -> _Sheet:
     """Rows of the sheet by record. Raises InputError where it is none, or names a record twice."""
     if not path:
         return _Sheet(None, {})
@@ -174,7 +179,7 @@ def _read_sheet(path: str | None) -> _Sheet:
             f"{some(columns)}"
         )
     at["age"], unit = _age_column(columns, path)
-    names = [_stem(text) for text in columns[at["record"]]]
+    names = [stem_of(text) for text in columns[at["record"]]]
     rows: dict[str, dict[str, str]] = {}
     twice = []
     for row, name in enumerate(names):
@@ -184,7 +189,7 @@ def _read_sheet(path: str | None) -> _Sheet:
         rows[name] = {"unit": unit, **given, "sex": given.get("sex") or MALE.get(given.get("male", "").lower(), "")}
     if twice:
         raise InputError(f"ecg_age.sheet: {path} names records more than once: {some(twice)}. Keep one row of each")
-    return _Sheet(str(path), rows)
+    return _Sheet(str(path), rows, at["record"])
 
 
 def _age_column(columns, path) -> tuple[str | None, str]:
@@ -207,27 +212,22 @@ def _unit(row: dict[str, str]) -> str:
     return unit
 
 
-def _stem(name: str) -> str:
+def stem_of(name: str) -> str:
     """A record's name from a file's, with or without folder and ending."""
     name = name.replace("\\", "/").rsplit("/", 1)[-1]
-    return name.rsplit(".", 1)[0] if name.lower().endswith((*ENDINGS, ".mat", ".dat")) else name
+    return name.rsplit(".", 1)[0] if name.lower().endswith((*ENDINGS, ".dat")) else name
 
 
-def _find(folders) -> list[tuple[str | None, pathlib.Path]]:
+def find_records(folders) -> list[tuple[str | None, pathlib.Path]]:
     """Group and path of every record, in the order of names. Raises InputError for empty folders, names used twice."""
     found, problems, seen = [], [], {}
     for group, folder in folders:
         key = f"ecg_age.asked.{group}" if group else "ecg_age.records"
-        paths = sorted(
-            pathlib.Path(top, name)
-            for top, _, names in os.walk(folder, followlinks=True)
-            for name in names
-            if name.endswith(ENDINGS) and not name.startswith(".")
-        )
+        paths = [path for _, path in _records_in([folder])]
         if not paths:
             problems.append(
-                f"{key}: {folder} has no records: .hea files with their .dat or .mat (WFDB), or .npy files are looked "
-                "for, also in folders inside"
+                f"{key}: {folder} has no records: .hea files with their .dat or .mat (WFDB), .npy or MATLAB files are "
+                "looked for, also in folders inside"
             )
         for path in paths:
             if re.search(r"[\x00-\x1f\ud800-\udfff]", str(path)):  # line breaks, bytes that are not UTF-8
@@ -238,6 +238,19 @@ def _find(folders) -> list[tuple[str | None, pathlib.Path]]:
             found.append((group, path))
     if problems:
         raise InputError(problems[:SHOWN])
+    return found
+
+
+def _records_in(folders) -> list[tuple[str, pathlib.Path]]:
+    """Folder and path of every file that is a record, in the order of names; links are followed."""
+    found = []
+    for folder in folders:
+        paths = []
+        for top, _, names in os.walk(folder, followlinks=True):
+            # Beside headers, .mat files are the signals of WFDB.
+            endings = ENDINGS if not any(name.endswith(".hea") for name in names) else (".hea", ".npy")
+            paths += [pathlib.Path(top, name) for name in names if name.endswith(endings) and not name.startswith(".")]
+        found += [(folder, path) for path in sorted(paths)]
     return found
 
 
@@ -263,8 +276,8 @@ def _one(asked: str | None, path: pathlib.Path, sheet: _Sheet, settings: dict, c
 
     Raises InputError where it cannot be used, of records whose age is asked also where the config has them left out.
     """
-    recording = read_record(path, settings["npy"])
     given = sheet.rows.get(path.stem, {})
+    recording = read_record(path, settings["npy"], given)
     names, unknown = _leads_of(recording, settings["lead_names"])
     age, group = np.nan, asked
     if not asked:

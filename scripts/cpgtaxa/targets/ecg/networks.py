@@ -83,6 +83,18 @@ class Predictor:
         return found
 
 
+def settle(network: torch.nn.Module, signals: np.ndarray, rows: np.ndarray, batch_size: int, device: str) -> None:
+    """Means and variances of batch normalisation anew, in place: those of the rows learnt from, in equal batches.
+
+    Those that training leaves are of its last few batches, the very last of which may be of one record.
+    """
+    where = "cuda" if choose_device(device) == "gpu" else "cpu"
+    parts = np.array_split(rows, -(-len(rows) // batch_size))
+    given = (torch.from_numpy(np.stack([signals[row] for row in part])) for part in parts)
+    torch.optim.swa_utils.update_bn(given, network.to(where), where)
+    network.cpu()
+
+
 def parts_of(records: pd.DataFrame, group: str, fold: int) -> dict[str, np.ndarray]:
     """Rows of the group's records to learn from (`train`), and those held out in this tenth (`held`)."""
     own = (records["group"] == group).to_numpy()
@@ -102,7 +114,7 @@ def fit_network(given: dict, out: dict, *, group: str, name: str, fold: int, set
 
     As published: L1 loss, Adam, the learning rate times lr_decay every lr_step epochs, nine tenths to learn from. Not
     as published: the last epoch's weights are kept, so that the tenth that is held out chooses nothing and is an honest
-    test.
+    test; and batch normalisation is settled (`settle`).
     """
     use_threads(settings["threads"])
     records, signals = _read(given)
@@ -136,8 +148,9 @@ def fit_network(given: dict, out: dict, *, group: str, name: str, fold: int, set
         device=settings["device"],
         precision=settings["precision"],
     )
-    save(out["weights"], weights)
     learner.network.load_state_dict(weights)
+    settle(learner.network, signals, parts["train"], settings["batch_size"], settings["device"])
+    save(out["weights"], learner.network.state_dict())
     rows = parts["held"]
     predicted = Predictor(learner.network, settings["device"], settings["precision"])(signals, rows)
     found = records.loc[rows, ["record", "age"]].assign(fold=np.int8(fold), predicted=predicted)

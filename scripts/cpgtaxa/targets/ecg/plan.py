@@ -19,8 +19,8 @@ KNOWN, ASKED = "input", "asked"
 """The parts that records are read in, and their folders: those with ages, and those whose ages are asked."""
 COHORT_CLOCK = "results/methylation_age.csv"
 """The methylation ages that the workflow itself makes of the cohort."""
-ENDINGS = (".hea", ".npy")
-"""Of the files that are a record each."""
+ENDINGS = (".hea", ".npy", ".mat")
+"""Of the files that are a record each; in a folder with .hea files, .mat files are their signals."""
 SIZES = {
     "published": {},
     "narrow": {"width": 16, "narrow": 8, "layers": 4, "growth": 8, "heads": 4},
@@ -55,6 +55,7 @@ class EcgPlan:
                 for key in ("sheet", "asked")
                 if settings[key]
             ]
+        problems += self._published_conflicts()
         if not self.networks:
             problems.append("ecg_age.networks has no network: name one for adult, child or both")
         for group in settings["asked"] or {}:
@@ -65,10 +66,22 @@ class EcgPlan:
                 problems.append(f"ecg_age.{key}: {path} has braces in its name, which Snakemake takes for wildcards")
         return problems
 
+    def _published_conflicts(self) -> list[str]:
+        """What lacks for ages of another network to stand beside ours."""
+        wanted = [key for key, value in self.settings["published"].items() if value]
+        lacking = [key for key in ("asked", "sheet") if not self.settings[key]]
+        if not wanted or not lacking:
+            return []
+        return [
+            f"ecg_age.published.{wanted[0]} is set, and compares ages of the records asked about with those in the "
+            f"sheet: set {' and '.join(f'ecg_age.{key}' for key in lacking)} too"
+        ]
+
     def _given(self) -> dict[str, str | None]:
         """Paths of the config by key."""
         asked = {f"asked.{group}": path for group, path in (self.settings["asked"] or {}).items()}
-        return {key: self.settings[key] for key in ("records", "sheet", "methylation")} | asked
+        network = {"published.network": self.settings["published"]["network"]}
+        return {key: self.settings[key] for key in ("records", "sheet", "methylation")} | asked | network
 
     # Input
 
@@ -120,6 +133,7 @@ class EcgPlan:
             "folders": [[group, folder] for group, folder in folders.items()],
             "groups": list(self.networks),
             "states": {} if self.simulates else {folder: _state(folder) for folder in folders.values()},
+            "others": list((self.settings["asked"] or {}).values()) if part == KNOWN else [],
         }
 
     @property
@@ -160,6 +174,39 @@ class EcgPlan:
     def predict_input(self, group: str) -> dict[str, list[str]]:
         """The networks of all tenths, which together predict the ages of the records asked about."""
         return {"weights": [self.weights(group, fold) for fold in range(self.settings["held_out"])]}
+
+    # Another network
+
+    def published_input(self) -> dict[str, str | list[str]]:
+        """What the ages of another network wait for, and ours beside them."""
+        groups = self.settings["asked"] or {}
+        found: dict[str, str | list[str]] = {
+            "predictions": [f"{FOLDER}/predictions/{group}/asked.parquet" for group in groups],
+            "sheet": self.settings["sheet"] or [],
+        }
+        network = self.settings["published"]["network"]
+        if network:
+            found["network"] = [f"{network.rstrip('/')}/{name}" for name in ("config.json", "model.pth")]
+        return found
+
+    def published_settings(self) -> dict:
+        """What predicting and comparing the ages of another network needs to know."""
+        keys = ("lead_names", "npy", "coverage")
+        return {key: self.settings[key] for key in keys} | {
+            "folders": [[group, folder] for group, folder in (self.settings["asked"] or {}).items()],
+            "networks": self.networks,
+            "column": self.settings["published"]["column"],
+            "device": self.training["device"],
+            "precision": self.training["precision"],
+            "threads": self.training["threads"],
+        }
+
+    @property
+    def published_files(self) -> dict[str, str]:
+        """Tables of another network's ages beside ours, where the config has one."""
+        if not any(self.settings["published"].values()):
+            return {}
+        return {"ages": f"{FOLDER}/published_ages.csv", "scores": f"{FOLDER}/published.csv"}
 
     # Page
 

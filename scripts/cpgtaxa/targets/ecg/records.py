@@ -1,4 +1,4 @@
-"""One ECG record as it comes: WFDB (by the library `wfdb`) or a .npy file, to leads in mV with their names and rate.
+"""One ECG record as it comes: WFDB (by the library `wfdb`), a .npy or MATLAB file, to leads in mV, names and rate.
 
 What is wrong with a record is an InputError of one sentence or two, without the record's name, which the caller knows.
 """
@@ -11,6 +11,7 @@ import re
 import tempfile
 
 import numpy as np
+import scipy.io
 import wfdb
 
 from cpgtaxa.errors import InputError, reason_of, some
@@ -95,13 +96,17 @@ def years(text: str | None, unit: str = "") -> float:
     return age
 
 
-def read_record(path: pathlib.Path, npy: dict) -> Recording:
-    """The record of a header (.hea) or a .npy file; npy: `rate`, `leads`, `unit` of the latter.
+def read_record(path: pathlib.Path, npy: dict, told: dict[str, str] | None = None) -> Recording:
+    """The record of a header (.hea), of a .npy or a MATLAB file; npy: `rate`, `leads`, `unit` of .npy, the latter two
+    also of MATLAB files, for which the sheet's row (told: `rate`, `leads`) goes first.
 
     Raises InputError where it cannot be read or is not what it says.
     """
     try:
-        found = _npy(path, npy) if path.suffix == ".npy" else _wfdb(path)
+        if path.suffix == ".mat":
+            found = _matlab(path, npy, told or {})
+        else:
+            found = _npy(path, npy) if path.suffix == ".npy" else _wfdb(path)
     except OSError as error:
         name = pathlib.Path(error.filename).name if error.filename else path.name
         missing = isinstance(error, FileNotFoundError)
@@ -117,7 +122,7 @@ def read_record(path: pathlib.Path, npy: dict) -> Recording:
     if high > MOST_MILLIVOLTS:
         raise InputError(
             f"its values reach {high:,.0f} mV, and a heart gives a few: check gain and unit in the header"
-            + (" (`ecg_age.npy.unit` is mV; are these µV?)" if path.suffix == ".npy" and npy["unit"] == "mV" else "")
+            + (" (`ecg_age.npy.unit` is mV; are these µV?)" if path.suffix != ".hea" and npy["unit"] == "mV" else "")
         )
     return found
 
@@ -144,6 +149,52 @@ def _npy(path: pathlib.Path, npy: dict) -> Recording:
         values, notes = values.T, ("samples × leads, turned round",)
     values = values[:, :LONG].astype(np.float64) * MILLIVOLTS[npy["unit"].lower()]
     return Recording(values, names, float(npy["rate"]), notes=notes)
+
+
+def _matlab(path: pathlib.Path, npy: dict, told: dict[str, str]) -> Recording:
+    """Leads × samples of real numbers, the one array of that shape in the file; `curr_sample_rate` beside it."""
+    try:
+        held = scipy.io.loadmat(path)
+    except OSError:
+        raise
+    except NotImplementedError as error:
+        raise InputError(f"{path.name} is of MATLAB 7.3, and version 7 is read: save it with -v7") from error
+    except Exception as error:
+        # scipy raises what a spoilt file leads to, of many kinds.
+        raise InputError(f"{path.name} is damaged or no MATLAB file ({reason_of(error)}): copy it again") from error
+    names = re.findall(r"[A-Za-z0-9_.+-]+", told.get("leads") or "") or list(npy["leads"])
+    arrays = {name: one for name, one in held.items() if isinstance(one, np.ndarray) and one.ndim == 2}
+    signals = {name: one for name, one in arrays.items() if min(one.shape) > 1 and len(names) in one.shape}
+    if len(signals) != 1:
+        shapes = [f"{name} {' × '.join(map(str, one.shape))}" for name, one in arrays.items()]
+        raise InputError(
+            f"{path.name} holds {some(shapes)}, and one array of {len(names)} leads × samples is wanted: name its "
+            "leads in the sheet's column lead_order, or in `ecg_age.npy.leads`"
+        )
+    (values,) = signals.values()
+    if values.dtype.kind != "f":
+        raise InputError(
+            f"{path.name} holds {values.dtype}, whole numbers whose gain is in a WFDB header, and {path.stem}.hea is "
+            "not there: bring it"
+        )
+    rates = {float(held[key].item()) for key in ("curr_sample_rate",) if key in arrays and held[key].size == 1}
+    if told.get("rate"):
+        try:
+            rates.add(float(told["rate"]))
+        except ValueError:
+            raise InputError(f"its sample_rate in the sheet is {told['rate'][:40]!r}, which is no number") from None
+    if len(rates) != 1:
+        found = (
+            f"it tells {' and '.join(f'{rate:g}' for rate in sorted(rates))} Hz"
+            if rates
+            else "neither the file nor the sheet tells its sampling rate"
+        )
+        raise InputError(f"{found}: give one, in the sheet's column sample_rate")
+    notes = ()
+    if values.shape[0] != len(names):
+        values, notes = values.T, ("samples × leads, turned round",)
+    values = values[:, :LONG].astype(np.float64) * MILLIVOLTS[npy["unit"].lower()]
+    return Recording(values, names, rates.pop(), notes=notes)
 
 
 def _wfdb(path: pathlib.Path) -> Recording:

@@ -45,11 +45,11 @@ def ordered(record: np.ndarray, names: list[str]) -> tuple[np.ndarray, list[str]
     return found, [name for name in LEADS if name not in there]
 
 
-def at_500_hertz(record: np.ndarray, rate: float) -> np.ndarray:
-    """(leads, time) at `rate` samples a second, resampled to 500 by a polyphase filter (scipy)."""
-    if rate == HERTZ:
+def at_500_hertz(record: np.ndarray, rate: float, wanted: float = HERTZ) -> np.ndarray:
+    """(leads, time) at `rate` samples a second, resampled to 500, or as wanted, by a polyphase filter (scipy)."""
+    if rate == wanted:
         return record
-    ratio = fractions.Fraction(HERTZ / rate).limit_denominator(1000)
+    ratio = fractions.Fraction(wanted / rate).limit_denominator(1000)
     # Lines rather than constants around the record: at its ends the filter otherwise sees a step to zero.
     # Its phases differ a little in gain, which would make a ripple of a constant: the mean is kept apart.
     mean = record.mean(axis=1, keepdims=True)

@@ -7,6 +7,9 @@ from sklearn.svm import SVR
 
 from cpgtaxa.targets.expression.regressors import FoldByFold
 
+PENALTIES = np.logspace(-1, 5, 19)
+"""Of ridge regression, tried."""
+
 
 def _linear(model):
     """Prediction of a linear model, and how much each CpG moves it: |coefficient| times the mean |x|."""
@@ -27,7 +30,7 @@ class Ridge(FoldByFold):
     """Ridge regression, the penalty by leave-one-out."""
 
     def fit(self, x, y, inner, seed):
-        return _linear(RidgeCV(np.logspace(-1, 5, 19)).fit(x, y))
+        return _linear(RidgeCV(PENALTIES).fit(x, y))
 
 
 class RandomForest(FoldByFold):

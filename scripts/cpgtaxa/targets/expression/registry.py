@@ -7,6 +7,7 @@ def regressors() -> dict:
     """Class by name."""
     return {
         "DeepMethyGene": deepmethygene.DeepMethyGene,
+        "DeepMethyGene_on_ridge": deepmethygene.DeepMethyGeneOnRidge,
         "DeepMethyGene_published": deepmethygene.DeepMethyGenePublished,
         "ElasticNet": peers.ElasticNet,
         "Ridge": peers.Ridge,
