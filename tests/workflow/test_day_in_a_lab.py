@@ -5,6 +5,7 @@ The steps build on one another in the order of the tests. LAB_CPGS and LAB_PEOPL
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import types
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import tracing
 from conftest import ROOT, snakemake
 from cpgtaxa.simulation.simulated_cohort import write_cohort
 from processes import Started, assert_same, contents, leftovers, wait_until
@@ -106,7 +108,7 @@ def deliver_h5ad(folder, people, ids) -> None:
 def write_h5ad(folder, values, obs, cpgs) -> None:
     """`beta.h5ad` of values (people, CpGs) and the people's sheet."""
     with pd.option_context("future.infer_string", False):
-        text = {name: object for name in ("sex", "batch")}
+        text = dict.fromkeys(("sex", "batch"), object)
         obs, var = obs.astype(text), pd.DataFrame(index=pd.Index(list(cpgs), dtype=object))
         anndata.AnnData(values, obs.set_axis(pd.Index(list(obs.index), dtype=object)), var).write_h5ad(
             folder / "beta.h5ad"
@@ -335,3 +337,26 @@ def test_the_export_holds_the_matrix_and_the_taxonomy(lab, main):
     print(bed.head(3))
     table = pd.read_csv(main / "results/export/supplementary_table.csv.gz")
     print(list(table))
+
+
+# Every number of the reports
+
+
+@pytest.mark.parametrize("name", ["main", "adjusted", "second"])
+def test_every_number_of_a_report_is_that_of_a_file(request, name):
+    tracing.Trace(request.getfixturevalue(name)).everything()
+
+
+def test_a_wrong_digit_in_a_report_is_noticed(main, monkeypatch):
+    page, rng = (main / "results/report.html").read_text(), np.random.default_rng(31)
+    unread = re.finditer(r"<(svg|style|script|pre|nav|footer|title)\b.*?</\1>|<[^>]*>|&#?\w+;", page, re.DOTALL)
+    seen = np.ones(len(page), dtype=bool)
+    for found in unread:
+        seen[found.start() : found.end()] = False
+    digits = [found.start() for found in re.finditer(r"(?<![A-Za-z_\d])\d", page) if seen[found.start()]]
+    for at in rng.choice(digits, 40, replace=False):
+        changed = f"{page[:at]}{(int(page[at]) + 1) % 10}{page[at + 1 :]}"
+        monkeypatch.setattr(tracing, "page_of", lambda results, changed=changed: changed)
+        print(page[at - 100 : at + 20])  # shown where the test fails
+        with pytest.raises((AssertionError, KeyError)):
+            tracing.Trace(main).everything()
