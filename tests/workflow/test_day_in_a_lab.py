@@ -314,11 +314,13 @@ def test_the_comparison_counts_what_both_taxonomies_say(main, second):
     ]
     for name, single in zip(("first", "second"), singles, strict=True):
         assert (table.loc[single.index, f"taxon_{name}"].astype(str) == single).all()
-    first, other = (single[singles[1].index] for single in singles)
-    summary = pd.read_csv(second / "results/compare/summary.csv").set_index(["cohorts", "metric"])["value"]
-    assert summary["first / second", "shared"] == len(other) == DRAWN["cpgs"]
-    counts = pd.read_csv(second / "results/compare/contingency.csv")
-    print(counts.head(), summary)
+    both = pd.crosstab(*(single[singles[1].index] for single in singles)).stack()
+    counts = pd.read_csv(second / "results/compare/contingency.csv").set_index(["taxon_a", "taxon_b"])["n"]
+    assert counts[counts > 0].to_dict() == both[both > 0].to_dict()
+    agreement = pd.read_csv(second / "results/compare/agreement.csv").set_index(["unclassified", "taxon", "metric"])
+    equal = sum(k for (one, other), k in both.items() if one == other)
+    assert agreement["value"]["yes", "all", "shared"] == DRAWN["cpgs"]
+    assert agreement["value"]["yes", "all", "equal"] == pytest.approx(equal / DRAWN["cpgs"], rel=1e-5)
 
 
 def test_the_export_holds_the_matrix_and_the_taxonomy(lab, main):
@@ -334,9 +336,9 @@ def test_the_export_holds_the_matrix_and_the_taxonomy(lab, main):
     beta = lab.people.beta.loc[found.var_names, found.obs_names].T
     np.testing.assert_allclose(found.X, beta, rtol=0, atol=2e-7)
     bed = pd.read_csv(main / "results/export/taxonomy.bed", sep="\t", header=None)
-    print(bed.head(3))
-    table = pd.read_csv(main / "results/export/supplementary_table.csv.gz")
-    print(list(table))
+    assert sorted(bed[1]) == list(range(99, 99 + CPGS))
+    table = pd.read_csv(main / "results/export/supplementary_table.csv.gz").set_index("cpg")
+    assert (table["taxon"][taxonomy["cpg"]].to_numpy() == taxonomy["taxon"].astype(str).to_numpy()).all()
 
 
 # Every number of the reports
