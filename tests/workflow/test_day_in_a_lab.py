@@ -74,7 +74,7 @@ def deliver_text(folder, people, ids, rng) -> None:
     """GenomeStudio's CSV, with a column of detection p-values beside each of betas; a sheet with faults."""
     p_values = pd.DataFrame(np.where(rng.random((CPGS, len(ids))) < 0.005, 0.2, 1e-4), people.beta.index, ids)
     both = pd.concat([people.beta[ids].add_suffix(".AVG_Beta"), p_values.add_suffix(".Detection Pval")], axis=1)
-    undetected = (p_values > 0.01) & people.beta[ids].notna()
+    undetected = p_values > 0.01
     people.masked, people.beta[ids] = int(undetected.to_numpy().sum()), people.beta[ids].mask(undetected)
     order = [name + end for name in ids for end in (".AVG_Beta", ".Detection Pval")]
     both[order].to_csv(folder / "beta.csv", index_label="TargetID")
