@@ -339,6 +339,10 @@ def test_the_export_holds_the_matrix_and_the_taxonomy(lab, main):
     assert sorted(bed[1]) == list(range(99, 99 + CPGS))
     table = pd.read_csv(main / "results/export/supplementary_table.csv.gz").set_index("cpg")
     assert (table["taxon"][taxonomy["cpg"]].to_numpy() == taxonomy["taxon"].astype(str).to_numpy()).all()
+    done = subprocess.run(["Rscript", "results/export/read_results.R"], cwd=main, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for (taxon, source), k in taxonomy.astype(str).groupby(["taxon", "source"]).size().items():
+        assert re.search(rf"\b{taxon} +{source} +{k}\b", done.stdout), done.stdout
 
 
 # Every number of the reports
