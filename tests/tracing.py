@@ -164,14 +164,18 @@ class Trace:
         placed, by_tests = (self.taxon != "Unclassified").mean(), (self.taxonomy["source"] == "statistical").sum()
         networks = self.taxonomy["source"].str.startswith("round_").sum()
         rounds = "one round" if len(self.rounds) == 1 else f"{len(self.rounds)} rounds"
+        ends = f" ({n(wider)} wider and {n(self.s - wider)} narrower in the old)" if self.s else ""
+        left = f"networks placed {n(networks) if networks else 'none'} of the other {n(total - by_tests)}"
+        left = (f"{left} in {rounds}" if networks else left) if total > by_tests else "leave none"
         self.says("header", f"How {n(total)} CpGs change with age")
-        self.says("header", f"{n(self.c)} of {tested} CpGs change with age (q < 0.05; {n(up)} gain and {n(self.c - up)} lose methylation), and {n(self.s)} change in spread ({n(wider)} wider and {n(self.s - wider)} narrower in the old).")  # fmt: skip # noqa: E501
+        self.says("header", f"{n(self.c)} of {tested} CpGs change with age (q < 0.05; {n(up)} gain and {n(self.c - up)} lose methylation), and {n(self.s)} change in spread{ends}.")  # fmt: skip # noqa: E501
         self.says(
             "header", f"Of the {n(self.c)}, {', '.join(words)}{', the others elsewhere' if len(where) > 4 else ''}."
         )
         kind = "A simulated cohort" if self.page.config.get("simulate_cohort") else "A cohort"
-        self.says("header", f"{kind} of {n(len(ages))} samples, {ages.min():g} to {ages.max():g} years old. {pc(placed)} of the CpGs have one of the ten taxa: statistical tests name {n(by_tests)}, and networks placed {n(networks)} of the other {n(total - by_tests)} in {rounds}")  # fmt: skip # noqa: E501
-        self.says("header", f"{n((self.taxon == 'Unclassified').sum())} stay Unclassified")
+        self.says("header", f"{kind} of {n(len(ages))} samples, {ages.min():g} to {ages.max():g} years old. {pc(placed)} of the CpGs have one of the ten taxa: statistical tests name {n(by_tests)}, and {left}")  # fmt: skip # noqa: E501
+        if (self.taxon == "Unclassified").any():
+            self.says("header", f"{n((self.taxon == 'Unclassified').sum())} stay Unclassified")
         self.says("header", f"{n(self.c)} change with age", f"{n(self.s)} change in spread", f"{lambda_:.2f} genomic inflation λ")  # fmt: skip # noqa: E501
         self.says("header", f"{pc(placed)} of {n(total)} CpGs have a taxon", f"{n(len(ages))} samples")
         self.labelled, self.networks_placed, self.rounds_word = by_tests, networks, rounds
@@ -280,8 +284,8 @@ class Trace:
         self.says(
             "cohort", f"Principal components of {n(most)} CpGs{'' if most == len(self.taxon) else ' that vary most'}"
         )
-        sd = np.nanstd(self.beta, axis=1)
-        values = self.beta[np.sort(np.argsort(-sd, kind="stable")[:most])].astype(float)
+        sd = pd.read_parquet(self.results / "statistics/statistics.parquet", columns=["sd"])["sd"].to_numpy()
+        values = self.beta[np.sort(np.argsort(-np.nan_to_num(sd), kind="stable")[:most])].astype(float)
         values = np.nan_to_num(values - np.nanmean(values, axis=1, keepdims=True))
         size = np.linalg.svd(values, compute_uv=False) ** 2
         rows = []
