@@ -48,6 +48,8 @@ SLOW_slurm := tests/workflow/test_slurm.py
 SLOW_mutations := tests/mutations
 #: determinism    the same bytes with any number of cores and shards
 SLOW_determinism := tests/workflow/test_determinism.py
+#: lab            a day in a lab: three faulty deliveries to a report whose every number has a file
+SLOW_lab := tests/workflow/test_day_in_a_lab.py
 #: reruns         which edit and which setting reruns what
 SLOW_reruns := tests/workflow/test_reruns.py
 #: elsewhere      the whole job as a module of another workflow

@@ -63,6 +63,14 @@ def test_numbered_headings_of_p_values(bench):
     assert bench.qc()["undetected"]["n"] == 2
 
 
+def test_a_value_that_is_missing_anyway_counts_as_undetected_too(bench):
+    frame = with_p(bench)
+    frame.loc[frame.index[4], SAMPLES[2]] = np.nan
+    bench.beta_text = frame.to_csv()
+    run(bench)
+    assert bench.qc()["undetected"]["by_sample"] == {"s2": 1, "s3": 1}
+
+
 @pytest.mark.parametrize("change", ["block", "shifted", "stranger"])
 def test_p_values_of_nobody_knows_whom_are_refused(bench, change):
     frame = with_p(bench, p="Detection Pval" if change != "stranger" else "{}x_pval")

@@ -6,6 +6,7 @@ import subprocess
 import zipfile
 
 import pytest
+import tracing
 from browsing import DESKTOP, PHONE, Visit
 from conftest import call
 
@@ -36,6 +37,10 @@ def test_every_figure_and_table_names_a_file_that_is_there(tiny_run):
     assert html.count("<figure>") == len(drawn) / 3
     assert "explorer.html#cpg=" in html
     assert len(html) < 6e6
+
+
+def test_every_number_is_that_of_a_file(tiny_run):
+    tracing.Trace(tiny_run).everything()
 
 
 def test_snakemakes_report_holds_page_figures_and_a_sentence_of_each(tiny_run, browser, tmp_path):

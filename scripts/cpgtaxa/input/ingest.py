@@ -1142,7 +1142,7 @@ def _joined(beta, scan: Scan, of_sample: np.ndarray) -> str:
 
 
 def _undetected(matrix: ArrayColumns, columns: list[int]) -> dict:
-    """Betas masked for their detection p-values: in all, and of each sample that has any."""
+    """Values whose detection p-value is above the limit, there or missing: in all, and of each sample that has any."""
     n_masked = {matrix.samples[column]: int(matrix.n_masked[column]) for column in columns}
     return {
         "limit": matrix.limit,
