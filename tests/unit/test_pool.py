@@ -202,7 +202,16 @@ def test_nobodys_row_and_no_id_is_left(people, tmp_path):
     assert b"secret" not in content
     header = json.loads(pq.read_metadata(path).metadata[KEY])
     assert set(header) == {
-        *("sex", "ages", "min_stratum", "min_cell", "array", "suffixes", "genome", "adjusted", "left_out", "version")
+        "sex",
+        "ages",
+        "min_stratum",
+        "min_cell",
+        "array",
+        "suffixes",
+        "genome",
+        "adjusted",
+        "left_out",
+        "version",
     }
 
 

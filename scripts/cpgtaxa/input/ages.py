@@ -75,21 +75,28 @@ UNITS = {
 }
 """Units by the words for them; single letters count behind a number and in brackets."""
 NOT_READ = {
-    *("hour", "hours", "hrs", "minutes", "mins", "seconds", "secs", "fortnights", "quarter", "quarters"),
-    *(
-        "trimester",
-        "trimesters",
-        "decade",
-        "decades",
-        "centuries",
-        "stunden",
-        "tag",
-        "mes",
-        "mese",
-        "dag",
-        "dia",
-        "día",
-    ),
+    "hour",
+    "hours",
+    "hrs",
+    "minutes",
+    "mins",
+    "seconds",
+    "secs",
+    "fortnights",
+    "quarter",
+    "quarters",
+    "trimester",
+    "trimesters",
+    "decade",
+    "decades",
+    "centuries",
+    "stunden",
+    "tag",
+    "mes",
+    "mese",
+    "dag",
+    "dia",
+    "día",
 }
 """Words in a column's name that may be a unit of its ages, and are none of UNITS."""
 LETTERS = {"m": "months", "w": "weeks", "d": "days"}

@@ -67,7 +67,11 @@ def volcano_figure(figures, table: pd.DataFrame):
             axes.scatter(
                 mine["slope_per_year"],
                 mine["minus_log10_p"],
-                **{"s": 11, "color": COLOURS[taxon], "lw": 0, "alpha": 0.75, "label": taxon},
+                s=11,
+                color=COLOURS[taxon],
+                lw=0,
+                alpha=0.75,
+                label=taxon,
                 rasterized=len(shown) > MOST_ELEMENTS,
             )
     _level_line(axes, table, "q", "p")
@@ -95,7 +99,10 @@ def qq_figure(figures, table: pd.DataFrame, summary: dict):
         axes.scatter(
             part["expected"],
             part["observed"],
-            **{"s": 10, "marker": marker, "color": colour, "lw": 0},
+            s=10,
+            marker=marker,
+            color=colour,
+            lw=0,
             label=f"{words}, λ = {summary[name]['inflation']:.2f}",
             rasterized=len(part) > MOST_ELEMENTS,
         )
@@ -129,7 +136,9 @@ def manhattan_figure(figures, table: pd.DataFrame):
         axes.scatter(
             mine["along"],
             mine["minus_log10_p"],
-            **{"s": 8, "lw": 0, "color": ACCENT if at % 2 == 0 else MUTED},
+            s=8,
+            lw=0,
+            color=ACCENT if at % 2 == 0 else MUTED,
             rasterized=len(drawn) > MOST_ELEMENTS,
         )
     _level_line(axes, table, "q", "p")

@@ -27,8 +27,30 @@ FEWEST_PER_TYPE = 5
 ALIKE = 1e-3
 """Types whose columns, scaled to length one, span a direction shorter than this cannot be separated."""
 NO_TYPES = {
-    *("low", "high", "range", "mean", "median", "sd", "n", "f", "fstat", "p", "pval", "pvalue", "padj", "fdr", "q"),
-    *("qvalue", "chr", "chrom", "chromosome", "pos", "position", "mapinfo", "start", "end"),
+    "low",
+    "high",
+    "range",
+    "mean",
+    "median",
+    "sd",
+    "n",
+    "f",
+    "fstat",
+    "p",
+    "pval",
+    "pvalue",
+    "padj",
+    "fdr",
+    "q",
+    "qvalue",
+    "chr",
+    "chrom",
+    "chromosome",
+    "pos",
+    "position",
+    "mapinfo",
+    "start",
+    "end",
 }
 """Names, letters and digits alone, of what tables of references have beside the cell types (minfi's `compTable`)."""
 OURS = ("sample_id", "residual", "n_cpgs")

@@ -169,14 +169,12 @@ def _effects_figure(figures, beside: Beside, a: int, b: int, seed: int):
             one[chosen][some],
             other[chosen][some],
             "o",
-            **{
-                "ms": 3.2,
-                "mew": 0,
-                "alpha": 0.5 if which is same else 0.9,
-                "color": colour,
-                "label": label,
-                "rasterized": len(chosen) > 1500,
-            },
+            ms=3.2,
+            mew=0,
+            alpha=0.5 if which is same else 0.9,
+            color=colour,
+            label=label,
+            rasterized=len(chosen) > 1500,
         )
     axes.set(
         xlim=(-most, most), ylim=(-most, most), xlabel=f"effect of age, {names[0]}", ylabel=f"effect of age, {names[1]}"

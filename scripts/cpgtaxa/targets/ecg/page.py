@@ -522,11 +522,10 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
             "training": _training_figure(figures, read_logs(inputs["logs"])),
             "joined": _joined_figure(figures, both) if both is not None and len(both) else None,
         }
+        shown = settings["reading"]["drawn"]
         reading = [
-            _group_reading(
-                figures, group, readings[group], tables[group], gaps[group], volts, settings["reading"]["drawn"]
-            )
-            for group in readings
+            _group_reading(figures, group, one, tables[group], gaps[group], volts, shown)
+            for group, one in readings.items()
         ]
 
     page = {
