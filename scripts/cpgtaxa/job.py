@@ -78,8 +78,37 @@ def _listen(root, handler, name: str) -> None:
     root.addHandler(handler)
 
 
+OWNER = "CPGTAXA_SNAKEMAKE"
+"""Environment variable by which jobs know the Snakemake that started them."""
+
+
+def own_jobs() -> None:
+    """Called by the Snakefile: jobs that this process starts are its own, and end with it."""
+    os.environ[OWNER] = identity(os.getpid()) or ""
+
+
+def identity(pid: int | str) -> str | None:
+    """A running process among all that there have been, `namespace pid start`; None where it does not run."""
+    try:
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return None
+    # What follows the program's name, which may hold anything: state, …, start time.
+    state, *fields = stat.rpartition(")")[2].split()
+    return None if state == "Z" else f"{namespace} {pid} {fields[18]}"
+
+
 def _end_with_parent() -> None:
-    """Have Linux end this job when Snakemake is killed: it must not write into the folder of the next run."""
+    """Have Linux end this job when Snakemake is killed: it must not write into the folder of the next run.
+
+    Where Snakemake was killed before this was called, while Python and the script's imports began, the job ends here.
+    """
     set_parent_death_signal = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    owner, mine = os.environ.get(OWNER), identity(os.getpid())
+    # A container may see other processes under the same numbers.
+    if owner and mine and owner.split()[0] == mine.split()[0] and identity(owner.split()[1]) != owner:
+        os._exit(1)

@@ -12,9 +12,10 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, TINY, copy_run, snakemake
+from conftest import ROOT, TINY, copy_run, merged, snakemake
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import atomic, atomic_folder
+from cpgtaxa.job import OWNER, identity
 from processes import OUTPUTS, Started, assert_finishes_as, assert_same, contents, jobs, leftovers, wait_until
 
 ONCE = ("simulate_cohort", "cohort", "simulate_training", "compute_statistics", "gather_statistics", "define_taxa")
@@ -168,6 +169,47 @@ def test_killed_training_continues_from_its_last_epoch(tiny_run, tmp_path, tempo
     assert leftovers(folder) == []
     assert [path for path in temporary.rglob("*") if path.is_file()] == []
     assert_same(folder, contents(tiny_run))
+
+
+@pytest.mark.slow
+def test_a_job_that_only_begins_when_snakemake_is_killed_ends_too(tmp_path):
+    config = merged(TINY, {"simulate_cohort": {"samples": 500, "cpgs": 20_000}})
+    run = Started(tmp_path, "results/simulated_cohort/truth.csv", config=config)
+    pid = run.held()
+    run.kill_snakemake()
+    os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: jobs(tmp_path) == {}, 60)
+    assert not (tmp_path / "results/simulated_cohort/truth.csv").exists()
+
+
+OWNED = """
+import sys
+sys.path.insert(0, "scripts")
+from cpgtaxa import job
+job._end_with_parent()
+print("goes on")
+"""
+
+
+def owned(owner: str) -> str:
+    """What a job prints whose Snakemake is this process."""
+    command = [sys.executable, "-c", OWNED]
+    environment = os.environ | {OWNER: owner}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False).stdout
+
+
+def test_a_job_begins_only_while_its_snakemake_runs():
+    with subprocess.Popen(["sleep", "60"]) as other:
+        owner = identity(other.pid)
+        namespace, pid, start = owner.split()
+        running, reused = owned(owner), owned(f"{namespace} {pid} {int(start) - 1}")
+        other.kill()
+        os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
+        killed = owned(owner)  # and nobody has asked how it ended
+    assert (running, reused, killed) == ("goes on\n", "", "")
+    assert owned(owner) == ""
+    assert owned(f"pid:[1] {pid} {start}") == "goes on\n", "a container's own numbers"
+    assert owned("") == "goes on\n"
 
 
 WRITER = """
