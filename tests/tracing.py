@@ -427,7 +427,8 @@ class Trace:
         minutes = [row.pop() for row in rows]
         page = self.page.tables["the rounds"]
         for shown, said in zip(page[1:], minutes, strict=True):
-            assert shown[-1] == said == "–" or abs(float(shown.pop()) - float(said)) <= 0.11
+            found = shown.pop()
+            assert found == said == "–" or abs(float(found) - float(said)) <= 0.11
         self.shows("the rounds", rows)
         self.shows("what stays Unclassified, and why", stays)
         self.shows("candidates near each round’s threshold", near)
