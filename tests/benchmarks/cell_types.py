@@ -6,7 +6,7 @@ People: fractions of six types and ages of real people (GSE42861). A person's ce
 sorted samples of that type (EPIC) and the deviation of one of them, drawn at random for each person, type and CpG; to
 it come a deviation of the person that all types share (sd 0.015) and one of the measurement (0.01). Planted: in one
 type the mean changes over the central 90 % of ages by so much, or independent deviations come to it whose sd grows from
-0 to so much. Fractions are the true ones, or told from the mixtures at the 600 CpGs that differ most between the types,
+0 to so much. Fractions are the true ones, or estimated from the mixtures at the 600 CpGs that differ most between the types,
 which are left out of the tests. *AUC*: the right type against the other five of the same CpG, by p. *Named*: the
 column `cell_type` among CpGs of which 900 change in one type (by 0.3), 600 in all types (by 0.1), 1,500 not at all.
 """
@@ -72,8 +72,8 @@ class Mixtures:
         mixed = np.sum(np.clip(cells, 0, 1) * self.fractions, axis=1) + NOISE_SD * self.rng.normal(size=n)
         return np.clip(mixed, 0, 1)
 
-    def told(self) -> np.ndarray:
-        """Fractions told from mixtures of the markers, adding up to 1."""
+    def estimated(self) -> np.ndarray:
+        """Fractions estimated from mixtures of the markers, adding up to 1."""
         values = np.array([self.draw(cpg) for cpg in self.markers])
         reference = self.means[self.markers]
         gram = reference.T @ reference
@@ -173,9 +173,9 @@ def main():
         raise SystemExit(f"{SHARED} is not there: the sorted cells are needed")
     rows = []
     for seed in arguments.seeds:
-        for kind in ("true", "told"):
+        for kind in ("true", "estimated"):
             people = Mixtures(N, seed)
-            fractions = people.fractions if kind == "true" else people.told()
+            fractions = people.fractions if kind == "true" else people.estimated()
             model = CellModel(fractions, list(TYPES), people.ages, np.zeros((N, 0)))
             base = {"n_samples": N, "fractions": kind, "seed": seed}
             rows += [base | row for row in rows_of(people, model)]
