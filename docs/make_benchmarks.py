@@ -191,7 +191,7 @@ SECTIONS = (
         "cell_types.csv",
         "cell_types.py",
         "The target `cell_types` on mixtures of real sorted cells, 600 people, in the fractions and at the ages of "
-        "real people; means of three draws. *True* fractions, or *estimated* from the mixtures. Planted in one type: the "
+        "real people; means of three draws. *True* fractions, or *estimated* ones. Planted in one type: the "
         "mean changes by so much over the central 90 % of ages, or deviations come to it whose standard deviation "
         "grows from 0 to so much. *AUC*: the right type against the other five, by p; 0.9 is asked for where the "
         "change is 0.3. *Named*: what `cell_type` says where 900 CpGs change in one type by 0.3, 600 in all types by "

@@ -6,7 +6,7 @@ People: fractions of six types and ages of real people (GSE42861). A person's ce
 sorted samples of that type (EPIC) and the deviation of one of them, drawn at random for each person, type and CpG; to
 it come a deviation of the person that all types share (sd 0.015) and one of the measurement (0.01). Planted: in one
 type the mean changes over the central 90 % of ages by so much, or independent deviations come to it whose sd grows from
-0 to so much. Fractions are the true ones, or estimated from the mixtures at the 600 CpGs that differ most between the types,
+0 to so much. Fractions are the true ones, or estimated at the 600 CpGs that differ most between the types,
 which are left out of the tests. *AUC*: the right type against the other five of the same CpG, by p. *Named*: the
 column `cell_type` among CpGs of which 900 change in one type (by 0.3), 600 in all types (by 0.1), 1,500 not at all.
 """
