@@ -232,6 +232,7 @@ def test_a_changed_key_reruns_what_looks_at_it(tiny_run, tmp_path, change, jobs)
         del wanted["define_taxa"]
         assert found == wanted | {"use_labels": 1}
     else:
+        found.pop("predict_calibration", None)  # only where the round before left CpGs undecided
         assert found == dict.fromkeys(("enlarge", "render", "train", "reassign"), 1) | {"predict": 2}
 
 
