@@ -17,20 +17,14 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests/benchmarks")]
 
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 import yaml  # noqa: E402
+from engine import NETWORK  # noqa: E402
 
 WHOLE, DISTINCT, SEED = 811_870, 1000, 20
-REFERENCE = ROOT / "resources/reference"
-NETWORK = {
-    "weights": REFERENCE / "ResNet18_best_model.pt.gz",
-    "stats": REFERENCE / "ResNet18_normalization_stat.json",
-    "card": REFERENCE / "ResNet18_model.json",
-    "features": REFERENCE / "ResNet18_features.npy",
-}
 
 
 def measured(rows, step, n, work, share=1.0):

@@ -54,6 +54,8 @@ def lose(folder, rule, number) -> None:
     (folder / "results" / path).unlink(missing_ok=True)
     if rule == "simulate_calibration":
         lose(folder, "predict_calibration", 0)
+    if rule == "split":  # a kill as it ends takes the images with it, for which only a training asks
+        lose(folder, "train", 0)
     if rule == "predict_calibration":
         lose(folder, "reassign", number)
 

@@ -72,16 +72,14 @@ class SingleCellPlan:
 
     def _conflicts(self) -> list[str]:
         settings, problems = self.settings, []
+        keys = [key for key in ("genome", "annotations", "variants") if settings[key]]
+        keys += [f"taxa.{key}" for key in ("taxonomy", "positions") if settings["taxa"][key]]
         if self.simulates:
-            keys = [key for key in ("genome", "annotations", "variants") if settings[key]]
-            keys += [f"taxa.{key}" for key in ("taxonomy", "positions") if settings["taxa"][key]]
             problems += [
                 f"single_cell.{key} is set but single_cell.profiles is not: set both, or neither to simulate"
                 for key in keys
             ]
         elif self.by_order:
-            keys = [key for key in ("genome", "annotations", "variants") if settings[key]]
-            keys += [f"taxa.{key}" for key in ("taxonomy", "positions") if settings["taxa"][key]]
             problems += [
                 f"single_cell.{key} asks for positions, which {settings['profiles']} does not have: leave it out"
                 for key in keys
