@@ -132,3 +132,12 @@ def test_of_placed_cpgs_the_taxa_that_the_tests_leave_are_compared():
     calls = selection.Calls(table, pd.DataFrame(index=range(5)), ruled_out)
     found = selection._placed_as_in_float32(calls, np.array([True, False, True, True, True]))
     assert found == {"checked_placed": 3, "checked_placed_same": 2}
+
+
+def test_why_openvino_does_not_fit_is_said(monkeypatch):
+    monkeypatch.setattr(engine.importlib.util, "find_spec", lambda name: None)
+    assert engine.fits() == "the package openvino is not installed"
+    monkeypatch.setattr(engine.importlib.util, "find_spec", lambda name: name)
+    for flags, reason in (("flags : sse2 avx", "the processor has no AVX2"), ("flags : avx avx2 fma", None)):
+        monkeypatch.setattr(pathlib.Path, "read_text", lambda path, flags=flags: flags)
+        assert engine.fits() == reason
