@@ -80,7 +80,7 @@ def hostile(tables, tmp_path_factory):
     with CohortWriter(given["beta"], samples["sample_id"]) as writer:
         writer.append([renamed.get(name, name) for name in cohort.cpgs], cohort.read(0, len(cohort)))
     samples.to_parquet(given["samples"], index=False)
-    for name in ("taxonomy", "unclassified", "statistics"):
+    for name in ("taxonomy", "unclassified", "statistics", "patterns"):
         frame = pd.read_parquet(tables[name])
         frame["cpg"] = frame["cpg"].map(lambda cpg: renamed.get(cpg, cpg))
         frame.to_parquet(given[name], index=False)
