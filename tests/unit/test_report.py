@@ -758,6 +758,7 @@ STATES = [
         ["along the genome; above"],
     ),
     ({"simulated_cohort": True}, ["A simulated cohort of 40 samples"], ["A cohort of 40"]),
+    ({"patterns": {"batch": "1"}}, ["): its taxon says nothing of ageing."], ["their taxa say"]),
     ({"looked_at": False}, ["CpGs have their taxon with a confidence of"], ["Rules and network"]),
     (
         {"patterns": {"asked": "0", "sexes": False, "batch": "0", "causes": []}},
@@ -767,11 +768,12 @@ STATES = [
     (
         {"patterns": {"sexes": True}},
         [
-            "The bands of 2 of 8 CpGs called Bi… or Tri… go with a technical column of the sheet",
+            "The bands of 2 of 8 CpGs called Bi… or Tri… go with a technical column of the sheet, or with the chip",
+            "their taxa say nothing of ageing. results/logs/patterns_… name the column",
             "In 3 women and men change differently (q",
             "Of 50, 37 are likely to get the same taxon in another cohort",
             "late onset most of the change comes after the change point 20 33.3 % 15",
-            "batch the bands go with a technical column of the sheet: the taxon says nothing of ageing 2",
+            "or the chip in the sample ids: the taxon says nothing of ageing 2",
             "SNP the bands go with nothing in the sheet, and their shares are possible for genotypes 6",
         ],
         ["No CpG is called", "unknown none of these"],

@@ -34,7 +34,7 @@ SHAPES = {
 }
 """What the values of `shape` mean."""
 CAUSES = {
-    "batch": "the bands go with a technical column of the sheet: the taxon says nothing of ageing",
+    "batch": "the bands go with a technical column, or the chip in the sample ids: the taxon says nothing of ageing",
     "sex": "the bands are the sexes",
     "SNP": "the bands go with nothing in the sheet, and their shares are possible for genotypes",
     "unknown": "none of these",
