@@ -12,7 +12,7 @@ import pandas as pd
 
 from cpgtaxa.errors import some
 from cpgtaxa.input.delimited import commas_for_points, pointed
-from cpgtaxa.input.streams import EXAMPLES, MISSING, many
+from cpgtaxa.input.streams import EXAMPLES, MISSING, and_more, many
 
 OLDEST = 125.0
 PER_YEAR = {
@@ -320,7 +320,7 @@ class _Listed:
         shown = [f"{name!r} ({self.word} {row})" for name, row in zip(self.names[mask], self.rows[mask], strict=True)]
         if value is not None:
             shown = [f"{one}: {found!r}" for one, found in zip(shown, value[mask], strict=True)]
-        return ", ".join(shown[:EXAMPLES]) + (f" and {len(shown) - EXAMPLES:,} more" if len(shown) > EXAMPLES else "")
+        return and_more(shown[:EXAMPLES], len(shown))
 
 
 def _own_units(path, sheet: pd.DataFrame, beside: str | None) -> tuple[np.ndarray | None, list[str]]:

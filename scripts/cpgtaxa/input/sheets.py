@@ -26,6 +26,7 @@ from cpgtaxa.input.streams import (
     EXAMPLES,
     MISSING,
     Unreadable,
+    and_more,
     codec_of,
     magic,
     many,
@@ -489,18 +490,15 @@ def check_ids(path, sheet: pd.DataFrame) -> list[str]:
         where = [
             f"{name!r} ({word}s {numbered(sheet['row'][sheet['sample_id'] == name])})" for name in twice[:EXAMPLES]
         ]
-        more = f" and {len(twice) - EXAMPLES} more" if len(twice) > EXAMPLES else ""
-        problems.append(
-            f"{path}: {many(len(twice), 'sample')} listed more than once: {', '.join(where)}{more}. Keep one row each"
-        )
+        found = f"{many(len(twice), 'sample')} listed more than once: {and_more(where, len(twice))}"
+        problems.append(f"{path}: {found}. Keep one row each")
     return problems
 
 
-def numbered(numbers, limit: int = 5) -> str:
-    numbers = list(numbers)
-    return ", ".join(str(number) for number in numbers[:limit]) + (
-        f" and {len(numbers) - limit} more" if len(numbers) > limit else ""
-    )
+def numbered(numbers) -> str:
+    """The first few numbers, and how many more there are."""
+    numbers = [str(number) for number in numbers]
+    return and_more(numbers[:EXAMPLES], len(numbers))
 
 
 def typed(column: pd.Series) -> pd.Series:

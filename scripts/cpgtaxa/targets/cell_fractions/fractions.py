@@ -14,8 +14,8 @@ import quadprog
 
 from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.errors import InputError, reason_of, some
-from cpgtaxa.input.ingest import TEXT, Scan, block_values
 from cpgtaxa.input.opening import open_matrix
+from cpgtaxa.input.scan import TEXT, Scan, block_values
 from cpgtaxa.input.streams import DAMAGE, EXAMPLES, MISSING, many
 from cpgtaxa.pages.page import write_csv
 from cpgtaxa.progress import Progress

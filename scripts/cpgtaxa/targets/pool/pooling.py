@@ -18,7 +18,7 @@ from cpgtaxa import files
 from cpgtaxa.cohort import CohortWriter
 from cpgtaxa.errors import InputError, gathered, some
 from cpgtaxa.input import probes
-from cpgtaxa.input.qc_table import COLUMNS
+from cpgtaxa.input.qc import COLUMNS
 from cpgtaxa.progress import Progress
 from cpgtaxa.seeds import unit_seed
 from cpgtaxa.targets.pool.summary import Summary
