@@ -13,7 +13,7 @@ import sys
 import uuid
 import zlib
 
-from cpgtaxa.errors import InputError, reason_of
+from cpgtaxa.errors import InputError, reason_of, refuse
 
 
 @contextlib.contextmanager
@@ -194,8 +194,7 @@ def check_other_run(results, paths) -> None:
                     path, "its checksum is not that of what its run wrote", "copy it again, or have that run make it"
                 )
             )
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
 
 
 REMEDY = "delete it and start again; the step that made it is redone"

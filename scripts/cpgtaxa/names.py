@@ -3,17 +3,9 @@
 import difflib
 
 TAXA = (
-    "UniStable",
-    "UniUnstable",
-    "LinAgeHomo",
-    "LinAgeHet",
-    "NonAgeHet",
-    "Outlier",
-    "TriAge",
-    "TriNonAge",
-    "BiAge",
+    "UniStable", "UniUnstable", "LinAgeHomo", "LinAgeHet", "NonAgeHet", "Outlier", "TriAge", "TriNonAge", "BiAge",
     "BiNonAge",
-)
+)  # fmt: skip
 """Index = output of the network; the order is that of the published models."""
 
 INDEX = {taxon: index for index, taxon in enumerate(TAXA)}

@@ -48,18 +48,9 @@ MOST_LEVELS = 8
 NEIGHBOURS = "neighbour_"
 """What the columns of the embedding's neighbours are called, with a number behind."""
 CODED = (
-    "taxon",
-    "source",
-    "second_taxon",
-    "reason",
-    "detail",
-    "boundary",
-    "criterion",
-    "disagrees",
-    "confidence",
-    "margin",
-    "network_p",
-)
+    "taxon", "source", "second_taxon", "reason", "detail", "boundary", "criterion", "disagrees", "confidence",
+    "margin", "network_p",
+)  # fmt: skip
 """Columns beside the probabilities and the statistics."""
 ABOUT = """Data of the page explorer.html, which lies beside this folder: keep the two together. The page alone
 shows {page}.
@@ -154,13 +145,7 @@ def read_map(path, neighbours, cpgs: np.ndarray) -> dict[str, np.ndarray]:
     found = np.stack([place.get_indexer(row) for row in names]) if len(names) else np.empty((0, len(rows)))
     if (rows < 0).any() or (found < 0).any() or list(beside["cpg"]) != list(table["cpg"]):
         raise InputError(f"{path} and {neighbours} are not of this taxonomy: delete both and start again")
-    return {
-        "rows": rows.astype(np.uint32),
-        "x": x,
-        "y": y,
-        "cluster": cluster,
-        "neighbours": found.astype(np.uint32),
-    }
+    return {"rows": rows.astype(np.uint32), "x": x, "y": y, "cluster": cluster, "neighbours": found.astype(np.uint32)}
 
 
 def described_samples(samples: pd.DataFrame, drawn: np.ndarray, with_ids: bool) -> dict:

@@ -30,36 +30,11 @@ TERM = 40.0
 BESIDE = "a column of units"
 
 AGES = (
-    "age",
-    "ages",
-    "chronologicalage",
-    "chronage",
-    "calendarage",
-    "sampleage",
-    "patientage",
-    "donorage",
-    "subjectage",
-    "participantage",
-    "ageatdraw",
-    "ageatblooddraw",
-    "ageatsampling",
-    "ageatsample",
-    "ageatcollection",
-    "ageatvisit",
-    "ageatsamplecollection",
-    "ageatrecruitment",
-    "ageatenrollment",
-    "ageatenrolment",
-    "ageatbaseline",
-    "ageatexam",
-    "âge",
-    "alter",
-    "edad",
-    "ageatbloodcollection",
-    "ageatmeasurement",
-    "ageattimeofsampling",
-    "ageattimeofcollection",
-)
+    "age", "ages", "chronologicalage", "chronage", "calendarage", "sampleage", "patientage", "donorage", "subjectage",
+    "participantage", "ageatdraw", "ageatblooddraw", "ageatsampling", "ageatsample", "ageatcollection", "ageatvisit",
+    "ageatsamplecollection", "ageatrecruitment", "ageatenrollment", "ageatenrolment", "ageatbaseline", "ageatexam",
+    "âge", "alter", "edad", "ageatbloodcollection", "ageatmeasurement", "ageattimeofsampling", "ageattimeofcollection",
+)  # fmt: skip
 """Names of columns of ages, without case, blanks and punctuation."""
 UNITS = {
     **dict.fromkeys(("y", "yr", "yrs", "year", "years", "yo", "yearsold", "yearold"), "years"),
@@ -75,29 +50,9 @@ UNITS = {
 }
 """Units by the words for them; single letters count behind a number and in brackets."""
 NOT_READ = {
-    "hour",
-    "hours",
-    "hrs",
-    "minutes",
-    "mins",
-    "seconds",
-    "secs",
-    "fortnights",
-    "quarter",
-    "quarters",
-    "trimester",
-    "trimesters",
-    "decade",
-    "decades",
-    "centuries",
-    "stunden",
-    "tag",
-    "mes",
-    "mese",
-    "dag",
-    "dia",
-    "día",
-}
+    "hour", "hours", "hrs", "minutes", "mins", "seconds", "secs", "fortnights", "quarter", "quarters", "trimester",
+    "trimesters", "decade", "decades", "centuries", "stunden", "tag", "mes", "mese", "dag", "dia", "día",
+}  # fmt: skip
 """Words in a column's name that may be a unit of its ages, and are none of UNITS."""
 LETTERS = {"m": "months", "w": "weeks", "d": "days"}
 """Units that a last letter may stand for, but also a visit (d, w) or something else (m)."""

@@ -9,7 +9,7 @@ import pandas as pd
 
 from cpgtaxa import files
 from cpgtaxa.cohort import two_sexes
-from cpgtaxa.errors import InputError, gathered, some
+from cpgtaxa.errors import InputError, gathered, refuse, some
 from cpgtaxa.input import plausible, scales, strata
 from cpgtaxa.input import probes as probe_ids
 from cpgtaxa.input.ages import check_ages
@@ -164,8 +164,7 @@ class _Ingestion:
         self.problems: list[str] = []
         self.warnings: list[str] = []
         self.parts = gathered(self.problems, parts_of, beta) or [beta]
-        if self.problems:
-            raise InputError(self.problems)
+        refuse(self.problems)
         self.begun = {path: _state(path) for path in (*self.parts, samples)}
         self.sheet = self.matrix = self.ages = None
         self.turned = False
@@ -374,8 +373,7 @@ class _Ingestion:
         reason = np.concatenate(scan.reasons) if scan.reasons else np.empty(0, dtype=object)
         most = settings.max_missing_cpg
         self.problems += check_cpgs(self.beta, scan, reason, most, settings.bad_cpgs, self.warn)
-        if self.problems:
-            raise InputError(self.problems)
+        refuse(self.problems)
         order = self.sheet.set_index("sample_id").index.get_indexer(scan.samples)
         kin = [self.sheet[name].to_numpy()[order] for name in strata.kin_columns(self.sheet)]
         doubts, alike = plausible.doubts(self.beta, self.samples, scan.looked, scan.samples, self.ages[order], kin)

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from cpgtaxa.errors import InputError, some
+from cpgtaxa.errors import InputError, refuse, some
 from cpgtaxa.input.texts import read_table
 
 ASSEMBLIES = {
@@ -157,7 +157,6 @@ def read_positions(path, key: str, columns: dict[str, str], *, one_based: bool) 
             f"{what}: positions beyond the ends of chromosomes: {text}. Give positions of one human assembly, and "
             "correct these rows"
         )
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     frame = frame[["cpg", "name", "start"]].rename(columns={"name": "chrom"}).reset_index(drop=True)
     return frame, fits[0] if len(fits) == 1 else None

@@ -5,7 +5,7 @@ import re
 
 import pandas as pd
 
-from cpgtaxa.errors import InputError, some
+from cpgtaxa.errors import InputError, refuse, some
 from cpgtaxa.input.delimited import separator_among
 from cpgtaxa.input.texts import csv_rows, lines_of, read_text
 
@@ -117,8 +117,7 @@ class Lists:
                 self.only = read_list(only, "cohort.only_cpgs")
             except InputError as error:
                 problems += error.problems
-        if problems:
-            raise InputError(problems)
+        refuse(problems)
         self.paths = {**{f"filters.{name}": path for name, path in (filters or {}).items()}, "only_cpgs": only}
         self.hits = collections.Counter()
 

@@ -8,16 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cpgtaxa.errors import reason_of, some
-from cpgtaxa.input.ages import (
-    UNITS,
-    bare,
-    in_years,
-    is_age,
-    said_by_values,
-    unit_column,
-    unit_of_name,
-    unit_of_text,
-)
+from cpgtaxa.input.ages import UNITS, bare, in_years, is_age, said_by_values, unit_column, unit_of_name, unit_of_text
 from cpgtaxa.input.delimited import aligned, commas_for_points, lines_above, pointed
 from cpgtaxa.input.series import is_series
 from cpgtaxa.input.standard_layout import sexes_of
@@ -41,36 +32,10 @@ from cpgtaxa.input.workbooks import is_workbook, read_workbook
 # --- common names of columns, without case, blanks and punctuation; the best first -----------------------------------
 
 IDS = (
-    "sampleid",
-    "sample",
-    "samplename",
-    "samplenames",
-    "sampleids",
-    "basename",
-    "sentrix",
-    "barcode",
-    "sentrixbarcode",
-    "idat",
-    "geoaccession",
-    "gsm",
-    "gsmid",
-    "geoid",
-    "accession",
-    "arrayid",
-    "chipid",
-    "id",
-    "ids",
-    "name",
-    "names",
-    "title",
-    "sampletitle",
-    "description",
-    "subjectid",
-    "subject",
-    "rownames",
-    "column1",
-    "x",
-)
+    "sampleid", "sample", "samplename", "samplenames", "sampleids", "basename", "sentrix", "barcode", "sentrixbarcode",
+    "idat", "geoaccession", "gsm", "gsmid", "geoid", "accession", "arrayid", "chipid", "id", "ids", "name", "names",
+    "title", "sampletitle", "description", "subjectid", "subject", "rownames", "column1", "x",
+)  # fmt: skip
 """`sentrix` stands for the chip and the position on it, joined."""
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 SCIENTIFIC = re.compile(r"\d(?:[.,]\d+)?[eE]\+\d+(?:_.*)?")
@@ -78,26 +43,10 @@ SCIENTIFIC = re.compile(r"\d(?:[.,]\d+)?[eE]\+\d+(?:_.*)?")
 CHIPS = ("sentrixid", "slide", "sentrixbarcode", "chip", "chipid", "beadchip")
 POSITIONS = ("sentrixposition", "array", "position", "sentrixrow", "row")
 SEXES = (
-    "sex",
-    "gender",
-    "reportedsex",
-    "sexreported",
-    "reportedgender",
-    "biologicalsex",
-    "donorsex",
-    "patientsex",
-    "subjectsex",
-    "samplesex",
-    "geneticsex",
-    "sexatbirth",
-    "donorgender",
-    "patientgender",
-    "subjectgender",
-    "inferredsex",
-    "estimatedsex",
-    "predictedsex",
-    "predictedgender",
-)
+    "sex", "gender", "reportedsex", "sexreported", "reportedgender", "biologicalsex", "donorsex", "patientsex",
+    "subjectsex", "samplesex", "geneticsex", "sexatbirth", "donorgender", "patientgender", "subjectgender",
+    "inferredsex", "estimatedsex", "predictedsex", "predictedgender",
+)  # fmt: skip
 YES_OF_SEX = {
     f"{before}{name}": codes
     for codes, names in ((("F", "M"), ("female", "f")), (("M", "F"), ("male", "m")))

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cpgtaxa.errors import InputError
+from cpgtaxa.errors import InputError, refuse
 from cpgtaxa.files import CHECKSUMS, atomic, check_other_run, gzipped
 from cpgtaxa.images import render_torch
 from cpgtaxa.images.image_sets import Packs, read_images
@@ -58,8 +58,7 @@ def use_weights(weights, stats, out, size: int) -> None:
             check(path)
         except InputError as error:
             problems += error.problems
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     predictor = load_predictor(weights, stats, card, model_name=MODELS[0], size=size)
     if predictor.size != size:
         raise InputError(
@@ -145,8 +144,7 @@ def predict_images(settings: dict, out) -> None:
         )
         if not settings[key]
     ]
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     model_name = settings["model"]
     card = card_beside(settings["weights"])
     for check in (
@@ -159,8 +157,7 @@ def predict_images(settings: dict, out) -> None:
             check()
         except InputError as error:
             problems += error.problems
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     predictor = load_predictor(
         settings["weights"],
         settings["stats"],

@@ -92,12 +92,7 @@ class CnnRnn01(nn.Module):
     def __init__(self, length: int = WINDOW, dropout: float = DROPOUT):
         super().__init__()
         self.stem = nn.Sequential(
-            nn.Conv1d(4, 128, 11),
-            nn.ReLU(),
-            nn.MaxPool1d(4),
-            nn.Conv1d(128, 256, 7),
-            nn.ReLU(),
-            nn.MaxPool1d(4),
+            nn.Conv1d(4, 128, 11), nn.ReLU(), nn.MaxPool1d(4), nn.Conv1d(128, 256, 7), nn.ReLU(), nn.MaxPool1d(4)
         )
         self.gru = nn.GRU(256, 256, batch_first=True, bidirectional=True)
         self.dropout = nn.Dropout(dropout)

@@ -7,7 +7,7 @@ import collections
 import pathlib
 import re
 
-from cpgtaxa.errors import InputError
+from cpgtaxa.errors import InputError, refuse
 from cpgtaxa.files import check_checksums, read_json, sha256
 from cpgtaxa.input.standard_layout import parts_of
 from cpgtaxa.plan.paths import (
@@ -28,43 +28,18 @@ BLOOD = ("blood_450k.csv", "blood_epic.csv")
 """In place of the path of weights: the shipped network."""
 
 INPUTS = (
-    "cohort.beta",
-    "cohort.samples",
-    "cohort.index.cpgs",
-    "cohort.index.samples",
-    "cohort.only_cpgs",
-    "cohort.truth",
-    "taxa.labels",
-    "training.weights",
-    "training.stats",
-    "adjust.reference",
-    "images.info.training",
-    "images.info.val",
-    "images.info.test",
-    "export.positions",
-    "annotation.manifest",
-)
+    "cohort.beta", "cohort.samples", "cohort.index.cpgs", "cohort.index.samples", "cohort.only_cpgs", "cohort.truth",
+    "taxa.labels", "training.weights", "training.stats", "adjust.reference", "images.info.training", "images.info.val",
+    "images.info.test", "export.positions", "annotation.manifest",
+)  # fmt: skip
 """Config keys of files that become inputs of rules."""
 
 R_ENDINGS = (".rds", ".rdata", ".rda")
 
 OTHER_TARGETS = (
-    "predict",
-    "benchmark",
-    "power",
-    "cpgs",
-    "expression",
-    "histone",
-    "single_cell",
-    "methylation_age",
-    "cell_types",
-    "ecg_age",
-    "compare",
-    "summarise",
-    "enrichment",
-    "scores",
-    "export",
-)
+    "predict", "benchmark", "power", "cpgs", "expression", "histone", "single_cell", "methylation_age", "cell_types",
+    "ecg_age", "compare", "summarise", "enrichment", "scores", "export",
+)  # fmt: skip
 """Sections of the config that the main job does not look at."""
 
 TESTED = 20
@@ -163,8 +138,7 @@ class Plan:
         self.shards = config["statistics"]["shards"]
         self.own_images = config["images"]["info"] is not None
         problems = self._conflicts()
-        if problems:
-            raise InputError(problems)
+        refuse(problems)
 
     def _conflicts(self) -> list[str]:
         """What the schema cannot see: keys that do not go together."""
@@ -346,11 +320,7 @@ class Plan:
     def calibration_settings(self) -> dict:
         """What simulating calibration CpGs needs to know."""
         by_rules = self.config["taxa"]["labels"] is None
-        return {
-            "cpgs": self.config["rounds"]["calibration"],
-            **self.rules(),
-            "by_rules": by_rules,
-        }
+        return {"cpgs": self.config["rounds"]["calibration"], **self.rules(), "by_rules": by_rules}
 
     def goes_on(self, counts_path) -> bool:
         """Whether a round placed enough of its candidates for another one. InputError for a damaged file."""
@@ -491,8 +461,7 @@ class Plan:
             for name, path in found.items()
             if not self.stored and not pathlib.Path(path).is_file()
         ]
-        if problems:
-            raise InputError(problems)
+        refuse(problems)
         return {"summaries": list(found.values())}
 
     def pool_targets(self, counts_of) -> list[str]:
@@ -532,8 +501,7 @@ class Plan:
                 for key, path in found.items()
                 if not pathlib.Path(path).exists()
             ]
-            if problems:
-                raise InputError(problems)
+            refuse(problems)
             parts = [str(path) for path in parts_of(found["beta"])]
             found["beta"] = parts if len(parts) > 1 else parts[0]
         lists = [path for key, path in found.items() if key not in ("beta", "samples")]
@@ -567,8 +535,7 @@ class Plan:
             if not self.made_elsewhere and not pathlib.Path(path).is_file():
                 what = "is a directory, not a file" if pathlib.Path(path).is_dir() else "is not there"
                 problems.append(f"{key}: {path} {what} (looked in {pathlib.Path.cwd()}); correct {key}")
-        if problems:
-            raise InputError(problems)
+        refuse(problems)
         return found
 
     # Adjusted betas: in place of the cohort's own for whatever looks at ageing, where the config names covariates.

@@ -19,22 +19,7 @@ from cpgtaxa.report.tables import (
 from cpgtaxa.report.words import percent
 
 __all__ = [
-    "AGREEMENT_COLUMNS",
-    "BINS",
-    "MOST_STAGES",
-    "ROWS",
-    "WIDTH",
-    "agreement",
-    "choose_examples",
-    "count_rounds",
-    "count_taxa",
-    "flow",
-    "percent",
-    "png",
-    "read_truth",
-    "reliability",
-    "stages",
-    "summary_text",
-    "taxa_after",
+    "AGREEMENT_COLUMNS", "BINS", "MOST_STAGES", "ROWS", "WIDTH", "agreement", "choose_examples", "count_rounds",
+    "count_taxa", "flow", "percent", "png", "read_truth", "reliability", "stages", "summary_text", "taxa_after",
     "write_report",
-]
+]  # fmt: skip

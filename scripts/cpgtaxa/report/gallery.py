@@ -20,21 +20,9 @@ TYPICAL, BORDERLINE, REASSIGNED, RANDOM, ALMOST = "typical", "borderline", "reas
 LEAST_SHOWN = 0.005
 """Probabilities below this are left out: they would read 0 %."""
 COLUMNS = (
-    "taxon",
-    "group",
-    "cpg",
-    "source",
-    "confidence",
-    "network_p",
-    "second_taxon",
-    "core_effect",
-    "core_sd",
-    "boundary",
-    "criterion",
-    "value",
-    "cut",
-    "reason",
-)
+    "taxon", "group", "cpg", "source", "confidence", "network_p", "second_taxon", "core_effect", "core_sd", "boundary",
+    "criterion", "value", "cut", "reason",
+)  # fmt: skip
 
 
 def png(code: np.ndarray) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from cpgtaxa.errors import InputError, some
+from cpgtaxa.errors import refuse, some
 from cpgtaxa.input.texts import read_taxa
 from cpgtaxa.learning.temperature import softmax
 from cpgtaxa.names import TAXA, UNCLASSIFIED
@@ -92,8 +92,7 @@ def read_truth(path) -> pd.DataFrame:
     doubles = truth["cpg"][truth["cpg"].duplicated()].unique()
     if len(doubles):
         problems.append(f"cohort.truth: {path}: {len(doubles)} CpGs have more than one row: {some(doubles)}; keep one")
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     kind = truth["kind"].where(truth["kind"].notna(), "").astype(str) if "kind" in truth else ""
     return truth[["cpg", "taxon"]].assign(admissible=right, kind=kind)
 

@@ -37,12 +37,7 @@ WITH_CHANGING_SPREAD = ("LinAgeHet", "NonAgeHet")
 
 BOUNDARIES = {
     "two_bands": [("UniUnstable", "BiNonAge"), ("LinAgeHomo", "BiAge"), ("UniUnstable", "TriNonAge")],
-    "band_share": [
-        ("Outlier", "BiNonAge"),
-        ("LinAgeHomo", "BiAge"),
-        ("NonAgeHet", "BiNonAge"),
-        ("LinAgeHet", "BiAge"),
-    ],
+    "band_share": [("Outlier", "BiNonAge"), ("LinAgeHomo", "BiAge"), ("NonAgeHet", "BiNonAge"), ("LinAgeHet", "BiAge")],
     "three_bands": [("BiNonAge", "TriNonAge"), ("BiAge", "TriAge")],
     "trend": [
         ("UniStable", "LinAgeHomo"),

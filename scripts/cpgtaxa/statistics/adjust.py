@@ -15,7 +15,7 @@ import pandas as pd
 
 from cpgtaxa import files
 from cpgtaxa.cohort import Cohort, CohortWriter, read_samples
-from cpgtaxa.errors import InputError, some
+from cpgtaxa.errors import refuse, some
 from cpgtaxa.plan.paths import CELL_FRACTIONS
 from cpgtaxa.progress import Progress
 from cpgtaxa.statistics.linear import AgeSlope, grams, kinds_of
@@ -156,8 +156,7 @@ def code_covariates(samples: pd.DataFrame, covariates: list, fractions: pd.DataF
             )
         elif covariate := _of_column(name, kind, samples[name], ids, problems):
             found.append(covariate)
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     return found
 
 
@@ -226,8 +225,7 @@ class Model:
                 f"{1 - 1 / self.vif:.1%} of its variance, and adjusting would leave nothing of ageing. Leave them "
                 "out, or compare people of like age"
             )
-        if problems:
-            raise InputError(problems)
+        refuse(problems)
 
     def _blamed(self) -> str:
         order = np.argsort(self.shares)[::-1]

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import stats
 from scipy.stats.contingency import odds_ratio
 
-from cpgtaxa.errors import InputError, gathered
+from cpgtaxa.errors import gathered, refuse
 from cpgtaxa.files import atomic_folder, read_parquet
 from cpgtaxa.names import TAXA, UNCLASSIFIED
 from cpgtaxa.pages.drawing import ACCENT, INK, MUTED, SECOND, STYLE, Figures
@@ -32,22 +32,9 @@ FEWEST_DRAWN = 5
 TREND_P = 1e-3
 """CpGs whose slope has a p below this count as changing with age in the sign agreement."""
 COLUMNS = [
-    "kind",
-    "set",
-    "category",
-    "taxon",
-    "overlap",
-    "expected",
-    "in_set",
-    "in_taxon",
-    "background",
-    "odds_ratio",
-    "ci_low",
-    "ci_high",
-    "p",
-    "q",
-    "method",
-]
+    "kind", "set", "category", "taxon", "overlap", "expected", "in_set", "in_taxon", "background", "odds_ratio",
+    "ci_low", "ci_high", "p", "q", "method",
+]  # fmt: skip
 LISTED = 25
 
 
@@ -323,8 +310,7 @@ def _covered(lists, context, background: pd.Index, context_path) -> tuple[dict[s
             f"{', '.join(map(repr, background[:3]))}; the lists' are such as "
             f"{', '.join(repr(one.cpgs[0]) for one in lists[:3])}"
         )
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     return covered, notes
 
 
@@ -345,8 +331,7 @@ def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
     if inputs.get("context"):
         columns = settings["context_columns"]
         context = gathered(problems, read_context, inputs["context"], "enrichment.context", columns)
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     if settings["background"] == "placed":
         taxonomy = taxonomy[taxonomy["taxon"] != UNCLASSIFIED].reset_index(drop=True)
     background = pd.Index(base_ids(taxonomy["cpg"]))

@@ -2,7 +2,7 @@
 
 import pathlib
 
-from cpgtaxa.errors import InputError
+from cpgtaxa.errors import refuse
 
 SHIPPED = "shipped"
 """In place of a list's path: the list of that name in resources/clocks."""
@@ -71,8 +71,7 @@ class BiologyPlan:
             found |= COHORT
         if not lists and not settings["context"]:
             problems.append("enrichment: there are neither sets nor a context: name some, or set sets to null")
-        if problems:
-            raise InputError(problems)
+        refuse(problems)
         return found
 
     def enrichment_settings(self) -> dict:
@@ -105,8 +104,7 @@ class BiologyPlan:
             _look(self.scores[key], f"scores.{key}", problems)
         if not any(lists.values()) and not self.noise_taxa():
             problems.append("scores: there is neither a noise nor a signature score: name a taxon or a list")
-        if problems:
-            raise InputError(problems)
+        refuse(problems)
         return found
 
     def scores_settings(self) -> dict:

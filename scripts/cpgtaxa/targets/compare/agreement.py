@@ -86,10 +86,7 @@ def _of_pair(counts: np.ndarray) -> list[tuple]:
     """(taxon, metric, value, low, high, n) of a square table of counts; a row's taxon ALL is over all of them."""
     n, equal = int(counts.sum()), int(np.trace(counts))
     low, high = proportion_confint(equal, n, method="wilson") if n else (np.nan, np.nan)
-    rows = [
-        (ALL, "equal", equal / n if n else np.nan, low, high, n),
-        (ALL, "kappa", *kappa(counts), n),
-    ]
+    rows = [(ALL, "equal", equal / n if n else np.nan, low, high, n), (ALL, "kappa", *kappa(counts), n)]
     for code in range(len(counts)):
         both = int(counts[code, code])
         one, other = int(counts[code].sum()), int(counts[:, code].sum())

@@ -39,14 +39,7 @@ POINTS = 3000
 """CpGs drawn of a pair's effects."""
 KINDS = 14
 """Kinds of moves in the figure and the table."""
-COUNTED = (
-    "cpgs",
-    "placed",
-    "cpgs_in_every_cohort",
-    "cpgs_in_no_other",
-    "replicates",
-    "replicates_that_differ",
-)
+COUNTED = ("cpgs", "placed", "cpgs_in_every_cohort", "cpgs_in_no_other", "replicates", "replicates_that_differ")
 """What the page reports of each cohort, by its name in the summary."""
 MARKS = "osD^vP*Xhp<>d8H"
 MEANINGS = {

@@ -3,7 +3,7 @@
 import pathlib
 import re
 
-from cpgtaxa.errors import InputError
+from cpgtaxa.errors import InputError, refuse
 from cpgtaxa.plan.main import results_of
 
 FOLDER = "results/compare"
@@ -77,8 +77,7 @@ class ComparePlan:
             for path, names in where.items()
             if len(names) > 1
         ]
-        if problems:
-            raise InputError(problems)
+        refuse(problems)
         return found
 
     def inputs(self) -> dict[str, list[str]]:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from cpgtaxa.errors import InputError, gathered, reason_of, some
+from cpgtaxa.errors import InputError, gathered, reason_of, refuse, some
 from cpgtaxa.files import check_other_run, naming_damage, read_parquet
 from cpgtaxa.input.probes import SUFFIX
 from cpgtaxa.input.streams import (
@@ -170,8 +170,7 @@ def read_cohort(name: str, files: dict[str, str]) -> Cohort:
                 "first: correct them"
             )
     statistics = gathered(problems, _statistics, files["statistics"], index, what) if "statistics" in files else {}
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     p = np.full((n, len(TAXA)), np.nan, dtype=np.float32)
     if PROBABILITY_COLUMNS[0] in numbers:
         p = np.stack([numbers[one] for one in PROBABILITY_COLUMNS], axis=1)
@@ -226,8 +225,7 @@ def read_cohorts(files: dict[str, dict[str, str]]) -> list[Cohort]:
     """
     problems = []
     cohorts = [gathered(problems, read_cohort, name, some_files) for name, some_files in files.items()]
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     with_endings = [bool(pd.Series(cohort.cpgs[:5000]).str.contains(SUFFIX).mean() > 0.5) for cohort in cohorts]
     if any(with_endings) and not all(with_endings):
         for cohort, yes in zip(cohorts, with_endings, strict=True):
@@ -241,8 +239,7 @@ def read_cohorts(files: dict[str, dict[str, str]]) -> list[Cohort]:
                 f"{some(cohort.cpgs, 3)}, those of {others[0].name} like {some(others[0].cpgs, 3)}): give taxonomies "
                 "whose CpGs have the same names"
             )
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     return cohorts
 
 

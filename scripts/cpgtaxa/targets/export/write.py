@@ -42,42 +42,17 @@ DIGITS = 4
 DECIMALS = 3
 """Of the ten probabilities there."""
 MAIN = (
-    "n",
-    "mean",
-    "sd",
-    "slope",
-    "slope_p",
-    "core_effect",
-    "effect_se",
-    "core_sd",
-    "log_sd_ratio",
-    "log_sd_ratio_se",
-    "far_n",
-    "dip_p",
-    "two_depth",
-    "two_gap",
-    "two_weight",
-    "three_depth",
-    "three_gap",
-    "three_weight",
-)
+    "n", "mean", "sd", "slope", "slope_p", "core_effect", "effect_se", "core_sd", "log_sd_ratio", "log_sd_ratio_se",
+    "far_n", "dip_p", "two_depth", "two_gap", "two_weight", "three_depth", "three_gap", "three_weight",
+)  # fmt: skip
 """Statistics in the supplementary table; all of them would make a workbook that few programs open."""
 GENES = ("gene", "island", "flags")
 """What a manifest gives beside positions."""
 PLACES = ("chrom", "position", *GENES)
 WORDS = (
-    "cpg",
-    "chrom",
-    *GENES,
-    "taxon",
-    "source",
-    "second_taxon",
-    "boundary",
-    "criterion",
-    "reason",
-    "detail",
+    "cpg", "chrom", *GENES, "taxon", "source", "second_taxon", "boundary", "criterion", "reason", "detail",
     "disagrees",
-)
+)  # fmt: skip
 """Columns of text; all others are numbers."""
 OF_NETWORK = ("margin", "network_p", "disagrees")
 SAID = ("taxon", "source", "confidence", "network_p", "disagrees", "second_taxon")
@@ -360,14 +335,7 @@ def _placed_columns(places) -> list[str]:
 
 def table_columns(places) -> list[str]:
     """Columns of the supplementary table, in order; places: of `place`, or None."""
-    return [
-        "cpg",
-        *_placed_columns(places),
-        *SAID,
-        *LEFT,
-        *PROBABILITY_COLUMNS,
-        *MAIN,
-    ]
+    return ["cpg", *_placed_columns(places), *SAID, *LEFT, *PROBABILITY_COLUMNS, *MAIN]
 
 
 def methods(settings: dict) -> list[str]:
