@@ -8,12 +8,12 @@ from cpgtaxa.errors import InputError
 from cpgtaxa.explorer.packing import NO_CODE, logarithms, name_codes, share_codes
 from cpgtaxa.files import naming_damage, parquet_blocks, read_parquet
 from cpgtaxa.input.positions import NAMES as CHROMOSOMES
-from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.names import KNOWN, PROBABILITY_COLUMNS, TAXA
 from cpgtaxa.statistics.kernel import DESCRIPTION
 from cpgtaxa.taxa.criteria import TABLE, Answers
 from cpgtaxa.taxa.labels import undecided
 
-ORDER = (*TAXA, UNCLASSIFIED)
+ORDER = KNOWN
 REASONS = {
     "ambiguous": "the tests leave several taxa, and the network's choice among them was not selected",
     "contradicted": "the tests leave no taxon",

@@ -21,7 +21,7 @@ import pyarrow as pa
 from PIL import Image
 
 from cpgtaxa import files
-from cpgtaxa.errors import InputError, reason_of, refuse, some
+from cpgtaxa.errors import InputError, gathered, reason_of, refuse, some
 from cpgtaxa.images.render import LARGEST_SIDE, UNREADABLE
 from cpgtaxa.input.texts import read_text
 from cpgtaxa.names import INDEX, TAXA, UNCLASSIFIED
@@ -291,11 +291,8 @@ def read_image_csv(path, root=None, labels_required: bool = True) -> pd.DataFram
     """
     path = pathlib.Path(path)
     folder = pathlib.Path(root) if root is not None else pathlib.Path()
-    problems, rows = [], []
-    try:
-        rows = _rows_of(path)
-    except InputError as error:
-        problems += error.problems
+    problems = []
+    rows = gathered(problems, _rows_of, path)
     if root is not None and not folder.is_dir():
         problems.append(f"The folder of images {folder} does not exist; the paths in {path} are relative to it.")
     refuse(problems)

@@ -657,15 +657,6 @@ def to_rgb(codes) -> np.ndarray:
     return rgb
 
 
-def to_codes(rgb) -> np.ndarray:
-    """The inverse of `to_rgb`, for images in the contract's colours; ValueError for others."""
-    rgb = np.asarray(rgb)
-    disc = (rgb[..., 0] == 0) & (rgb[..., 2] == 0)
-    if not (disc | (rgb == 255).all(axis=-1)).all() or (rgb[..., 1][disc] == 0).any():
-        raise ValueError("not an image of white background and (0, green, 0) discs")
-    return np.where(disc, rgb[..., 1], 0).astype(np.uint8)
-
-
 def _pooling(length: int, size: int) -> np.ndarray:
     """Row i: the weight of each of `length` pixels in the mean that is output pixel i (adaptive average pooling)."""
     weights = np.zeros((size, length))

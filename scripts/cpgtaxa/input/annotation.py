@@ -13,7 +13,7 @@ import zlib
 import numpy as np
 import pandas as pd
 
-from cpgtaxa.errors import InputError, reason_of, refuse, some
+from cpgtaxa.errors import InputError, gathered, reason_of, refuse, some
 from cpgtaxa.input.positions import NOWHERE, beyond_ends, chromosomes
 from cpgtaxa.input.probes import SUFFIX, cpg_of, read_list
 from cpgtaxa.input.streams import codec_of, magic, refuse_foreign
@@ -186,10 +186,7 @@ def _listed(cpgs: np.ndarray, lists: dict[str, str]) -> dict[str, np.ndarray]:
         if name in (SNP, SNP_NEAR):
             problems.append(f"{key}: this name is taken by what the manifest says: choose another")
             continue
-        try:
-            ids = read_list(path, key)
-        except InputError as error:
-            problems += error.problems
+        if (ids := gathered(problems, read_list, path, key)) is None:
             continue
         bases = {cpg_of(one) for one in ids}
         found[name] = np.array([cpg in ids or cpg_of(cpg) in bases for cpg in cpgs])

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cpgtaxa.errors import InputError, refuse
+from cpgtaxa.errors import InputError, gathered, refuse
 from cpgtaxa.files import CHECKSUMS, atomic, check_other_run, gzipped
 from cpgtaxa.images import render_torch
 from cpgtaxa.images.image_sets import Packs, read_images
@@ -54,10 +54,7 @@ def use_weights(weights, stats, out, size: int) -> None:
         check_other_run(results, [path for path in map(pathlib.Path, (weights, stats, card, beside)) if path.is_file()])
     checks = [(lambda p: load_weights(p, MODELS[0]), weights), (load_statistics, stats)]
     for check, path in [*checks, *([(load_card, card)] if card.is_file() else [])]:
-        try:
-            check(path)
-        except InputError as error:
-            problems += error.problems
+        gathered(problems, check, path)
     refuse(problems)
     predictor = load_predictor(weights, stats, card, model_name=MODELS[0], size=size)
     if predictor.size != size:
@@ -153,10 +150,7 @@ def predict_images(settings: dict, out) -> None:
         lambda: load_statistics(settings["stats"]),
         lambda: read_image_csv(settings["images"], settings["root"], labels_required=False),
     ):
-        try:
-            check()
-        except InputError as error:
-            problems += error.problems
+        gathered(problems, check)
     refuse(problems)
     predictor = load_predictor(
         settings["weights"],

@@ -15,10 +15,10 @@ import time
 from collections.abc import Iterable
 
 from cpgtaxa.names import label_of
+from cpgtaxa.wording import NONE, grouped, shortened
 
 WIDTH = 100
 """Columns that a summary may take."""
-NONE = "–"
 MOST = 20
 """Rows of a table shown; the files have them all."""
 SUMMARY = "terminal"
@@ -63,29 +63,15 @@ LABELS = {
 # --- tables of plain text --------------------------------------------------------------------------------------------
 
 
-def number(text, digits: int = 3) -> str:
-    """A number of a CSV file with so many decimals; NONE where there is none."""
-    try:
-        value = float(text)
-    except (TypeError, ValueError):
-        return NONE
-    return f"{value:,.{digits}f}" if value == value else NONE
-
-
 def with_interval(row: dict, digits: int = 3, key: str = "value") -> str:
     """`0.912 (0.901 to 0.923)`; without an interval the number alone."""
-    value, low, high = (number(row.get(name), digits) for name in (key, "ci_low", "ci_high"))
+    value, low, high = (grouped(row.get(name), digits) for name in (key, "ci_low", "ci_high"))
     return value if NONE in (low, high) else f"{value} ({low} to {high})"
 
 
 def cut(text: str, width: int) -> str:
     """The text, cut to a width; one line, nothing that moves a cursor."""
-    text = "".join(letter if letter.isprintable() else " " for letter in str(text))
-    return text if len(text) <= width else text[: width - 1] + "…"
-
-
-def _is_number(text: str) -> bool:
-    return text[:1].isdigit() or (text[:1] in "-−–" and not text[1:2].isalpha())
+    return shortened("".join(letter if letter.isprintable() else " " for letter in str(text)), width)
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable], most: int = MOST) -> list[str]:
@@ -145,7 +131,7 @@ def _by_model(rows: list[dict], metrics: dict[str, tuple[str, int]]) -> tuple[li
 
 
 def _n(rows: list[dict], metric: str) -> str:
-    return number(max((float(row["n"] or 0) for row in rows if row["metric"] == metric), default=0), 0)
+    return grouped(max((float(row["n"] or 0) for row in rows if row["metric"] == metric), default=0), 0)
 
 
 def _expression(out: dict):
@@ -184,7 +170,7 @@ def _compare(out: dict):
     value = {(row["cohorts"], row["metric"]): row for row in rows}
     cohorts = [row["cohorts"] for row in rows if row["metric"] == "cpgs"]
     names = ("cpgs", "placed", "cpgs_in_every_cohort")
-    lines = [[one, *(number(value[one, name]["value"], 0) for name in names)] for one in cohorts]
+    lines = [[one, *(grouped(value[one, name]["value"], 0) for name in names)] for one in cohorts]
     yield "Cohorts compared", ["cohort", "CpGs", "placed", "in every cohort"], lines
     words = {
         "equal": "the same taxon",
@@ -193,11 +179,11 @@ def _compare(out: dict):
         "kappa_placed": "kappa, where placed",
     }
     shown = [row for row in rows if row["metric"] in words]
-    lines = [[row["cohorts"], words[row["metric"]], with_interval(row), number(row["n"], 0)] for row in shown]
+    lines = [[row["cohorts"], words[row["metric"]], with_interval(row), grouped(row["n"], 0)] for row in shown]
     if lines:
         yield "How far they agree", ["cohorts", "measure", "value with interval", "CpGs"], lines
     verdicts = [row for row in rows if row["metric"].startswith("verdict_") or row["metric"] == "moved"]
-    lines = [[row["metric"].removeprefix("verdict_").replace("_", " "), number(row["value"], 0)] for row in verdicts]
+    lines = [[row["metric"].removeprefix("verdict_").replace("_", " "), grouped(row["value"], 0)] for row in verdicts]
     yield "One taxonomy of all", ["verdict", "CpGs"], lines
 
 
@@ -205,14 +191,16 @@ def _enrichment(out: dict):
     lines = []
     for row in rows_of(out["summary"]):
         odds = with_interval(row, 2, "odds_ratio")
-        lines.append([row["set"], number(row["asked"], 0), number(row["found"], 0), row["most_enriched"] or NONE, odds])
+        lines.append(
+            [row["set"], grouped(row["asked"], 0), grouped(row["found"], 0), row["most_enriched"] or NONE, odds]
+        )
     columns = ["list", "CpGs", "in the taxonomy", "most enriched in", "odds ratio with interval"]
     yield "Known biology", columns, lines
 
 
 def _scores(out: dict):
     lines = [
-        [row["score"], number(row["cpgs_used"], 0), number(row["samples"], 0), with_interval(row, 3, "r_age")]
+        [row["score"], grouped(row["cpgs_used"], 0), grouped(row["samples"], 0), with_interval(row, 3, "r_age")]
         for row in rows_of(out["summary"])
     ]
     yield "Scores of the samples", ["score", "CpGs", "samples", "r with age, with interval"], lines
@@ -225,7 +213,7 @@ def _explain(out: dict):
         if row[keys[1]] == "result":
             found.setdefault(row["cpg"], {})[row[keys[2]]] = row["value"]
     lines = [
-        [cpg, one.get("taxon", NONE), one.get("source", NONE), number(one.get("confidence")), one.get("second", NONE)]
+        [cpg, one.get("taxon", NONE), one.get("source", NONE), grouped(one.get("confidence")), one.get("second", NONE)]
         for cpg, one in found.items()
     ]
     yield "Why CpGs have their taxa", ["CpG", "taxon", "source", "confidence", "second"], lines
@@ -241,14 +229,14 @@ def _benchmark(out: dict):
     lines = []
     for row in rows_of(out["table"]):
         each = 1e6 * float(row["seconds"]) / max(float(row["n_cpgs"]), 1)
-        counts = [number(row[name], 0) for name in ("n_cpgs", "n_samples")]
-        lines.append([row["stage"], row["implementation"], *counts, number(row["seconds"], 2), number(each, 1)])
+        counts = [grouped(row[name], 0) for name in ("n_cpgs", "n_samples")]
+        lines.append([row["stage"], row["implementation"], *counts, grouped(row["seconds"], 2), grouped(each, 1)])
     columns = ["stage", "implementation", "CpGs", "samples", "seconds", "µs per CpG"]
     yield "Time of each stage beside its peers", columns, lines
 
 
 def _summarise(out: dict):
-    lines = [[row["what"], number(row["value"], 0)] for row in rows_of(out["about"])]
+    lines = [[row["what"], grouped(row["value"], 0)] for row in rows_of(out["about"])]
     yield "A summary of the cohort, to be pooled elsewhere", ["what", "number"], lines
 
 
@@ -256,15 +244,15 @@ def _power(out: dict):
     lines = []
     for row in rows_of(out["people"]):
         effect = "/".join(row[name] for name in ("trend", "spread") if row[name]) or NONE
-        needed = [number(row[name], 0) if row[name] else NONE for name in ("people_80", "people_90")]
-        lines.append([row["taxon"], effect, row["ages"], *needed, number(row["most"])])
+        needed = [grouped(row[name], 0) if row[name] else NONE for name in ("people_80", "people_90")]
+        lines.append([row["taxon"], effect, row["ages"], *needed, grouped(row["most"])])
     columns = ["taxon", "effect per decade", "ages", "people for 80 %", "90 %", "highest chance"]
     yield "How many people give a CpG its taxon", columns, lines
 
 
 def _methylation_age(out: dict):
     gaps = [abs(float(row["gap"])) for row in rows_of(out["ages"])]
-    lines = [["people", number(len(gaps), 0)], ["mean absolute error, years", number(sum(gaps) / len(gaps), 2)]]
+    lines = [["people", grouped(len(gaps), 0)], ["mean absolute error, years", grouped(sum(gaps) / len(gaps), 2)]]
     yield "Methylation ages, predicted by a clock trained without the person", ["what", "value"], lines
 
 
@@ -273,33 +261,21 @@ def _cell_fractions(out: dict):
     lines = []
     for cell in [name for name in rows[0] if name != "sample_id"] if rows else []:
         values = sorted(float(row[cell]) for row in rows)
-        lines.append([cell, *(number(values[round(at * (len(values) - 1))]) for at in (0.5, 0, 1))])
+        lines.append([cell, *(grouped(values[round(at * (len(values) - 1))]) for at in (0.5, 0, 1))])
     yield f"Cell types of {len(rows):,} samples", ["cell type", "median", "lowest", "highest"], lines
 
 
 def _cell_types(out: dict):
     rows = rows_of(out["types"])
-    lines = [[row["type"], number(row["mean"]), row["changing"] or "not tested"] for row in rows]
+    lines = [[row["type"], grouped(row["mean"]), row["changing"] or "not tested"] for row in rows]
     yield "CpGs that change with age in a cell type (q < 0.05)", ["cell type", "share of cells", "CpGs"], lines
 
 
-TARGETS = {
-    "expression": _expression,
-    "histone": _histone,
-    "single_cell": _single_cell,
-    "ecg_age": _ecg_age,
-    "compare": _compare,
-    "enrichment": _enrichment,
-    "scores": _scores,
-    "explain": _explain,
-    "export": _export,
-    "summarise": _summarise,
-    "benchmark": _benchmark,
-    "power": _power,
-    "methylation_age": _methylation_age,
-    "cell_fractions": _cell_fractions,
-    "cell_types": _cell_types,
-}
+_ALL = (
+    _expression, _histone, _single_cell, _ecg_age, _compare, _enrichment, _scores, _explain, _export, _summarise,
+    _benchmark, _power, _methylation_age, _cell_fractions, _cell_types,
+)  # fmt: skip
+TARGETS = {function.__name__.removeprefix("_"): function for function in _ALL}
 """By target: from a rule's outputs, tables as (title, columns, rows). Numbers are those of the files."""
 
 

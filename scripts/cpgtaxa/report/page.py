@@ -22,7 +22,7 @@ from scipy.stats import binom
 
 import cpgtaxa
 from cpgtaxa.cohort import Cohort, read_samples
-from cpgtaxa.files import atomic, atomic_folder, read_parquet
+from cpgtaxa.files import atomic, atomic_folder, read_json, read_parquet
 from cpgtaxa.names import MEANING, TAXA, UNCLASSIFIED
 from cpgtaxa.pages.drawing import STYLE, Figures
 from cpgtaxa.pages.page import write_csv, write_page
@@ -245,11 +245,6 @@ def _agreement_page(agreed: pd.DataFrame, stage_names: dict) -> dict:
     }
 
 
-def _json(path) -> dict:
-    with open(path, encoding="utf-8") as handle:
-        return json.load(handle)
-
-
 def _list(paths) -> list[str]:
     return [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
 
@@ -345,11 +340,11 @@ def _read_run(inputs) -> Run:
     return Run(
         taxonomy=read_parquet(inputs.taxonomy),
         truth=read_truth(truth) if truth else None,
-        counts=sorted((_json(path) for path in _list(inputs.counts)), key=lambda found: found["round"]),
-        metrics=[_json(path) for path in _list(inputs.metrics)],
+        counts=sorted((read_json(path) for path in _list(inputs.counts)), key=lambda found: found["round"]),
+        metrics=[read_json(path) for path in _list(inputs.metrics)],
         logs=[pd.read_csv(path) for path in _list(inputs.logs)],
         tests=[pd.read_csv(path) for path in _list(inputs.tests)],
-        cards=[_json(path) for path in _list(inputs.cards)],
+        cards=[read_json(path) for path in _list(inputs.cards)],
         cohort=Cohort(inputs.beta),
         samples=read_samples(inputs.samples),
     )
@@ -357,7 +352,7 @@ def _read_run(inputs) -> Run:
 
 def _draw_parts(inputs, outputs: dict, run: Run, counts: pd.DataFrame, config: dict) -> dict:
     """Draw the figures, and give the parts of the page that have some."""
-    adjusted = _json(inputs.adjusted) if getattr(inputs, "adjusted", None) else None
+    adjusted = read_json(inputs.adjusted) if getattr(inputs, "adjusted", None) else None
     left = read_parquet(inputs.unclassified, columns=["reason", "detail"])
     with atomic_folder(outputs["figures"]) as partial, matplotlib.rc_context(STYLE):
         figures = Figures(partial)
@@ -368,9 +363,9 @@ def _draw_parts(inputs, outputs: dict, run: Run, counts: pd.DataFrame, config: d
         }
         return {
             "embedding": embedding_page(inputs, figures, run.cohort, run.ages),
-            "cohort": cohort_page(inputs, figures, run.samples, run.cohort, _json(inputs.qc), config, adjusted),
+            "cohort": cohort_page(inputs, figures, run.samples, run.cohort, read_json(inputs.qc), config, adjusted),
             "criteria": thresholds_page(figures, inputs.statistics, left, config),
-            "ageing": ageing_page(figures, inputs.ewas, _json(inputs.ewas_summary)),
+            "ageing": ageing_page(figures, inputs.ewas, read_json(inputs.ewas_summary)),
             "figures": drawn | _draw_networks(figures, run.metrics, run.logs, run.tests),
             "run_time": run_time_page(figures, pathlib.Path(outputs["html"]).parent / "benchmarks"),
         }

@@ -9,10 +9,10 @@ from scipy.stats import norm
 from cpgtaxa.errors import refuse, some
 from cpgtaxa.input.texts import read_taxa
 from cpgtaxa.learning.temperature import softmax
-from cpgtaxa.names import TAXA, UNCLASSIFIED
+from cpgtaxa.names import KNOWN, TAXA, UNCLASSIFIED
 
 AGREEMENT_COLUMNS = ("stage", "taxon", "n_true", "n_called", "n_boundary", "precision", "recall", "f1", "value")
-ROWS = (*TAXA, UNCLASSIFIED)
+ROWS = KNOWN
 """Rows of every table of taxa."""
 BINS = 10
 """Confidence bins of the reliability diagram."""

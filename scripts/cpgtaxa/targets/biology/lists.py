@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from cpgtaxa.errors import InputError, refuse, some
+from cpgtaxa.errors import InputError, gathered, refuse, some
 from cpgtaxa.files import naming_damage
 from cpgtaxa.input.delimited import LOOKED_AT, aligned, commas_for_points, pointed, separator_among
 from cpgtaxa.input.probes import KIND, cpg_of
 from cpgtaxa.input.texts import csv_rows, lines_of, read_table, read_taxa, read_text
-from cpgtaxa.names import TAXA, UNCLASSIFIED
+from cpgtaxa.names import KNOWN, TAXA, UNCLASSIFIED
 
 ID_NAMES = (
     "cpg", "cpgs", "cpgmarker", "cpgid", "cpgsite", "cpgname", "probe", "probes", "probeid", "probename", "cgid",
@@ -285,12 +285,8 @@ def _checked(name: str, path, key: str, table: _Table) -> CpgList:
 
 def read_lists(files: dict[str, str], section: str) -> list[CpgList]:
     """The lists by name, from the paths given under the config's `section`; all problems of all files at once."""
-    problems, found = [], []
-    for name, path in files.items():
-        try:
-            found.append(read_list(name, path, f"{section}.{name}"))
-        except InputError as error:
-            problems += error.problems
+    problems = []
+    found = [gathered(problems, read_list, name, path, f"{section}.{name}") for name, path in files.items()]
     refuse(problems)
     return found
 
@@ -323,7 +319,7 @@ def read_taxonomy(path, key: str) -> pd.DataFrame:
     frame["confidence"] = pd.to_numeric(frame["confidence"], errors="coerce")
     problems = []
     taxon = frame["taxon"].where(frame["taxon"] != "", UNCLASSIFIED)
-    unknown = taxon[~taxon.isin((*TAXA, UNCLASSIFIED))]
+    unknown = taxon[~taxon.isin(KNOWN)]
     if len(unknown):
         problems.append(
             f"{key}: {path}: {len(unknown):,} CpGs have a taxon that is not known: {some(unknown.unique())}. Known are "

@@ -3,6 +3,7 @@
 import pathlib
 
 from cpgtaxa.errors import refuse
+from cpgtaxa.plan.main import missing
 
 SHIPPED = "shipped"
 """In place of a list's path: the list of that name in resources/clocks."""
@@ -114,7 +115,5 @@ class BiologyPlan:
 
 
 def _look(path: str, key: str, problems: list[str]) -> None:
-    if path.startswith(MADE) or pathlib.Path(path).is_file():
-        return
-    what = "is a directory, not a file" if pathlib.Path(path).is_dir() else "is not there"
-    problems.append(f"{key}: {path} {what} (looked in {pathlib.Path.cwd()}); correct {key}")
+    if not path.startswith(MADE) and (problem := missing(key, path)):
+        problems.append(f"{problem}; correct {key}")

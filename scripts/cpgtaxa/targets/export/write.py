@@ -23,12 +23,12 @@ from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.errors import InputError, some
 from cpgtaxa.files import atomic, gzipped, need_space, parquet_blocks, read_parquet
 from cpgtaxa.input.positions import read_positions
-from cpgtaxa.names import COLOURS, MEANING, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.names import COLOURS, KNOWN, MEANING, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.progress import Progress
 from cpgtaxa.statistics.kernel import DESCRIPTION
 from cpgtaxa.taxa.criteria import BY_NAME
 
-ORDER = (*TAXA, UNCLASSIFIED)
+ORDER = KNOWN
 """Of categories, colours and levels."""
 CHUNK = (512, 512)
 """Samples and CpGs in a chunk of the matrix: a megabyte, so that a CpG or a sample is read without most of the rest."""
