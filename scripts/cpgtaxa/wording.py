@@ -74,6 +74,15 @@ def times(ratio: float) -> str:
     return f"{ratio:,.0f}×" if ratio >= 10 else f"{ratio:.2g}×"
 
 
+def shown(table, **how) -> list[dict]:
+    """The rows of a data frame for a page: the columns named, each as its function writes it (None: as it is)."""
+    rows = zip(*(table[name] for name in how), strict=True)
+    return [
+        {name: value if write is None else write(value) for (name, write), value in zip(how.items(), row, strict=True)}
+        for row in rows
+    ]
+
+
 def shortened(text, most: int) -> str:
     """The text, its end replaced by … where it is longer than `most`."""
     text = str(text)

@@ -25,7 +25,7 @@ from cpgtaxa.learning import networks
 from cpgtaxa.names import INDEX, TAXA, UNCLASSIFIED
 from cpgtaxa.plan.config import check_config
 from cpgtaxa.plan.main import Plan
-from cpgtaxa.report import read_truth
+from cpgtaxa.report.tables import read_truth
 from cpgtaxa.taxa.labels import read_labels
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st

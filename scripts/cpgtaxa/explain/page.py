@@ -34,8 +34,9 @@ from cpgtaxa.pages.drawing import ACCENT, SECOND, STYLE, Figures
 from cpgtaxa.pages.page import write_page
 from cpgtaxa.plan.paths import model_of
 from cpgtaxa.progress import Progress
-from cpgtaxa.report import percent, png
+from cpgtaxa.report.gallery import png
 from cpgtaxa.report.thresholds import in_units
+from cpgtaxa.report.words import percent
 from cpgtaxa.statistics.kernel import OUTLIER_IQR, OUTLIER_MARGIN
 from cpgtaxa.taxa.criteria import BY_NAME, PATTERNS, RULES, TABLE, Answers
 from cpgtaxa.wording import number

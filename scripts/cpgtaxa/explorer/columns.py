@@ -13,7 +13,6 @@ from cpgtaxa.statistics.kernel import DESCRIPTION
 from cpgtaxa.taxa.criteria import TABLE, Answers
 from cpgtaxa.taxa.labels import undecided
 
-ORDER = KNOWN
 REASONS = {
     "ambiguous": "the tests leave several taxa, and the network's choice among them was not selected",
     "contradicted": "the tests leave no taxon",
@@ -109,7 +108,7 @@ class Index:
         source = column(taxonomy, "source").to_numpy(dtype=object)
         self.sources = sorted(set(source), key=_in_order)
         with naming_damage(taxonomy):
-            self.taxon = name_codes(taxon, ORDER)
+            self.taxon = name_codes(taxon, KNOWN)
             self.source = name_codes(source, self.sources)
             self.second = name_codes(column(taxonomy, "second_taxon"), TAXA)
             self.boundary, self.criterion = (

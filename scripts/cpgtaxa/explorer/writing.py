@@ -22,7 +22,6 @@ from cpgtaxa.explorer.columns import (
     BOUNDARIES,
     MAIN,
     MEANING,
-    ORDER,
     PLACES,
     REASONS,
     Index,
@@ -32,8 +31,8 @@ from cpgtaxa.explorer.columns import (
     scale_of,
 )
 from cpgtaxa.files import atomic_folder, naming_damage, need_space, parquet_blocks
+from cpgtaxa.names import KNOWN, PROBABILITY_COLUMNS, SYMBOLS, UNCLASSIFIED
 from cpgtaxa.names import MEANING as TAXON_MEANING
-from cpgtaxa.names import PROBABILITY_COLUMNS, SYMBOLS, UNCLASSIFIED
 from cpgtaxa.pages.page import PALETTE, write_page
 from cpgtaxa.progress import Progress, so_far
 from cpgtaxa.statistics.kernel import NAMES
@@ -192,7 +191,7 @@ def described_taxa(taxon: np.ndarray) -> list[dict]:
             "meaning": meaning[name],
             "total": int((taxon == code).sum()),
         }
-        for code, name in enumerate(ORDER)
+        for code, name in enumerate(KNOWN)
     ]
 
 

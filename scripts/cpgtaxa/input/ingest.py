@@ -52,35 +52,8 @@ POLICIES = {
 class Settings:
     """How matrix and sheet are understood, and what of them is used: the section `cohort` of the config.
 
-    columns
-        Maps `sample_id`, `age` and `sex` to the sheet's columns, None being found by common names
-        (`sheets.read_sheet`); a column called `sex` may be absent. All others pass through as covariates.
-    age_unit
-        Unit of the ages: years, months, weeks, days, gestational_weeks, or auto (`ages.in_years`).
-    values
-        "beta", "percent", "m" (M-values), or "auto": beta, or what is beyond doubt.
-    collapse
-        CpGs that several probes measure (of EPICv2 and MSA, whose suffixes are taken off): "error", the "mean" of the
-        probes sample by sample, the "first" one; "keep" keeps suffixes, so that probes stay apart.
-    filters, only_cpgs
-        Lists of probes or CpGs to leave out, by name; a list of the CpGs that alone are used.
-    only, one_per
-        Values of the sheet's columns that samples must have; a column of which each value is used once (its first row).
-    max_missing_cpg, max_missing_sample
-        Largest share of missing values in a CpG (over the samples kept), and in a sample (over the CpGs measured in at
-        least half of the samples).
-    bad_cpgs, bad_samples, unmatched
-        What to do with CpGs mostly missing or constant, samples mostly missing, and samples found only in the matrix or
-        only in the sheet: "error", or "drop" with a warning.
-    detection_p, tolerance
-        Detection p-value above which a beta is masked where the table has such columns (`array_columns`), None for
-        never; how far outside 0..1 values are clipped.
-    min_age, max_age
-        Years; samples outside are left out with a warning. Ages before birth are taken from a negative `min_age` on.
-    probes
-        Kinds of probes that count, of cg, ch, rs, nv and ctl.
-    object, index
-        Which object, layer or array of the file is the matrix; files with the ids of an .npy, `{cpgs, samples}`.
+    Each key is described in `workflow/schemas/config.schema.yaml` and docs/configuration.md, with its unit and what it
+    may be. ValueError for a word that a key does not take.
     """
 
     columns: dict

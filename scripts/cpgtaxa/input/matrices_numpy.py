@@ -19,19 +19,8 @@ SAMPLE_KEYS = (
 )  # fmt: skip
 HEADS = {*CPG_KEYS, *SAMPLE_KEYS, "id", "ids", "name", "names", "probeid", "ilmnid", "x", "v1", ""}
 """What a first line is called that is a header of a list, not an id (small letters)."""
-DAMAGED = (
-    ValueError,
-    OSError,
-    EOFError,
-    KeyError,
-    NotImplementedError,
-    RuntimeError,
-    SyntaxError,
-    MemoryError,
-    zipfile.BadZipFile,
-    zlib.error,
-    tokenize.TokenError,
-)
+DAMAGED = (ValueError, OSError, EOFError, KeyError, NotImplementedError, RuntimeError, SyntaxError, MemoryError)
+DAMAGED += (zipfile.BadZipFile, zlib.error, tokenize.TokenError)
 """What damaged archives and headers raise, in zipfile, zlib and NumPy."""
 AGAIN = (
     "Save it again as np.savez(file, beta=values, cpgs=np.array(cpgs, dtype=str), samples=np.array(samples, dtype=str))"

@@ -10,6 +10,7 @@ from cpgtaxa.files import read_json
 from cpgtaxa.images.render import render
 from cpgtaxa.report.gallery import png
 from cpgtaxa.report.words import count, decimal, percent
+from cpgtaxa.wording import shown
 
 
 def _stands_out(text) -> str:
@@ -57,16 +58,8 @@ def embedding_page(inputs, figures, cohort, ages) -> dict:
         "stable": STABLE,
         "isolated": ISOLATED,
         "map": figures.add("map", drawn, points, "Map of the CpGs as the network sees them"),
-        "taxa": [
-            {
-                "taxon": row.taxon,
-                "n": count(row.n),
-                "nearest": row.nearest,
-                "verdict": row.verdict,
-                "accuracy": percent(row.balanced_accuracy),
-                "low": percent(row.low),
-            }
-            for row in nearest(pairs).itertuples()
-        ],
+        "taxa": shown(
+            nearest(pairs), taxon=None, n=count, nearest=None, verdict=None, balanced_accuracy=percent, low=percent
+        ),
         "clusters": _cluster_rows(found, cohort, ages),
     }

@@ -5,6 +5,7 @@ the run's time and memory is shown as it lies beside the results.
 """
 
 import dataclasses
+import functools
 import importlib.metadata
 import json
 import os
@@ -23,7 +24,7 @@ from scipy.stats import binom
 import cpgtaxa
 from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.files import atomic, atomic_folder, read_json, read_parquet
-from cpgtaxa.names import MEANING, TAXA, UNCLASSIFIED
+from cpgtaxa.names import KNOWN, MEANING, TAXA, UNCLASSIFIED
 from cpgtaxa.pages.drawing import STYLE, Figures
 from cpgtaxa.pages.page import write_csv, write_page
 from cpgtaxa.report import figures as draw
@@ -36,7 +37,6 @@ from cpgtaxa.report.summary import summary_text
 from cpgtaxa.report.tables import (
     AGREEMENT_COLUMNS,
     BINS,
-    ROWS,
     agreement,
     count_taxa,
     flow,
@@ -47,6 +47,7 @@ from cpgtaxa.report.tables import (
 )
 from cpgtaxa.report.thresholds import selection_table, thresholds_page
 from cpgtaxa.report.words import count, decimal, percent, stage_name
+from cpgtaxa.wording import shown
 
 
 def versions(cards: list[dict]) -> list[tuple[str, str, str]]:
@@ -111,7 +112,7 @@ def _count_rows(counts: pd.DataFrame) -> list[dict]:
             "n_clear": count(numbers.loc[taxon, order[-1]] - boundary[taxon]),
             "n_boundary": count(boundary[taxon]),
         }
-        for taxon in ROWS
+        for taxon in KNOWN
     ]
 
 
@@ -157,19 +158,9 @@ def test_table(metrics: list[dict]) -> pd.DataFrame:
 
 
 def _test_rows(table: pd.DataFrame) -> list[dict]:
-    return [
-        {
-            "round": row.round,
-            "images": row.images,
-            "n": count(row.n),
-            "accuracy": percent(row.accuracy),
-            "macro_f1": decimal(row.macro_f1),
-            "error_raw": decimal(row.calibration_error_raw),
-            "error": decimal(row.calibration_error),
-            "temperature": decimal(row.temperature, 2),
-        }
-        for row in table.itertuples()
-    ]
+    words = {"round": None, "images": None, "n": count, "accuracy": percent}
+    errors = dict.fromkeys(("macro_f1", "calibration_error_raw", "calibration_error"), decimal)
+    return shown(table, **words, **errors, temperature=functools.partial(decimal, digits=2))
 
 
 def rounds_table(counts: list[dict], metrics: list[dict]) -> pd.DataFrame:
@@ -194,21 +185,6 @@ def rounds_table(counts: list[dict], metrics: list[dict]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _selection_rows(table: pd.DataFrame) -> list[dict]:
-    return [
-        {
-            "round": row.round,
-            "threshold": percent(row.threshold),
-            "above": count(row.near_above),
-            "below": count(row.near_below),
-            "within": "–" if pd.isna(row.within) else f"{100 * row.within:.0f}",
-            "candidates": count(row.candidates),
-            "placed": count(row.placed),
-        }
-        for row in table.itertuples()
-    ]
-
-
 def _agreement_page(agreed: pd.DataFrame, stage_names: dict) -> dict:
     values = agreed.set_index(["stage", "taxon"])["value"]
     lines = (
@@ -221,18 +197,11 @@ def _agreement_page(agreed: pd.DataFrame, stage_names: dict) -> dict:
     kinds = last[last["taxon"].str.startswith("boundary:")]
     return {
         "lines": [(title, [show(values[stage, name]) for stage in stage_names]) for name, title, show in lines],
-        "taxa": [
-            {
-                "taxon": row.taxon,
-                "n_true": count(row.n_true),
-                "n_called": count(row.n_called),
-                "boundary": count(row.n_boundary),
-                "f1": decimal(row.f1),
-                "precision": decimal(row.precision),
-                "recall": decimal(row.recall),
-            }
-            for row in last[last["taxon"].isin(TAXA)].itertuples()
-        ],
+        "taxa": shown(
+            last[last["taxon"].isin(TAXA)],
+            **{"taxon": None, "n_true": count, "n_called": count, "n_boundary": count},
+            **dict.fromkeys(("f1", "precision", "recall"), decimal),
+        ),
         "kinds": [
             {
                 "kind": row.taxon.partition(":")[2].replace("_", " "),
@@ -401,7 +370,7 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
     write_csv(outputs["rounds"], rounds_table(run.counts, run.metrics))
     parts = _draw_parts(inputs, outputs, run, counts, config)
     labels = read_parquet(inputs.labels, columns=["cpg", "reason"])
-    shown, table = gallery(inputs, run.taxonomy, labels, run.cohort, run.ages, config)
+    cards, table = gallery(inputs, run.taxonomy, labels, run.cohort, run.ages, config)
     write_csv(outputs["gallery"], table)
     _write_criteria(outputs, parts["criteria"])
     stage_names = {stage: stage_name(stage, config) for stage in stages(run.rounds)}
@@ -425,8 +394,12 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
         "count_rows": _count_rows(counts),
         "round_rows": _round_rows(run.counts, run.metrics),
         "test_rows": _test_rows(scores),
-        "selection_rows": _selection_rows(selection),
-        "gallery": shown,
+        "selection_rows": shown(
+            selection,
+            **{"round": None, "threshold": percent},
+            **dict.fromkeys(("near_above", "near_below", "candidates", "placed"), count),
+        ),
+        "gallery": cards,
         "agreement": _agreement_page(agreed, stage_names) if agreed is not None else None,
         "versions": versions(run.cards),
         "bins": BINS,

@@ -82,15 +82,12 @@ def _of_column(name: str, kind: str | None, column: pd.Series, ids, problems: li
     whole = numeric and (column == np.round(column)).all()
     if kind is None:
         kind = "category" if not numeric or (whole and column.nunique() < FEW) else "number"
-        if numeric and whole and kind == "number":
+        words = {"number": ("amounts", "names", "category"), "category": ("names", "amounts", "number")}
+        if numeric and whole and (kind == "number" or column.nunique() > 2):
+            taken, else_, other = words[kind]
             logging.info(
-                f"{name}: {column.nunique()} whole numbers, taken for amounts; if they are names, write "
-                f"{{{name}: category}}"
-            )
-        elif numeric and kind == "category" and column.nunique() > 2:
-            logging.info(
-                f"{name}: {column.nunique()} whole numbers, taken for names; if they are amounts, write "
-                f"{{{name}: number}}"
+                f"{name}: {column.nunique()} whole numbers, taken for {taken}; if they are {else_}, write "
+                f"{{{name}: {other}}}"
             )
     if kind == "number":
         if not numeric:

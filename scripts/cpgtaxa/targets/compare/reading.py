@@ -17,6 +17,7 @@ from cpgtaxa.input.streams import (
     DAMAGE,
     MISSING,
     Unreadable,
+    and_more,
     codec_of,
     fields_of,
     magic,
@@ -159,8 +160,7 @@ def read_cohort(name: str, files: dict[str, str]) -> Cohort:
             f"{one[:40]!r}{f' (did you mean {hint!r}?)' if hint else ''}"
             for one, hint in zip(unknown[:5], hints, strict=True)
         ]
-        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
-        problems.append(f"{what}: unknown taxa {', '.join(quoted)}{more}; use one of {', '.join(KNOWN)}")
+        problems.append(f"{what}: unknown taxa {and_more(quoted, len(unknown))}; use one of {', '.join(KNOWN)}")
     n = table.num_rows
     numbers = {one: _floats(table[one]) for one in NUMBERS if one in table.column_names}
     for one, values in numbers.items():

@@ -28,8 +28,6 @@ from cpgtaxa.progress import Progress
 from cpgtaxa.statistics.kernel import DESCRIPTION
 from cpgtaxa.taxa.criteria import BY_NAME
 
-ORDER = KNOWN
-"""Of categories, colours and levels."""
 CHUNK = (512, 512)
 """Samples and CpGs in a chunk of the matrix: a megabyte, so that a CpG or a sample is read without most of the rest."""
 CPGS_AT_ONCE = 4 * CHUNK[1]
@@ -173,7 +171,7 @@ def bed_of(taxonomy: pd.DataFrame, places: pd.DataFrame) -> pd.DataFrame:
     rows, start = taxonomy[there], places["start"][there].to_numpy(dtype=np.int64)
     name = rows["cpg"].astype(object)
     end = start + np.where(name.str.match(r"(?:ch\.|rs)\d").to_numpy(dtype=bool), 1, 2)
-    colours = {taxon: ",".join(str(int(COLOURS[taxon][at : at + 2], 16)) for at in (1, 3, 5)) for taxon in ORDER}
+    colours = {taxon: ",".join(str(int(COLOURS[taxon][at : at + 2], 16)) for at in (1, 3, 5)) for taxon in KNOWN}
     table = pd.DataFrame(
         {
             "chrom": places["chrom"][there].to_numpy(dtype=object),
@@ -223,7 +221,7 @@ def write_anndata(out, taxonomy, samples, places, given: dict, settings: dict, s
     # anndata writes strings as pandas kept them before version 3.
     with pd.option_context("future.infer_string", False), atomic(out) as temporary:
         columns = {
-            "taxon": pd.Categorical(taxonomy["taxon"].astype(object), categories=list(ORDER)),
+            "taxon": pd.Categorical(taxonomy["taxon"].astype(object), categories=list(KNOWN)),
             "source": pd.Categorical(taxonomy["source"].astype(object)),
             "confidence": taxonomy["confidence"].to_numpy(),
             "second_taxon": pd.Categorical(taxonomy["second_taxon"].astype(object), categories=list(TAXA)),
@@ -274,7 +272,7 @@ def _obs(samples: pd.DataFrame) -> pd.DataFrame:
 
 
 def _uns(settings: dict, seed: int, places) -> dict:
-    colours = np.array([COLOURS[taxon] for taxon in ORDER], dtype=object)
+    colours = np.array([COLOURS[taxon] for taxon in KNOWN], dtype=object)
     described = COLUMNS | DESCRIPTION
     absent = set(PLACES) - set(_placed_columns(places))
     described = {name: text for name, text in described.items() if name not in absent}
@@ -388,7 +386,7 @@ def legend_of(taxonomy, samples, places, settings: dict, seed: int) -> pd.DataFr
         kind = "probability" if name.startswith("p_") or name.endswith("_p") else "beta" if name in MAIN else ""
         rows.append(("column", name, UNITS.get(name, kind), described[name]))
     meaning = MEANING | {UNCLASSIFIED: "no taxon: see reason"}
-    rows += [("taxon", taxon, COLOURS[taxon], f"{meaning[taxon]}; {counts.get(taxon, 0):,} CpGs") for taxon in ORDER]
+    rows += [("taxon", taxon, COLOURS[taxon], f"{meaning[taxon]}; {counts.get(taxon, 0):,} CpGs") for taxon in KNOWN]
     rows += [
         ("threshold", f"{name}.{end}", "", f"{value:g}: {BY_NAME[name].question} ({BY_NAME[name].quantity})")
         for name, end, value in _zones(settings)
@@ -499,7 +497,7 @@ class _Sheet:
         bold = book.add_format({"bold": True})
         self.styles = {
             taxon: book.add_format({"bg_color": COLOURS[taxon], "font_color": _readable(COLOURS[taxon])})
-            for taxon in ORDER
+            for taxon in KNOWN
         }
         self.sheet.freeze_panes(1, 1)
         for at, name in enumerate(columns):
@@ -534,5 +532,5 @@ def _readable(colour: str) -> str:
 def r_script() -> str:
     """The template `read_results.R` with the taxa and their colours."""
     template = pathlib.Path(__file__).parents[2] / "templates" / "read_results.R"
-    colours = ",\n".join(f'  {taxon} = "{COLOURS[taxon]}"' for taxon in ORDER)
+    colours = ",\n".join(f'  {taxon} = "{COLOURS[taxon]}"' for taxon in KNOWN)
     return template.read_text(encoding="utf-8").replace("@COLOURS@", colours)
