@@ -336,17 +336,15 @@ def _best_ids(path, found: dict[str, pd.Series], frame: pd.DataFrame, known) -> 
                     "are lost: export the sheet again from its source, the column formatted as text"
                 ]
             starts = {one for one in ids if one}
-            longer = [one for one in sorted(known) if "_" in one and any(one[:at] in starts for at in _cuts(one))]
+            longer = [
+                one for one in sorted(known) if any(one[: cut.start()] in starts for cut in re.finditer("_", one))
+            ]
             if len(longer) > len(frame) / 2:
                 return best, [
                     f"{path}: the matrix's ids begin with those of the column {name!r} ({some(longer, 2)}), but are "
                     "longer: make them equal in one of the files"
                 ]
     return best, []
-
-
-def _cuts(name: str) -> list[int]:
-    return [at for at, sign in enumerate(name) if sign == "_"]
 
 
 def _found_age(path, frame: pd.DataFrame, ids, series: bool, sex: str | None) -> tuple[str | None, list[str]]:
@@ -364,16 +362,13 @@ def _found_age(path, frame: pd.DataFrame, ids, series: bool, sex: str | None) ->
         ]
     if names:
         return names[0], []
-    numeric = [name for name in frame if (found := _numbers(frame[name])).notna().mean() > 0.5 and found.nunique() > 1]
+    numbers = {name: pd.to_numeric(frame[name], errors="coerce") for name in frame}
+    numeric = [name for name, found in numbers.items() if found.notna().mean() > 0.5 and found.nunique() > 1]
     shown = "; ".join(_described(name, frame[name]) for name in numeric[:10]) or "none"
     return None, [
         f"{path} has no column 'age', or of another common name; its columns are {some(frame.columns, 20)}; those with "
         f"numbers: {shown}. Set `cohort.columns.age` to the one that holds the ages"
     ]
-
-
-def _numbers(column: pd.Series) -> pd.Series:
-    return pd.to_numeric(column, errors="coerce")
 
 
 def _described(name: str, column: pd.Series) -> str:

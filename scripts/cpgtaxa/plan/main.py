@@ -671,9 +671,6 @@ class Plan:
     def trained_rounds(self) -> str:
         return "[1-9][0-9]*" if self.config["training"]["weights"] else r"\d+"
 
-    def parts(self, round_number) -> dict[str, str]:
-        return parts(round_number)
-
     def parts_now(self, wildcards) -> dict[str, str]:
         """The three CSVs of the wildcards' round."""
         return parts(int(wildcards.round))

@@ -134,22 +134,14 @@ def _n(rows: list[dict], metric: str) -> str:
     return grouped(max((float(row["n"] or 0) for row in rows if row["metric"] == metric), default=0), 0)
 
 
-def _expression(out: dict):
-    rows = rows_of(out["summary"])
-    metrics = {"r2_pearson": ("r² with interval", 3), "r2": ("R² with interval", 3)}
-    yield f"Expression predicted from methylation, means over {_n(rows, 'r2')} genes", *_by_model(rows, metrics)
+def _of_models(title: str, counted: str, metrics: dict[str, tuple[str, int]]):
+    """A target's table of models; title: with a place for the n of the metric `counted`."""
 
+    def tables(out: dict):
+        rows = rows_of(out["summary"])
+        yield title.format(_n(rows, counted)), *_by_model(rows, metrics)
 
-def _histone(out: dict):
-    rows = rows_of(out["summary"])
-    metrics = {"auc": ("AUC with interval", 3), "accuracy": ("accuracy with interval", 3)}
-    yield f"High or low expression from histone marks, {_n(rows, 'auc')} test genes", *_by_model(rows, metrics)
-
-
-def _single_cell(out: dict):
-    rows = rows_of(out["summary"])
-    metrics = {"auc": ("AUC with interval", 3), "accuracy": ("accuracy", 3), "error_of_unobserved": ("error", 3)}
-    yield f"Methylation of single cells, {_n(rows, 'auc')} test states", *_by_model(rows, metrics)
+    return tables
 
 
 def _ecg_age(out: dict):
@@ -272,10 +264,25 @@ def _cell_types(out: dict):
 
 
 _ALL = (
-    _expression, _histone, _single_cell, _ecg_age, _compare, _enrichment, _scores, _explain, _export, _summarise,
-    _benchmark, _power, _methylation_age, _cell_fractions, _cell_types,
+    _ecg_age, _compare, _enrichment, _scores, _explain, _export, _summarise, _benchmark, _power, _methylation_age,
+    _cell_fractions, _cell_types,
 )  # fmt: skip
-TARGETS = {function.__name__.removeprefix("_"): function for function in _ALL}
+_AUC, _ACCURACY = ("AUC with interval", 3), ("accuracy with interval", 3)
+TARGETS = {function.__name__.removeprefix("_"): function for function in _ALL} | {
+    "expression": _of_models(
+        "Expression predicted from methylation, means over {} genes",
+        "r2",
+        {"r2_pearson": ("r² with interval", 3), "r2": ("R² with interval", 3)},
+    ),
+    "histone": _of_models(
+        "High or low expression from histone marks, {} test genes", "auc", {"auc": _AUC, "accuracy": _ACCURACY}
+    ),
+    "single_cell": _of_models(
+        "Methylation of single cells, {} test states",
+        "auc",
+        {"auc": _AUC, "accuracy": ("accuracy", 3), "error_of_unobserved": ("error", 3)},
+    ),
+}
 """By target: from a rule's outputs, tables as (title, columns, rows). Numbers are those of the files."""
 
 

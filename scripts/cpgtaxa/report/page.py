@@ -28,23 +28,13 @@ from cpgtaxa.names import KNOWN, MEANING, TAXA, UNCLASSIFIED
 from cpgtaxa.pages.drawing import STYLE, Figures
 from cpgtaxa.pages.page import write_csv, write_page
 from cpgtaxa.report import figures as draw
+from cpgtaxa.report import tables
 from cpgtaxa.report.ageing import ageing_page
 from cpgtaxa.report.enough import embedding_page
 from cpgtaxa.report.gallery import gallery
 from cpgtaxa.report.quality import cohort_page
 from cpgtaxa.report.runtime import run_time_page
 from cpgtaxa.report.summary import summary_text
-from cpgtaxa.report.tables import (
-    AGREEMENT_COLUMNS,
-    BINS,
-    agreement,
-    count_taxa,
-    flow,
-    read_truth,
-    reliability,
-    share_of,
-    stages,
-)
 from cpgtaxa.report.thresholds import selection_table, thresholds_page
 from cpgtaxa.report.words import count, decimal, percent, stage_name
 from cpgtaxa.wording import shown
@@ -108,7 +98,7 @@ def _count_rows(counts: pd.DataFrame) -> list[dict]:
             "taxon": taxon,
             "meaning": MEANING.get(taxon, "none of them, or an open criterion"),
             "numbers": [count(value) for value in numbers.loc[taxon]],
-            "share": percent(share_of(numbers.loc[taxon, order[-1]], total)),
+            "share": percent(tables.share_of(numbers.loc[taxon, order[-1]], total)),
             "n_clear": count(numbers.loc[taxon, order[-1]] - boundary[taxon]),
             "n_boundary": count(boundary[taxon]),
         }
@@ -127,7 +117,7 @@ def _round_rows(counts: list[dict], metrics: list[dict]) -> list[dict]:
         row |= {key: count(found[key]) for key in ("candidates", "placed")}
         row |= {reason: count(number) for reason, number in found["left"].items()}
         row["expected"], row["bound"] = _wrong(found)
-        row["share"] = percent(share_of(found["placed"], found["candidates"]))
+        row["share"] = percent(tables.share_of(found["placed"], found["candidates"]))
         row["labelled"] = count(found.get("labelled_cpgs", 0))
         row["all_labelled"] = count(found.get("clear_cpgs", found.get("labelled_cpgs", 0)))
         row["as_labels"] = percent(found.get("network_as_labels"))
@@ -206,7 +196,7 @@ def _agreement_page(agreed: pd.DataFrame, stage_names: dict) -> dict:
             {
                 "kind": row.taxon.partition(":")[2].replace("_", " "),
                 "n": count(row.n_true),
-                "placed": percent(share_of(row.n_called, row.n_true)),
+                "placed": percent(tables.share_of(row.n_called, row.n_true)),
                 "right": percent(row.precision),
             }
             for row in kinds.itertuples()
@@ -221,7 +211,7 @@ def _list(paths) -> list[str]:
 def _draw_networks(figures, metrics: list[dict], logs: list, tests: list) -> dict:
     """Figures of the rounds' networks: training, confusion (by kind of image) and reliability."""
     reliabilities = {
-        round_number: reliability(found, one["temperature"])
+        round_number: tables.reliability(found, one["temperature"])
         for round_number, (found, one) in enumerate(zip(tests, metrics, strict=True))
         if len(found)
     }
@@ -259,8 +249,8 @@ def _sizes(counts: pd.DataFrame) -> dict:
     numbers = {"cpgs": total, "labelled": total - left, "open": left, "networks": left - unplaced, "unplaced": unplaced}
     found = {f"n_{name}": count(number) for name, number in numbers.items()}
     found |= {"any_open": left > 0, "any_placed": left > unplaced, "any_unplaced": unplaced > 0}
-    found["share_placed"] = percent(share_of(total - unplaced, total))
-    return found | {"share_unplaced": percent(share_of(unplaced, total))}
+    found["share_placed"] = percent(tables.share_of(total - unplaced, total))
+    return found | {"share_unplaced": percent(tables.share_of(unplaced, total))}
 
 
 def _asked(config: dict) -> dict:
@@ -308,7 +298,7 @@ def _read_run(inputs) -> Run:
     truth = getattr(inputs, "truth", None)
     return Run(
         taxonomy=read_parquet(inputs.taxonomy),
-        truth=read_truth(truth) if truth else None,
+        truth=tables.read_truth(truth) if truth else None,
         counts=sorted((read_json(path) for path in _list(inputs.counts)), key=lambda found: found["round"]),
         metrics=[read_json(path) for path in _list(inputs.metrics)],
         logs=[pd.read_csv(path) for path in _list(inputs.logs)],
@@ -327,7 +317,7 @@ def _draw_parts(inputs, outputs: dict, run: Run, counts: pd.DataFrame, config: d
         figures = Figures(partial)
         drawn = {
             "taxa": draw.taxa_figure(figures, counts, config),
-            "flow": draw.flow_figure(figures, flow(run.taxonomy, run.rounds), counts, config),
+            "flow": draw.flow_figure(figures, tables.flow(run.taxonomy, run.rounds), counts, config),
             "truth": draw.truth_figure(figures, run.taxonomy, run.truth) if run.truth is not None else None,
         }
         return {
@@ -360,11 +350,11 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
     InputError for a truth that cannot be used.
     """
     run = _read_run(inputs)
-    counts = count_taxa(run.taxonomy, run.rounds)
-    agreed = agreement(run.taxonomy, run.truth, run.rounds) if run.truth is not None else None
+    counts = tables.count_taxa(run.taxonomy, run.rounds)
+    agreed = tables.agreement(run.taxonomy, run.truth, run.rounds) if run.truth is not None else None
     selection, scores = selection_table(run.counts, config), test_table(run.metrics)
     write_csv(outputs["counts"], counts)
-    write_csv(outputs["agreement"], pd.DataFrame(columns=list(AGREEMENT_COLUMNS)) if agreed is None else agreed)
+    write_csv(outputs["agreement"], pd.DataFrame(columns=list(tables.AGREEMENT_COLUMNS)) if agreed is None else agreed)
     write_csv(outputs["selection"], selection)
     write_csv(outputs["test_scores"], scores)
     write_csv(outputs["rounds"], rounds_table(run.counts, run.metrics))
@@ -373,7 +363,7 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
     cards, table = gallery(inputs, run.taxonomy, labels, run.cohort, run.ages, config)
     write_csv(outputs["gallery"], table)
     _write_criteria(outputs, parts["criteria"])
-    stage_names = {stage: stage_name(stage, config) for stage in stages(run.rounds)}
+    stage_names = {stage: stage_name(stage, config) for stage in tables.stages(run.rounds)}
     replication = read_parquet(inputs.replication, columns=["replication"])["replication"]
     page = {
         **_sizes(counts),
@@ -402,7 +392,7 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
         "gallery": cards,
         "agreement": _agreement_page(agreed, stage_names) if agreed is not None else None,
         "versions": versions(run.cards),
-        "bins": BINS,
+        "bins": tables.BINS,
     }
     write_page(outputs["html"], "report.html.j2", page)
 

@@ -179,7 +179,7 @@ def read_cohort(name: str, files: dict[str, str]) -> Cohort:
             p = np.where(total > 0, p / total, np.nan).astype(np.float32)
     by_rules = np.zeros(n, dtype=bool)
     if "source" in table.column_names:
-        by_rules = _booleans(pc.is_in(table["source"], pa.array(["statistical"])))
+        by_rules = (table["source"].to_pandas() == "statistical").to_numpy(dtype=bool)
     confidence = numbers.get("confidence", np.full(n, np.nan, dtype=np.float32))
     codes = codes.to_numpy(zero_copy_only=False).astype(np.int8)
     return Cohort(name, index, codes, by_rules, confidence, p, statistics, index)
@@ -187,10 +187,6 @@ def read_cohort(name: str, files: dict[str, str]) -> Cohort:
 
 def _floats(column) -> np.ndarray:
     return column.combine_chunks().to_numpy(zero_copy_only=False).astype(np.float32)
-
-
-def _booleans(column) -> np.ndarray:
-    return pc.fill_null(column, False).combine_chunks().to_numpy(zero_copy_only=False).astype(bool)
 
 
 def _statistics(path, cpgs: pd.Index, what: str) -> dict[str, np.ndarray]:
