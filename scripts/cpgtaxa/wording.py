@@ -50,6 +50,11 @@ def number(value) -> str:
     return text.replace("-", "−")
 
 
+def count(value) -> str:
+    """A whole number, thousands apart; NONE where none is known (also pandas' NA)."""
+    return NONE if str(value) in ("None", "nan", "<NA>") else f"{int(value):,}"
+
+
 def counted(values) -> str:
     """How often each of a Series' values occurs, most often first: `UniStable 547, Outlier 304`."""
     return ", ".join(f"{name} {n:,}" for name, n in values.value_counts().items())

@@ -10,9 +10,9 @@ from matplotlib.ticker import MaxNLocator
 from cpgtaxa.input.positions import NAMES as CHROMOSOMES
 from cpgtaxa.names import COLOURS, KNOWN, TAXA, UNCLASSIFIED
 from cpgtaxa.pages.drawing import ACCENT, INK, MUTED, SECOND
-from cpgtaxa.report.words import count, decimal, percent
+from cpgtaxa.report.words import percent
 from cpgtaxa.statistics.age_ewas import LEVEL, NUMBERS
-from cpgtaxa.wording import p_value, signed
+from cpgtaxa.wording import count, decimal, p_value, signed
 
 TRENDS = ("LinAgeHomo", "LinAgeHet", "TriAge", "BiAge")
 """Taxa with a trend."""

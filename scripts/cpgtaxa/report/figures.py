@@ -10,7 +10,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 from cpgtaxa.names import COLOURS, KNOWN, TAXA, UNCLASSIFIED
 from cpgtaxa.pages.drawing import ACCENT, LINE, MUTED, SECOND, counts_grid
 from cpgtaxa.report.tables import BINS
-from cpgtaxa.report.words import count, stage_name
+from cpgtaxa.report.words import stage_name
+from cpgtaxa.wording import count
 
 
 def taxa_figure(figures, counts, config):

@@ -36,8 +36,8 @@ from cpgtaxa.report.quality import cohort_page
 from cpgtaxa.report.runtime import run_time_page
 from cpgtaxa.report.summary import summary_text
 from cpgtaxa.report.thresholds import selection_table, thresholds_page
-from cpgtaxa.report.words import count, decimal, percent, stage_name
-from cpgtaxa.wording import shown
+from cpgtaxa.report.words import percent, stage_name
+from cpgtaxa.wording import count, decimal, shown
 
 
 def versions(cards: list[dict]) -> list[tuple[str, str, str]]:

@@ -14,9 +14,9 @@ from cpgtaxa.cohort import Cohort
 from cpgtaxa.files import read_parquet
 from cpgtaxa.input.probes import KINDS
 from cpgtaxa.pages.drawing import ACCENT, LINE, MUTED, SECOND
-from cpgtaxa.report.words import count, percent
+from cpgtaxa.report.words import percent
 from cpgtaxa.statistics.adjust import FEW
-from cpgtaxa.wording import shortened
+from cpgtaxa.wording import count, shortened
 
 LEFT_FOR_KIND = {kind: f"not CpGs ({words})" for kind, words in KINDS.items()}
 """Probes that are left out for their kind."""

@@ -8,8 +8,7 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from cpgtaxa.pages.drawing import ACCENT, MUTED, SECOND
-from cpgtaxa.report.words import count
-from cpgtaxa.wording import shown
+from cpgtaxa.wording import count, shown
 
 COLUMNS = ("rule", "jobs", "wall_s", "longest_s", "cpu_s", "max_rss_mb")
 

@@ -4,7 +4,8 @@ import numpy as np
 
 from cpgtaxa.names import KNOWN, UNCLASSIFIED
 from cpgtaxa.report.tables import share_of
-from cpgtaxa.report.words import count, decimal, percent, stage_name
+from cpgtaxa.report.words import percent, stage_name
+from cpgtaxa.wording import count, decimal
 
 WIDTH = 100
 """Columns of the terminal that the summary may use."""

@@ -10,9 +10,9 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 from cpgtaxa.files import parquet_blocks
 from cpgtaxa.pages.drawing import ACCENT, LINE, MUTED, SECOND
 from cpgtaxa.report.tables import share_of
-from cpgtaxa.report.words import count, percent
+from cpgtaxa.report.words import percent
 from cpgtaxa.taxa.criteria import MIN_SAMPLES, PATTERNS, TABLE, Answers
-from cpgtaxa.wording import number, shown
+from cpgtaxa.wording import count, number, shown
 
 HISTOGRAM = 40
 """Bins of a criterion's histogram."""
