@@ -55,6 +55,14 @@ def _pairs(beside: Beside) -> list[tuple[int, int]]:
 # Figures
 
 
+def _rows_down(axes, names) -> None:
+    """Names at the rows of a chart, the first on top."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+
+
 def _contingency_figure(figures, counts: pd.DataFrame, a: str, b: str):
     """Taxa of cohort a (rows) in cohort b (columns); shade: share of the row."""
     one = counts[(counts["cohort_a"] == a) & (counts["cohort_b"] == b)]
@@ -76,11 +84,9 @@ def _taxa_figure(figures, agreed: pd.DataFrame):
         if len(values):
             axes.plot([0, values.mean()], [at, at], color=LINE, lw=5, solid_capstyle="butt")
             axes.plot(values, [at] * len(values), "o", ms=6, mew=0, color=ACCENT, alpha=0.75)
-    axes.set_yticks(range(len(KNOWN)), KNOWN)
-    axes.set(ylim=(len(KNOWN) - 0.5, -0.5), xlim=(0, 1.02), xlabel="positive agreement")
+    _rows_down(axes, KNOWN)
+    axes.set(xlim=(0, 1.02), xlabel="positive agreement")
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
     return figures.save("agreement", figure, positive, "Positive agreement by taxon")
 
@@ -102,11 +108,9 @@ def _kinds_figure(figures, table: pd.DataFrame):
     )
     for at, n in enumerate(shown):
         axes.text(n, at, f" {n:,}", va="center", fontsize=8.5)
-    axes.set_yticks(range(len(shown)), shown.index)
-    axes.set(ylim=(len(shown) - 0.5, -0.5), xlabel="CpGs")
+    _rows_down(axes, shown.index)
+    axes.set_xlabel("CpGs")
     axes.set_xlim(right=1.12 * shown.max())
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
     return figures.save("moves", figure, table, "CpGs that moved, by kind of move")
 
@@ -122,11 +126,9 @@ def _pooled_figure(figures, beside: Beside, found: dict):
         style = {"ms": 6, "mew": 1.1, "mfc": "none", "color": MUTED}
         axes.plot(columns[name], range(len(KNOWN)), MARKS[at % len(MARKS)], ls="none", label=name, **style)
     axes.plot(columns["together"], range(len(KNOWN)), "o", ms=7, mew=0, color=SECOND, ls="none", label="together")
-    axes.set_yticks(range(len(KNOWN)), KNOWN)
-    axes.set(ylim=(len(KNOWN) - 0.5, -0.5), xlabel="CpGs")
+    _rows_down(axes, KNOWN)
+    axes.set_xlabel("CpGs")
     axes.set_xlim(left=0)
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
     axes.grid()
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figures.save("together", figure, data, "CpGs by taxon in each cohort and together")
