@@ -23,40 +23,19 @@ MOST = 20
 """Rows of a table shown; the files have them all."""
 SUMMARY = "terminal"
 """Name of the output that a rule's summary is."""
+_WORDS = {
+    "html": "page", "enrichment": "tests", "moved_csv": "moved", "taxonomy_csv": "taxonomy", "cells": "cell types",
+    "imputed": "filled in", "csv": "numbers", "excel": "workbook", "anndata": "AnnData", "bed": "BED", "r": "for R",
+}  # fmt: skip
 LABELS = {
-    "html": "page",
-    "summary": "summary",
-    "scores": "scores",
-    "comparisons": "comparisons",
-    "enrichment": "tests",
-    "overlaps": "overlaps",
-    "signs": "signs",
-    "agreement": "agreement",
-    "contingency": "contingency",
-    "moved_csv": "moved",
-    "taxonomy_csv": "taxonomy",
-    "taxa": "taxa",
-    "predictions": "predictions",
-    "cells": "cell types",
-    "occlusion": "occlusion",
-    "imputed": "filled in",
-    "submission": "submission",
-    "gaps": "gaps",
-    "reference": "reference",
-    "about": "about",
-    "csv": "numbers",
-    "table": "table",
-    "ages": "ages",
-    "fractions": "fractions",
-    "excel": "workbook",
-    "anndata": "AnnData",
-    "bed": "BED",
-    "track": "track",
-    "legend": "legend",
-    "r": "for R",
-    "plot": "plot",
-    "figures": "figures",
-}
+    key: _WORDS.get(key, key)
+    for key in (
+        "html", "summary", "scores", "comparisons", "enrichment", "overlaps", "signs", "agreement", "contingency",
+        "moved_csv", "taxonomy_csv", "taxa", "predictions", "cells", "occlusion", "imputed", "submission", "gaps",
+        "reference", "about", "csv", "table", "ages", "fractions", "excel", "anndata", "bed", "track", "legend", "r",
+        "plot", "figures",
+    )
+}  # fmt: skip
 """What a summary calls a rule's outputs, in the order shown; others are not shown."""
 
 

@@ -57,25 +57,17 @@ SAID = ("taxon", "source", "confidence", "network_p", "disagrees", "second_taxon
 LEFT = ("boundary", "criterion", "margin", "reason", "detail")
 """Where a CpG lies, and why it has no taxon."""
 UNITS = {
-    "cpg": "name",
+    **dict.fromkeys(("cpg", "gene", "island", "criterion"), "name"),
     "chrom": "name (UCSC)",
     "position": "bases, from 1",
-    "gene": "name",
-    "island": "name",
     "flags": "names",
     "confidence": "probability",
     "margin": "halves of a zone",
-    "criterion": "name",
     "disagrees": "yes or empty",
-    "n": "samples",
-    "far_n": "samples",
+    **dict.fromkeys(("n", "far_n"), "samples"),
     "slope": "beta per year",
-    "two_weight": "share",
-    "three_weight": "share",
-    "two_depth": "share",
-    "three_depth": "share",
-    "log_sd_ratio": "log ratio",
-    "log_sd_ratio_se": "log ratio",
+    **dict.fromkeys(("two_weight", "three_weight", "two_depth", "three_depth"), "share"),
+    **dict.fromkeys(("log_sd_ratio", "log_sd_ratio_se"), "log ratio"),
 }
 COLUMNS = {
     "cpg": "CpG (probe) as in the beta matrix",
