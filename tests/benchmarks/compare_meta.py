@@ -18,14 +18,15 @@ import pandas as pd
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests/benchmarks")]
 
 from cpgtaxa.names import INDEX, TAXA, UNCLASSIFIED  # noqa: E402
-from cpgtaxa.simulation.simulate import cohort_setting, draw_in_cohorts, plan_cohort  # noqa: E402
+from cpgtaxa.simulation.simulate import cohort_setting, plan_cohort  # noqa: E402
 from cpgtaxa.statistics.kernel import compute  # noqa: E402
 from cpgtaxa.targets.compare.pooling import decide, pooled  # noqa: E402
 from cpgtaxa.targets.compare.reading import LEFT, Cohort, lay_beside  # noqa: E402
 from cpgtaxa.taxa.labels import define_taxa, ruled_out  # noqa: E402
+from several_cohorts import draw_in_cohorts  # noqa: E402
 
 RULE = {"probability": 0.98, "agreement": 0.66, "support": 0.5}
 

@@ -33,13 +33,14 @@ from cpgtaxa.cohort import Cohort, CohortWriter, read_samples, two_sexes  # noqa
 from cpgtaxa.files import read_json, write_parquet  # noqa: E402
 from cpgtaxa.images.render import render  # noqa: E402
 from cpgtaxa.names import TAXA  # noqa: E402
-from cpgtaxa.simulation.simulate import cohort_setting, draw_in_cohorts, plan_cohort  # noqa: E402
+from cpgtaxa.simulation.simulate import cohort_setting, plan_cohort  # noqa: E402
 from cpgtaxa.statistics.adjust import adjust_cohort  # noqa: E402
 from cpgtaxa.statistics.kernel import compute_cohort  # noqa: E402
 from cpgtaxa.targets.pool.pooling import pool_cohort  # noqa: E402
 from cpgtaxa.targets.pool.summarise import summarise  # noqa: E402
 from cpgtaxa.targets.pool.summary import KEY, Summary  # noqa: E402
 from cpgtaxa.taxa.labels import define_taxa  # noqa: E402
+from several_cohorts import draw_in_cohorts  # noqa: E402
 
 SEED = 42
 ARRAY = 811_870

@@ -14,6 +14,7 @@ from cpgtaxa.targets.expression.plan import ExpressionPlan
 from cpgtaxa.targets.histone.plan import CELL_NAME, NETWORKS, PEERS, HistonePlan
 from cpgtaxa.plan.main import Plan
 from cpgtaxa.plan import sources
+from cpgtaxa.plan.paths import parts
 from cpgtaxa.targets.single_cell.plan import SIMULATED as SIMULATED_CELLS
 from cpgtaxa.targets.single_cell.plan import SingleCellPlan
 from snakemake.exceptions import IncompleteCheckpointException

@@ -28,9 +28,8 @@ def use_threads(wanted: int) -> None:
     there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if wanted > there:
         logging.warning(
-            "training.threads is %d, but this process may use %d cores only: networks will differ in the last digits",
-            wanted,
-            there,
+            f"training.threads is {wanted}, but this process may use {there} cores only: networks will differ in the "
+            "last digits"
         )
     torch.set_num_threads(min(wanted, there))
 

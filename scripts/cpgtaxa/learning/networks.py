@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.fx.experimental.optimization import fuse
 
-from cpgtaxa.errors import InputError
+from cpgtaxa.errors import InputError, refuse
 from cpgtaxa.files import atomic, write_json
 from cpgtaxa.input.texts import unzipped
 from cpgtaxa.learning.devices import choose_device, use_bfloat16
@@ -285,8 +285,7 @@ def load_statistics(path) -> dict:
     content = _json_object(path, what)
     needs = 'needs {"mean": [r, g, b], "std": [r, g, b]} of pixels on the scale 0-1'
     problems = [f"{what} {path}: {needs}; {key!r} is missing" for key in ("mean", "std") if key not in content]
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     for key in ("mean", "std"):
         values = content[key]
         if not isinstance(values, list) or len(values) != 3 or not all(map(_is_number, values)):
@@ -295,8 +294,7 @@ def load_statistics(path) -> dict:
             problems.append(f"{what} {path}: {needs}; the standard deviations {values} are not above 0 and at most 1")
         elif key == "mean" and not all(0 <= value <= 1 for value in values):
             problems.append(f"{what} {path}: {needs}; the means {values} are not between 0 and 1")
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     return {key: [float(value) for value in content[key]] for key in ("mean", "std")}
 
 

@@ -8,11 +8,11 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from cpgtaxa.input.positions import NAMES as CHROMOSOMES
-from cpgtaxa.names import COLOURS, TAXA, UNCLASSIFIED
+from cpgtaxa.names import COLOURS, KNOWN, TAXA, UNCLASSIFIED
 from cpgtaxa.pages.drawing import ACCENT, INK, MUTED, SECOND
-from cpgtaxa.report.words import count, decimal, percent
+from cpgtaxa.report.words import percent
 from cpgtaxa.statistics.age_ewas import LEVEL, NUMBERS
-from cpgtaxa.wording import p_value, signed
+from cpgtaxa.wording import count, decimal, p_value, signed
 
 TRENDS = ("LinAgeHomo", "LinAgeHet", "TriAge", "BiAge")
 """Taxa with a trend."""
@@ -227,12 +227,12 @@ def ageing_page(figures, path, summary: dict) -> dict:
         "placed": placed,
         "rows": [
             {"taxon": taxon, **{key: count(by_taxon[taxon][key]) for key in ("cpgs", "age", "spread")}}
-            for taxon in (*TAXA, UNCLASSIFIED)
+            for taxon in KNOWN
         ],
         "top": [_row(one) for one in tested.head(TOP).itertuples()],
         "tops": [
             (taxon, [_row(one) for one in mine.head(TOP_OF_TAXON).itertuples()])
-            for taxon in (*TAXA, UNCLASSIFIED)
+            for taxon in KNOWN
             if len(mine := tested[tested["taxon"] == taxon])
         ],
         "volcano": None,

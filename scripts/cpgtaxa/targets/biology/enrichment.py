@@ -13,9 +13,9 @@ import pandas as pd
 from scipy import stats
 from scipy.stats.contingency import odds_ratio
 
-from cpgtaxa.errors import InputError, gathered
+from cpgtaxa.errors import gathered, refuse
 from cpgtaxa.files import atomic_folder, read_parquet
-from cpgtaxa.names import TAXA, UNCLASSIFIED
+from cpgtaxa.names import KNOWN, UNCLASSIFIED
 from cpgtaxa.pages.drawing import ACCENT, INK, MUTED, SECOND, STYLE, Figures
 from cpgtaxa.pages.page import write_csv, write_page
 from cpgtaxa.progress import Progress
@@ -32,22 +32,9 @@ FEWEST_DRAWN = 5
 TREND_P = 1e-3
 """CpGs whose slope has a p below this count as changing with age in the sign agreement."""
 COLUMNS = [
-    "kind",
-    "set",
-    "category",
-    "taxon",
-    "overlap",
-    "expected",
-    "in_set",
-    "in_taxon",
-    "background",
-    "odds_ratio",
-    "ci_low",
-    "ci_high",
-    "p",
-    "q",
-    "method",
-]
+    "kind", "set", "category", "taxon", "overlap", "expected", "in_set", "in_taxon", "background", "odds_ratio",
+    "ci_low", "ci_high", "p", "q", "method",
+]  # fmt: skip
 LISTED = 25
 
 
@@ -77,7 +64,7 @@ def odds(overlap: int, in_set: int, in_taxon: int, background: int) -> dict:
 def tests(member: np.ndarray, taxon: np.ndarray, **names) -> list[dict]:
     """Rows of COLUMNS but q, one per taxon that there is. member: (n,) bool; taxon: (n,) names, of the background."""
     rows = []
-    for name in (*TAXA, UNCLASSIFIED):
+    for name in KNOWN:
         here = taxon == name
         n = int(here.sum())
         if not n:
@@ -145,7 +132,7 @@ def signs(found: pd.DataFrame, slopes: pd.DataFrame) -> pd.DataFrame:
     for name in pd.unique(found["set"]):
         own = both[both["set"] == name]
         parts = {"all": own, "changing with age": own[own["slope_p"] < TREND_P]}
-        parts |= {taxon: own[own["taxon"] == taxon] for taxon in (*TAXA, UNCLASSIFIED)}
+        parts |= {taxon: own[own["taxon"] == taxon] for taxon in KNOWN}
         for among, some in parts.items():
             n = len(some)
             if n < 5:
@@ -205,7 +192,7 @@ def _limits(table: pd.DataFrame) -> tuple[float, float]:
 
 def _lists_figure(figures, table: pd.DataFrame):
     """Odds ratios with their intervals, a panel for each list."""
-    names, taxa = list(pd.unique(table["set"])), [name for name in (*TAXA, UNCLASSIFIED) if name in set(table["taxon"])]
+    names, taxa = list(pd.unique(table["set"])), [name for name in KNOWN if name in set(table["taxon"])]
     across = min(3, len(names))
     down = -(-len(names) // across)
     size = (2.6 * across + 1.2, down * (0.25 * len(taxa) + 0.85))
@@ -247,7 +234,7 @@ def _lists_figure(figures, table: pd.DataFrame):
 
 def _context_figure(figures, table: pd.DataFrame):
     """Odds ratios of categories and taxa as dots: area by |log2|, filled where q < 0.05."""
-    taxa = [name for name in (*TAXA, UNCLASSIFIED) if name in set(table["taxon"])]
+    taxa = [name for name in KNOWN if name in set(table["taxon"])]
     places, labels, at = {}, [], 0.0
     for column, some in table.groupby("set", sort=False):
         labels.append((at, column, True))
@@ -323,8 +310,7 @@ def _covered(lists, context, background: pd.Index, context_path) -> tuple[dict[s
             f"{', '.join(map(repr, background[:3]))}; the lists' are such as "
             f"{', '.join(repr(one.cpgs[0]) for one in lists[:3])}"
         )
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     return covered, notes
 
 
@@ -345,8 +331,7 @@ def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
     if inputs.get("context"):
         columns = settings["context_columns"]
         context = gathered(problems, read_context, inputs["context"], "enrichment.context", columns)
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     if settings["background"] == "placed":
         taxonomy = taxonomy[taxonomy["taxon"] != UNCLASSIFIED].reset_index(drop=True)
     background = pd.Index(base_ids(taxonomy["cpg"]))

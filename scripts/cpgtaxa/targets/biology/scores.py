@@ -18,7 +18,7 @@ import pandas as pd
 from scipy import stats
 
 from cpgtaxa.cohort import Cohort, read_samples
-from cpgtaxa.errors import InputError, gathered, some
+from cpgtaxa.errors import gathered, refuse, some
 from cpgtaxa.files import atomic, atomic_folder
 from cpgtaxa.input.texts import read_table
 from cpgtaxa.pages.drawing import ACCENT, INK, MUTED, SECOND, STYLE, Figures
@@ -44,21 +44,9 @@ MOST_FRACTION = 1.05
 CELL = "cell_"
 """Before a cell type's name: its column of coefficients in the reference."""
 SUMMARY_COLUMNS = [
-    "score",
-    "kind",
-    "set",
-    "adjusted",
-    "cpgs_asked",
-    "cpgs_found",
-    "cpgs_used",
-    "samples",
-    "mean",
-    "sd",
-    "r_age",
-    "ci_low",
-    "ci_high",
-    "p",
-]
+    "score", "kind", "set", "adjusted", "cpgs_asked", "cpgs_found", "cpgs_used", "samples", "mean", "sd", "r_age",
+    "ci_low", "ci_high", "p",
+]  # fmt: skip
 
 
 class Wanted:
@@ -108,8 +96,7 @@ def read_fractions(path, sample_ids) -> tuple[np.ndarray, list[str], list[str]]:
             f"{key}: {path} has none of the cohort's samples; it lists {some(ids[:3])}, the cohort "
             f"{some(sample_ids[:3])}"
         )
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     found = np.where((at >= 0)[:, None], values[at], np.nan)
     lacking = np.isnan(found).any(axis=1)
     found[lacking] = np.nan
@@ -137,8 +124,7 @@ def read_reference(path) -> pd.DataFrame:
             if odd:
                 problems.append(f"{key}: {path}: {name} is no number in {len(odd):,} rows, first line {odd[0]}")
             frame[name] = numbers
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     return frame
 
 
@@ -355,8 +341,7 @@ def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
             problems.append(
                 f"scores.cell_fractions: {there.sum():,} samples with fractions are too few for {len(types)} cell types"
             )
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     found, table = score(cohort, wanted, fractions, types, reference)
     for one in wanted:
         if one.used < len(one.rows):

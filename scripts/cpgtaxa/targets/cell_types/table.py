@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cpgtaxa.cohort import Cohort, read_samples
-from cpgtaxa.errors import InputError, some
+from cpgtaxa.errors import InputError, refuse, some
 from cpgtaxa.files import atomic, gzipped
 from cpgtaxa.pages.page import write_csv
 from cpgtaxa.plan.paths import CELL_FRACTIONS
@@ -62,8 +62,7 @@ def whole_fractions(table: pd.DataFrame, ids, what: str) -> tuple[np.ndarray, li
                 f"{what}: {name!r} has values from {column.min():g} to {column.max():g}: give fractions of all cells, "
                 "0 to 1 (divide percent by 100)"
             )
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     total, notes = numbers.sum(axis=1), []
     if (high := np.flatnonzero(total > MOST)).size:
         raise InputError(
