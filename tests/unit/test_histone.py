@@ -10,7 +10,8 @@ import pytest
 import torch
 from cpgtaxa.errors import InputError
 from cpgtaxa.models import create_model
-from cpgtaxa.targets.histone import areas, inputs, networks, published, scores, simulated, study
+from cpgtaxa.statistics import areas
+from cpgtaxa.targets.histone import inputs, networks, published, scores, simulated, study
 from cpgtaxa.targets.histone.cells import ROWS, Cell, CellWriter, gather, preprocess
 from cpgtaxa.targets.histone.occlusion import occluded
 from cpgtaxa.targets.histone.page import distance_of, planted_bins

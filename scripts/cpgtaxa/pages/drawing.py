@@ -1,5 +1,6 @@
 """How figures look: colours, fonts, and SVG that follows the page's light or dark scheme and is the same every time."""
 
+import contextlib
 import functools
 import html
 import io
@@ -8,10 +9,14 @@ import pathlib
 import re
 
 import matplotlib
+
+matplotlib.use("Agg")
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import Rectangle
 
+from cpgtaxa.files import atomic_folder
 from cpgtaxa.names import COLOURS, SYMBOLS
 
 # Of every font that a PDF holds a part of, fontTools logs what it left out.
@@ -133,6 +138,38 @@ class Figures:
         drawing.links = [(kind.upper(), f"{self.beside}/{name}.{kind}") for kind in kinds]
         drawing.name = name
         return drawing
+
+
+@contextlib.contextmanager
+def figures_in(folder):
+    """Yield the `Figures` of a folder, in STYLE; the folder takes its name once all are drawn."""
+    with atomic_folder(folder) as partial, matplotlib.rc_context(STYLE):
+        yield Figures(partial)
+
+
+def named_rows(axes, names, margin: float = 0.5) -> None:
+    """One row for each name, from above; values lie across. margin: rows' room above the first and below the last."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 1 + margin, -margin)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+
+
+def interval_row(axes, row: float, value: float, ends, colour) -> None:
+    """A value, as a diamond, and its interval, a line, in a row."""
+    axes.plot(ends, [row, row], color=colour, lw=2)
+    axes.plot([value], [row], "D", ms=5.5, color=colour)
+
+
+def spread(n: int, width: float) -> np.ndarray:
+    """How far each of n points is moved aside, (n,), so that they hide each other little: ± width / 2, never random."""
+    return width * ((np.arange(n) * 0.618034) % 1 - 0.5)
+
+
+def legend_above(axes, columns: int, **how) -> None:
+    """The legend in one line or a few, above the axes on the left."""
+    axes.legend(**{"ncols": columns, "loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2} | how)
 
 
 def counts_grid(axes, matrix, rows, columns, xlabel: str, ylabel: str, shares: bool = False) -> None:

@@ -5,11 +5,14 @@ import pandas as pd
 
 from cpgtaxa.names import TAXA
 from cpgtaxa.statistics.comparisons import holm, signed_ranks
+from cpgtaxa.targets.expression.plan import TRAIN
 from cpgtaxa.targets.expression.study import Study
 
 BOOTSTRAPS = 2000
 FEWEST = 5
 """Samples from which a correlation is worth a number."""
+FIRST, LEAKY = "DeepMethyGene", "DeepMethyGene_published"
+"""The model that the page is about, if it is there; and the one whose scores are not honest."""
 METRICS = {
     "r2_pearson": "squared Pearson correlation, mean over folds (as published)",
     "r2": "coefficient of determination over all held-out samples",
@@ -66,6 +69,41 @@ def score(study: Study, fitted: pd.DataFrame) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+def held_out(scores: pd.DataFrame):
+    """Rows of samples held out, in the widest window."""
+    return (scores["set"] == TRAIN) & (scores["window"] == scores["window"].iloc[0])
+
+
+def wide_table(scores: pd.DataFrame, metric: str = "r2") -> pd.DataFrame:
+    """Genes by models of the samples held out, in the widest window."""
+    some = scores[held_out(scores)]
+    models = list(pd.unique(some["model"]))
+    return some.pivot(index="gene", columns="model", values=metric)[models].reindex(pd.unique(some["gene"]))
+
+
+def window_table(scores: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """R² by model and window, for models fitted in several: narrowest window first.
+
+    Columns model, window, n (genes with CpGs there), r2 (mean over these), shared (genes with CpGs in all windows of
+    the model), r2_shared, ci_low, ci_high (of r2_shared). A narrow window has no CpG of many genes: only the shared
+    ones are the same everywhere.
+    """
+    held_out = scores[scores["set"] == TRAIN]
+    rows = []
+    for model, some in held_out.groupby("model", sort=False):
+        wide = some.pivot(index="gene", columns="window", values="r2")
+        if wide.shape[1] < 2:
+            continue
+        shared = wide.dropna()
+        for window in list(pd.unique(some["window"]))[::-1]:
+            values = shared[window].to_numpy()
+            mean = values.mean() if len(values) else np.nan
+            each = wide[window].dropna()
+            rows.append((model, window, len(each), each.mean(), len(values), mean, *interval(values, seed)))
+    columns = ["model", "window", "n", "r2", "shared", "r2_shared", "ci_low", "ci_high"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def interval(values: np.ndarray, seed: int) -> tuple[float, float]:

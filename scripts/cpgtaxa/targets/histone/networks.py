@@ -14,7 +14,7 @@ from cpgtaxa.learning.loop import Learner, batches, digest, fit, save, tensors, 
 from cpgtaxa.models import create_model, genenet  # noqa: F401 - by name: seen here, edits rerun
 from cpgtaxa.models.vision import Callback, lightning
 from cpgtaxa.seeds import unit_seed
-from cpgtaxa.targets.histone.areas import auc
+from cpgtaxa.statistics.areas import auc
 from cpgtaxa.targets.histone.cells import Cell, gather, labels_of, preprocess
 from cpgtaxa.targets.histone.study import Part, open_cells, parts_of
 

@@ -21,7 +21,7 @@ from cpgtaxa.files import atomic_folder, read_json, read_parquet
 from cpgtaxa.names import COLOURS
 from cpgtaxa.pages.drawing import ACCENT, MUTED, SECOND, STYLE, Figures
 from cpgtaxa.pages.page import write_csv, write_page
-from cpgtaxa.targets.histone.areas import interval_of_auc, parts_of_auc, roc
+from cpgtaxa.statistics.areas import interval_of_auc, parts_of_auc, roc
 from cpgtaxa.targets.histone.plan import MIX, NETWORKS, SPLITS
 from cpgtaxa.targets.histone.published import PUBLISHED, beside, read_published
 from cpgtaxa.targets.histone.scores import Scored, compare, score, summarise

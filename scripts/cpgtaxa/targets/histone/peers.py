@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from cpgtaxa.files import write_parquet
 from cpgtaxa.progress import Progress
 from cpgtaxa.seeds import unit_seed
-from cpgtaxa.targets.histone.areas import auc
+from cpgtaxa.statistics.areas import auc
 from cpgtaxa.targets.histone.cells import Cell, gather, labels_of
 from cpgtaxa.targets.histone.study import Part, open_cells, parts_of
 

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from cpgtaxa.statistics.areas import Z, interval_of_auc, parts_of_auc
 from cpgtaxa.statistics.comparisons import holm
-from cpgtaxa.targets.histone.areas import Z, interval_of_auc, parts_of_auc
 
 
 @dataclasses.dataclass
