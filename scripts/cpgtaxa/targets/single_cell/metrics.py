@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, recall_
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import REMEDY, naming_damage
 from cpgtaxa.progress import Progress
-from cpgtaxa.statistics.comparisons import holm
+from cpgtaxa.statistics.comparisons import SUMMARY_COLUMNS, holm
 from cpgtaxa.targets.single_cell.plan import SPLITS
 from cpgtaxa.targets.single_cell.tables import Sites, prediction_blocks
 
@@ -96,7 +96,7 @@ def _binned(probabilities: np.ndarray) -> np.ndarray:
     return np.searchsorted(edges, probabilities)
 
 
-def _divide(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+def divided(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(below > 0, above / below, np.nan)
 
@@ -118,12 +118,12 @@ def draw_scores(targets, probabilities, block, weights) -> dict[str, np.ndarray]
     margins = np.sqrt(tp + fp) * np.sqrt(tp + fn) * np.sqrt(tn + fp) * np.sqrt(tn + fn)
     both = (tp + fn > 0) & (tn + fp > 0)
     return {
-        "auc": _divide((ones * below).sum(axis=1), (tp + fn) * (tn + fp)),
-        "accuracy": _divide(tp + tn, tp + tn + fp + fn),
-        "tpr": _divide(tp, tp + fn),
-        "tnr": _divide(tn, tn + fp),
-        "f1": np.where(tp + fn > 0, _divide(2 * tp, 2 * tp + fp + fn), np.nan),
-        "mcc": np.where(both, np.nan_to_num(_divide(tp * tn - fp * fn, margins)), np.nan),
+        "auc": divided((ones * below).sum(axis=1), (tp + fn) * (tn + fp)),
+        "accuracy": divided(tp + tn, tp + tn + fp + fn),
+        "tpr": divided(tp, tp + fn),
+        "tnr": divided(tn, tn + fp),
+        "f1": np.where(tp + fn > 0, divided(2 * tp, 2 * tp + fp + fn), np.nan),
+        "mcc": np.where(both, np.nan_to_num(divided(tp * tn - fp * fn, margins)), np.nan),
     }
 
 
@@ -143,7 +143,7 @@ class Scored:
     blocks: int
 
 
-def _test_rows(sites: Sites):
+def test_rows(sites: Sites):
     """Rows, chromosome codes and positions of the test sites."""
     found = []
     for block in sites.blocks():
@@ -178,7 +178,7 @@ def _annotated(path, rows: np.ndarray, n: int) -> dict[str, np.ndarray]:
 def _mean(values: np.ndarray) -> np.ndarray:
     """Mean over cells (axis 0) of those that have a value; NaN where none has."""
     there = ~np.isnan(values)
-    return _divide(np.where(there, values, 0).sum(axis=0), there.sum(axis=0))
+    return divided(np.where(there, values, 0).sum(axis=0), there.sum(axis=0))
 
 
 def score_all(sites_path, predictions: dict[str, str], annotations_path, seed: int) -> Scored:
@@ -194,7 +194,7 @@ def score_all(sites_path, predictions: dict[str, str], annotations_path, seed: i
     Raises InputError where no test site is observed, or a file does not belong to the sites.
     """
     sites = Sites(sites_path)
-    rows, chrom, position = _test_rows(sites)
+    rows, chrom, position = test_rows(sites)
     inside = _annotated(annotations_path, rows, sites.n)
     block = blocks_of(chrom, position)
     n_blocks = int(block[-1]) + 1 if len(block) else 0
@@ -274,7 +274,7 @@ def summarise(scored: Scored) -> pd.DataFrame:
                 "n": int(some["n"][there].sum()),
             }
         )
-    return pd.DataFrame(records, columns=["model", "metric", "value", "ci_low", "ci_high", "n"])
+    return pd.DataFrame(records, columns=SUMMARY_COLUMNS)
 
 
 def compare(scored: Scored) -> pd.DataFrame:
