@@ -14,8 +14,8 @@ from cpgtaxa.statistics import areas
 from cpgtaxa.targets.histone import inputs, networks, published, scores, simulated, study
 from cpgtaxa.targets.histone.cells import ROWS, Cell, CellWriter, gather, preprocess
 from cpgtaxa.targets.histone.occlusion import occluded
-from cpgtaxa.targets.histone.page import distance_of, planted_bins
 from cpgtaxa.targets.histone.plan import DEEPCHROME_MARKS, MIX, SPLITS, HistonePlan, marks_of
+from cpgtaxa.targets.histone.results import distance_of, planted_bins
 from scipy.stats import norm
 
 # --- what networks are given -----------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from cpgtaxa.statistics.areas import Z, interval_of_auc, parts_of_auc
-from cpgtaxa.statistics.comparisons import holm
+from cpgtaxa.statistics.comparisons import SUMMARY_COLUMNS, holm
 
 
 @dataclasses.dataclass
@@ -66,7 +66,7 @@ def summarise(scored: list[Scored]) -> pd.DataFrame:
             (one.model, f"auc_{cell.cell}", cell.auc, cell.ci_low, cell.ci_high, cell.n)
             for cell in one.cells.itertuples()
         ]
-    return pd.DataFrame(rows, columns=["model", "metric", "value", "ci_low", "ci_high", "n"])
+    return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
 
 
 def compare(scored: list[Scored]) -> pd.DataFrame:
