@@ -518,7 +518,7 @@ def test_mixed_models_are_tested_on_the_test_files(tmp_path):
     splits = ["train"] * 20 + ["valid"] * 10 + ["test"] * 10
     cells = [small_cell(tmp_path / f"{name}.arrow", genes, splits, first) for name, first in (("C", 0), ("D", 100))]
     parts = study.parts_of(cells, MIX, 1)
-    found = networks.predictions(cells, parts["test"], lambda counts: counts[:, 0, 0])
+    found = study.predictions(cells, parts["test"], lambda counts: counts[:, 0, 0], 512)
     assert found["gene"].tolist() == genes[30:] * 2
     assert found["cell"].tolist() == ["C"] * 10 + ["D"] * 10
     assert found["probability"].tolist() == [*range(30, 40), *range(130, 140)]
