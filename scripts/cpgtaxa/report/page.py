@@ -11,10 +11,6 @@ import os
 import pathlib
 import platform
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import numpy as np
 import pandas as pd
 import yaml
@@ -22,9 +18,9 @@ from scipy.stats import binom
 
 import cpgtaxa
 from cpgtaxa.cohort import Cohort, read_samples
-from cpgtaxa.files import atomic, atomic_folder, read_parquet
+from cpgtaxa.files import atomic, read_parquet
 from cpgtaxa.names import MEANING, TAXA, UNCLASSIFIED
-from cpgtaxa.pages.drawing import STYLE, Figures
+from cpgtaxa.pages.drawing import figures_in
 from cpgtaxa.pages.page import write_csv, write_page
 from cpgtaxa.report import figures as draw
 from cpgtaxa.report.ageing import ageing_page
@@ -359,8 +355,7 @@ def _draw_parts(inputs, outputs: dict, run: Run, counts: pd.DataFrame, config: d
     """Draw the figures, and give the parts of the page that have some."""
     adjusted = _json(inputs.adjusted) if getattr(inputs, "adjusted", None) else None
     left = read_parquet(inputs.unclassified, columns=["reason", "detail"])
-    with atomic_folder(outputs["figures"]) as partial, matplotlib.rc_context(STYLE):
-        figures = Figures(partial)
+    with figures_in(outputs["figures"]) as figures:
         drawn = {
             "taxa": draw.taxa_figure(figures, counts, config),
             "flow": draw.flow_figure(figures, flow(run.taxonomy, run.rounds), counts, config),

@@ -129,7 +129,7 @@ def _ridge(x: np.ndarray, y: np.ndarray) -> tuple[torch.nn.Linear, np.ndarray]:
     return layer.requires_grad_(False), (y - model.predict(x)) / (1 - leverage)
 
 
-class DeepMethyGenePublished:
+class DeepMethyGenePublished(DeepMethyGene):
     """The loop as published, to see what its leaks are worth.
 
     One network goes through all folds, so that later folds are scored on samples it has learnt; each fold stops early
@@ -138,11 +138,8 @@ class DeepMethyGenePublished:
     """
 
     def __init__(self, settings: dict):
-        self.recipe = dataclasses.replace(RECIPES["published"], restore=False)
-        if settings["epochs"]:
-            self.recipe = dataclasses.replace(self.recipe, epochs=settings["epochs"])
-        self.device, self.bfloat16 = placed(settings["device"], settings["precision"])
-        self.cpgs_together = CPGS_TOGETHER * (1 if self.device == "cpu" else 10)
+        super().__init__(settings | {"recipe": "published"})
+        self.recipe = dataclasses.replace(self.recipe, restore=False)
 
     def cross_fit(self, genes, folds, inner):
         """Yield a Result for each gene."""

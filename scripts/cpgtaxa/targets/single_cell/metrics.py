@@ -1,6 +1,7 @@
 """How well methylation states are predicted: per cell as DeepCpG does, and what of it other DNA would show too."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pandas as pd
@@ -259,22 +260,13 @@ def summarise(scored: Scored) -> pd.DataFrame:
 
     The interval holds the middle 95 % of the draws around the value; NaN below FEWEST_BLOCKS blocks.
     """
-    records = []
+    rows = []
     for (model, annotation, metric), some in scored.scores.groupby(["model", "annotation", "metric"], sort=False):
         value, there = float(some["value"].mean()), some["value"].notna()
         draws = scored.draws.get((model, annotation, metric))
-        low, high = _interval(_around(value, draws), -1.0 if metric == "mcc" else 0.0, 1.0)
-        records.append(
-            {
-                "model": model,
-                "metric": label_of(metric, annotation),
-                "value": value,
-                "ci_low": low,
-                "ci_high": high,
-                "n": int(some["n"][there].sum()),
-            }
-        )
-    return pd.DataFrame(records, columns=SUMMARY_COLUMNS)
+        ends = _interval(_around(value, draws), -1.0 if metric == "mcc" else 0.0, 1.0)
+        rows.append((model, label_of(metric, annotation), value, *ends, int(some["n"][there].sum())))
+    return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
 
 
 def compare(scored: Scored) -> pd.DataFrame:
@@ -286,8 +278,7 @@ def compare(scored: Scored) -> pd.DataFrame:
     """
     everywhere = scored.scores[scored.scores["annotation"] == "all"]
     means = everywhere.groupby(["metric", "model"], sort=False)["value"].mean()
-    models = list(pd.unique(everywhere["model"]))
-    pairs = [(model, other) for at, model in enumerate(models) for other in models[at + 1 :]]
+    pairs = list(itertools.combinations(pd.unique(everywhere["model"]), 2))
     parts = []
     for metric in METRICS:
         records = []
