@@ -1,11 +1,9 @@
-"""p-values of paired comparisons, Holm's correction, and the table of scores: what the tests of every target share."""
+"""p-values of paired comparisons, and Holm's correction: what the tests of every target share."""
 
 import numpy as np
 from scipy.stats import wilcoxon
 from statsmodels.stats.multitest import multipletests
 
-SUMMARY_COLUMNS = ["model", "metric", "value", "ci_low", "ci_high", "n"]
-"""Of a target's table of scores: one number a row, with its 95 % interval and what it was measured on."""
 FEWEST = 6
 """Pairs of values below which signed ranks reach no p-value of 0.05."""
 

@@ -6,8 +6,8 @@ import pandas as pd
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.ticker import MaxNLocator
 
+from cpgtaxa.names import SUMMARY_COLUMNS
 from cpgtaxa.pages.drawing import ACCENT, INK, MUTED, SECOND, interval_row, named_rows
-from cpgtaxa.statistics.comparisons import SUMMARY_COLUMNS
 from cpgtaxa.targets.ecg.attributions import AROUND, STEP
 from cpgtaxa.targets.ecg.plan import LEADS
 from cpgtaxa.targets.ecg.scores import (

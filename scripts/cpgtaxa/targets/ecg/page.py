@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from cpgtaxa.files import read_json, read_parquet
+from cpgtaxa.names import SUMMARY_COLUMNS
 from cpgtaxa.pages.drawing import figures_in
 from cpgtaxa.pages.page import file_names, write_csv, write_page
 from cpgtaxa.pages.tables import against, estimate, value_and_ends
-from cpgtaxa.statistics.comparisons import SUMMARY_COLUMNS, holm
+from cpgtaxa.statistics.comparisons import holm
 from cpgtaxa.targets.ecg import figures as draw
 from cpgtaxa.targets.ecg.attributions import ATTRIBUTION_COLUMNS, attribution_table, read_readings
 from cpgtaxa.targets.ecg.figures import TITLES, words

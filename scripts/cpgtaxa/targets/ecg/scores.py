@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cpgtaxa.statistics.comparisons import SUMMARY_COLUMNS
+from cpgtaxa.names import SUMMARY_COLUMNS
 from cpgtaxa.targets.ecg.study import BINS, bin_of
 
 DRAWS = 2000

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from cpgtaxa.names import TAXA
-from cpgtaxa.statistics.comparisons import SUMMARY_COLUMNS, holm, signed_ranks
+from cpgtaxa.names import SUMMARY_COLUMNS, TAXA
+from cpgtaxa.statistics.comparisons import holm, signed_ranks
 from cpgtaxa.targets.expression.plan import TRAIN
 from cpgtaxa.targets.expression.study import Study
 

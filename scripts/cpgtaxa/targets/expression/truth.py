@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from cpgtaxa.names import SUMMARY_COLUMNS
 from cpgtaxa.statistics.areas import auc
-from cpgtaxa.statistics.comparisons import SUMMARY_COLUMNS
 from cpgtaxa.targets.expression.scores import BOOTSTRAPS, held_out, interval
 
 

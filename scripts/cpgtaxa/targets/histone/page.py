@@ -200,7 +200,7 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
         "best": words(best.model),
         "simulated": study.truth is not None,
         "rows": _model_rows(study),
-        "compared": against(study.comparisons, first.model, words),
+        "against": against(study.comparisons, first.model, words),
         "n_cells": len(cells),
         "names": study.names,
         "n_genes": f"{np.median([len(cell) for cell in cells]):,.0f}",

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from cpgtaxa.files import read_parquet
+from cpgtaxa.names import SUMMARY_COLUMNS
 from cpgtaxa.statistics.areas import interval_of_auc, parts_of_auc
-from cpgtaxa.statistics.comparisons import SUMMARY_COLUMNS
 from cpgtaxa.targets.histone.plan import MIX, NETWORKS
 from cpgtaxa.targets.histone.scores import Scored, compare, score, summarise
 from cpgtaxa.targets.histone.study import open_cells

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from cpgtaxa.names import SUMMARY_COLUMNS
 from cpgtaxa.statistics.areas import Z, interval_of_auc, parts_of_auc
-from cpgtaxa.statistics.comparisons import SUMMARY_COLUMNS, holm
+from cpgtaxa.statistics.comparisons import holm
 
 
 @dataclasses.dataclass

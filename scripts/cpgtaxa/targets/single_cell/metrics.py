@@ -10,8 +10,9 @@ from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, recall_
 
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import REMEDY, naming_damage
+from cpgtaxa.names import SUMMARY_COLUMNS
 from cpgtaxa.progress import Progress
-from cpgtaxa.statistics.comparisons import SUMMARY_COLUMNS, holm
+from cpgtaxa.statistics.comparisons import holm
 from cpgtaxa.targets.single_cell.plan import SPLITS
 from cpgtaxa.targets.single_cell.tables import Sites, prediction_blocks
 

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from cpgtaxa.files import naming_damage, read_json
+from cpgtaxa.names import SUMMARY_COLUMNS
 from cpgtaxa.pages.drawing import figures_in
 from cpgtaxa.pages.page import file_names, write_csv, write_page
 from cpgtaxa.pages.tables import against, estimate, value_and_ends
-from cpgtaxa.statistics.comparisons import SUMMARY_COLUMNS
 from cpgtaxa.targets.single_cell import figures as draw
 from cpgtaxa.targets.single_cell.counts import FEW, MEAN_BINS, calibrate, site_counts, window_variance
 from cpgtaxa.targets.single_cell.figures import label, spoken

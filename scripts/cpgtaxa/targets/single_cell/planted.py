@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cpgtaxa.files import naming_damage, read_parquet
-from cpgtaxa.statistics.comparisons import SUMMARY_COLUMNS
+from cpgtaxa.names import SUMMARY_COLUMNS
 from cpgtaxa.targets.single_cell.motifs import IUPAC, SHARE, Motif, find_consensus
 
 ALIKE = 0.7

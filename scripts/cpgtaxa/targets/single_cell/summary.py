@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from cpgtaxa.files import naming_damage, read_json
-from cpgtaxa.statistics.comparisons import SUMMARY_COLUMNS
+from cpgtaxa.names import SUMMARY_COLUMNS
 from cpgtaxa.targets.single_cell.metrics import summarise
 from cpgtaxa.targets.single_cell.planted import motif_rows
 from cpgtaxa.targets.single_cell.truth import Truth, error_rows, true_summary

@@ -8,7 +8,7 @@ import pandas as pd
 
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import REMEDY, naming_damage
-from cpgtaxa.statistics.comparisons import SUMMARY_COLUMNS
+from cpgtaxa.names import SUMMARY_COLUMNS
 from cpgtaxa.targets.single_cell.counts import predicted_blocks
 from cpgtaxa.targets.single_cell.metrics import DRAWS, FEWEST_BLOCKS, TEST, blocks_of, score_all, summarise, test_rows
 from cpgtaxa.targets.single_cell.tables import Sites, predictions_writer
