@@ -1,6 +1,7 @@
 """The last tables of the target `ecg_age`, and the page on them.
 
-The same inputs give the same bytes: no dates, fixed ids inside the figures, and records in their order."""
+The same inputs give the same bytes: no dates, fixed ids inside the figures, and records in their order.
+"""
 
 import logging
 import pathlib

@@ -1,6 +1,7 @@
 """The last step of the target `histone`: tables, and the page on them.
 
-The same inputs give the same bytes: no dates, fixed ids inside the figures, and cell types in their order."""
+The same inputs give the same bytes: no dates, fixed ids inside the figures, and cell types in their order.
+"""
 
 import logging
 import re

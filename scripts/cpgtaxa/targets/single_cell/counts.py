@@ -1,6 +1,7 @@
 """What is counted over all sites of the cells: calibration, agreement between cells, windows.
 
-Nothing of the size of the genome is held: sites and predictions are read in blocks."""
+Nothing of the size of the genome is held: sites and predictions are read in blocks.
+"""
 
 import numpy as np
 import pandas as pd

@@ -1,7 +1,8 @@
 """The last step of the target `single_cell`: scores, complete profiles, and the page on them.
 
 The same inputs give the same bytes: no dates, fixed seeds, fixed ids inside the figures. Nothing of the size of the
-genome is held: sites and predictions are read in blocks (`metrics.score_all` holds the test sites of some cells)."""
+genome is held: sites and predictions are read in blocks (`metrics.score_all` holds the test sites of some cells).
+"""
 
 import logging
 import pathlib
