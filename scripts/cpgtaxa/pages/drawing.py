@@ -14,6 +14,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.patches import Rectangle
 
 from cpgtaxa.files import atomic_folder
@@ -53,6 +54,10 @@ _MARKERS = {
 MARKERS = {taxon: _MARKERS[symbol] for taxon, symbol in SYMBOLS.items()}
 """Each taxon's shape, by matplotlib's names; that of Unclassified is drawn hollow."""
 
+CELLS = 400
+"""Cells of a grid, in either direction, of which a figure draws one point each: to the eye the same picture."""
+LEAST_P = 1e-320
+"""Where logarithms of p-values end: doubles hold nothing smaller."""
 STYLE = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -145,6 +150,24 @@ def figures_in(folder):
     """Yield the `Figures` of a folder, in STYLE; the folder takes its name once all are drawn."""
     with atomic_folder(folder) as partial, matplotlib.rc_context(STYLE):
         yield Figures(partial)
+
+
+def minus_log(p) -> np.ndarray:
+    """−log10 of p-values, (k,) float64."""
+    return -np.log10(np.maximum(np.asarray(p, dtype=float), LEAST_P))
+
+
+def thinned(table: pd.DataFrame, x: str, y: str, group: str | None = None) -> pd.DataFrame:
+    """The rows of a table that a figure of x and y draws: one of each cell of a grid (and of each group), in order."""
+    codes = []
+    for name in (x, y):
+        values = table[name].to_numpy(dtype=float)
+        low, span = np.nanmin(values), max(np.ptp(values), 1e-300)
+        codes.append(np.minimum((values - low) / span * CELLS, CELLS - 1).astype(np.int64))
+    cells = pd.DataFrame({"x": codes[0], "y": codes[1]})
+    if group:
+        cells[group] = table[group].to_numpy()
+    return table[~cells.duplicated().to_numpy()].reset_index(drop=True)
 
 
 def named_rows(axes, names, margin: float = 0.5) -> None:
