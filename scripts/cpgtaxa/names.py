@@ -26,6 +26,8 @@ KNOWN = (*TAXA, UNCLASSIFIED)
 PROBABILITY_COLUMNS = tuple(f"p_{taxon}" for taxon in TAXA)
 CHECK_COLUMNS = tuple(f"check_{taxon}" for taxon in TAXA)
 """Probabilities of the network in float32, of the CpGs that check an engine."""
+SUMMARY_COLUMNS = ["model", "metric", "value", "ci_low", "ci_high", "n"]
+"""Of a target's table of its models' scores: one number a row, with its 95 % interval and how many it is of."""
 MEANING = {taxon: meaning for taxon, *_, meaning in _TABLE}
 COLOURS = {taxon: colour for taxon, colour, *_ in _TABLE} | {UNCLASSIFIED: "#8F9190"}
 """Each taxon's colour on white paper and a light page."""

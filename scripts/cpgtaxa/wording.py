@@ -37,6 +37,16 @@ def p_value(value) -> str:
     return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}".replace("-", "−")
 
 
+def offset(distance) -> str:
+    """A distance in bases with its sign; nothing for None."""
+    return "" if distance is None else f"{distance:+,.0f}".replace("-", "−") if distance else "0"
+
+
+def short(name: str, most: int) -> str:
+    """A name of so many characters at most."""
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
 def number(value) -> str:
     """A statistic or a threshold with three digits."""
     if value is None or not math.isfinite(value):

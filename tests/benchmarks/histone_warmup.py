@@ -21,8 +21,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from cpgtaxa.files import read_parquet  # noqa: E402
+from cpgtaxa.statistics.areas import auc  # noqa: E402
 from cpgtaxa.targets.histone import simulated  # noqa: E402
-from cpgtaxa.targets.histone.areas import auc  # noqa: E402
 from cpgtaxa.targets.histone.cells import CellWriter  # noqa: E402
 from cpgtaxa.targets.histone.networks import fit_network  # noqa: E402
 from cpgtaxa.targets.histone.plan import DEEPCHROME_MARKS  # noqa: E402

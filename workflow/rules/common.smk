@@ -63,8 +63,8 @@ TEMPLATES = SCRIPTS / "cpgtaxa" / "templates"
 
 
 def page_files(name):
-    """Inputs: the template of a page, and the styles and parts that pages share."""
-    shared = [*sorted(TEMPLATES.glob("*.css.j2")), TEMPLATES / "shared.html.j2"]
+    """Inputs: the template of a page, and the frame, styles and parts that pages share."""
+    shared = [*sorted(TEMPLATES.glob("*.css.j2")), TEMPLATES / "page.html.j2", TEMPLATES / "shared.html.j2"]
     return {"template": local(TEMPLATES / f"{name}.html.j2"), "shared": local(shared)}
 
 

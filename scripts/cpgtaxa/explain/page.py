@@ -15,7 +15,6 @@ import io
 import pathlib
 import typing
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -25,12 +24,12 @@ from PIL import Image
 
 from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.errors import InputError
-from cpgtaxa.files import atomic, atomic_folder, parquet_blocks, read_parquet
+from cpgtaxa.files import atomic, parquet_blocks, read_parquet
 from cpgtaxa.images.render import png_text, render
 from cpgtaxa.learning.classifier import draw
 from cpgtaxa.learning.networks import load_predictor
 from cpgtaxa.names import INDEX, MEANING, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
-from cpgtaxa.pages.drawing import ACCENT, SECOND, STYLE, Figures
+from cpgtaxa.pages.drawing import ACCENT, SECOND, Figures, figures_in
 from cpgtaxa.pages.page import write_page
 from cpgtaxa.plan.paths import model_of
 from cpgtaxa.progress import Progress
@@ -511,8 +510,8 @@ def write_explanation(
     looks = _looks(inputs.predictions, set(cpgs))
     networks = list(zip(inputs.weights, inputs.stats, inputs.card, strict=True))
     predictors, entries = {}, []
-    with atomic_folder(outputs["figures"]) as partial, matplotlib.rc_context(STYLE):
-        figures, progress = Figures(partial), Progress(len(cpgs), "CpGs explained")
+    with figures_in(outputs["figures"]) as figures:
+        progress = Progress(len(cpgs), "CpGs explained")
         for at_cpg, (cpg, beta) in enumerate(zip(cpgs, values, strict=True), 1):
             row, one = taxonomy.loc[cpg], statistics.loc[[cpg]]
             found = {at: table.loc[cpg].to_numpy(dtype=float) for at, table in looks.items() if cpg in table.index}

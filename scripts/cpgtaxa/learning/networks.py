@@ -16,7 +16,7 @@ from torch.fx.experimental.optimization import fuse
 from cpgtaxa.errors import InputError, refuse
 from cpgtaxa.files import atomic, write_json
 from cpgtaxa.input.texts import unzipped
-from cpgtaxa.learning.devices import choose_device, use_bfloat16
+from cpgtaxa.learning.devices import placed
 from cpgtaxa.learning.saving import save, tensors
 from cpgtaxa.models import create_model, resnet  # noqa: F401 - by name: seen here, edits rerun
 from cpgtaxa.names import TAXA
@@ -54,8 +54,7 @@ class Predictor:
 
     def __init__(self, network, statistics, size, temperature=1.0, device="auto", precision="auto", kept=None):
         """kept: features (n, d) of training images, to which `distances` are taken."""
-        self.device = "cuda" if choose_device(device) == "gpu" else "cpu"
-        self.bfloat16 = use_bfloat16(precision, "gpu" if self.device == "cuda" else "cpu")
+        self.device, self.bfloat16 = placed(device, precision)
         self.network = network.eval().to(self.device, memory_format=torch.channels_last)
         # Batch normalisation folded into the convolutions: the same outputs to rounding, a tenth faster.
         self._folded = fuse(self.network).to(memory_format=torch.channels_last)

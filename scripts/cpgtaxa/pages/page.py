@@ -44,10 +44,13 @@ def reachable(html: str) -> str:
 
 
 def write_page(path, template: str, page: dict, filters: dict | None = None) -> None:
-    """Write a page from a template and what it shows, atomically, and log its size; filters: more filters for it."""
+    """Write a page from a template and what it shows, atomically, and log its size; filters: more filters for it.
+
+    Templates begin with `page.html.j2`, which has head, end and what to do next by `target`, the template's name.
+    """
     found = environment()
     found.filters |= filters or {}
-    html = reachable(found.get_template(template).render(page))
+    html = reachable(found.get_template(template).render(page, target=template.removesuffix(".html.j2")))
     with atomic(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
     logging.info(f"page: {path}, {len(html.encode()) / 1e6:.1f} MB")
@@ -57,3 +60,8 @@ def write_csv(path, frame, **changes) -> None:
     """Write a data frame as CSV without its index, numbers with six digits, atomically; changes: of pandas' to_csv."""
     with atomic(path) as temporary:
         frame.to_csv(temporary, index=False, **({"float_format": "%.6g"} | changes))
+
+
+def file_names(paths: dict) -> dict[str, str]:
+    """The names of some files, as the page beside them calls them."""
+    return {key: pathlib.Path(path).name for key, path in paths.items()}

@@ -12,10 +12,6 @@ import os
 import pathlib
 import platform
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import numpy as np
 import pandas as pd
 import yaml
@@ -23,9 +19,9 @@ from scipy.stats import binom
 
 import cpgtaxa
 from cpgtaxa.cohort import Cohort, read_samples
-from cpgtaxa.files import atomic, atomic_folder, read_json, read_parquet
+from cpgtaxa.files import atomic, read_json, read_parquet
 from cpgtaxa.names import KNOWN, MEANING, TAXA, UNCLASSIFIED
-from cpgtaxa.pages.drawing import STYLE, Figures
+from cpgtaxa.pages.drawing import figures_in
 from cpgtaxa.pages.page import write_csv, write_page
 from cpgtaxa.report import figures as draw
 from cpgtaxa.report import tables
@@ -312,8 +308,7 @@ def _draw_parts(inputs, outputs: dict, run: Run, counts: pd.DataFrame, config: d
     """Draw the figures, and give the parts of the page that have some."""
     adjusted = read_json(inputs.adjusted) if getattr(inputs, "adjusted", None) else None
     left = read_parquet(inputs.unclassified, columns=["reason", "detail"])
-    with atomic_folder(outputs["figures"]) as partial, matplotlib.rc_context(STYLE):
-        figures = Figures(partial)
+    with figures_in(outputs["figures"]) as figures:
         drawn = {
             "taxa": draw.taxa_figure(figures, counts, config),
             "flow": draw.flow_figure(figures, tables.flow(run.taxonomy, run.rounds), counts, config),

@@ -1,11 +1,6 @@
 """The target `enrichment`: do taxa hold more CpGs of published lists, or of a genomic context, than chance does?"""
 
 import logging
-import pathlib
-
-import matplotlib
-
-matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,10 +9,10 @@ from scipy import stats
 from scipy.stats.contingency import odds_ratio
 
 from cpgtaxa.errors import gathered, refuse
-from cpgtaxa.files import atomic_folder, read_parquet
+from cpgtaxa.files import read_parquet
 from cpgtaxa.names import KNOWN, UNCLASSIFIED
-from cpgtaxa.pages.drawing import ACCENT, INK, MUTED, SECOND, STYLE, Figures
-from cpgtaxa.pages.page import write_csv, write_page
+from cpgtaxa.pages.drawing import ACCENT, INK, MUTED, SECOND, figures_in
+from cpgtaxa.pages.page import file_names, write_csv, write_page
 from cpgtaxa.progress import Progress
 from cpgtaxa.targets.biology import anatomy
 from cpgtaxa.targets.biology.lists import CpgList, base_ids, read_context, read_lists, read_taxonomy
@@ -354,8 +349,7 @@ def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
     write_csv(outputs["gaps"], gaps)
     of_lists, of_context = (table[table["kind"] == kind] for kind in ("list", "context"))
     drawable = of_lists[of_lists["set"].isin([name for name, n in covered.items() if n >= FEWEST_DRAWN])]
-    with atomic_folder(outputs["figures"]) as partial, matplotlib.rc_context(STYLE):
-        figures = Figures(partial)
+    with figures_in(outputs["figures"]) as figures:
         drawn = {
             "lists": _lists_figure(figures, drawable) if len(drawable) else None,
             "context": _context_figure(figures, of_context) if len(of_context) else None,
@@ -381,7 +375,7 @@ def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
         "not_drawn": [name for name in pd.unique(of_lists["set"]) if covered[name] < FEWEST_DRAWN],
         "fewest": FEWEST_DRAWN,
         "trend_p": f"{TREND_P:g}",
-        "files": {key: pathlib.Path(path).name for key, path in outputs.items()},
+        "files": file_names(outputs),
     }
     write_page(outputs["html"], "enrichment.html.j2", page)
     for note in notes:

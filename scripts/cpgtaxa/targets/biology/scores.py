@@ -6,11 +6,6 @@ weighted list, between the sample's z-scores and the signs of the weights.
 """
 
 import logging
-import pathlib
-
-import matplotlib
-
-matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,10 +14,10 @@ from scipy import stats
 
 from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.errors import gathered, refuse, some
-from cpgtaxa.files import atomic, atomic_folder
+from cpgtaxa.files import atomic
 from cpgtaxa.input.texts import read_table
-from cpgtaxa.pages.drawing import ACCENT, INK, MUTED, SECOND, STYLE, Figures
-from cpgtaxa.pages.page import write_csv, write_page
+from cpgtaxa.pages.drawing import ACCENT, INK, MUTED, SECOND, figures_in
+from cpgtaxa.pages.page import file_names, write_csv, write_page
 from cpgtaxa.progress import Progress
 from cpgtaxa.targets.biology.lists import ROW_NAMES, base_ids, read_lists, read_taxonomy
 from cpgtaxa.wording import decimal, p_value, span
@@ -357,8 +352,8 @@ def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
     with atomic(outputs["reference"]) as temporary:
         # No time in the header: the same numbers are the same bytes.
         table.to_csv(temporary, index=False, float_format="%.9g", compression={"method": "gzip", "mtime": 0})
-    with atomic_folder(outputs["figures"]) as partial, matplotlib.rc_context(STYLE):
-        drawn = _ages_figure(Figures(partial), frame, summary)
+    with figures_in(outputs["figures"]) as figures:
+        drawn = _ages_figure(figures, frame, summary)
     page = {
         "rows": [_row_page(row) for row in summary.to_dict("records")],
         "n": len(frame),
@@ -368,7 +363,7 @@ def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
         "drawn": drawn,
         "large": len(summary) > 1,
         "noise": any(one.kind == "noise" for one in wanted),
-        "files": {key: pathlib.Path(path).name for key, path in outputs.items()},
+        "files": file_names(outputs),
     }
     write_page(outputs["html"], "scores.html.j2", page)
     for note in notes:

@@ -6,10 +6,6 @@ The same inputs give the same bytes: no dates, fixed ids inside the figures.
 import itertools
 import logging
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -20,10 +16,9 @@ from matplotlib.ticker import PercentFormatter
 from cpgtaxa.cohort import Cohort as Matrix
 from cpgtaxa.cohort import read_samples
 from cpgtaxa.errors import InputError
-from cpgtaxa.files import atomic_folder
 from cpgtaxa.images.render import png_text, render
 from cpgtaxa.names import TAXA
-from cpgtaxa.pages.drawing import ACCENT, INK, LINE, MUTED, SECOND, STYLE, Figures, counts_grid
+from cpgtaxa.pages.drawing import ACCENT, INK, LINE, MUTED, SECOND, counts_grid, figures_in
 from cpgtaxa.pages.page import write_page as write_html
 from cpgtaxa.targets.compare.agreement import ALL
 from cpgtaxa.targets.compare.pooling import VERDICTS
@@ -255,8 +250,7 @@ def _pair_rows(agreed: pd.DataFrame) -> list[dict]:
 def _draw(beside: Beside, folder, counts, agreed, moved, found, seed: int) -> tuple[dict, list, list]:
     """Draw all figures into a folder: those of the page by name, contingency tables, effects of pairs of cohorts."""
     pairs, effects = _pairs(beside), []
-    with atomic_folder(folder) as partial, plt.rc_context(STYLE):
-        figures = Figures(partial)
+    with figures_in(folder) as figures:
         tables = [
             {"name": names, "drawing": _contingency_figure(figures, counts, *names)}
             for names in [(beside.names[a], beside.names[b]) for a, b in pairs[:DRAWN]]
