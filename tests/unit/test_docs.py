@@ -70,7 +70,8 @@ def test_the_page_of_every_target_ends_with_what_next():
     for path in templates.glob("*.html.j2"):
         name = path.name.removesuffix(".html.j2")
         if name not in ("page", "shared", "explorer"):
-            assert text_of(path).startswith('{% extends "page.html.j2" %}\n'), name
+            start = '{% extends "page.html.j2" %}\n{% set target = "' + name + '" %}\n'
+            assert text_of(path).startswith(start), name
             shown = found.from_string(
                 '{% from "shared.html.j2" import what_next %}{{ what_next("' + name + '") }}'
             ).render()

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from cpgtaxa.errors import InputError
+from cpgtaxa.learning import loop
 from cpgtaxa.models import create_model
 from cpgtaxa.statistics import areas
 from cpgtaxa.targets.histone import inputs, networks, published, scores, simulated, study
@@ -621,7 +622,7 @@ def test_the_warm_up_is_given_in_epochs(tmp_path, monkeypatch):
         seen.append(learner.warmup)
         raise StopIteration
 
-    monkeypatch.setattr(networks, "fit", noting)
+    monkeypatch.setattr(loop, "fit", noting)
     monkeypatch.setattr(networks, "new_network", lambda *arguments: torch.nn.Linear(1, 2))
     settings = dict.fromkeys(("epochs", "patience", "lr", "lr_decay", "threads"), 1) | {"batch_size": 10, "warmup": 2}
     settings |= {"debug": False, "device": "cpu", "precision": "float32"}

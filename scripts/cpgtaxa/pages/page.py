@@ -44,13 +44,10 @@ def reachable(html: str) -> str:
 
 
 def write_page(path, template: str, page: dict, filters: dict | None = None) -> None:
-    """Write a page from a template and what it shows, atomically, and log its size; filters: more filters for it.
-
-    Templates begin with `page.html.j2`, which has head, end and what to do next by `target`, the template's name.
-    """
+    """Write a page from a template and what it shows, atomically, and log its size; filters: more filters for it."""
     found = environment()
     found.filters |= filters or {}
-    html = reachable(found.get_template(template).render(page, target=template.removesuffix(".html.j2")))
+    html = reachable(found.get_template(template).render(page))
     with atomic(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
     logging.info(f"page: {path}, {len(html.encode()) / 1e6:.1f} MB")
