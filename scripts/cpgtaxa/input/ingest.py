@@ -60,6 +60,8 @@ class Scan:
     patterns: platforms.Patterns = dataclasses.field(default_factory=platforms.Patterns)
     sums: np.ndarray = None
     """Of the values of each column in CpGs with values outside 0-1: their number, sum and sum of squares, (3, n)."""
+    ends: np.ndarray | None = None
+    """Least and largest beta of each column, (2, n), where another scale was made betas."""
     n_written: int = 0
     n_kept_missing: int = 0
     n_kept_values: int = 0
@@ -78,6 +80,14 @@ class Scan:
     looked: plausible.Looked | None = None
     shown: list[tuple[int, str, int, float]] = dataclasses.field(default_factory=list)
     """A few values as they were read: row from 0, CpG, place among the columns read, value."""
+
+    def note_ends(self, values: np.ndarray) -> None:
+        """Note the least and largest values of the columns of a block (k, n)."""
+        for at, end in enumerate((np.fmin, np.fmax)):
+            found = end.reduce(values, axis=0, initial=np.nan)
+            if self.ends is None:
+                self.ends = np.full((2, len(found)), np.nan, dtype=np.float32)
+            self.ends[at] = end(self.ends[at], found)
 
     def bad_values(self) -> int:
         return self.n_below + self.n_above + self.n_infinite + self.n_text
@@ -293,6 +303,7 @@ def scan_matrix(
                 if reading.scale in ("percent", "m"):
                     values[values == TEXT] = np.nan  # noted already
                     values = scales.to_beta(values, reading.scale)
+                    scan.note_ends(values)
                 _show(scan, cpgs, values)
                 if reading.merge:
                     reading.average(cpgs, values, aside)
@@ -399,13 +410,24 @@ def _mangled(name: str) -> str:
 
 
 _CHANGES = {
-    "R changed the names: use `check.names = FALSE` when reading the matrix in R": _mangled,
+    "R changed the names: use `check.names = FALSE` when reading it in R": _mangled,
     "they differ only in upper and lower case": str.casefold,
     "a program made numbers of the ids, with a point (1001.0): save the column as text": lambda n: n.removesuffix(".0"),
+    "a program made numbers of the chips, with a point (200926000000.0_R01C01)": lambda n: n.replace(".0_", "_"),
     "a spreadsheet took the leading zeros away: format the column as text before filling it": lambda n: n.lstrip("0"),
+    "zeros are lacking in one of them (P7, P007)": lambda name: re.sub(r"(?<!\d)0+(?=\d)", "", name),
+    "a program wrote numbers in another way (1e5, 100000)": lambda name: _as_number(name),
     "they differ only in blanks and punctuation": lambda name: re.sub(r"[\W_]+", "", name),
 }
 """What happens to ids on their way, and how to see that it did."""
+
+
+def _as_number(name: str) -> str:
+    """A number in digits alone; anything else as it is."""
+    try:
+        return f"{float(name):.0f}" if re.fullmatch(r"\d[\d.]*(e\+?\d+)?", name, re.IGNORECASE) else name
+    except (ValueError, OverflowError):
+        return name
 
 
 def _rewritten(lacking, extra) -> str:
@@ -418,7 +440,8 @@ def _rewritten(lacking, extra) -> str:
     for hint, change in _CHANGES.items():
         changed = {change(name) for name in lacking}
         others = set(extra) if change is _mangled else {change(name) for name in extra}
-        if changed and len(changed & others) > len(changed) / 2:
+        back = {change(name) for name in extra} & set(lacking) if change is _mangled else set()
+        if changed and max(len(changed & others), len(back)) > len(changed) / 2:
             return hint
     return ""
 
@@ -457,8 +480,8 @@ def _check_match(matrix, beta, samples, wanted: list[str], unmatched: str, warn)
         lacking = list(dict.fromkeys(name for name in wanted if name not in have))
         extra = list(dict.fromkeys(name for name in matrix.samples if name and name not in known))
         found = []
+        hint = _rewritten(lacking, extra) if lacking else ""
         if lacking:
-            hint = _rewritten(lacking, extra)
             found.append(
                 f"{many(len(lacking), 'sample')} of the sheet {samples} not in the matrix {beta}: {some(lacking)}"
                 f"{f' ({hint})' if hint else ''}"
@@ -469,7 +492,8 @@ def _check_match(matrix, beta, samples, wanted: list[str], unmatched: str, warn)
             for text in found:
                 warn(f"left out: {text}")
             return columns, [], True
-        remedy = ". Correct the ids, or set `cohort.unmatched: drop` to use only samples found in both"
+        remedy = ". Correct the ids"
+        remedy += "" if hint else ", or set `cohort.unmatched: drop` to use only samples found in both"
         if beside := _beside(extra, known):
             remedy = (
                 f". They are called as the sheet's samples with {beside!r} behind. If they are detection p-values, "
@@ -572,7 +596,10 @@ def check_values(beta, matrix, scan: Scan, remedies: dict[str, str] = REMEDIES, 
     if not scan.cpgs and not problems:
         problems.append(f"{beta} has a header but no rows: there is not a single CpG in it")
     if scan.n_text:
+        thousands = all(re.search(r": '-?[1-9]\d{0,2}(,\d{3})+'$", text) for text in scan.text)
         comma = " These are decimal commas: write decimal points." if scan.comma else ""
+        comma = " These commas may be decimal or part thousands: write numbers without doubt." if thousands else comma
+        comma = comma or (" Write percent without a sign." if all(text.endswith("%'") for text in scan.text) else "")
         more = f" and {scan.n_text - len(scan.text):,} more" if scan.n_text > len(scan.text) else ""
         problems.append(
             f"{beta}: {many(scan.n_text, 'cell')} with text instead of a number: {'; '.join(scan.text)}{more}.{comma} "
@@ -589,6 +616,13 @@ def check_values(beta, matrix, scan: Scan, remedies: dict[str, str] = REMEDIES, 
         problems.append(
             f"{beta}: {many(len(empty), axis)} without a CpG id: {axis} {numbered(empty)}"
             f"{'' if turned else ' below the header'}. Name or remove them"
+        )
+    if odd := probe_ids.no_probes(scan.probes, scan.set_aside()):
+        listed = [f"{scan.probes[row]!r} ({axis} {row + 1 + shift})" for row in odd[:EXAMPLES]]
+        more = f" and {len(odd) - EXAMPLES:,} more" if len(odd) > EXAMPLES else ""
+        problems.append(
+            f"{beta}: {many(len(odd), axis)} that {'are' if len(odd) > 1 else 'is'} no CpG: {', '.join(listed)}{more}. "
+            "A summary, a second header, or data of the samples does not belong between CpGs: remove it"
         )
     names = pd.Series(scan.cpgs, dtype=object)
     names = names[scan.set_aside() == ""] if scan.aside else names
@@ -1014,7 +1048,7 @@ def _read_values(beta, matrix, turned: bool, columns, pass_over, reading: Readin
         warn(f"{beta}: the values are {_TOLD[scale]}. `cohort.values: {scale}` says so; `beta` would refuse them")
         reading = dataclasses.replace(reading, scale=scale)
         scan = pass_over(columns, reading)
-    elif values in _TOLD and not scan.bad_values() and (doubt := _not_on(values, scan)):
+    if reading.scale in _TOLD and not scan.bad_values() and (doubt := _not_on(reading.scale, scan)):
         problems.append(f"{beta}: {doubt}")
     if collapse == "mean" and not scan.damage:
         several = probe_ids.replicated(np.array(scan.cpgs, dtype=object)[scan.set_aside() == ""])
@@ -1170,6 +1204,16 @@ def _not_on(scale: str, scan: Scan) -> str | None:
             "`cohort.values` says m, but every CpG has the mean 0: these are z-scores or residuals, in which the "
             "levels of methylation are lost. Give the betas"
         )
+    if scan.ends is not None:
+        rows = numbers["min"], numbers["max"], numbers["mean"]
+        n_columns, n_cpgs = scales.mixed(scale, rows, scan.ends, len(scan.cpgs))
+        if n_columns < len(scan.samples) and (n_columns or n_cpgs):
+            few = many(n_columns, "sample") if n_columns else many(n_cpgs, "CpG")
+            one = _TOLD[scale].split(",")[0]
+            return (
+                f"the values are on two scales: those of {few} lie in 0-1, as betas, and the others are {one}. Bring "
+                "all to betas"
+            )
     if scale == "m" and low >= 0.4999 and high <= 0.6667:  # M from 0 to 1
         return "`cohort.values` says m, but all values lie in 0-1: these are betas. Set it to `beta`"
     return None

@@ -34,7 +34,7 @@ from cpgtaxa.input.streams import (
     stream_of,
 )
 from cpgtaxa.input.tables import read_sheet_frame
-from cpgtaxa.input.texts import MOST, ROW_NAMES, lines_of, table_rows
+from cpgtaxa.input.texts import MOST, ROW_NAMES, lines_of, table_rows, wide_encoding
 from cpgtaxa.input.workbooks import is_workbook, read_workbook
 
 # --- common names of columns, without case, blanks and punctuation; the best first -----------------------------------
@@ -71,7 +71,6 @@ IDS = (
     "x",
 )
 """`sentrix` stands for the chip and the position on it, joined."""
-UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 SCIENTIFIC = re.compile(r"\d(?:[.,]\d+)?[eE]\+\d+(?:_.*)?")
 """What spreadsheets make of long numbers, with a position joined to it or not."""
 CHIPS = ("sentrixid", "slide", "sentrixbarcode", "chip", "chipid", "beadchip")
@@ -135,7 +134,7 @@ def read_sheet(path: pathlib.Path, columns: dict, known: set[str] | None = None)
         frame, rows, problems, said = _of_rows(path, rows, "\t")
         notes += said
     elif given is None:
-        if not first.startswith(UTF_16):
+        if not wide_encoding(first):
             refuse_foreign(path, first)
         text, notes = _decoded(path, codec)
         frame, rows, problems, said = _table(path, text)
@@ -161,11 +160,14 @@ def _decoded(path: pathlib.Path, codec: str | None) -> tuple[str, list[str]]:
         data = read_all(stream_of(path, codec)[1], MOST)
     except DAMAGE as error:
         raise Unreadable(f"{path} is damaged or cut off ({reason_of(error)}): copy it again") from error
-    if data.startswith(UTF_16):  # Excel's "Unicode text"
+    if encoding := wide_encoding(data[:16]):  # Excel's "Unicode text"
+        plain = encoding[:6].upper()
         try:
-            return data.decode("utf-16"), [f"{path} was read as text in UTF-16"]
+            data = data.decode(encoding).removeprefix("\ufeff").encode()
         except UnicodeDecodeError as error:
-            raise Unreadable(f"{path} is damaged text in UTF-16: save it as CSV (UTF-8)") from error
+            raise Unreadable(f"{path} is damaged text in {plain}: save it as CSV (UTF-8)") from error
+        refuse_foreign(path, data[:16])
+        notes.append(f"{path} was read as text in {plain}")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -223,6 +225,16 @@ def _of_rows(path, rows: list[tuple[int, list[str]]], separator: str) -> tuple:
         )
     if doubt:
         problems.append(f"{path}: {doubt}")
+    heads = [bare(name) for name in names]
+    again = [(number, row) for number, row in rows if _heads_again(heads, [bare(field) for field in row])]
+    if other := [number for number, row in again if [bare(field) for field in row] != heads]:
+        problems.append(
+            f"{path}: line {numbered(other)} within the table {'are headers' if len(other) > 1 else 'is a header'} of "
+            "other columns: several tables in one file. Bring them to the same columns"
+        )
+    elif again:
+        notes.append(f"{path}: the header stands again in line {numbered(number for number, _ in again)}: not read")
+        rows = [one for one in rows if one not in again]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         problems.append(f"{path} has several columns of the same name: {some(twice)}. Rename or remove them")
@@ -230,6 +242,15 @@ def _of_rows(path, rows: list[tuple[int, list[str]]], separator: str) -> tuple:
     frame = frame.loc[:, ~frame.columns.duplicated()]
     frame.attrs = {"unnamed": unnamed, "above": units}
     return frame, [number for number, _ in rows], problems, notes
+
+
+def _heads_again(heads: list[str], fields: list[str]) -> bool:
+    """Whether a row is a header: two of its fields are names of columns, of this table or by their usual names."""
+    if fields == heads:
+        return True
+    known = sum(bool(field) and field in heads for field in fields)
+    usual = fields[0] in IDS and any(is_age(field) or field in SEXES for field in fields[1:])
+    return usual or (known > 1 and known >= len(fields) / 2)
 
 
 # --- which column is which -------------------------------------------------------------------------------------------
