@@ -248,6 +248,31 @@ def test_excel_workbooks(bench):
     assert "text instead of a number in row 4, column 5: 'high'" in bench.problems(object="betas")[0]
 
 
+def test_workbooks_as_people_lay_them_out(bench):
+    """A hidden sheet before the one that counts, cells merged over rows, notes below the table."""
+    path = bench.samples = bench.folder / "samples.xlsx"
+    with pd.ExcelWriter(path, engine="openpyxl") as book:
+        bench.sheet.assign(age=30).to_excel(book, sheet_name="old", index=False)
+        sheet = bench.sheet.assign(
+            age=[12 * age for age in bench.sheet["age"]], plate=["A", *[None] * 5, "B", *[None] * 5]
+        )
+        sheet.to_excel(book, sheet_name="people", index=False, startrow=2)
+        shown = book.sheets["people"]
+        shown["A1"], shown[f"A{N_SAMPLES + 5}"] = "Our cohort", "* age in months at draw"
+        for cells in ("A1:E1", "E4:E9", "E10:E15"):
+            shown.merge_cells(cells)
+        book.sheets["old"].sheet_state = "hidden"
+    bench.run()
+    check(bench)
+    samples = pd.read_parquet(bench.out("samples.parquet"))
+    assert samples["age"].tolist() == bench.sheet["age"].tolist()
+    assert samples["plate"].tolist() == ["A"] * 6 + ["B"] * 6
+    warnings = " ".join(bench.qc()["warnings"])
+    assert "the workbook's sheet 'people' was read; others are 'old'" in warnings
+    assert "merged cells ('E4:E9', 'E10:E15') count for each of their rows" in warnings
+    assert "ages read as months, by line 17, below the table" in warnings
+
+
 def test_workbooks_as_r_and_commas_leave_them(bench):
     """Without a heading of the ids, below notes of several fields, with commas in texts."""
     rows = [

@@ -437,6 +437,8 @@ def _rewritten(lacking, extra) -> str:
             "a spreadsheet rewrote long numbers (2.00926E+11), and their digits are lost: export the sheet again from "
             "its source, the column formatted as text"
         )
+    if any(re.fullmatch(r"(19|20)\d\d-\d\d-\d\d|\d{1,2}-[A-Z][a-z]{2}", name) for name in lacking):
+        return "a spreadsheet made dates of ids: format the column as text before filling it"
     for hint, change in _CHANGES.items():
         changed = {change(name) for name in lacking}
         others = set(extra) if change is _mangled else {change(name) for name in extra}

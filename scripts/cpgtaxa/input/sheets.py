@@ -210,6 +210,15 @@ def _of_rows(path, rows: list[tuple[int, list[str]]], separator: str) -> tuple:
             f"{path}: {many(above, 'line')} above the header not read: {some((row[0] for _, row in rows[:above]), 3)}"
         )
         rows = rows[above:]
+    below = _notes_below(rows)
+    if below:
+        for number, row in rows[-below:]:
+            unit, doubt = unit_of_text(" ".join(row))
+            units += [(unit, doubt, f"line {number}, below the table")] if unit or doubt else []
+        notes.append(
+            f"{path}: {many(below, 'line')} below the table not read: {some((row[0] for _, row in rows[-below:]), 3)}"
+        )
+        rows = rows[:-below]
     names, rows, odd, doubt = aligned(rows[0][1], rows[1:], separator) if rows else ([], [], [], None)
     if not rows and not odd:
         raise Unreadable(f"{path} has a header but no rows: there is not a single sample in it")
@@ -242,6 +251,16 @@ def _of_rows(path, rows: list[tuple[int, list[str]]], separator: str) -> tuple:
     frame = frame.loc[:, ~frame.columns.duplicated()]
     frame.attrs = {"unnamed": unnamed, "above": units}
     return frame, [number for number, _ in rows], problems, notes
+
+
+def _notes_below(rows: list[tuple[int, list[str]]]) -> int:
+    """How many of the last rows are notes: one field of several words, or with a sign of footnotes."""
+    width = max((sum(map(bool, row)) for _, row in rows), default=0)
+    for number, (_, row) in enumerate(reversed(rows)):
+        note = sum(map(bool, row)) == 1 and (len(row[0].split()) > 2 or re.match(r"[*#†‡§]", row[0]))
+        if not note or width < 2:
+            return number
+    return 0
 
 
 def _heads_again(heads: list[str], fields: list[str]) -> bool:
