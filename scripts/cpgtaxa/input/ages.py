@@ -269,13 +269,13 @@ def _parsed(text: str) -> tuple[float, str | None]:
     if unit is None and _DICOM.fullmatch(text):  # months: 008M
         return float(text[:3]), "months"
     if unit is None:
-        return _several(text)
+        return several(text)
     if re.search(r",(\d{3})?$", match[1]):
         return np.nan, None
     return float(match[1].replace(",", ".")), unit
 
 
-def _several(text: str) -> tuple[float, str | None]:
+def several(text: str) -> tuple[float, str | None]:
     """Number and first unit of an age given in several, the largest first; NaN where it is something else."""
     match = _PARTS.fullmatch(text)
     parts = re.findall(r"(\d+(?:\.\d+)?)\s*([a-z]+)", match[2], re.IGNORECASE) if match else []
@@ -543,9 +543,9 @@ def _odd_ages(path, given: pd.Series, found: Ages, least: float, listed: _Listed
             f"{path}: {many(int(old.sum()), 'age')} above {OLDEST:g} years: {listed(old, given)}{as_unit}. "
             "Give the age in years"
         )
-    elif least >= 0 and found.unit is None and (coded := _coded(valid)):
+    elif least >= 0 and found.unit is None and (codes := coded(valid)):
         problems.append(
-            f"{path}: the ages {coded}, and nothing states their unit. If they are years, set `cohort.age_unit: years` "
+            f"{path}: the ages {codes}, and nothing states their unit. If they are years, set `cohort.age_unit: years` "
             "(or months, weeks, days); if not, set `cohort.columns.age` to the column of the ages"
         )
     if len(valid) > 1 and valid.min() == valid.max():
@@ -555,7 +555,7 @@ def _odd_ages(path, given: pd.Series, found: Ages, least: float, listed: _Listed
     return problems
 
 
-def _coded(ages: np.ndarray) -> str | None:
+def coded(ages: np.ndarray) -> str | None:
     """Why ages (n,) without a unit may be none, as predicate; None where they look like years."""
     if ages.min() == ages.max():  # said otherwise
         return None
