@@ -60,6 +60,8 @@ class Scan:
     patterns: platforms.Patterns = dataclasses.field(default_factory=platforms.Patterns)
     sums: np.ndarray = None
     """Of the values of each column in CpGs with values outside 0-1: their number, sum and sum of squares, (3, n)."""
+    n_outside: np.ndarray | None = None
+    """Values outside 0-1 of each column, (n,) int; None where there are none."""
     ends: np.ndarray | None = None
     """Least and largest beta of each column, (2, n), where another scale was made betas."""
     n_written: int = 0
@@ -258,6 +260,9 @@ def _look_outside(scan: Scan, cpg: str, row: np.ndarray, tolerance: float) -> No
     row[(row < 0) & (row >= -tolerance)] = 0
     row[(row > 1) & (row <= 1 + tolerance)] = 1
     odd = np.flatnonzero((row < 0) | (row > 1))
+    if len(odd):
+        scan.n_outside = np.zeros(len(row), dtype=np.int64) if scan.n_outside is None else scan.n_outside
+        scan.n_outside[odd] += 1
     scan.n_below += int((row[odd] < 0).sum())
     scan.n_above += int((row[odd] > 1).sum())
     for column in odd[: EXAMPLES - len(scan.outside)]:
@@ -563,6 +568,11 @@ def _outside(scan: Scan, remedies: dict[str, str]) -> str:
     if len(below) > 1 and np.ptp(below) == 0 and below[0] == np.rint(below[0]):
         return f"{found}; those below 0 are all {below[0]:g}, as codes for missing values are: write NA in their place"
     scale, _ = scale_of(scan)
+    if scale in _TOLD and (few := _betas_among(scan)):
+        return (
+            f"{found}: values on two scales, as those of {few} lie in 0-1, and the others look like "
+            f"{'M-values' if scale == 'm' else 'percent'}. Bring all to betas"
+        )
     if scale == "m":
         return f"{found}: these look like M-values. {remedies['m']}"
     if scale == "percent":
@@ -574,6 +584,17 @@ def _outside(scan: Scan, remedies: dict[str, str]) -> str:
         )
     more = f" and {outside - len(scan.outside):,} more" if outside > len(scan.outside) else ""
     return f"{found}: {'; '.join(scan.outside)}{more}. Beta values lie in 0-1: correct them, or write NA"
+
+
+def _betas_among(scan: Scan) -> str:
+    """The samples or CpGs that have betas among values on another scale, counted in words; "" where there are none."""
+    others = scan.n_outside > 0
+    if not others.all() and np.median(scan.n_outside[others]) >= scales.FEWEST_OUTSIDE:
+        return many(int((~others).sum()), "sample")
+    numbers = scan.numbers()
+    with np.errstate(invalid="ignore"):
+        rows = int(((numbers["min"] >= 0) & (numbers["max"] <= 1) & (numbers["mean"] > 0.3)).sum())
+    return many(rows, "CpG") if rows > max(scales.SOME * len(scan.cpgs), 1) else ""
 
 
 def check_values(beta, matrix, scan: Scan, remedies: dict[str, str] = REMEDIES, turned: bool = False) -> list[str]:

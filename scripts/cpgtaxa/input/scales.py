@@ -12,6 +12,8 @@ M_LEAST = 3.0
 """Some M-value of an array lies this far from 0 (betas of 0.11 and 0.89); betas standardised as a whole do not."""
 SAMPLES = 0.9
 """Share of the samples that are standardised where the values are z-scores."""
+FEWEST_OUTSIDE = 5
+"""Values outside 0-1 in the other samples, from which on a sample without any is on another scale."""
 SOME = 0.1
 MOST = 0.5
 
