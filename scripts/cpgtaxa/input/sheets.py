@@ -11,6 +11,7 @@ from cpgtaxa.errors import reason_of, some
 from cpgtaxa.input.ages import (
     UNITS,
     bare,
+    coded,
     in_years,
     is_age,
     said_by_values,
@@ -485,14 +486,15 @@ def _to_confirm(path, frame: pd.DataFrame, names: list[str], ids, sex: str | Non
             "in the series' supplementary files or its paper, and give a sheet of your own"
         )
     lines = [f"{path} is a GEO series matrix of {many(len(frame), 'sample')}. Its ages are used once you confirm them:"]
-    units = {}
+    units, codes = {}, {}
     for name in offered:
         said = unit_of_name(name)[0] or said_by_values(frame[name])
         units[name] = said or "years"
         values = numbers[name][~np.isnan(numbers[name])]
+        codes[name] = None if said else coded(values)
         given = np.flatnonzero(~np.isnan(numbers[name]))[:3]
         shown = "; ".join(f"{ids.iloc[row]}: {frame[name].iloc[row]}" for row in given)
-        unit = said or "years, if nothing else is meant"
+        unit = said or (f"perhaps no ages, as they {codes[name]}" if codes[name] else "years, if nothing else is meant")
         lines.append(
             f"     {name!r}: {unit}; {len(values):,} of {len(frame):,} samples, {values.min():g} to {values.max():g} "
             f"({shown})"
@@ -502,7 +504,8 @@ def _to_confirm(path, frame: pd.DataFrame, names: list[str], ids, sex: str | Non
     lines.append(
         "   If the first is right, add to your config:" if len(offered) > 1 else "   If right, add to your config:"
     )
-    lines += ["     cohort:", f"       columns: {{{inner}}}", f"       age_unit: {units[offered[0]]}"]
+    doubt = "  # only if the numbers are years" if codes[offered[0]] else ""
+    lines += ["     cohort:", f"       columns: {{{inner}}}", f"       age_unit: {units[offered[0]]}{doubt}"]
     return "\n".join(lines)
 
 
