@@ -74,6 +74,19 @@ def test_codes_and_scaled_ages_are_no_years(tmp_path, words, given):
         assert found.tolist() == given
 
 
+def test_zeros_and_a_largest_age_of_many_are_warned_of(tmp_path):
+    for given, words in (
+        ([0, 0, *YEARS[2:]], "2 ages of 0, and no other below 26.5: does 0 stand for missing?"),
+        ([*YEARS[:6], *[85] * 6], "6 ages are 85, the largest, 6 times as many as of each year before"),
+        ([0, 0, 3, *YEARS[3:]], None),
+        ([*range(20, 26), *[26] * 6], "6 ages are 26"),
+        ([20, 21, 21, 22, 22, 23, 23, 24, 24, 25, 25, 25], None),
+    ):
+        _, problems, notes = read(tmp_path, {"age": given})
+        assert problems == []
+        assert (words in notes[0]) if words else not notes
+
+
 @pytest.mark.parametrize("name", ["age_group", "AgeCat", "agecat", "age_z", "log_age", "centered.age"])
 def test_what_is_made_of_ages_is_asked_about(tmp_path, name):
     _, problems, _ = read(tmp_path, {name: YEARS}, age=name)

@@ -31,6 +31,8 @@ MOST_WEEKS = 100.0
 """Median weeks of gestation beyond which they are days."""
 CODES = 12
 """Whole numbers up to this, without a unit, may be codes of groups or decades."""
+ADULT, PILE = 15.0, 5
+"""Years from which people count as adults; years below the largest age, and fewest people of it, by which many are."""
 BESIDE = "a column of units"
 
 AGES = (
@@ -381,6 +383,7 @@ def check_ages(path, sheet: pd.DataFrame, unit: str = "auto", least: float = 0.0
     problems += _no_numbers(path, given, found, listed, column in sheet.attrs.get("refused", ()))
     if not in_doubt:
         problems += _odd_ages(path, given, found, least, listed)
+        notes += [f"{path}: {text}" for text in _perhaps_codes(found.years)]
     return found.years, problems
 
 
@@ -553,6 +556,23 @@ def _odd_ages(path, given: pd.Series, found: Ages, least: float, listed: _Listed
             f"{path}: all ages are equal ({valid[0]:g}): without different ages nothing can be said about ageing"
         )
     return problems
+
+
+def _perhaps_codes(years: np.ndarray) -> list[str]:
+    """What to warn of: ages of 0 among adults, and a largest age that many share, as one that stands for all above."""
+    ages = years[np.isfinite(years)]
+    zeros, others = (ages == 0).sum(), ages[ages != 0]
+    found = []
+    if zeros and len(others) and others.min() >= ADULT:
+        found.append(f"{many(int(zeros), 'age')} of 0, and no other below {others.min():g}: does 0 stand for missing?")
+    if len(others) and (largest := others.max()) >= ADULT:
+        n_largest, below = (others == largest).sum(), ((others < largest) & (others >= largest - PILE)).sum() / PILE
+        if n_largest >= PILE and n_largest > 4 * max(below, 1):
+            found.append(
+                f"{n_largest:,} ages are {largest:g}, the largest, {n_largest / max(below, 1):.0f} times as many as of "
+                f"each year before: does it stand for {largest:g} and older?"
+            )
+    return found
 
 
 def coded(ages: np.ndarray) -> str | None:
