@@ -33,7 +33,9 @@ def ages_in(path, unit="auto", age=None, least=0.0):
 @pytest.mark.parametrize(
     ("name", "unit"),
     {
-        **dict.fromkeys(("age..months..ch1", "age (months):ch1", "Age.in.months", "ageinmonths", "AGE_MTHS"), "months"),
+        **dict.fromkeys(
+            ("age..months..ch1", "age (months):ch1", "Age.in.months", "ageinmonths", "AGE_MTHS", "age_mnths"), "months"
+        ),
         **dict.fromkeys(("age..w..", "Age_at_Draw..weeks.", "age.wk", "age [w]"), "weeks"),
         **dict.fromkeys(("ageDays", "age, days", "Alter (Tage)"), "days"),
         **dict.fromkeys(("age..y..ch1", "AgeYr", "âge (ans)"), "years"),
@@ -108,7 +110,10 @@ def test_ages_in_several_units(tmp_path, text, age):
     assert "1 age not a number" in problems[0]
 
 
-@pytest.mark.parametrize("name", ["age_w", "ageM", "age (m)", "age_6mo", "age_at_6_months", "age_years_months", "ga"])
+@pytest.mark.parametrize(
+    "name",
+    ["age_w", "ageM", "age (m)", "age_6mo", "age_months2", "agemonths2", "age_at_6_months", "age_years_months", "ga"],
+)
 def test_names_in_doubt_are_asked_about(tmp_path, name):
     _, problems, _ = read(tmp_path, {name: YEARS}, age=name)
     assert len(problems) == 1
@@ -145,6 +150,7 @@ def test_a_column_of_units_is_used(tmp_path, name, given, first):
         ({"age_years": YEARS, "age_unit": ["month"] * 12}, "says years, and 'age_unit' something else of 12 samples"),
         ({"age": ["8 months", *YEARS[1:]], "age_unit": ["year"] * 12}, "1 age with one unit in its text and another"),
         ({"age": YEARS, "site": ["A"] * 12, "unit": ["m", *["y"] * 11]}, "'unit' holds units of time ('m', 'y')"),
+        ({"age": YEARS, "a": ["A"] * 12, "type": ["M", *["Y"] * 11]}, "'type' holds units of time ('M', 'Y')"),
         ({"age": YEARS, "follow_up": ["months"] * 12}, "'follow_up' holds units of time ('months')"),
     ],
 )

@@ -72,7 +72,7 @@ UNITS = {
     **dict.fromkeys(
         ("jahr", "jahre", "jahren", "ans", "année", "années", "año", "años", "anos", "anni", "jaar"), "years"
     ),
-    **dict.fromkeys(("mo", "mos", "mth", "mths", "mon", "month", "months", "monthsold"), "months"),
+    **dict.fromkeys(("mo", "mos", "mth", "mths", "mnth", "mnths", "mon", "month", "months", "monthsold"), "months"),
     **dict.fromkeys(("monat", "monate", "monaten", "lebensmonate", "mois", "meses", "mesi", "maanden"), "months"),
     **dict.fromkeys(("w", "wk", "wks", "week", "weeks", "weeksold"), "weeks"),
     **dict.fromkeys(("woche", "wochen", "lebenswochen", "semaines", "semanas", "settimane", "weken"), "weeks"),
@@ -168,8 +168,9 @@ def unit_of_name(name: str) -> tuple[str | None, str | None]:
     found, visits = set(), set()
     for place, word in enumerate(words):
         beside = (words[place - 1 : place] + words[place + 1 : place + 2]) if len(word) > 1 else []
-        if glued := re.fullmatch(r"\d+([a-z]+)", word):
-            visits |= {UNITS[glued[1]]} if UNITS.get(glued[1]) else set()
+        if glued := re.fullmatch(r"\d+([a-z]+)|([a-z]{2,})\d+", word):
+            unit = UNITS.get((glued[1] or glued[2]).removeprefix("age"))
+            visits |= {unit} if unit else set()
         elif word in UNITS and (len(word) > 1 or word == "y" or word in letters):
             (visits if any(one.isdigit() for one in beside) else found).add(UNITS[word])
     plain = bare(name)
@@ -251,8 +252,9 @@ def unit_column(frame: pd.DataFrame, age: str) -> tuple[str | None, bool]:
             if abs(at - place) == 1:
                 return name, True
             doubtful = name
-        elif known and all(len(one) > 1 for one in given) and {UNITS[one] for one in given} != {"years"}:
-            doubtful = name
+        elif known and {UNITS.get(one, "months") for one in given} != {"years"}:
+            letters = len(given) == 1 and len(min(given)) == 1
+            doubtful = doubtful if letters or given == {"m", "w"} else name  # these may be sexes
     return doubtful, doubtful is None
 
 
