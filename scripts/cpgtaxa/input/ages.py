@@ -248,13 +248,12 @@ def unit_column(frame: pd.DataFrame, age: str) -> tuple[str | None, bool]:
         known = all(one in UNITS or one == "m" for one in given)
         if plain == "ageu" or ("age" in plain and ("unit" in plain or "uom" in plain)):
             return name, True
-        if known and plain in ("unit", "units"):
-            if abs(at - place) == 1:
-                return name, True
+        called = plain in ("unit", "units")
+        if known and called and abs(at - place) == 1:
+            return name, True
+        letters = max(map(len, given)) == 1 and not {"y", "m"} <= given  # perhaps sexes: m, w, d
+        if known and {UNITS.get(one, "months") for one in given} != {"years"} and (called or not letters):
             doubtful = name
-        elif known and {UNITS.get(one, "months") for one in given} != {"years"}:
-            letters = len(given) == 1 and len(min(given)) == 1
-            doubtful = doubtful if letters or given == {"m", "w"} else name  # these may be sexes
     return doubtful, doubtful is None
 
 
