@@ -262,6 +262,7 @@ def test_ages_outside_the_range_are_left_out(bench):
         (lambda name: f"20_{name}", lambda name: f"20.0_{name}", "made numbers of the chips"),
         (lambda name: f"10{name[1:]}", lambda name: f"10{name[1:]}.0", "made numbers of the ids"),
         (lambda name: f"a-{name}", lambda name: f"a.{name}", "R changed the names"),
+        (lambda name: f"a\u0308{name}", lambda name: f"\u00e4{name}", "stored in two ways"),
         (lambda name: f"a {name}", lambda name: f"a_{name}", "They differ only in blanks and punctuation"),
     ],
 )

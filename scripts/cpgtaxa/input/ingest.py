@@ -7,6 +7,7 @@ import dataclasses
 import logging
 import pathlib
 import re
+import unicodedata
 
 import numpy as np
 import pandas as pd
@@ -422,6 +423,7 @@ _CHANGES = {
     "a spreadsheet took the leading zeros away: format the column as text before filling it": lambda n: n.lstrip("0"),
     "zeros are lacking in one of them (P7, P007)": lambda name: re.sub(r"(?<!\d)0+(?=\d)", "", name),
     "a program wrote numbers in another way (1e5, 100000)": lambda name: _as_number(name),
+    "letters with accents are stored in two ways (Unicode's NFC and NFD)": lambda n: unicodedata.normalize("NFC", n),
     "they differ only in blanks and punctuation": lambda name: re.sub(r"[\W_]+", "", name),
 }
 """What happens to ids on their way, and how to see that it did."""
