@@ -134,8 +134,7 @@ MATRIX = {
         '!Series_title\t"Blood"\n!Series_x\t"y"\n',
         ["a GEO series matrix that ends before its line", "cut off"],
     ),
-    "UTF-16": (CSV.encode("utf-16"), ["text in UTF-16", "save it as CSV (UTF-8)"]),
-    "UTF-16 without its mark": (CSV.encode("utf-16-le"), ["neither text (UTF-8), Parquet nor Feather"]),
+    "UTF-16 cut off": (CSV.encode("utf-16")[:-1], ["beta.csv is damaged or cut off", "copy it again"]),
     "NUL bytes": (CSV.replace(",", "\0").encode(), ["neither text (UTF-8)", "export it as CSV"]),
     "Latin-1 CpG ids": (replaced(CSV, ("cg03", "cgä3")).encode("latin-1"), ["not text in UTF-8", "save it as CSV"]),
     "a tar archive, gzipped": (gzip.compress(b"beta.csv" + bytes(600)), ["neither text (UTF-8)"]),
@@ -169,7 +168,8 @@ MATRIX = {
     "a sample twice": (replaced(CSV, ("s5", "s4")), ["1 sample more than once in the header: 's4'", "Keep one column"]),
     "a sample without an id": (replaced(CSV, (",s5,", ",,")), ["1 column without a sample id", "column 7"]),
     "other samples": (CSV.replace("s", "GSM"), ["No sample of the sheet", "'GSM0'", "Correct the ids"]),
-    "one sample misspelt": (replaced(CSV, ("s5", "S5")), ["'s5'", "'S5'", "`cohort.unmatched: drop`"]),
+    "one sample misspelt": (replaced(CSV, ("s5", "t5")), ["'s5'", "'t5'", "`cohort.unmatched: drop`"]),
+    "one sample in capitals": (replaced(CSV, ("s5", "S5")), ["'s5'", "'S5'", "upper and lower case). Correct the ids"]),
     "names mangled by R": (CSV.replace(",s", ",Xs"), ["No sample of the sheet", "'Xs0'"]),
     # values
     "decimal commas": (
@@ -178,6 +178,14 @@ MATRIX = {
     ),
     "M-values": (m_values(FRAME).to_csv(), ["look like M-values", "`cohort.values: m`"]),
     "percent": ((FRAME * 100).to_csv(), ["look like percent", "`cohort.values: percent`"]),
+    "percent, of some samples": (
+        FRAME.mul([1] * 4 + [100] * 8).to_csv(),
+        ["values on two scales, as those of 4 samples lie in 0-1", "Bring all to betas"],
+    ),
+    "numbers with commas": (
+        FRAME.map(lambda beta: f"{beta * 1e6:,.0f}").to_csv(),
+        ["96 cells with text", "may be decimal or part thousands"],
+    ),
     "intensities": ((FRAME * 9000).to_csv(), ["96 of 96 values lie outside 0-1", "correct them, or write NA"]),
     "text in a cell": (row(4, lambda text: text[:5] + "high,0.5,0.5" + text[25:]), ["'cg03'", "'high'", "NA or left"]),
     "an Excel error": (row(4, lambda text: text + "\n").replace("0.5", "#DIV/0!", 1), ["1 cell with text", "#DIV/0!"]),
@@ -217,7 +225,7 @@ SHEETS = {
     "a sample twice": (AGES + "s3,40\n", ["1 sample listed more than once: 's3' (lines 5, 14)", "Keep one row"]),
     "an empty id": (replaced(AGES, ("s3,", ",")), ["1 row without a sample id: line 5", "Fill in or remove"]),
     "a group of ages": (ages(["20-30"]), ["1 age a range or a bound: 's0' (line 2): '20-30'", "one number"]),
-    "ages in other words": (ages(["45 winters", "P3D"]), ["2 ages not a number", "'45 winters'", "'P3D'"]),
+    "ages in other words": (ages(["45 winters", "P3"]), ["2 ages not a number", "'45 winters'", "'P3'"]),
     "an open end": (ages(["90+", ">89"]), ["2 ages a range or a bound", "'90+'", "'>89'"]),
     "an age with a comma": (ages(['"45,5"']).replace('"""', '"'), ["1 age not a number", "'45,5'"]),
     "no age": (ages([""]), ["1 sample without an age: 's0' (line 2)", "`cohort.unmatched: drop`"]),

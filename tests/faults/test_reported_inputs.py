@@ -12,6 +12,12 @@ from cpgtaxa.errors import InputError
 from cpgtaxa.input.ingest import ingest
 from cpgtaxa.plan.config import as_written, check_config
 from cpgtaxa.statistics.adjust import code_covariates
+from cpgtaxa.targets.biology.lists import read_list
+from cpgtaxa.targets.ecg.plan import LEADS
+from cpgtaxa.targets.ecg.records import lead_of, read_record
+from cpgtaxa.targets.expression.inputs import prepare
+from cpgtaxa.targets.expression.plan import ExpressionPlan
+from cpgtaxa.targets.single_cell.profiles import read_profile
 from cpgtaxa.taxa.labels import read_labels
 
 CASES = ROOT.parent / "shared" / "cases"
@@ -95,3 +101,53 @@ def test_refused_with_the_cause(case, tmp_path, monkeypatch):
         cohort_of(pathlib.Path(folder), config, tmp_path, monkeypatch)
     assert REFUSED[case] in caught.value.text()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("case", ["S03", "S09", "S15"])
+def test_cells_are_read_as_meant(case):
+    folder, _ = config_of(case)
+    frame = read_profile(min((folder / "cells").iterdir()), "cell0")
+    assert len(frame) == 6021
+    assert frame.head(2).values.tolist() == [["chr1", 1092, 0], ["chr1", 1190, 0]]
+    assert 0.45 < frame["state"].mean() < 0.47
+
+
+@pytest.mark.parametrize("case", ["S01", "S02"])
+def test_counts_of_reads_without_names_are_asked_about(case):
+    folder, _ = config_of(case)
+    with pytest.raises(InputError, match="nothing proves what its 4 columns are"):
+        read_profile(folder / "cells/cell0.tsv", "a")
+
+
+@pytest.mark.parametrize("case", ["E01", "E03", "E06"])
+def test_records_are_read_as_meant(case):
+    folder, _ = config_of(case)
+    found = read_record(folder / "records/R000.hea", {"rate": 500, "leads": [], "unit": "mV"})
+    assert (found.age, found.sex, found.rate) == ("20", "M", 500)
+    assert [lead_of(name) for name in found.names] == list(LEADS)
+    assert found.values.any(axis=1).all()
+
+
+@pytest.mark.parametrize("case", ["F06", "F07", "F11"])
+def test_lists_keep_their_weights(case):
+    folder, config = config_of(case)
+    (path,) = (config.get("enrichment", {}).get("sets") or config["scores"]["signature"]).values()
+    assert read_list("mine", folder / path, "enrichment.sets.mine").weights[:3].tolist() == [0.1, -0.1, 0.1]
+
+
+@pytest.mark.parametrize(("case", "versions"), [("X01", "keep"), ("X01", "drop"), ("X08", "keep")])
+def test_expression_is_read_or_the_setting_named(case, versions, tmp_path, monkeypatch):
+    folder, config = config_of(case)
+    monkeypatch.chdir(folder)
+    config["expression"]["gene_versions"] = versions
+    plan = ExpressionPlan(check_config(config, ROOT / "workflow/schemas/config.schema.yaml"))
+    names = ("methylation", "cpgs", "expression", "genes", "samples", "skipped", "qc")
+    out = {name: str(tmp_path / "out" / name) for name in names}
+    given = plan.input_files(), out
+    if (case, versions) == ("X01", "keep"):
+        with pytest.raises(InputError, match=r"40 of them are there: set `expression.gene_versions: drop`"):
+            prepare(*given, settings=plan.input_settings(), seed=1)
+        return
+    prepare(*given, settings=plan.input_settings(), seed=1)
+    qc = json.loads((tmp_path / "out/qc").read_text())
+    assert (qc["genes"], qc["cpgs"], qc["warnings"]) == (40, 400, [])

@@ -33,7 +33,9 @@ def ages_in(path, unit="auto", age=None, least=0.0):
 @pytest.mark.parametrize(
     ("name", "unit"),
     {
-        **dict.fromkeys(("age..months..ch1", "age (months):ch1", "Age.in.months", "ageinmonths", "AGE_MTHS"), "months"),
+        **dict.fromkeys(
+            ("age..months..ch1", "age (months):ch1", "Age.in.months", "ageinmonths", "AGE_MTHS", "age_mnths"), "months"
+        ),
         **dict.fromkeys(("age..w..", "Age_at_Draw..weeks.", "age.wk", "age [w]"), "weeks"),
         **dict.fromkeys(("ageDays", "age, days", "Alter (Tage)"), "days"),
         **dict.fromkeys(("age..y..ch1", "AgeYr", "âge (ans)"), "years"),
@@ -44,7 +46,74 @@ def test_units_in_names(name, unit):
     assert ages.unit_of_name(name)[0] == unit
 
 
-@pytest.mark.parametrize("name", ["age_w", "ageM", "age (m)", "age_6mo", "age_at_6_months", "age_years_months", "ga"])
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    {"RIDAGEMN": "months", "RIDAGEEX": "months", "RIDAGEYR": "years", "PND": "days", "age_dol": "days"}.items(),
+)
+def test_names_that_state_a_unit_by_custom(tmp_path, name, unit):
+    found, problems, _ = read(tmp_path, {name: YEARS}, age=name)
+    assert problems == []
+    np.testing.assert_allclose(found * ages.PER_YEAR[unit], YEARS)
+
+
+@pytest.mark.parametrize(
+    ("words", "given"),
+    {
+        "2 different whole numbers, 0 to 1": [0, 1] * 6,
+        "3 different whole numbers, 1 to 3": [1, 2, 3] * 4,
+        "4 different whole numbers, 2 to 5": [age // 10 for age in YEARS],
+        "lie between 0 and 1": [(age - 20) / 60 for age in YEARS],
+        "they look centred or standardised": [age - np.mean(YEARS) for age in YEARS],
+    }.items(),
+)
+def test_codes_and_scaled_ages_are_no_years(tmp_path, words, given):
+    _, problems, _ = read(tmp_path, {"age": given})
+    assert len(problems) == 1
+    assert words in problems[0]
+    if "centred" not in words:
+        found, problems, _ = read(tmp_path, {"age": given}, unit="years")  # the advice
+        assert problems == []
+        assert found.tolist() == given
+
+
+def test_zeros_and_a_largest_age_of_many_are_warned_of(tmp_path):
+    for given, words in (
+        ([0, 0, *YEARS[2:]], "2 ages of 0, and no other below 26.5: does 0 stand for missing?"),
+        ([*YEARS[:6], *[85] * 6], "6 ages are 85, the largest, 6 times as many as of each year before"),
+        ([0, 0, 3, *YEARS[3:]], None),
+        ([*range(20, 26), *[26] * 6], "6 ages are 26"),
+        ([20, 21, 21, 22, 22, 23, 23, 24, 24, 25, 25, 25], None),
+    ):
+        _, problems, notes = read(tmp_path, {"age": given})
+        assert problems == []
+        assert (words in notes[0]) if words else not notes
+
+
+@pytest.mark.parametrize("name", ["age_group", "AgeCat", "agecat", "age_z", "log_age", "centered.age"])
+def test_what_is_made_of_ages_is_asked_about(tmp_path, name):
+    _, problems, _ = read(tmp_path, {name: YEARS}, age=name)
+    assert "Set `cohort.columns.age` to the column of the ages themselves; if it is this one" in problems[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "age"),
+    {
+        **dict.fromkeys(("P20Y6M", "20y6m", "20 years 6 months", "20 yrs, 6 mos", "20 years and 6 months"), 20.5),
+        **{"P20Y": 20, "P246M": 20.5, "246M": 20.5, "020Y": 20, "12 months 2 weeks": 1 + 2 / 52.1775},
+    }.items(),
+)
+def test_ages_in_several_units(tmp_path, text, age):
+    found, problems, _ = read(tmp_path, {"age": [text, *[f"{one} years" for one in YEARS[1:]]]})
+    assert problems == []
+    assert found[0] == pytest.approx(age)
+    _, problems, _ = read(tmp_path, {"age": ["6 months 20 years", *[f"{one} years" for one in YEARS[1:]]]})
+    assert "1 age not a number" in problems[0]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["age_w", "ageM", "age (m)", "age_6mo", "age_months2", "agemonths2", "age_at_6_months", "age_years_months", "ga"],
+)
 def test_names_in_doubt_are_asked_about(tmp_path, name):
     _, problems, _ = read(tmp_path, {name: YEARS}, age=name)
     assert len(problems) == 1
@@ -80,6 +149,8 @@ def test_a_column_of_units_is_used(tmp_path, name, given, first):
         ({"age": YEARS, "age_unit": ["decade", *["year"] * 11]}, "1 unit in the column 'age_unit' not known: 's0'"),
         ({"age_years": YEARS, "age_unit": ["month"] * 12}, "says years, and 'age_unit' something else of 12 samples"),
         ({"age": ["8 months", *YEARS[1:]], "age_unit": ["year"] * 12}, "1 age with one unit in its text and another"),
+        ({"age": YEARS, "site": ["A"] * 12, "unit": ["m", *["y"] * 11]}, "'unit' holds units of time ('m', 'y')"),
+        ({"age": YEARS, "a": ["A"] * 12, "type": ["M", *["Y"] * 11]}, "'type' holds units of time ('M', 'Y')"),
         ({"age": YEARS, "follow_up": ["months"] * 12}, "'follow_up' holds units of time ('months')"),
     ],
 )
@@ -132,6 +203,14 @@ def test_ages_before_birth(tmp_path):
     found, problems, _ = ages_in(tmp_path / "sheet.csv", "gestational_weeks", name, -1.0)
     assert problems == []
     np.testing.assert_allclose(found, [(week - 40) / 52.1775 for week in weeks])
+    texts = [f"{int(week)}+{round(week % 1 * 7)}" for week in weeks]
+    found, problems, _ = read(tmp_path, {"GestAge": texts}, "gestational_weeks", "GestAge")
+    assert found[0] == pytest.approx((30 - 40) / 52.1775)
+    assert found[1] == pytest.approx((30 + 4 / 7 - 40) / 52.1775)
+    _, problems, _ = read(tmp_path, {"ga": [7 * week for week in weeks]}, "gestational_weeks", "ga")
+    assert "these look like days" in problems[0]
+    _, problems, _ = read(tmp_path, {"gest_age_days": weeks}, age="gest_age_days")
+    assert "is counted from before birth, and not in weeks" in problems[0]
     _, problems, _ = read(tmp_path, {"age": [-0.5, *YEARS[1:]]})
     assert "1 age negative: 's0' (line 2): '-0.5'" in problems[0]
     assert "set `cohort.min_age`" in problems[0]
@@ -189,7 +268,7 @@ def test_classes_of_r_are_decoded(classes, name):
 @pytest.mark.parametrize(
     ("name", "words"),
     {
-        "code": "1 age not a number: 's1' (row 2): '97 or older'",
+        "code": "1 age a range or a bound: 's1' (row 2): '97 or older'",
         "Date": "These are dates: give the age at sampling",
         "POSIXct": "'1950-01-02T00:00:00'",
         "POSIXlt": "is of R's class 'POSIXlt', which is not read",

@@ -116,10 +116,48 @@ def test_a_cut_off_gzip_is_said_to_be_one(tmp_path):
         annotate(CPGS, path, NONE)
 
 
-def test_a_manifest_of_many_blocks_gives_the_same(tmp_path, monkeypatch):
-    whole = annotate(CPGS, written(tmp_path, K450), NONE)
-    monkeypatch.setattr("cpgtaxa.input.annotation.ROWS", 1)
-    pd.testing.assert_frame_equal(annotate(CPGS, written(tmp_path, K450), NONE), whole)
+TABLE = "cpg\tchr\tpos\tgene\tisland\n" + "".join(
+    f"{name}\t1\t{at}\tG{at}\t{island}\n"
+    for at, (name, island) in enumerate(zip(CPGS, ("", "Island", "Island", ""), strict=True), 1000)
+)
+
+
+def lined(text, change):
+    first, *rows = text.splitlines()
+    return "\n".join([first, *(change(number, row) for number, row in enumerate(rows, 1))]) + "\n"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda number, row: f"{number}\t{row}",  # R's row names, the last field of the first row empty
+        lambda number, row: row.split("\t")[0] + "\t" + row,
+        lambda number, row: row + "\t",
+        lambda number, row: row + ("\t" if number > 1 else ""),
+    ],
+)
+def test_which_field_is_whose_by_all_rows(tmp_path, change):
+    whole = annotate(CPGS, written(tmp_path, TABLE), NONE)
+    assert whole["gene"].tolist() == ["G1000", "G1001", "G1002", "G1003"]
+    pd.testing.assert_frame_equal(annotate(CPGS, written(tmp_path, lined(TABLE, change)), NONE), whole)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda number, row: row + ("\tx" if number == 3 else ""),
+            "1 rows with another number of fields .*'line 4 .6.'",
+        ),
+        (lambda number, row: row.replace("G1002", "G\tG1002"), "1 rows with another number of fields .*'line 4 .6.'"),
+        (lambda number, row: row if number != 3 else row[: row.rindex("\t")], "with another number .*'line 4 .4.'"),
+        (lambda number, row: row.replace("1002\t", "1.2E+08\t"), "line 4: '1.2E.08' is no position"),
+        (lambda number, row: row.replace("\t1\t", "\t1\t+\t"), "one field more than its header: a name may be lacking"),
+    ],
+)
+def test_rows_that_do_not_fit_the_header_are_named(tmp_path, change, said):
+    with pytest.raises(InputError, match=said):
+        annotate(CPGS, written(tmp_path, lined(TABLE, change)), NONE)
 
 
 @pytest.mark.parametrize(

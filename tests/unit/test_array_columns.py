@@ -1,6 +1,7 @@
 """Tables with several columns for each sample, values just outside 0-1, two arrays in one matrix, rewritten ids."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -255,8 +256,13 @@ def test_ages_outside_the_range_are_left_out(bench):
     [
         (str.upper, str, "They differ only in upper and lower case"),
         (lambda name: name[1:].zfill(2), lambda name: name[1:], "took the leading zeros away"),
+        (lambda name: f"P{name[1:]}", lambda name: f"P{name[1:].zfill(3)}", "zeros are lacking in one of them"),
+        (lambda name: f"{name[1:]}00000", lambda name: f"{name[1:]}e5", "wrote numbers in another way"),
+        (lambda name: name[1:], lambda name: f"X{name[1:]}", "R changed the names"),
+        (lambda name: f"20_{name}", lambda name: f"20.0_{name}", "made numbers of the chips"),
         (lambda name: f"10{name[1:]}", lambda name: f"10{name[1:]}.0", "made numbers of the ids"),
         (lambda name: f"a-{name}", lambda name: f"a.{name}", "R changed the names"),
+        (lambda name: f"a\u0308{name}", lambda name: f"\u00e4{name}", "stored in two ways"),
         (lambda name: f"a {name}", lambda name: f"a_{name}", "They differ only in blanks and punctuation"),
     ],
 )
@@ -265,9 +271,46 @@ def test_how_ids_were_rewritten(bench, matrix, sheet, words):
     bench.sheet["sample_id"] = [sheet(name) for name in SAMPLES]
     bench.sheet.loc[0, "sample_id"] = "strange"
     found = bench.problems()
-    if words == "R changed the names":
-        words = "They differ only in blanks and punctuation"
     assert any(words in text or words.lower() in text.lower() for text in found), found
+
+
+def test_who_can_be_found_is_not_to_be_dropped(bench):
+    bench.sheet.loc[:3, "sample_id"] = [name.upper() for name in SAMPLES[:4]]
+    assert all(text.endswith("Correct the ids") for text in bench.problems()[:2])
+    bench.samples.unlink()
+    bench.sheet.loc[:3, "sample_id"] = ["a", "b", "c", "d"]
+    assert all("or set `cohort.unmatched: drop`" in text for text in bench.problems()[:2])
+
+
+@pytest.mark.parametrize("name", ["Mean", "AVERAGE", "Grand Total", "sex", "cpg", "ID_REF", "#cg00000001"])
+def test_rows_that_are_no_cpgs(bench, name):
+    bench.frame.loc[name] = 0.5
+    bench.frame.iloc[-1, 0] = 0.25
+    assert f"1 row that is no CpG: {name!r} (row {len(bench.frame)})" in bench.problems()[0]
+
+
+@pytest.mark.parametrize("scale", ["percent", "m"])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_two_scales_in_one_matrix(bench, scale, axis):
+    """What the advice on a part of the values would make of the others."""
+    rng = np.random.default_rng(3)
+    betas = np.clip(rng.uniform(0.05, 0.95, (60, 1)) + rng.normal(0, 0.03, (60, N_SAMPLES)), 0.01, 0.99)
+    values = 100 * betas if scale == "percent" else np.log2(betas / (1 - betas))
+    part = (slice(None), slice(0, 4)) if axis else (slice(0, 25), slice(None))
+    values[part] = betas[part]
+    index = pd.Index([f"cg{number:08}" for number in range(60)], name="cpg")
+    bench.frame = pd.DataFrame(values, index=index, columns=SAMPLES).astype(object)
+    what = "4 samples" if axis else r"\d+ CpGs"
+    assert re.search(f"on two scales: those of {what} lie in 0-1, as betas", bench.problems(values=scale)[0])
+    assert any(
+        re.search(rf"on two scales, as those of {what} lie in 0-1|two scales: those of {what}", text)
+        for text in bench.problems()
+    )
+    values = 100 * betas if scale == "percent" else np.log2(betas / (1 - betas))
+    bench.beta.unlink()
+    bench.frame = pd.DataFrame(values, index=index, columns=SAMPLES).astype(object)
+    run(bench)
+    np.testing.assert_allclose(bench.cohort().read(0, 60), betas, rtol=1e-5)
 
 
 def test_long_numbers_that_a_spreadsheet_rewrote(bench):

@@ -1,5 +1,7 @@
 """Tables whose header and rows differ in length, and separators: read by content, or asked about."""
 
+import gzip
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,7 @@ from cpgtaxa.errors import InputError
 from cpgtaxa.input import matrices
 from cpgtaxa.input.delimited import declared_separator, separator_among
 from cpgtaxa.input.opening import open_matrix
-from cpgtaxa.input.texts import read_table
+from cpgtaxa.input.texts import read_table, read_text
 from test_ingest import CPGS, N_SAMPLES, SAMPLES, Bench, check
 from test_ingest_arrays import run
 
@@ -169,11 +171,46 @@ def test_a_windows_code_page(bench):
     assert any("code page 1252 (line 2: 's0;20.5;F;1;Genève')" in text for text in bench.qc()["warnings"])
 
 
-def test_unicode_text_of_excel(bench):
-    bench.samples_text = bench.sheet.to_csv(sep="\t", index=False).encode("utf-16")
+def test_a_windows_code_page_in_the_header(bench):
+    names = {name: f"Genève {name}" for name in SAMPLES}
+    bench.sheet["sample_id"] = list(names.values())
+    bench.frame = bench.frame.rename(columns=names)
+    bench.beta_text = bench.frame.to_csv().encode("cp1252")
     bench.run()
     check(bench)
-    assert any("was read as text in UTF-16" in text for text in bench.qc()["warnings"])
+    assert any("was read in Windows' code page 1252 ('cpg,Genève s0" in text for text in bench.qc()["warnings"])
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+def test_wide_encodings(bench, encoding):
+    """Such as Excel's "Unicode text", with and without a byte order mark."""
+    bench.sheet["lieu"] = "Genève"
+    bench.samples_text = bench.sheet.to_csv(sep="\t", index=False).encode(encoding)
+    text = bench.frame.to_csv(sep="\t").encode(encoding)
+    bench.beta_text = gzip.compress(text) if encoding == "utf-16" else text
+    bench.run()
+    check(bench)
+    assert pd.read_parquet(bench.out("samples.parquet"))["lieu"].tolist() == ["Genève"] * len(SAMPLES)
+    for path in (bench.beta, bench.samples):
+        assert f"{path} was read as text in {encoding[:6].upper()}" in bench.qc()["warnings"]
+    (bench.folder / "labels.csv").write_bytes("cpg,taxon\ncg00,BiAge\n".encode(encoding))
+    with pytest.raises(InputError, match=f"labels.csv is text in {encoding[:6].upper()}: save it as CSV"):
+        read_text(bench.folder / "labels.csv", "taxa.labels")
+
+
+def test_a_header_within_the_sheet(bench):
+    first, second = bench.sheet.iloc[:5], bench.sheet.iloc[5:].assign(bmi=22)
+    bench.samples_text = first.to_csv(index=False) + second.drop(columns="bmi").to_csv(index=False)
+    bench.run()
+    check(bench)
+    assert any("the header stands again in line 7: not read" in text for text in bench.qc()["warnings"])
+    bench.out("qc.json").parent.rename(bench.folder / "before")
+    for columns in (["sample_id", "bmi", "age", "batch"], ["sample_id", "sex", "age", "bmi"]):
+        for heading in ("sample_id", "Sample Name"):
+            bench.samples.unlink()
+            table = second[columns].rename(columns={"sample_id": heading})
+            bench.samples_text = first.to_csv(index=False) + table.to_csv(index=False)
+            assert "line 7 within the table is a header of other columns" in bench.problems(unmatched="drop")[0]
 
 
 def test_values_stay_those_of_the_file(bench):
@@ -209,6 +246,31 @@ def test_excel_workbooks(bench):
         bench.sheet.to_excel(book, sheet_name="people", index=False)
         bench.frame.replace({bench.frame.iat[2, 3]: "high"}).to_excel(book, sheet_name="betas")
     assert "text instead of a number in row 4, column 5: 'high'" in bench.problems(object="betas")[0]
+
+
+def test_workbooks_as_people_lay_them_out(bench):
+    """A hidden sheet before the one that counts, cells merged over rows, notes below the table."""
+    path = bench.samples = bench.folder / "samples.xlsx"
+    with pd.ExcelWriter(path, engine="openpyxl") as book:
+        bench.sheet.assign(age=30).to_excel(book, sheet_name="old", index=False)
+        sheet = bench.sheet.assign(
+            age=[12 * age for age in bench.sheet["age"]], plate=["A", *[None] * 5, "B", *[None] * 5]
+        )
+        sheet.to_excel(book, sheet_name="people", index=False, startrow=2)
+        shown = book.sheets["people"]
+        shown["A1"], shown[f"A{N_SAMPLES + 5}"] = "Our cohort", "* age in months at draw"
+        for cells in ("A1:E1", "E4:E9", "E10:E15"):
+            shown.merge_cells(cells)
+        book.sheets["old"].sheet_state = "hidden"
+    bench.run()
+    check(bench)
+    samples = pd.read_parquet(bench.out("samples.parquet"))
+    assert samples["age"].tolist() == bench.sheet["age"].tolist()
+    assert samples["plate"].tolist() == ["A"] * 6 + ["B"] * 6
+    warnings = " ".join(bench.qc()["warnings"])
+    assert "the workbook's sheet 'people' was read; others are 'old'" in warnings
+    assert "merged cells ('E4:E9', 'E10:E15') count for each of their rows" in warnings
+    assert "ages read as months, by line 17, below the table" in warnings
 
 
 def test_workbooks_as_r_and_commas_leave_them(bench):

@@ -207,6 +207,8 @@ def test_units_are_turned_to_millivolts(tmp_path, unit, gain):
         (["Sex: F Age at recording: 063Y"], "063Y", "F"),
         (["Age (months): 8", "Gender:M,Dx1:2"], "8 months", "M"),
         (["69 M 1085 1629 x1", "Aldomet, Inderal"], "69", "M"),
+        (["Age: >89", "Sex: F"], ">89", "F"),
+        (["<age>: >89  <sex>: M"], ">89", "M"),
         (["Stage: 3, dosage: 5, age at diagnosis: 40"], None, ""),
     ],
 )
@@ -813,6 +815,14 @@ BAD_HEADERS = {
         lambda hea, dat: hea.write_text(hea.read_text().replace("1000(0)/mV", "0.2(0)/mV")),
         r"^its values reach \d,\d{3} mV, and a heart gives a few: check gain and unit in the header$",
     ),
+    "volts": (
+        lambda hea, dat: hea.write_text(hea.read_text().replace("1000(0)/mV", "1000000(0)/mV")),
+        r"^its values reach 0\.00\d+ mV, and a heart gives one or so: check gain and unit in the header$",
+    ),
+    "no_rate": (
+        lambda hea, dat: edit(hea, " 12 500 3000\n", " 12\n"),
+        r"^its header gives no sampling rate: write it behind the number of leads$",
+    ),
     "other_unit": (lambda hea, dat: edit(hea, "/mV", "/mmHg"), r"^its leads are in 'mmHg': mV, uV or V are wanted$"),
     "rate_0": (lambda hea, dat: edit(hea, " 12 500 ", " 12 0 "), r"^its sampling rate is 0 Hz: check the header"),
     "rate_5": (lambda hea, dat: edit(hea, " 12 500 ", " 12 5 "), r"^its sampling rate is 5 Hz: check the header"),
@@ -868,6 +878,10 @@ BAD_ARRAYS = {
         lambda path: np.save(path, ecg(50) * 1000),
         r"^its values reach [\d,]+ mV, .+: check .+ \(`ecg_age\.npy\.unit` is mV; are these µV\?\)$",
     ),
+    "volts_npy": (
+        lambda path: np.save(path, ecg(50) / 1000),
+        r"^its values reach 0\.00\d+ mV, .+: check .+ \(`ecg_age\.npy\.unit` is mV\)$",
+    ),
     "no_age": (lambda path: np.save(path, ecg(50)), r"^its age is missing: write it .+ in the sheet \(column AGE\)$"),
 }
 
@@ -918,6 +932,7 @@ def test_bad_ages_of_a_sheet():
     assert [years(stated) for stated in ("0", " 63 ", "7.5", "122")] == [0, 63, 7.5, 122]
     assert [years(stated) for stated in ("8 months", "8mo", "006M")] == [8 / 12, 8 / 12, 0.5]
     assert years("63 (years)") == 63
+    assert [years(stated) for stated in ("P63Y", "63y 6m", "63 years, 6 months")] == [63, 63.5, 63.5]
     stated = ("63,5", "63 years old", "063Y", "63 y.o.", "63 yrs.")
     assert [years(one) for one in stated] == [63.5, 63, 63, 63, 63]
     expected = (12 / 365.25, 26 * 7 / 365.25, 5)
@@ -1013,6 +1028,12 @@ def test_sheets_that_are_none(crowd, tmp_path):
     sheet_of(sheet, [("G01", "F", 50), ("G02", "F", 50), ("G01.hea", "F", 51)])
     message = refused(tmp_path, crowd, sheet)
     assert f"{sheet} names records more than once: 'G01 (line 4)'. Keep one row of each" in message
+    for ages, words in (
+        ([at % 3 for at in range(20)], "3 different whole numbers"),
+        ([0.2, 0.9], "lie between 0 and 1"),
+    ):
+        sheet_of(sheet, [(f"G{at:02}", "F", age) for at, age in enumerate(ages)])
+        assert words in refused(tmp_path, crowd, sheet)
     sheet.write_bytes(b"PK\x03\x04")
     assert "save it as CSV" in refused(tmp_path, crowd, sheet)
 

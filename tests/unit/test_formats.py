@@ -314,6 +314,16 @@ def test_h5ad_with_a_spoilt_directory(tmp_path):
     problem(tmp_path, tmp_path / "bad.h5ad", "bad.h5ad is damaged or cut off")
 
 
+def test_h5ad_in_whose_texts_the_library_turns_forever(tmp_path, monkeypatch):
+    path = h5ad(tmp_path / "beta.h5ad")
+    data = bytearray(path.read_bytes())
+    heap = data.find(b"GCOL")
+    data[heap + 24 : heap + 32] = (2**64 - 16).to_bytes(8, "little")  # the size of its first text
+    path.write_bytes(data)
+    monkeypatch.setattr(matrices_h5ad, "_SECONDS", 1)
+    problem(tmp_path, path, "beta.h5ad is damaged (the HDF5 library does not get to its end): copy it again")
+
+
 def test_numpy_files_that_are_refused(tmp_path):
     np.save(tmp_path / "objects.npy", VALUES.astype(object))
     index = {"cpgs": sheet_csv(tmp_path), "samples": sheet_csv(tmp_path)}

@@ -101,6 +101,14 @@ def test_barcodes_match_a_supplementary_matrix(tmp_path):
     assert set(sheet["sample_id"]) == known
 
 
+def test_codes_of_ages_are_not_said_to_be_years(tmp_path):
+    path = written(tmp_path, series(table(betas()), [[f"age: {at % 3}" for at in range(N)]]))
+    with pytest.raises(InputError) as caught:
+        run(tmp_path, path, path, columns=NONE)
+    assert "'age': perhaps no ages, as they are 3 different whole numbers, 0 to 2" in caught.value.text()
+    assert "age_unit: years  # only if the numbers are years" in caught.value.text()
+
+
 def test_ages_must_be_confirmed(tmp_path):
     months = [f"gestational age (weeks): {30 + at}" for at in range(N)]
     path = written(tmp_path, series(table(betas()), [AGES, SEXES, months]))

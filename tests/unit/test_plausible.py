@@ -309,3 +309,17 @@ def test_relatives_in_real_cohorts(name):
         (at, 101 + number) for number in range(20) for at in (2 * number, 2 * number + 1)
     }
     assert n_found >= 10  # of 40: as many SNPs do not tell more beyond doubt
+
+
+def test_samples_that_do_not_follow_the_cpgs():
+    rng = np.random.default_rng(4)
+    values = np.clip(rng.uniform(0.05, 0.95, (80, 1)) + rng.normal(0, 0.05, (80, 12)), 0, 1).astype(np.float32)
+    values[::7, 2] = np.nan
+    names = [f"s{number}" for number in range(12)]
+    assert plausible.unlike(list(values), names) == []
+    values[:, 3], values[:, 5], values[:, 8] = 1 - values[:, 3], values[rng.permutation(80), 5], 0.5
+    found = plausible.unlike(list(values), names)
+    assert [text.split(" ")[0] for text in found] == ["s3", "s5", "s8"]
+    assert found[2] == "s8 (0.00)"
+    warned, _ = plausible.doubts("b", "s", plausible.Looked(rows=list(values)), names, np.arange(12.0))
+    assert any("3 samples whose betas do not follow the CpGs' medians" in text for text in warned)

@@ -27,6 +27,12 @@ PER_YEAR = {
 GESTATION = "gestational_weeks"
 """Weeks since the last menstruation; birth at term, at TERM weeks, is age 0."""
 TERM = 40.0
+MOST_WEEKS = 100.0
+"""Median weeks of gestation beyond which they are days."""
+CODES = 12
+"""Whole numbers up to this, without a unit, may be codes of groups or decades."""
+ADULT, PILE = 15.0, 5
+"""Years from which people count as adults; years below the largest age, and fewest people of it, by which many are."""
 BESIDE = "a column of units"
 
 AGES = (
@@ -41,7 +47,7 @@ UNITS = {
     **dict.fromkeys(
         ("jahr", "jahre", "jahren", "ans", "année", "années", "año", "años", "anos", "anni", "jaar"), "years"
     ),
-    **dict.fromkeys(("mo", "mos", "mth", "mths", "mon", "month", "months", "monthsold"), "months"),
+    **dict.fromkeys(("mo", "mos", "mth", "mths", "mnth", "mnths", "mon", "month", "months", "monthsold"), "months"),
     **dict.fromkeys(("monat", "monate", "monaten", "lebensmonate", "mois", "meses", "mesi", "maanden"), "months"),
     **dict.fromkeys(("w", "wk", "wks", "week", "weeks", "weeksold"), "weeks"),
     **dict.fromkeys(("woche", "wochen", "lebenswochen", "semaines", "semanas", "settimane", "weken"), "weeks"),
@@ -54,11 +60,33 @@ NOT_READ = {
     "trimesters", "decade", "decades", "centuries", "stunden", "tag", "mes", "mese", "dag", "dia", "día",
 }  # fmt: skip
 """Words in a column's name that may be a unit of its ages, and are none of UNITS."""
+NAMED = {
+    **dict.fromkeys(("ridageyr", "ridexagy"), "years"),
+    **dict.fromkeys(("ridagemn", "ridageex", "ridexagm"), "months"),
+    **dict.fromkeys(("pnd", "dol"), "days"),
+}
+"""Names that state a unit by custom: those of NHANES, postnatal day, day of life."""
+NO_YEARS = {
+    *("group", "groups", "grp", "cat", "category", "class", "code", "coded", "bin", "binned", "range", "band"),
+    *("quartile", "tertile", "quintile", "decile", "rank", "z", "zscore", "scaled", "std", "standardized", "norm"),
+    *("standardised", "normalized", "normalised", "centered", "centred", "log", "ln", "sqrt", "squared", "sq", "diff"),
+    *("acceleration", "accel", "residual", "residuals", "resid", "gap"),
+}
+"""Words in a column's name by which it holds something made of ages."""
 LETTERS = {"m": "months", "w": "weeks", "d": "days"}
 """Units that a last letter may stand for, but also a visit (d, w) or something else (m)."""
-_GESTATIONAL = {"gestational", "gestation", "postmenstrual", "postconceptional", "pma", "ga"}
+_GESTATIONAL = {"gestational", "gestation", "postmenstrual", "postconceptional", "pma", "pca", "ga", "gest"}
+_GESTATIONAL |= {"gestage", "gestationalage", "gestweeks", "gd", "dpc"}
 _VALUE = re.compile(r"([-+]?(?:\d+[.,]?\d*|\.\d+))[\s_-]*([a-z/. ]+)", re.IGNORECASE)
+_PARTS = re.compile(r"(p?)((?:\d+(?:\.\d+)?\s*[a-z]+[\s,.]*(?:and\s+)?)+)", re.IGNORECASE)
+"""Several numbers with units, as in "3 years 6 months" and ISO 8601's P3Y6M."""
+_DICOM = re.compile(r"\d{3}[DWMY]")
+_WEEKS_DAYS = re.compile(
+    r"(\d{1,2})\s*(?:\+|w(?:ee)?ks?\s*\+?|w)\s*([0-6])\s*(?:d(?:ays?)?)?|(\d{1,2})\s*w(?:ee)?ks?", re.IGNORECASE
+)
+"""Weeks and days of gestation: 39+4, 39w4d."""
 _RANGE = re.compile(
+    r"[\[(]\s*\d.*|\d+s|\d+_\d+|.*\b(?:over|under|above|below|older|younger|less|more|about|approx|ca|circa)\b.*|"
     r"[a-z:\s]*(?:[<>≤≥~]=?\s*\d.*|\d+(?:\.\d+)?\s*(?:-|–|to)\s*\d+(?:\.\d+)?\b.*|\d+(?:\.\d+)?\s*\+.*)"
 )
 _DATE = re.compile(r"\d+[-/.]\d+[-/.]\d+.*")
@@ -77,7 +105,7 @@ def _without_channel(name: str) -> str:
 def is_age(name: str) -> bool:
     """Whether a column is called as ages usually are, with or without a unit; what `merge` appends (.x, .y) aside."""
     plain = bare(re.sub(r"[._][xy]$", "", _without_channel(name)))
-    return any(
+    return (plain in NAMED and "age" in plain) or any(
         plain == age or (plain.startswith(age) and plain[len(age) :].removeprefix("in") in UNITS) for age in AGES
     )
 
@@ -95,8 +123,9 @@ def unit_of_name(name: str) -> tuple[str | None, str | None]:
     found, visits = set(), set()
     for place, word in enumerate(words):
         beside = (words[place - 1 : place] + words[place + 1 : place + 2]) if len(word) > 1 else []
-        if glued := re.fullmatch(r"\d+([a-z]+)", word):
-            visits |= {UNITS[glued[1]]} if UNITS.get(glued[1]) else set()
+        if glued := re.fullmatch(r"\d+([a-z]+)|([a-z]{2,})\d+", word):
+            unit = UNITS.get((glued[1] or glued[2]).removeprefix("age"))
+            visits |= {unit} if unit else set()
         elif word in UNITS and (len(word) > 1 or word == "y" or word in letters):
             (visits if any(one.isdigit() for one in beside) else found).add(UNITS[word])
     plain = bare(name)
@@ -105,7 +134,13 @@ def unit_of_name(name: str) -> tuple[str | None, str | None]:
         for age in AGES
         if plain.startswith(age) and len(rest := plain[len(age) :].removeprefix("in")) > 1 and rest in UNITS
     }
-    if _GESTATIONAL.intersection(words):
+    found |= {NAMED[word] for word in (plain, *words) if word in NAMED}
+    if _GESTATIONAL.intersection(words) or {"at", "birth"} <= set(words):
+        if found - {"weeks"} or {"gd", "dpc"}.intersection(words):
+            return None, (
+                f"is counted from before birth, and not in weeks. Give weeks, and set `cohort.age_unit: {GESTATION}`, "
+                "or give ages since birth"
+            )
         return GESTATION, (
             f"is counted from before birth. Set `cohort.age_unit: {GESTATION}` (and `cohort.min_age: -1`), or give "
             "ages since birth"
@@ -123,6 +158,18 @@ def unit_of_name(name: str) -> tuple[str | None, str | None]:
     if visits - {"years"}:
         return None, f"speaks of {visits.pop()}, perhaps of a visit, perhaps of the unit"
     return None, None
+
+
+def made_of_ages(name: str) -> str | None:
+    """Why a column's name says that it holds something made of ages, such as codes of groups; None elsewhere."""
+    words = re.split(r"[\W_\d]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", _without_channel(name)).lower())
+    found = [word for word in words if word.removeprefix("age") in NO_YEARS]
+    if not found:
+        return None
+    return (
+        f"speaks of {found[0]!r}. Set `cohort.columns.age` to the column of the ages themselves; if it is this one, "
+        "set `cohort.age_unit` to their unit"
+    )
 
 
 def unit_of_text(text: str) -> tuple[str | None, str | None]:
@@ -156,9 +203,11 @@ def unit_column(frame: pd.DataFrame, age: str) -> tuple[str | None, bool]:
         known = all(one in UNITS or one == "m" for one in given)
         if plain == "ageu" or ("age" in plain and ("unit" in plain or "uom" in plain)):
             return name, True
-        if known and plain in ("unit", "units") and abs(at - place) == 1:
+        called = plain in ("unit", "units")
+        if known and called and abs(at - place) == 1:
             return name, True
-        if known and all(len(one) > 1 for one in given) and {UNITS[one] for one in given} != {"years"}:
+        letters = max(map(len, given)) == 1 and not {"y", "m"} <= given  # perhaps sexes: m, w, d
+        if known and {UNITS.get(one, "months") for one in given} != {"years"} and (called or not letters):
             doubtful = name
     return doubtful, doubtful is None
 
@@ -170,12 +219,38 @@ def said_by_values(column: pd.Series) -> str | None:
 
 
 def _parsed(text: str) -> tuple[float, str | None]:
-    """Number and unit of a value such as "34 mo"; NaN where it is something else."""
-    match = _VALUE.fullmatch(text.strip())
+    """Number and unit of a value such as "34 mo", "3 years 6 months" (in the first unit) or P3Y; NaN where it is
+    something else."""
+    text = text.strip()
+    match = _VALUE.fullmatch(text)
     unit = UNITS.get(bare(match[2])) if match else None
-    if not unit or re.search(r",(\d{3})?$", match[1]):
+    if unit is None and _DICOM.fullmatch(text):  # months: 008M
+        return float(text[:3]), "months"
+    if unit is None:
+        return several(text)
+    if re.search(r",(\d{3})?$", match[1]):
         return np.nan, None
     return float(match[1].replace(",", ".")), unit
+
+
+def several(text: str) -> tuple[float, str | None]:
+    """Number and first unit of an age given in several, the largest first; NaN where it is something else."""
+    match = _PARTS.fullmatch(text)
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([a-z]+)", match[2], re.IGNORECASE) if match else []
+    units = [UNITS.get(bare(word)) for _, word in parts]
+    for at, (_, word) in enumerate(parts):
+        if word.lower() == "m" and (match[1] or units[0] == "years"):
+            units[at] = "months"
+    sizes = [PER_YEAR.get(unit, 0.0) for unit in units]
+    if not parts or not all(sizes) or sizes != sorted(set(sizes)) or (len(parts) == 1 and not match[1]):
+        return np.nan, None
+    return sum(float(number) * sizes[0] / size for (number, _), size in zip(parts, sizes, strict=True)), units[0]
+
+
+def _gestation(text: str) -> float:
+    """Weeks of gestation given as weeks and days (39+4, 39w4d); NaN where it is something else."""
+    match = _WEEKS_DAYS.fullmatch(text.strip())
+    return float(match[1] or match[3]) + float(match[2] or 0) / 7 if match else np.nan
 
 
 @dataclasses.dataclass
@@ -214,6 +289,9 @@ def in_years(given: pd.Series, unit: str, name: str, own=None, stated: tuple[str
     own = np.full(len(numbers), None, dtype=object) if own is None else own.copy()
     source = BESIDE if any(own) else None
     for row in np.flatnonzero(np.isnan(numbers) & ~given.isin(MISSING).to_numpy()):
+        if unit == GESTATION and not np.isnan(weeks := _gestation(given.iloc[row])):
+            numbers[row] = weeks
+            continue
         numbers[row], found = _parsed(given.iloc[row])
         if found:
             own[row], source = found, source or "the values"
@@ -261,6 +339,7 @@ def check_ages(path, sheet: pd.DataFrame, unit: str = "auto", least: float = 0.0
     problems += _no_numbers(path, given, found, listed, column in sheet.attrs.get("refused", ()))
     if not in_doubt:
         problems += _odd_ages(path, given, found, least, listed)
+        notes += [f"{path}: {text}" for text in _perhaps_codes(found.years)]
     return found.years, problems
 
 
@@ -308,6 +387,12 @@ def _units_in_doubt(path, sheet: pd.DataFrame, unit: str, found: Ages, listed: _
     has = np.array([bool(one) for one in found.own], dtype=bool)
     if unit != "auto":
         other = np.array([bool(one) and one != unit for one in found.own], dtype=bool)
+        weeks = np.median(found.given[~np.isnan(found.given)]) if unit == GESTATION else 0.0
+        if weeks > MOST_WEEKS:
+            return [
+                f"{path}: the weeks of gestation (`cohort.age_unit: {unit}`) have the median {weeks:g}: these look "
+                "like days. Give weeks"
+            ]
         if not other.any():
             return []
         return [
@@ -317,10 +402,13 @@ def _units_in_doubt(path, sheet: pd.DataFrame, unit: str, found: Ages, listed: _
         ]
     of_name, doubt = unit_of_name(name)
     of_class, where = sheet.attrs.get("stated") or (None, None)
+    doubt = doubt or made_of_ages(name)
     doubt = f"the column's name, {name!r}, {doubt}" if doubt else None if of_name else sheet.attrs.get("doubt")
     numbers = ~np.isnan(found.given)
     if doubt and not has[numbers].all() and not of_class:
-        remedy = "" if doubt.endswith("birth") else ". Set `cohort.age_unit` to years, months, weeks or days"
+        remedy = (
+            "" if "birth" in doubt or "`cohort" in doubt else ". Set `cohort.age_unit` to years, months, weeks or days"
+        )
         return [f"{path}: the unit of the ages is not certain: {doubt}{remedy}"]
     if of_name and of_class and of_name != of_class:
         return [
@@ -382,7 +470,12 @@ def _odd_ages(path, given: pd.Series, found: Ages, least: float, listed: _Listed
     if not len(valid):
         return []
     low = ages < min(least, 0.0)
-    if low.any():
+    if low.any() and abs(valid.mean()) < 0.2 * valid.std():
+        problems.append(
+            f"{path}: the ages lie on both sides of 0 (mean {valid.mean():.2g}, standard deviation {valid.std():.3g}): "
+            "they look centred or standardised. Give the ages themselves, in years"
+        )
+    elif low.any():
         below = "negative" if least >= 0 else f"below `cohort.min_age` ({least:g})"
         before = ". If they are ages before birth, set `cohort.min_age` to the least of them"
         before = before if least >= 0 and ages[low].min() >= -TERM / 52 else ""
@@ -391,10 +484,13 @@ def _odd_ages(path, given: pd.Series, found: Ages, least: float, listed: _Listed
         )
     old = ages > OLDEST
     median = float(np.median(valid))
-    if median > 200 and found.unit is None:
+    born = valid.min() >= 1850 and valid.max() <= 2035
+    if born or (median > 200 and found.unit is None):
         likely, remedy = ("months", "divide by 12") if median < 1500 else ("days", "divide by 365.25")
         setting = f", or set `cohort.age_unit: {likely}`"
-        if valid.min() >= 1900 and valid.max() <= 2030:
+        if likely == "days":
+            setting += " (a spreadsheet's dates as numbers look alike, and are no ages)"
+        if born:
             likely, remedy, setting = "years of birth", "subtract them from the year of sampling", ""
         problems.append(
             f"{path}: the ages (median {median:,.6g}, largest {valid.max():,.6g}) look like {likely}; "
@@ -406,8 +502,44 @@ def _odd_ages(path, given: pd.Series, found: Ages, least: float, listed: _Listed
             f"{path}: {many(int(old.sum()), 'age')} above {OLDEST:g} years: {listed(old, given)}{as_unit}. "
             "Give the age in years"
         )
+    elif least >= 0 and found.unit is None and (codes := coded(valid)):
+        problems.append(
+            f"{path}: the ages {codes}, and nothing states their unit. If they are years, set `cohort.age_unit: years` "
+            "(or months, weeks, days); if not, set `cohort.columns.age` to the column of the ages"
+        )
     if len(valid) > 1 and valid.min() == valid.max():
         problems.append(
             f"{path}: all ages are equal ({valid[0]:g}): without different ages nothing can be said about ageing"
         )
     return problems
+
+
+def _perhaps_codes(years: np.ndarray) -> list[str]:
+    """What to warn of: ages of 0 among adults, and a largest age that many share, as one that stands for all above."""
+    ages = years[np.isfinite(years)]
+    zeros, others = (ages == 0).sum(), ages[ages != 0]
+    found = []
+    if zeros and len(others) and others.min() >= ADULT:
+        found.append(f"{many(int(zeros), 'age')} of 0, and no other below {others.min():g}: does 0 stand for missing?")
+    if len(others) and (largest := others.max()) >= ADULT:
+        n_largest, below = (others == largest).sum(), ((others < largest) & (others >= largest - PILE)).sum() / PILE
+        if n_largest >= PILE and n_largest > 4 * max(below, 1):
+            found.append(
+                f"{n_largest:,} ages are {largest:g}, the largest, {n_largest / max(below, 1):.0f} times as many as of "
+                f"each year before: does it stand for {largest:g} and older?"
+            )
+    return found
+
+
+def coded(ages: np.ndarray) -> str | None:
+    """Why ages (n,) without a unit may be none, as predicate; None where they look like years."""
+    if ages.min() == ages.max():  # said otherwise
+        return None
+    if ages.min() >= 0 and ages.max() <= 1 and not (ages == np.rint(ages)).all():
+        return f"lie between 0 and 1 ({ages.min():g} to {ages.max():g}), as ages scaled to a range do"
+    if ages.max() <= CODES and (ages == np.rint(ages)).all():
+        return (
+            f"are {len(np.unique(ages))} different whole numbers, {ages.min():g} to {ages.max():g}, as codes of groups "
+            "or decades are"
+        )
+    return None

@@ -3,7 +3,6 @@ the user's lists of CpGs to be known by a name."""
 
 import csv
 import gzip
-import io
 import itertools
 import logging
 import pathlib
@@ -14,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from cpgtaxa.errors import InputError, gathered, reason_of, refuse, some
-from cpgtaxa.input.positions import NOWHERE, beyond_ends, chromosomes
-from cpgtaxa.input.probes import SUFFIX, cpg_of, read_list
+from cpgtaxa.input.delimited import LOOKED_AT, Layout
+from cpgtaxa.input.positions import NOWHERE, beyond_ends, chromosomes, rounded
+from cpgtaxa.input.probes import cpg_of, read_list
 from cpgtaxa.input.streams import codec_of, magic, refuse_foreign
 from cpgtaxa.input.texts import separator_of
 
@@ -41,28 +41,19 @@ AT_CPG, COMMON = 1, 0.01
 """An SNP is at the CpG up to this many bases from it, and common from this minor allele frequency on."""
 SNP, SNP_NEAR = "SNP", "SNP_within_10"
 """Names of these in `flags`; no list of the user's may have them."""
-ROWS = 100_000
 HEADINGS = 100
 """Lines in which the section [Assay] begins."""
 OPEN_SEA = "OpenSea"
 """Of a CpG that the manifest lists and that lies at no island, as minfi calls it."""
 
 
-class _Assay(io.TextIOBase):
+def _assay(handle):
     """The lines of a manifest's section [Assay]: up to [Controls]."""
-
-    def __init__(self, handle, ahead: str):
-        """ahead: a line that was read already."""
-        self.handle, self.over, self.ahead = handle, False, [ahead]
-
-    def read(self, size=-1):
-        lines = [] if self.over else [*self.ahead, *self.handle.readlines(1 << 20)]
-        self.ahead = []
-        for at, line in enumerate(lines):
-            if line.startswith("[Controls]"):
-                self.over = True
-                return "".join(lines[:at])
-        return "".join(lines)
+    over = False
+    for line in handle:  # to its end, where damage shows
+        over = over or line.startswith("[Controls]")
+        if not over:
+            yield line
 
 
 def _header(path, handle) -> tuple[list[str], str, int]:
@@ -112,38 +103,41 @@ def _rows(path, cpgs, given: dict) -> tuple[pd.DataFrame, dict[str, str]]:
     codec = codec_of(first)
     if codec not in (None, "gzip"):
         raise InputError(f"{KEY}: {path} is packed with {codec}: unpack it, or use gzip")
-    exact, bases, frames = set(cpgs), {cpg_of(cpg) for cpg in cpgs}, []
+    exact, bases = set(cpgs), {cpg_of(cpg) for cpg in cpgs}
     way = {"mode": "rt", "encoding": "utf-8-sig", "errors": "replace", "newline": ""}
     try:
         with gzip.open(path, **way) if codec else open(path, **way) as handle:
             names, separator, line = _header(path, handle)
             columns = _columns(path, names, given)
-            ahead = handle.readline()
-            fields = next(csv.reader([ahead], delimiter=separator), [])
-            row_names = len(fields) == len(names) + 1 and bool(fields[-1].strip())  # R's write.table
-            place = {part: names.index(name) + row_names for part, name in (columns | _snp_columns(names)).items()}
-            how = {
-                "names": range(len(names) + row_names),
-                "usecols": sorted(place.values()),
-                "sep": separator,
-                "chunksize": ROWS,
-            }
-            how |= {"dtype": str, "keep_default_na": False, "header": None, "index_col": False}
-            for block in pd.read_csv(_Assay(handle, ahead), **how):
-                block = pd.DataFrame({part: block[at].fillna("").str.strip() for part, at in place.items()})
-                block["base"] = block["cpg"].str.replace(SUFFIX, "", regex=True)
-                block["line"] = block.index + line + 1
-                frames.append(block[block["cpg"].isin(exact) | block["base"].isin(bases)])
-    except pd.errors.EmptyDataError:
-        frames = []
-    except (OSError, EOFError, zlib.error, pd.errors.ParserError, csv.Error) as error:
+            reader = csv.reader(_assay(handle), delimiter=separator)
+            rows = ((line + reader.line_num, [field.strip() for field in row]) for row in reader)
+            first = list(itertools.islice(rows, LOOKED_AT))
+            layout = Layout(names, [row for _, row in first if any(row)])
+            place = {part: layout.names.index(name) for part, name in (columns | _snp_columns(names)).items()}
+            found, odd = [], []
+            for number, row in itertools.chain(first, rows):
+                if not any(row):
+                    continue
+                if len(row) < len(layout.names) or any(row[len(layout.names) :]):
+                    odd.append(f"line {number} ({len(row)})")
+                    continue
+                if row[place["cpg"]] in exact or cpg_of(row[place["cpg"]]) in bases:
+                    found.append({"line": number, **{part: row[at] for part, at in place.items()}})
+                    found[-1]["base"] = cpg_of(found[-1]["cpg"])
+    except (OSError, EOFError, zlib.error, csv.Error) as error:
         raise InputError(f"{KEY}: {path} is damaged or cut off ({reason_of(error)}): copy it again") from error
-    if not sum(map(len, frames)):
+    if odd:
+        raise InputError(
+            f"{KEY}: {path}: {len(odd):,} rows with another number of fields than the header's {len(names)}: "
+            f"{some(odd)}. Write rows in full, and quote fields that contain the separator"
+        )
+    if not found:
+        extra = ". Its rows have one field more than its header: a name may be lacking" if layout.row_names else ""
         raise InputError(
             f"{KEY}: {path} and the cohort share no CpG (the cohort has {some(cpgs, 3)}): take the manifest of this "
-            "array, or say which column has the ids in annotation.columns.cpg"
+            f"array, or say which column has the ids in annotation.columns.cpg{extra}"
         )
-    return pd.concat(frames, ignore_index=True).astype(dict.fromkeys([*columns, "base"], object)), columns
+    return pd.DataFrame(found).astype(dict.fromkeys([*columns, "base"], object)), columns
 
 
 def _snp_columns(names: list[str]) -> dict[str, str]:
@@ -211,7 +205,7 @@ def _placed(path, rows: pd.DataFrame) -> pd.DataFrame:
     rows["chromosome"] = chromosomes(rows["chromosome"]).to_numpy(dtype=object)
     nowhere = (rows["chromosome"] == "") | rows["position"].str.upper().isin({*NOWHERE, "0"})
     numbers = pd.to_numeric(rows["position"].where(~nowhere), errors="coerce")
-    odd = (~nowhere & (numbers.isna() | (numbers < 1) | (numbers % 1 != 0))).to_numpy()
+    odd = (~nowhere & (numbers.isna() | (numbers < 1) | (numbers % 1 != 0) | rounded(rows["position"]))).to_numpy()
     if odd.any():
         worst = rows[odd].iloc[0]
         problems.append(

@@ -293,7 +293,8 @@ class _Ingestion:
             say = f"`cohort.values: {scale}` says so; `beta` would refuse them"
             self.warn(f"{self.beta}: the values are {_TOLD[scale]}. {say}")
             self._read_again(scale=scale)
-        elif said in _TOLD and not scan.bad_values() and (doubt := not_on_scale(said, scan)):
+        scan, scale = self.scan, self.reading.scale
+        if scale in _TOLD and not scan.bad_values() and (doubt := not_on_scale(scale, scan)):
             self.problems.append(f"{self.beta}: {doubt}")
 
     def _average_replicates(self) -> None:

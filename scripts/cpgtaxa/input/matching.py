@@ -1,6 +1,7 @@
 """Which columns of the matrix are the sheet's samples, and what may have become of those that are not there."""
 
 import re
+import unicodedata
 
 import pandas as pd
 
@@ -36,13 +37,25 @@ def _mangled(name: str) -> str:
 
 
 _CHANGES = {
-    "R changed the names: use `check.names = FALSE` when reading the matrix in R": _mangled,
+    "R changed the names: use `check.names = FALSE` when reading it in R": _mangled,
     "they differ only in upper and lower case": str.casefold,
     "a program made numbers of the ids, with a point (1001.0): save the column as text": lambda n: n.removesuffix(".0"),
+    "a program made numbers of the chips, with a point (200926000000.0_R01C01)": lambda n: n.replace(".0_", "_"),
     "a spreadsheet took the leading zeros away: format the column as text before filling it": lambda n: n.lstrip("0"),
+    "zeros are lacking in one of them (P7, P007)": lambda name: re.sub(r"(?<!\d)0+(?=\d)", "", name),
+    "a program wrote numbers in another way (1e5, 100000)": lambda name: _as_number(name),
+    "letters with accents are stored in two ways (Unicode's NFC and NFD)": lambda n: unicodedata.normalize("NFC", n),
     "they differ only in blanks and punctuation": lambda name: re.sub(r"[\W_]+", "", name),
 }
 """What happens to ids on their way, and how to see that it did."""
+
+
+def _as_number(name: str) -> str:
+    """A number in digits alone; anything else as it is."""
+    try:
+        return f"{float(name):.0f}" if re.fullmatch(r"\d[\d.]*(e\+?\d+)?", name, re.IGNORECASE) else name
+    except (ValueError, OverflowError):
+        return name
 
 
 def _rewritten(lacking, extra) -> str:
@@ -52,10 +65,13 @@ def _rewritten(lacking, extra) -> str:
             "a spreadsheet rewrote long numbers (2.00926E+11), and their digits are lost: export the sheet again from "
             "its source, the column formatted as text"
         )
+    if any(re.fullmatch(r"(19|20)\d\d-\d\d-\d\d|\d{1,2}-[A-Z][a-z]{2}", name) for name in lacking):
+        return "a spreadsheet made dates of ids: format the column as text before filling it"
     for hint, change in _CHANGES.items():
         changed = {change(name) for name in lacking}
         others = set(extra) if change is _mangled else {change(name) for name in extra}
-        if changed and len(changed & others) > len(changed) / 2:
+        back = {change(name) for name in extra} & set(lacking) if change is _mangled else set()
+        if changed and max(len(changed & others), len(back)) > len(changed) / 2:
             return hint
     return ""
 
@@ -94,8 +110,8 @@ def match_samples(matrix, beta, samples, wanted: list[str], unmatched: str, warn
         lacking = list(dict.fromkeys(name for name in wanted if name not in have))
         extra = list(dict.fromkeys(name for name in matrix.samples if name and name not in known))
         found = []
+        hint = _rewritten(lacking, extra) if lacking else ""
         if lacking:
-            hint = _rewritten(lacking, extra)
             found.append(
                 f"{many(len(lacking), 'sample')} of the sheet {samples} not in the matrix {beta}: {some(lacking)}"
                 f"{f' ({hint})' if hint else ''}"
@@ -106,7 +122,8 @@ def match_samples(matrix, beta, samples, wanted: list[str], unmatched: str, warn
             for text in found:
                 warn(f"left out: {text}")
             return columns, [], True
-        remedy = ". Correct the ids, or set `cohort.unmatched: drop` to use only samples found in both"
+        remedy = ". Correct the ids"
+        remedy += "" if hint else ", or set `cohort.unmatched: drop` to use only samples found in both"
         if beside := _beside(extra, known):
             remedy = (
                 f". They are called as the sheet's samples with {beside!r} behind. If they are detection p-values, "

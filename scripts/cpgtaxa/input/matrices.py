@@ -23,8 +23,18 @@ from cpgtaxa.input.delimited import (
     separator_among,
 )
 from cpgtaxa.input.probes import KIND
-from cpgtaxa.input.streams import DAMAGE, EXAMPLES, MISSING, Unreadable, fields_of, many, refuse_foreign, stream_of
-from cpgtaxa.input.texts import lines_of
+from cpgtaxa.input.streams import (
+    DAMAGE,
+    EXAMPLES,
+    MISSING,
+    Recoded,
+    Unreadable,
+    fields_of,
+    many,
+    refuse_foreign,
+    stream_of,
+)
+from cpgtaxa.input.texts import lines_of, wide_encoding
 
 BLOCK_BYTES = 48 << 20
 """Text parsed at a time: with thousands of columns, smaller blocks cost more per column than per value."""
@@ -41,6 +51,9 @@ class TextMatrix:
     row_names: whether the ids have no heading, as R's `write.table` leaves it; heading: what it is, else. notes: what
     was understood that the user should know.
     """
+
+    _encoding: str | None = None
+    """That of the text, where it has several bytes for a letter."""
 
     def __init__(self, path: pathlib.Path, codec: str | None):
         self.path, self.codec = path, codec
@@ -95,13 +108,42 @@ class TextMatrix:
             self.notes.append(f"{self.path}: {many(above, 'line')} above the header not read: {some(lines[:above], 3)}")
             lines, skips = lines[above:], skips[above:]
         self._skip = skips[0]
+        if "\ufffd" in lines[0] and (header := self._in_code_page(skips[0])):
+            return header, lines[1:]
         return lines[0], lines[1:]
+
+    def _stream(self):
+        """The raw file and the stream of its text in UTF-8."""
+        raw, stream = stream_of(self.path, self.codec)
+        return raw, Recoded(stream, self._encoding) if self._encoding else stream
+
+    def _in_code_page(self, number: int) -> str | None:
+        """The line of that number by the code page of Windows, where it is no UTF-8; rows must be."""
+        _, stream = self._stream()
+        data = b""
+        while data.count(b"\n") < number and (piece := stream.read(1 << 20)):
+            data += piece
+        line = data.splitlines()[number - 1]
+        try:
+            line.decode()
+        except UnicodeDecodeError:
+            try:
+                text = line.decode("cp1252")
+            except UnicodeDecodeError:
+                return None
+            self.notes.append(
+                f"{self.path}: its header is not text in UTF-8 and was read in Windows' code page 1252 "
+                f"({text[:60]!r}). If letters come out wrong, save it as CSV (UTF-8)"
+            )
+            return text
+        return None
 
     def _head(self) -> tuple[list[str], list[int]]:
         """The first lines that are not blank, as many as a piece holds whole; how many to skip to get behind each."""
-        _, stream = stream_of(self.path, self.codec)
         data, whole = b"", False
         try:
+            self._encoding = wide_encoding(stream_of(self.path, self.codec)[1].read(16))
+            _, stream = self._stream()
             while len(data.lstrip(b"\xef\xbb\xbf\r\n ").splitlines()) < 3 and len(data) < LONGEST_LINE:
                 piece = stream.read(max(len(data), 1 << 20))  # doubled, so that long lines are not looked at anew
                 if not piece:
@@ -110,6 +152,8 @@ class TextMatrix:
                 data += piece
             if not data.strip():
                 raise Unreadable(f"{self.path} is empty: check how the file was made")
+            if self._encoding:
+                self.notes.append(f"{self.path} was read as text in {self._encoding[:6].upper()}")
             refuse_foreign(self.path, data[:16])
             if b"\0" in data[:4096]:
                 raise Unreadable(f"{self.path} is neither text (UTF-8), Parquet nor Feather: export it as CSV")
@@ -148,7 +192,7 @@ class TextMatrix:
 
         pyarrow's own streaming reader would queue up to 32 blocks ahead, half a gigabyte.
         """
-        self._raw, stream = stream_of(self.path, self.codec)
+        self._raw, stream = self._stream()
         rest = b""
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             reading = pool.submit(stream.read, self._block)

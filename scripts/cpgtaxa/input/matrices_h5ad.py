@@ -1,5 +1,9 @@
 """Matrices from AnnData: .h5ad files with samples as observations and CpGs as variables, dense or sparse."""
 
+import os
+import subprocess
+import sys
+
 import anndata.io
 import h5py
 import numpy as np
@@ -12,6 +16,29 @@ from cpgtaxa.input.transposed import Transposed
 
 WIDEST = 8 * BLOCK_BYTES
 """float32 values of a block where the file is compressed in chunks that wide."""
+
+_SECONDS, _PER_SECOND = 3, 5 << 20
+"""Processor seconds for `_LOOK`, and bytes of the file for each further one."""
+_LOOK = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[2]), int(sys.argv[2])))
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+import h5py
+
+def look(name, node):
+    dict(node.attrs)
+    if isinstance(node, h5py.Dataset) and node.dtype.hasobject:
+        for start in range(0, node.shape[0] if node.shape else 0, 100_000):
+            node[start : start + 100_000]
+
+try:
+    with h5py.File(sys.argv[1], "r") as file:
+        dict(file.attrs)
+        file.visititems(look)
+except Exception:  # reported by whoever reads it
+    pass
+"""
+"""In a damaged heap of texts the HDF5 library may turn forever, and no signal stops it in our own process."""
 
 
 def open_h5ad(path, name: str | None, folder):
@@ -92,6 +119,10 @@ def _matrix(path, rows, columns, read, step) -> ArrayMatrix:
 
 def opened(path) -> h5py.File:
     """An AnnData file. Raises Unreadable for other HDF5 files and damaged ones."""
+    limit = _SECONDS + os.path.getsize(path) // _PER_SECOND
+    look = [sys.executable, "-c", _LOOK, str(path), str(limit)]
+    if subprocess.run(look, stderr=subprocess.DEVNULL, check=False).returncode < 0:
+        raise Unreadable(f"{path} is damaged (the HDF5 library does not get to its end): copy it again")
     try:
         file = h5py.File(path, "r")
         members = set(file)

@@ -1,9 +1,12 @@
 """What makes a matrix wrong as a whole, or CpGs and samples of it unfit: each with what to do."""
 
+import re
+
 import numpy as np
 import pandas as pd
 
 from cpgtaxa.errors import some
+from cpgtaxa.input import probes as probe_ids
 from cpgtaxa.input import scales
 from cpgtaxa.input.scan import TOLERANCE, Scan, scale_of
 from cpgtaxa.input.sheets import numbered
@@ -24,6 +27,10 @@ OFFERED = {
 """What the key `cohort` offers to those same ends."""
 
 
+ON_SCALE = {"m": "M-values", "percent": "percent"}
+"""Scales beside beta, in words."""
+
+
 def _outside(scan: Scan, remedies: dict[str, str]) -> str:
     """What values outside 0-1 seem to be, and what to do."""
     outside, numbers = scan.n_below + scan.n_above, scan.numbers()
@@ -33,6 +40,11 @@ def _outside(scan: Scan, remedies: dict[str, str]) -> str:
     if len(below) > 1 and np.ptp(below) == 0 and below[0] == np.rint(below[0]):
         return f"{found}; those below 0 are all {below[0]:g}, as codes for missing values are: write NA in their place"
     scale, _ = scale_of(scan)
+    if scale in ON_SCALE and (few := _betas_among(scan)):
+        return (
+            f"{found}: values on two scales, as those of {few} lie in 0-1, and the others look like "
+            f"{ON_SCALE[scale]}. Bring all to betas"
+        )
     if scale == "m":
         return f"{found}: these look like M-values. {remedies['m']}"
     if scale == "percent":
@@ -43,6 +55,17 @@ def _outside(scan: Scan, remedies: dict[str, str]) -> str:
             "the levels of methylation are lost, so that no conversion makes betas of them. Give the betas"
         )
     return f"{found}: {and_more(scan.outside, outside, '; ')}. Beta values lie in 0-1: correct them, or write NA"
+
+
+def _betas_among(scan: Scan) -> str:
+    """The samples or CpGs that have betas among values on another scale, counted in words; "" where there are none."""
+    others = scan.n_outside > 0
+    if not others.all() and np.median(scan.n_outside[others]) >= scales.FEWEST_OUTSIDE:
+        return many(int((~others).sum()), "sample")
+    numbers = scan.numbers()
+    with np.errstate(invalid="ignore"):
+        rows = int(((numbers["min"] >= 0) & (numbers["max"] <= 1) & (numbers["mean"] > 0.3)).sum())
+    return many(rows, "CpG") if rows > max(scales.SOME * len(scan.cpgs), 1) else ""
 
 
 def check_values(beta, matrix, scan: Scan, remedies: dict[str, str] = REMEDIES, turned: bool = False) -> list[str]:
@@ -67,7 +90,10 @@ def check_values(beta, matrix, scan: Scan, remedies: dict[str, str] = REMEDIES, 
     if not scan.cpgs and not problems:
         problems.append(f"{beta} has a header but no rows: there is not a single CpG in it")
     if scan.n_text:
+        thousands = all(re.search(r": '-?[1-9]\d{0,2}(,\d{3})+'$", text) for text in scan.text)
         comma = " These are decimal commas: write decimal points." if scan.comma else ""
+        comma = " These commas may be decimal or part thousands: write numbers without doubt." if thousands else comma
+        comma = comma or (" Write percent without a sign." if all(text.endswith("%'") for text in scan.text) else "")
         problems.append(
             f"{beta}: {many(scan.n_text, 'cell')} with text instead of a number: "
             f"{and_more(scan.text, scan.n_text, '; ')}.{comma} Missing values are written NA or left empty"
@@ -83,6 +109,13 @@ def check_values(beta, matrix, scan: Scan, remedies: dict[str, str] = REMEDIES, 
         problems.append(
             f"{beta}: {many(len(empty), axis)} without a CpG id: {axis} {numbered(empty)}"
             f"{'' if turned else ' below the header'}. Name or remove them"
+        )
+    if odd := probe_ids.no_probes(scan.probes, scan.set_aside()):
+        listed = [f"{scan.probes[row]!r} ({axis} {row + 1 + shift})" for row in odd[:EXAMPLES]]
+        problems.append(
+            f"{beta}: {many(len(odd), axis)} that {'are' if len(odd) > 1 else 'is'} no CpG: "
+            f"{and_more(listed, len(odd))}. A summary, a second header, or data of the samples does not belong between "
+            "CpGs: remove it"
         )
     names = pd.Series(scan.cpgs, dtype=object)
     names = names[scan.set_aside() == ""] if scan.aside else names
@@ -169,6 +202,15 @@ def not_on_scale(scale: str, scan: Scan) -> str | None:
             "`cohort.values` says m, but every CpG has the mean 0: these are z-scores or residuals, in which the "
             "levels of methylation are lost. Give the betas"
         )
+    if scan.ends is not None:
+        rows = numbers["min"], numbers["max"], numbers["mean"]
+        n_columns, n_cpgs = scales.mixed(scale, rows, scan.ends, len(scan.cpgs))
+        if n_columns < len(scan.samples) and (n_columns or n_cpgs):
+            few = many(n_columns, "sample") if n_columns else many(n_cpgs, "CpG")
+            return (
+                f"the values are on two scales: those of {few} lie in 0-1, as betas, and the others are "
+                f"{ON_SCALE[scale]}. Bring all to betas"
+            )
     if scale == "m" and low >= 0.4999 and high <= 0.6667:  # M from 0 to 1
         return "`cohort.values` says m, but all values lie in 0-1: these are betas. Set it to `beta`"
     return None

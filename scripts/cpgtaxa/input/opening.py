@@ -16,6 +16,7 @@ from cpgtaxa.input.r_files import is_r
 from cpgtaxa.input.series import is_series
 from cpgtaxa.input.standard_layout import parts_of
 from cpgtaxa.input.streams import DAMAGE, MISSING, Unreadable, codec_of, magic, many
+from cpgtaxa.input.texts import wide_encoding
 from cpgtaxa.input.workbooks import is_workbook, read_workbook
 
 
@@ -98,7 +99,8 @@ def open_matrix(path: pathlib.Path, key: str = "cohort.beta", *, name=None, inde
         return open_r(path, first, name)
     if is_series(path, codec_of(first)):
         return SeriesMatrix(path, codec_of(first))
-    refuse_foreign(path, first)
+    if not wide_encoding(first):
+        refuse_foreign(path, first)
     if name is not None:
         raise Unreadable(f"{path} holds one matrix, and `cohort.object` asks for {name!r}: leave that key out")
     if first.startswith((b"PAR1", b"ARROW1")):

@@ -38,6 +38,12 @@ def beyond_ends(chrom: pd.Series, position) -> dict[str, np.ndarray]:
     return found
 
 
+def rounded(texts: pd.Series) -> pd.Series:
+    """Which texts (n,) are long numbers as a spreadsheet writes them, 1.2E+08, their last digits lost; R's 1e+05 is
+    exact."""
+    return texts.str.fullmatch(r"\s*\d[\d.,]*E\+\d+\s*").fillna(False).astype(bool)
+
+
 def chromosomes(names) -> pd.Series:
     """Chromosomes as UCSC names them (chr1, chrX, chrM), from names with or without `chr`; others keep their case.
 
@@ -74,7 +80,8 @@ def read_positions(path, key: str, columns: dict[str, str], *, one_based: bool) 
         raise InputError(f"{what} gives no CpG a position: check its columns {some(columns.values())}")
     least = 1 if one_based else 0
     numbers = pd.to_numeric(frame["position"], errors="coerce")
-    odd = (numbers.isna() | ~np.isfinite(numbers) | (numbers < least) | (numbers % 1 != 0)).to_numpy()
+    odd = numbers.isna() | ~np.isfinite(numbers) | (numbers < least) | (numbers % 1 != 0)
+    odd = (odd | rounded(frame["position"])).to_numpy()
     if odd.any():
         first = frame[odd].iloc[0]
         problems.append(

@@ -6,7 +6,7 @@ import re
 import pandas as pd
 
 from cpgtaxa.errors import InputError, gathered, refuse, some
-from cpgtaxa.input.delimited import separator_among
+from cpgtaxa.input.delimited import HEADINGS, separator_among
 from cpgtaxa.input.texts import csv_rows, lines_of, read_text
 
 SUFFIX = re.compile(r"_[TB][CO][12]\d{1,2}$")
@@ -22,6 +22,24 @@ KINDS = {
 """Kinds of probes beside cg, and what they are; all measure something else than a CpG."""
 REPLICATE, NOT_LISTED = "replicate", "not_listed"
 MOST_ARE = 0.5
+NO_PROBES = HEADINGS | {
+    *("mean", "means", "average", "avg", "median", "sum", "total", "totals", "grandtotal", "sd", "std", "stdev", "var"),
+    *("variance", "min", "max", "minimum", "maximum", "count", "n", "mittelwert", "summe", "moyenne", "media"),
+    *(
+        "age",
+        "ages",
+        "sex",
+        "gender",
+        "batch",
+        "plate",
+        "group",
+        "status",
+        "sentrixid",
+        "sentrixposition",
+        "geoaccession",
+    ),
+}
+"""Names of rows that are no CpG's, without case and punctuation."""
 RESERVED = ("missing", "constant", REPLICATE, NOT_LISTED, *KINDS)
 """Reasons of ours, which no list of the user's may be called."""
 
@@ -38,6 +56,21 @@ def others(probes: list[str], wanted) -> dict[int, str]:
         if not probe.startswith("cg") and (match := KIND.match(probe)) and match[1] not in ("cg", *wanted):
             found[place] = match[1]
     return found
+
+
+def no_probes(probes: list[str], aside) -> list[int]:
+    """Rows whose names are those of summaries, headings or data of samples, or begin with #, where the others are ids
+    of arrays. aside: why each row does not count, "" where it does; empty where all count.
+    """
+    odd = [
+        row
+        for row, name in enumerate(probes)
+        if name and (name[0] == "#" or (len(name) < 20 and re.sub(r"[\W_]+", "", name.casefold()) in NO_PROBES))
+    ]
+    odd = [row for row in odd if not len(aside) or not aside[row]]
+    if not odd or sum(KIND.match(name) is not None for name in probes) < MOST_ARE * len(probes):
+        return []
+    return odd
 
 
 def numbered_again(cpgs: list[str]) -> list[str]:

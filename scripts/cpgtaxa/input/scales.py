@@ -12,6 +12,8 @@ M_LEAST = 3.0
 """Some M-value of an array lies this far from 0 (betas of 0.11 and 0.89); betas standardised as a whole do not."""
 SAMPLES = 0.9
 """Share of the samples that are standardised where the values are z-scores."""
+FEWEST_OUTSIDE = 5
+"""Values outside 0-1 in the other samples, from which on a sample without any is on another scale."""
 SOME = 0.1
 MOST = 0.5
 
@@ -54,6 +56,23 @@ def centred_m(means: np.ndarray, sds: np.ndarray, n: int) -> bool:
     error = float(np.median(sds[known])) / np.sqrt(n) if known.any() else 0.0
     away = float(np.abs(means[known] - 0.5).mean()) if known.any() else 1.0
     return known.sum() >= FEWEST_CPGS / 2 and away <= max(error, 0.01)
+
+
+def mixed(scale: str, rows: tuple, columns: tuple, n_rows: int) -> tuple[int, int]:
+    """How many samples, and how many CpGs, have been betas before all were made betas from `scale`.
+
+    rows: least, largest and mean beta of each CpG; columns: least and largest of each sample. CpGs count where they
+    are more than a tenth, which chance does not make.
+    """
+    if n_rows < FEWEST_CPGS:
+        return 0, 0
+    with np.errstate(invalid="ignore"):
+        if scale == "m":  # M from 0 to 1
+            found = [(low >= 0.4999) & (high <= 0.6667) for low, high in (columns, rows[:2])]
+        else:
+            found = [columns[1] <= 0.0100001, (rows[1] <= 0.0100001) & (rows[2] > 0.003)]
+    n_columns, n_cpgs = (int(one.sum()) for one in found)
+    return n_columns, n_cpgs if n_cpgs > SOME * n_rows else 0
 
 
 def guess(n_values: int, n_below: int, n_above: int, lowest, highest, means) -> tuple[str, bool]:

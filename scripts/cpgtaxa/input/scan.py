@@ -44,6 +44,10 @@ class Scan:
     patterns: platforms.Patterns = dataclasses.field(default_factory=platforms.Patterns)
     sums: np.ndarray = None
     """Of the values of each column in CpGs with values outside 0-1: their number, sum and sum of squares, (3, n)."""
+    n_outside: np.ndarray | None = None
+    """Values outside 0-1 of each column, (n,) int; None where there are none."""
+    ends: np.ndarray | None = None
+    """Least and largest beta of each column, (2, n), where another scale was made betas."""
     n_kept_missing: int = 0
     n_kept_values: int = 0
     n_values: int = 0
@@ -61,6 +65,14 @@ class Scan:
     looked: plausible.Looked | None = None
     shown: list[tuple[int, str, int, float]] = dataclasses.field(default_factory=list)
     """A few values as they were read: row from 0, CpG, place among the columns read, value."""
+
+    def note_ends(self, values: np.ndarray) -> None:
+        """Note the least and largest values of the columns of a block (k, n)."""
+        for at, end in enumerate((np.fmin, np.fmax)):
+            found = end.reduce(values, axis=0, initial=np.nan)
+            if self.ends is None:
+                self.ends = np.full((2, len(found)), np.nan, dtype=np.float32)
+            self.ends[at] = end(self.ends[at], found)
 
     def bad_values(self) -> int:
         return self.n_below + self.n_above + self.n_infinite + self.n_text
@@ -228,6 +240,9 @@ def _look_outside(scan: Scan, cpg: str, row: np.ndarray, tolerance: float) -> No
     row[(row < 0) & (row >= -tolerance)] = 0
     row[(row > 1) & (row <= 1 + tolerance)] = 1
     odd = np.flatnonzero((row < 0) | (row > 1))
+    if len(odd):
+        scan.n_outside = np.zeros(len(row), dtype=np.int64) if scan.n_outside is None else scan.n_outside
+        scan.n_outside[odd] += 1
     scan.n_below += int((row[odd] < 0).sum())
     scan.n_above += int((row[odd] > 1).sum())
     for column in odd[: EXAMPLES - len(scan.outside)]:
@@ -273,6 +288,7 @@ def scan_matrix(
                 if reading.scale in ("percent", "m"):
                     values[values == TEXT] = np.nan  # noted already
                     values = scales.to_beta(values, reading.scale)
+                    scan.note_ends(values)
                 _show(scan, cpgs, values)
                 if reading.merge:
                     reading.average(cpgs, values, aside)

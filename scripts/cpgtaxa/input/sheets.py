@@ -8,7 +8,17 @@ import numpy as np
 import pandas as pd
 
 from cpgtaxa.errors import reason_of, some
-from cpgtaxa.input.ages import UNITS, bare, in_years, is_age, said_by_values, unit_column, unit_of_name, unit_of_text
+from cpgtaxa.input.ages import (
+    UNITS,
+    bare,
+    coded,
+    in_years,
+    is_age,
+    said_by_values,
+    unit_column,
+    unit_of_name,
+    unit_of_text,
+)
 from cpgtaxa.input.delimited import aligned, commas_for_points, lines_above, pointed
 from cpgtaxa.input.series import is_series
 from cpgtaxa.input.standard_layout import sexes_of
@@ -26,7 +36,7 @@ from cpgtaxa.input.streams import (
     stream_of,
 )
 from cpgtaxa.input.tables import read_sheet_frame
-from cpgtaxa.input.texts import MOST, ROW_NAMES, lines_of, table_rows
+from cpgtaxa.input.texts import MOST, ROW_NAMES, lines_of, table_rows, wide_encoding
 from cpgtaxa.input.workbooks import is_workbook, read_workbook
 
 # --- common names of columns, without case, blanks and punctuation; the best first -----------------------------------
@@ -37,7 +47,6 @@ IDS = (
     "title", "sampletitle", "description", "subjectid", "subject", "rownames", "column1", "x",
 )  # fmt: skip
 """`sentrix` stands for the chip and the position on it, joined."""
-UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 SCIENTIFIC = re.compile(r"\d(?:[.,]\d+)?[eE]\+\d+(?:_.*)?")
 """What spreadsheets make of long numbers, with a position joined to it or not."""
 CHIPS = ("sentrixid", "slide", "sentrixbarcode", "chip", "chipid", "beadchip")
@@ -85,7 +94,7 @@ def read_sheet(path: pathlib.Path, columns: dict, known: set[str] | None = None)
         frame, rows, problems, said = _of_rows(path, rows, "\t")
         notes += said
     elif given is None:
-        if not first.startswith(UTF_16):
+        if not wide_encoding(first):
             refuse_foreign(path, first)
         text, notes = _decoded(path, codec)
         frame, rows, problems, said = _table(path, text)
@@ -111,11 +120,14 @@ def _decoded(path: pathlib.Path, codec: str | None) -> tuple[str, list[str]]:
         data = read_all(stream_of(path, codec)[1], MOST)
     except DAMAGE as error:
         raise Unreadable(f"{path} is damaged or cut off ({reason_of(error)}): copy it again") from error
-    if data.startswith(UTF_16):  # Excel's "Unicode text"
+    if encoding := wide_encoding(data[:16]):  # Excel's "Unicode text"
+        plain = encoding[:6].upper()
         try:
-            return data.decode("utf-16"), [f"{path} was read as text in UTF-16"]
+            data = data.decode(encoding).removeprefix("\ufeff").encode()
         except UnicodeDecodeError as error:
-            raise Unreadable(f"{path} is damaged text in UTF-16: save it as CSV (UTF-8)") from error
+            raise Unreadable(f"{path} is damaged text in {plain}: save it as CSV (UTF-8)") from error
+        refuse_foreign(path, data[:16])
+        notes.append(f"{path} was read as text in {plain}")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -158,6 +170,15 @@ def _of_rows(path, rows: list[tuple[int, list[str]]], separator: str) -> tuple:
             f"{path}: {many(above, 'line')} above the header not read: {some((row[0] for _, row in rows[:above]), 3)}"
         )
         rows = rows[above:]
+    below = _notes_below(rows)
+    if below:
+        for number, row in rows[-below:]:
+            unit, doubt = unit_of_text(" ".join(row))
+            units += [(unit, doubt, f"line {number}, below the table")] if unit or doubt else []
+        notes.append(
+            f"{path}: {many(below, 'line')} below the table not read: {some((row[0] for _, row in rows[-below:]), 3)}"
+        )
+        rows = rows[:-below]
     names, rows, odd, doubt = aligned(rows[0][1], rows[1:], separator) if rows else ([], [], [], None)
     if not rows and not odd:
         raise Unreadable(f"{path} has a header but no rows: there is not a single sample in it")
@@ -173,6 +194,16 @@ def _of_rows(path, rows: list[tuple[int, list[str]]], separator: str) -> tuple:
         )
     if doubt:
         problems.append(f"{path}: {doubt}")
+    heads = [bare(name) for name in names]
+    again = [(number, row) for number, row in rows if _heads_again(heads, [bare(field) for field in row])]
+    if other := [number for number, row in again if [bare(field) for field in row] != heads]:
+        problems.append(
+            f"{path}: line {numbered(other)} within the table {'are headers' if len(other) > 1 else 'is a header'} of "
+            "other columns: several tables in one file. Bring them to the same columns"
+        )
+    elif again:
+        notes.append(f"{path}: the header stands again in line {numbered(number for number, _ in again)}: not read")
+        rows = [one for one in rows if one not in again]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         problems.append(f"{path} has several columns of the same name: {some(twice)}. Rename or remove them")
@@ -180,6 +211,25 @@ def _of_rows(path, rows: list[tuple[int, list[str]]], separator: str) -> tuple:
     frame = frame.loc[:, ~frame.columns.duplicated()]
     frame.attrs = {"unnamed": unnamed, "above": units}
     return frame, [number for number, _ in rows], problems, notes
+
+
+def _notes_below(rows: list[tuple[int, list[str]]]) -> int:
+    """How many of the last rows are notes: one field of several words, or with a sign of footnotes."""
+    width = max((sum(map(bool, row)) for _, row in rows), default=0)
+    for number, (_, row) in enumerate(reversed(rows)):
+        note = sum(map(bool, row)) == 1 and (len(row[0].split()) > 2 or re.match(r"[*#†‡§]", row[0]))
+        if not note or width < 2:
+            return number
+    return 0
+
+
+def _heads_again(heads: list[str], fields: list[str]) -> bool:
+    """Whether a row is a header: two of its fields are names of columns, of this table or by their usual names."""
+    if fields == heads:
+        return True
+    known = sum(bool(field) and field in heads for field in fields)
+    usual = fields[0] in IDS and any(is_age(field) or field in SEXES for field in fields[1:])
+    return usual or (known > 1 and known >= len(fields) / 2)
 
 
 # --- which column is which -------------------------------------------------------------------------------------------
@@ -390,14 +440,15 @@ def _to_confirm(path, frame: pd.DataFrame, names: list[str], ids, sex: str | Non
             "in the series' supplementary files or its paper, and give a sheet of your own"
         )
     lines = [f"{path} is a GEO series matrix of {many(len(frame), 'sample')}. Its ages are used once you confirm them:"]
-    units = {}
+    units, codes = {}, {}
     for name in offered:
         said = unit_of_name(name)[0] or said_by_values(frame[name])
         units[name] = said or "years"
         values = numbers[name][~np.isnan(numbers[name])]
+        codes[name] = None if said else coded(values)
         given = np.flatnonzero(~np.isnan(numbers[name]))[:3]
         shown = "; ".join(f"{ids.iloc[row]}: {frame[name].iloc[row]}" for row in given)
-        unit = said or "years, if nothing else is meant"
+        unit = said or (f"perhaps no ages, as they {codes[name]}" if codes[name] else "years, if nothing else is meant")
         lines.append(
             f"     {name!r}: {unit}; {len(values):,} of {len(frame):,} samples, {values.min():g} to {values.max():g} "
             f"({shown})"
@@ -407,7 +458,8 @@ def _to_confirm(path, frame: pd.DataFrame, names: list[str], ids, sex: str | Non
     lines.append(
         "   If the first is right, add to your config:" if len(offered) > 1 else "   If right, add to your config:"
     )
-    lines += ["     cohort:", f"       columns: {{{inner}}}", f"       age_unit: {units[offered[0]]}"]
+    doubt = "  # only if the numbers are years" if codes[offered[0]] else ""
+    lines += ["     cohort:", f"       columns: {{{inner}}}", f"       age_unit: {units[offered[0]]}{doubt}"]
     return "\n".join(lines)
 
 

@@ -1,5 +1,6 @@
 """Opening what people have: existing, readable, perhaps compressed files of text."""
 
+import codecs
 import csv
 import pathlib
 
@@ -84,6 +85,23 @@ class Gzip:
             raise
         except Exception as error:  # each library has its own for broken data
             raise OSError(str(error)) from error
+
+
+class Recoded:
+    """A stream of text in another encoding, as UTF-8 without a byte order mark."""
+
+    def __init__(self, stream, encoding: str):
+        self._stream, self._decoder, self._begun = stream, codecs.getincrementaldecoder(encoding)(), False
+
+    def read(self, size: int = -1) -> bytes:
+        """About `size` bytes, none at the end. Raises UnicodeDecodeError for damaged text."""
+        while True:
+            data = self._stream.read(size)
+            text = self._decoder.decode(data, final=not data)
+            if text and not self._begun:
+                text, self._begun = text.removeprefix("\ufeff"), True
+            if text or not data:
+                return text.encode()
 
 
 def fields_of(line: str, separator: str | None) -> list[str]:

@@ -28,8 +28,6 @@ FOREIGN = {
     b"RDX": "an R workspace: write the table with write.csv or data.table::fwrite",
     b"X\n\x00": "an R object (.rds): write the table with write.csv or data.table::fwrite",
     b"!Series": "a GEO series matrix, which only a matrix of values or `cohort.samples` may be: give a table",
-    b"\xff\xfe": "text in UTF-16: save it as CSV (UTF-8)",
-    b"\xfe\xff": "text in UTF-16: save it as CSV (UTF-8)",
     b"COREARRAY": 'a GDS file. In R: library(bigmelon); gds <- openfn.gds("file.gds"); beta <- betas(gds)[, ]; '
     'dimnames(beta) <- list(rownames(gds), colnames(gds)); saveRDS(beta, "beta.rds")',
     b"<stata_dta": "a file of Stata: write it as CSV (export delimited)",
@@ -37,13 +35,30 @@ FOREIGN = {
     b"%PDF": "a PDF: save the table as CSV",
     b"\x89PNG": "a PNG image, not a table: check the path",
 }
+WIDE = {b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+"""Byte order marks of encodings with several bytes for a letter."""
 PAGE = (b"<!doctype", b"<html", b"<?xml")
+
+
+def wide_encoding(first: bytes) -> str | None:
+    """The encoding, of two or four bytes for a letter, of text that begins with these 16 bytes; None for others."""
+    for mark, encoding in WIDE.items():
+        if first.startswith(mark):
+            return encoding
+    for width, places in ((4, {"utf-32-le": 0, "utf-32-be": 3}), (2, {"utf-16-le": 0, "utf-16-be": 1})):
+        for encoding, place in places.items():
+            letters = first[place : len(first) - len(first) % width : width]
+            if len(letters) > 2 and first.count(0) == len(first) - len(letters) and re.fullmatch(rb"[\t -~]+", letters):
+                return encoding
+    return None
 
 
 def foreign(first: bytes) -> str | None:
     """What a file is instead of a table, and what to do, by its first 16 bytes; None where nothing is recognised."""
     if first.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(PAGE):
         return "a web page, perhaps the error page of a download, not a table: open it, and download the file again"
+    if encoding := wide_encoding(first):
+        return f"text in {encoding[:6].upper()}: save it as CSV (UTF-8)"
     return next((what for start, what in FOREIGN.items() if first.startswith(start)), None)
 
 

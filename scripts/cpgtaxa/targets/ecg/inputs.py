@@ -12,6 +12,7 @@ import pandas as pd
 
 from cpgtaxa.errors import InputError, gathered, some
 from cpgtaxa.files import atomic, need_space, write_json, write_parquet
+from cpgtaxa.input.ages import coded
 from cpgtaxa.input.texts import read_table
 from cpgtaxa.progress import Progress
 from cpgtaxa.targets.ecg.plan import AGES, ENDINGS, GROUPS, LEADS
@@ -179,6 +180,13 @@ def read_sheet(path: str | None) -> _Sheet:
             f"{some(columns)}"
         )
     at["age"], unit = _age_column(columns, path)
+    if at["age"] and not unit and not at["unit"]:
+        ages = pd.to_numeric(pd.Series(columns[at["age"]]), errors="coerce").dropna().to_numpy()
+        if len(ages) and (codes := coded(ages)):
+            raise InputError(
+                f"ecg_age.sheet: {path}: the ages in the column {at['age']!r} {codes}. If they are years, call the "
+                "column AGE_YEARS; if not, give the ages"
+            )
     names = [stem_of(text) for text in columns[at["record"]]]
     rows: dict[str, dict[str, str]] = {}
     twice = []

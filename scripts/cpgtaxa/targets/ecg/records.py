@@ -15,6 +15,7 @@ import scipy.io
 import wfdb
 
 from cpgtaxa.errors import InputError, reason_of, some
+from cpgtaxa.input.ages import PER_YEAR, several
 from cpgtaxa.targets.ecg.plan import LEADS
 
 MILLIVOLTS = {"mv": 1.0, "millivolt": 1.0, "uv": 1e-3, "µv": 1e-3, "microvolt": 1e-3, "v": 1e3, "nv": 1e-6}
@@ -39,7 +40,8 @@ LEAD = re.compile(r"(?:mdc)?(?:ecg|ekg)?(lead|[dl])?(i{1,3}|[1-3]|av[rlf]|[vc][1
 """Names of leads without blanks and signs, in small letters: DI, D1, lead II, MDC_ECG_LEAD_AVR, C1."""
 OLDEST = 122.0
 """Years; no one is known to have grown older."""
-MOST_MILLIVOLTS = 32.0
+MOST_MILLIVOLTS, LEAST_MILLIVOLTS = 32.0, 0.05
+"""Between which the largest value of a record lies, unless it is flat."""
 LONG = 1_000_000
 """Samples beyond which a record is not read on: half an hour at 500 Hz, of which 8.2 s are wanted."""
 RATES = (50.0, 20_000.0)
@@ -75,8 +77,10 @@ def years(text: str | None, unit: str = "") -> float:
         raise InputError("its age is missing: write it in the header (#Age: 63) or in the sheet (column AGE)")
     found = AGE.fullmatch(written)
     if found is None:
+        age, first = several(written)  # 34 y 6 m, P34Y
+        age /= PER_YEAR[first or "years"]
         try:
-            age = float(written)  # inf, 1e9
+            age = age if first else float(written)  # inf, 1e9
         except ValueError:
             raise InputError(f"its age is {written[:40]!r}, which is no number: write years") from None
     else:
@@ -119,6 +123,11 @@ def read_record(path: pathlib.Path, npy: dict, told: dict[str, str] | None = Non
         raise InputError(f"its sampling rate is {found.rate:g} Hz: check the header (or `ecg_age.npy.rate`)")
     with np.errstate(invalid="ignore"):
         high = np.abs(found.values[np.isfinite(found.values)]).max(initial=0.0)
+    if 0 < high < LEAST_MILLIVOLTS:
+        raise InputError(
+            f"its values reach {high:.3g} mV, and a heart gives one or so: check gain and unit in the header"
+            + (f" (`ecg_age.npy.unit` is {npy['unit']})" if path.suffix != ".hea" else "")
+        )
     if high > MOST_MILLIVOLTS:
         raise InputError(
             f"its values reach {high:,.0f} mV, and a heart gives a few: check gain and unit in the header"
@@ -251,7 +260,7 @@ def _comments(comments: list[str]) -> dict[str, str]:
         for piece in rest:
             ends = NEXT.fullmatch(piece) if piece is not rest[-1] else None
             value, following = ends.groups() if ends else (piece, "")
-            value = re.split(r",(?!\d)|[;<]|\s{2,}", value)[0].strip(" ,>")
+            value = re.split(r",(?!\d)|[;<]|\s{2,}", value)[0].strip(" ,").rstrip(" ,>")
             words = re.sub(r"[^a-z]+", " ", name.lower()).strip()
             if AGE_NAME.fullmatch(words):
                 unit = next((one for one in words.split() if one in YEARS), "")
@@ -289,6 +298,8 @@ def _header_that_wfdb_reads(path: pathlib.Path, text: str):
             f"its header gives {int(leads[0])} leads and describes {len(signals)}: copy the record again, or "
             "correct its header"
         )
+    if not rate:  # wfdb would take 250 Hz
+        raise InputError("its header gives no sampling rate: write it behind the number of leads")
     if rate and not re.fullmatch(r"[\d.]+(e[-+]?\d+)?(/.*)?", rate[0], re.I):  # wfdb would take 250 Hz
         raise InputError(f"its sampling rate is {rate[0][:40]!r}, which is no number: correct its header")
     as_wanted = re.fullmatch(r"[-\w]+(/\d+)?", name) and re.fullmatch(r"[-\w]+", path.stem)

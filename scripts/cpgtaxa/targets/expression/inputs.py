@@ -17,7 +17,7 @@ from cpgtaxa.errors import InputError, gathered, some
 from cpgtaxa.input.matching import check_header
 from cpgtaxa.input.matrix_checks import check_values
 from cpgtaxa.input.opening import open_matrix
-from cpgtaxa.input.positions import beyond_ends
+from cpgtaxa.input.positions import beyond_ends, rounded
 from cpgtaxa.input.scan import Scan, block_values, cpg_reasons, scan_matrix
 from cpgtaxa.input.streams import DAMAGE, MISSING
 from cpgtaxa.input.texts import read_table
@@ -399,7 +399,8 @@ def _chrom(names) -> pd.Series:
 
 def _whole(texts, lines, what: str, least: float = 0) -> np.ndarray:
     numbers = pd.to_numeric(pd.Series(texts, dtype=object), errors="coerce")
-    odd = np.flatnonzero(numbers.isna() | (numbers < least) | (numbers % 1 != 0))
+    odd = numbers.isna() | (numbers < least) | (numbers % 1 != 0) | rounded(pd.Series(texts, dtype=object).astype(str))
+    odd = np.flatnonzero(odd)
     if len(odd):
         raise InputError(
             f"{what}: {len(odd)} values are no positions, such as {some([texts[row] for row in odd], 3)} "

@@ -349,7 +349,8 @@ def _row_check(layout: Layout, values: list[int]):
                 float(fields[at] or "nan")
             except ValueError:
                 if fields[at] not in MISSING:
-                    return f"the value {fields[at]!r} is no number"
+                    comma = " (a decimal comma: write a point)" if re.fullmatch(r"-?\d+,\d+", fields[at]) else ""
+                    return f"the value {fields[at]!r} is no number{comma}"
         for at in layout.empty:
             if fields[at]:
                 return f"{fields[at]!r} stands behind the last column, where other rows have nothing"
