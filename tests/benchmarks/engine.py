@@ -46,7 +46,8 @@ def predictor_of(name, ages):
     from cpgtaxa.learning.prediction import _predictor
 
     engine, precision = ENGINES[name]
-    return _predictor(NETWORK, "ResNet18", ages, SEED, "cpu", precision, engine)
+    how = {"device": "cpu", "precision": precision, "engine": engine, "cpgs": MOST}
+    return _predictor(NETWORK, "ResNet18", ages, SEED, **how)
 
 
 def pace(tell):
@@ -182,10 +183,11 @@ def placed(tell):
                 predict_calibration(
                     NETWORK,
                     at / "calibration.arrow",
-                    at / "samples.parquet",
+                    *files[1:],
                     [],
                     at / "c.parquet",
                     model_name="ResNet18",
+                    predict_labelled=True,
                     **chosen,
                 )
                 written = {key: at / f"{key}.out" for key in ("reassigned", "left", "calibration", "counts")}
