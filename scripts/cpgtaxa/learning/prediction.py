@@ -93,8 +93,10 @@ def _predictor(network: dict, model_name: str, ages, seed: int, *, device: str, 
     from cpgtaxa.learning.devices import choose_device
     from cpgtaxa.learning.networks import load_predictor
 
-    quick = engines.wanted(engine, choose_device(device), precision, cpgs)
-    precision = "float32" if quick else precision
+    device = choose_device(device)
+    quick = engines.wanted(engine, device, precision, cpgs)
+    if quick or (device == "cpu" and precision == "auto" and cpgs < engines.MANY):
+        precision = "float32"
     predictor = load_predictor(**network, model_name=model_name, device=device, precision=precision)
     return engines.quicker(predictor, engines.settling_images(ages, predictor.size, seed)) if quick else predictor
 

@@ -14,7 +14,6 @@ import logging
 import numpy as np
 import pandas as pd
 import scipy.stats
-from sklearn.ensemble import HistGradientBoostingClassifier
 
 from cpgtaxa.files import parquet_blocks, read_parquet, write_json, write_parquet
 from cpgtaxa.names import CHECK_COLUMNS, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
@@ -73,6 +72,9 @@ class SelectionModel:
             mine = fold != number
             if len(np.unique(right[mine])) < 2:
                 continue
+            # Here, since a round that can place nothing needs no model, and no sklearn.
+            from sklearn.ensemble import HistGradientBoostingClassifier
+
             model = HistGradientBoostingClassifier(**SETTINGS, random_state=seed)
             self.models.append(model.fit(x[mine], right[mine], sample_weight=weights[mine]))
             self.held_out[~mine] = model.predict_proba(x[~mine])[:, 1]
