@@ -26,7 +26,7 @@ outputs do not depend on those beside it."""
 CLOSE = 4.0
 """Leads below so many standard deviations (from the median) of what rounding does to a lead are close."""
 MANY = 5000
-"""CpGs of a cohort from which on the engine saves more than the two seconds that it costs each job to make it ready."""
+"""CpGs of a cohort from which on the engine saves more than it costs to make it ready in each of some five jobs."""
 MOST_CLOSE = 0.5
 """Share of close images above which the engine gains nothing."""
 
