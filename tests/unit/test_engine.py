@@ -51,6 +51,18 @@ def test_taxa_are_those_of_the_network_in_float32_for_any_parts(exact, quick):
     assert 0.02 < close.mean() < 0.5
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_in_torch_an_image_does_not_depend_on_those_beside_it(precision):
+    predictor = load_predictor(**NETWORK, model_name="ResNet18", device="cpu", precision=precision)
+    images = engine.settling_images(AGES, predictor.size, 3)[:67]
+    whole = predictor.outputs(images)
+    for size in (1, 3, 22, 33):
+        parts = [predictor.outputs(images[start : start + size]) for start in range(0, len(images), size)]
+        for place in (0, 1):
+            np.testing.assert_array_equal(np.concatenate([part[place] for part in parts]), whole[place])
+    assert predictor.outputs(images[:0])[0].shape == (0, len(TAXA))
+
+
 @needs_openvino
 def test_shards_agree_and_some_cpgs_are_checked_in_float32(tmp_path, monkeypatch):
     rng = np.random.default_rng(3)
