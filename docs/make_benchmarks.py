@@ -247,7 +247,8 @@ SECTIONS = (
         "beside torch. Pace: one core (AMD EPYC, Zen 5), drawing and distances included, processor time beside other "
         "work; boundary CpGs, of which one in ten is close; *avx2*: without AVX-512 and VNNI (`--instructions avx2`). "
         "Same: the first taxon is that of the network in float32. Placed: what the first round places of a cohort's "
-        "Unclassified.",
+        "Unclassified. Stages: int8 alone, cut off after a stage. Leave: CpGs that a small network on a stage's "
+        "features could spare the rest, and how many of them have the taxon of the whole.",
         by=("part", "instructions", "where", "engine", "what"),
     ),
     Section(

@@ -10,7 +10,8 @@ with job(snakemake):
 
     cohort = Cohort(snakemake.input.beta)
     samples = read_samples(snakemake.input.samples)
-    start, stop = shard_bounds(int(snakemake.wildcards.shard), int(snakemake.wildcards.shards), cohort.n_cpgs)
+    shard, shards = (int(snakemake.wildcards[name]) for name in ("shard", "shards"))
+    start, stop = shard_bounds(shard, shards, cohort.n_cpgs, snakemake.params.least)
     adjusted = snakemake.input.get("adjusted")
     scales = read_json(adjusted)["statistics"] if adjusted else {}
     scales["sexes"] = two_sexes(samples)

@@ -12,5 +12,6 @@ with job(snakemake):
     cohort, adjusted = Cohort(snakemake.input.beta), snakemake.input.get("adjusted")
     scales = Scales(**read_json(adjusted)["statistics"]) if adjusted else Scales()
     study = Study.of(read_samples(snakemake.input.samples), scales)
-    start, _ = shard_bounds(int(snakemake.wildcards.shard), int(snakemake.wildcards.shards), cohort.n_cpgs)
+    shard, shards = (int(snakemake.wildcards[name]) for name in ("shard", "shards"))
+    start, _ = shard_bounds(shard, shards, cohort.n_cpgs, snakemake.params.least)
     describe_shard(cohort, study, snakemake.input.statistics, start, snakemake.output[0], **snakemake.params["rules"])

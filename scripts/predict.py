@@ -16,6 +16,7 @@ with job(snakemake):
         round_number=int(snakemake.wildcards.round),
         shard=int(snakemake.wildcards.shard),
         shards=int(snakemake.wildcards.shards),
+        least=snakemake.params.least,
         seed=snakemake.params.seed,
         **snakemake.params.settings,
     )

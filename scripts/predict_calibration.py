@@ -10,6 +10,7 @@ with job(snakemake):
         {kind: snakemake.input[kind] for kind in ("weights", "stats", "card", "features")},
         snakemake.input.beta,
         snakemake.input.samples,
+        snakemake.input.labels,
         list(snakemake.input.placed),
         snakemake.output[0],
         model_name=model_of(snakemake.wildcards.round),

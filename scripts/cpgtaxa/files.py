@@ -289,10 +289,17 @@ def sha256(path, *further) -> str:
 def concatenate_parquet(paths, out) -> None:
     """Write the rows of several Parquet files of one schema, in the order given, as one file, atomically.
 
-    Memory holds one of them at a time. Raises InputError naming a damaged one.
+    Memory holds one of them at a time. Files without rows, whose text has no type, are passed over. Raises InputError
+    naming a damaged one.
     """
     import pyarrow.parquet as pq
 
+    filled = []
+    for path in paths:
+        with naming_damage(path):
+            if pq.read_metadata(path).num_rows:
+                filled.append(path)
+    paths = filled or paths[:1]
     with naming_damage(paths[0]):
         schema = pq.read_schema(paths[0])
     with atomic(out) as temporary, pq.ParquetWriter(temporary, schema, write_page_checksum=True) as writer:

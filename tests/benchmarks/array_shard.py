@@ -108,10 +108,9 @@ def main():
 
         measured(rows, "drawing alone", len(wanted), drawn)
         for engine in arguments.engines:
-            chosen = ages, SEED, "cpu", "auto" if engine == "openvino" else "float32", engine
-            predictor = measured(
-                rows, f"start, {engine}", 0, functools.partial(_predictor, NETWORK, "ResNet18", *chosen)
-            )
+            how = {"device": "cpu", "precision": "auto" if engine == "openvino" else "float32", "engine": engine}
+            start = functools.partial(_predictor, NETWORK, "ResNet18", ages, SEED, cpgs=n, **how)
+            predictor = measured(rows, f"start, {engine}", 0, start)
             classify = functools.partial(_classify, cohort, wanted, ages, predictor)
             found = measured(rows, f"drawn and classified, {engine}", len(wanted), classify)
             write = functools.partial(write_parquet, at / "p.parquet", found)

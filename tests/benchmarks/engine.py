@@ -1,13 +1,17 @@
 """The shipped network in whole numbers (OpenVINO) beside float32 (torch): pace, taxa, calibration, placements.
 
-    OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 .venv/bin/python tests/benchmarks/engine.py [--parts pace same placed]
-        [--instructions all|avx2] [--out F.csv]
+    OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 .venv/bin/python tests/benchmarks/engine.py [--parts pace same
+        placed stages leave] [--instructions all|avx2] [--out F.csv]
 
 One thread, processor time, drawing and distances included; the best of three turns, all ways in turn. With
 `--instructions avx2` torch and OpenVINO do without AVX-512 and VNNI. Same: CpGs of real cohorts (../shared/data) and
 simulated ones of 50 to 5,000 samples get the same first taxon; sure: those to which float32 gives 0.9 or more.
 Calibration errors are those of simulated CpGs that one taxon is right for. Placed: each cohort's rules, calibration
-CpGs and selection model, with probabilities from either.
+CpGs and selection model, with probabilities from either. Stages: the rounded network cut off after each of its stages.
+Leave: what an image could be spared that a small network knows by the features of such a stage (means of the whole, of
+quarters and sixteenths; one hidden layer, distilled from the network on 3,000 simulated images and a third of the
+cohort's). It leaves where the lead of its first taxon is above a threshold that 99.9 % of another third agree beyond;
+the last third is counted.
 """
 
 import argparse
@@ -46,7 +50,8 @@ def predictor_of(name, ages):
     from cpgtaxa.learning.prediction import _predictor
 
     engine, precision = ENGINES[name]
-    return _predictor(NETWORK, "ResNet18", ages, SEED, "cpu", precision, engine)
+    how = {"device": "cpu", "precision": precision, "engine": engine, "cpgs": MOST}
+    return _predictor(NETWORK, "ResNet18", ages, SEED, **how)
 
 
 def pace(tell):
@@ -182,10 +187,11 @@ def placed(tell):
                 predict_calibration(
                     NETWORK,
                     at / "calibration.arrow",
-                    at / "samples.parquet",
+                    *files[1:],
                     [],
                     at / "c.parquet",
                     model_name="ResNet18",
+                    predict_labelled=True,
                     **chosen,
                 )
                 written = {key: at / f"{key}.out" for key in ("reassigned", "left", "calibration", "counts")}
@@ -214,9 +220,103 @@ def placed(tell):
             print("differ:", sorted(set(one.index) ^ set(other.index)), flush=True)
 
 
+def stages(tell):
+    """Milliseconds an image up to the end of each stage, in whole numbers."""
+    import openvino
+    from cpgtaxa.learning import engine
+
+    quick = predictor_of("openvino", np.random.default_rng(SEED).uniform(19, 90, 658))
+    images = engine.settling_images(np.linspace(19, 90, 200), 64, SEED)[: engine.BATCH]
+    model = engine._graph(openvino, quick.predictor, engine.BATCH, engine._ranges(quick.predictor, images)[0])
+    ends = {tuple(one.output(0).shape)[1]: one for one in model.get_ordered_ops() if one.get_type_name() == "Relu"}
+    options = {"INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False, "INFERENCE_NUM_THREADS": 1}
+    requests = {}
+    for number, end in enumerate(ends.values(), 1):
+        means = openvino.opset13.reduce_mean(end, np.array([2, 3], dtype=np.int64), False)
+        cut = openvino.Model([means], model.get_parameters(), "cut")
+        requests[f"up to layer{number}"] = openvino.Core().compile_model(cut, "CPU", options).create_infer_request()
+    best = dict.fromkeys(requests, np.inf)
+    for _ in range(20):
+        for name, request in requests.items():
+            began = time.process_time()
+            request.infer([images], share_inputs=True)
+            best[name] = min(best[name], time.process_time() - began)
+    for name, seconds in best.items():
+        tell("stages", "658 samples", name, "ms an image", 1000 * seconds / len(images), len(images))
+
+
+def distilled(x, logits):
+    """A network of one hidden layer (n, d) -> (n, 10) that has learnt the logits' probabilities."""
+    import torch
+
+    torch.manual_seed(SEED)
+    mean, std = x.mean(axis=0), x.std(axis=0) + 1e-3
+    x, targets = torch.from_numpy((x - mean) / std), torch.softmax(torch.from_numpy(logits), dim=1)
+    layers = torch.nn.Linear(x.shape[1], 128), torch.nn.ReLU(), torch.nn.Dropout(0.2), torch.nn.Linear(128, 10)
+    network = torch.nn.Sequential(*layers)
+    optimiser = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=1e-2)
+    steps = 30 * -(-len(x) // 128)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps)
+    for _ in range(30):
+        for rows in torch.randperm(len(x)).split(128):
+            optimiser.zero_grad()
+            torch.nn.functional.cross_entropy(network(x[rows]), targets[rows]).backward()
+            optimiser.step()
+            schedule.step()
+    network.eval()
+    return lambda seen: network(torch.from_numpy((seen - mean) / std)).detach().numpy()
+
+
+def leave(tell):
+    """How many CpGs of real cohorts could leave after a stage, and how many of these have the network's taxon."""
+    import real_cohorts
+    import torch
+    from cpgtaxa.images.render import planes, render
+    from cpgtaxa.simulation.training_images import GROUP, plan, simulate_group
+
+    numbers, seen = range(1, 4), {}
+    for name in ("brain", "gse42861"):
+        cohort = real_cohorts.load(name)
+        network = predictor_of("torch float32", cohort.ages)
+        for number in numbers:
+
+            def see(module, inputs, output, number=number):
+                pooled = [torch.nn.functional.adaptive_avg_pool2d(output, side).flatten(1) for side in (1, 2, 4)]
+                seen[number].append(torch.cat(pooled, dim=1).numpy())
+
+            network.network.get_submodule(f"layer{number}").register_forward_hook(see)
+
+        def shown(images, network=network):
+            seen.update({number: [] for number in numbers})
+            with torch.inference_mode():
+                parts = torch.from_numpy(images).split(64)
+                logits = np.concatenate([network.network(network.normalise(part)).numpy() for part in parts])
+            return logits, {number: np.concatenate(seen[number]) for number in numbers}
+
+        members = plan(SEED, 150, 1500)
+        groups = range(0, len(members), GROUP)
+        made = (simulate_group(SEED, at, members[at : at + GROUP], cohort.ages, 0.0) for at in groups)
+        simulated, features = shown(np.concatenate([planes(render(beta, one.ages), 64) for _, beta, one, _ in made]))
+        rows = np.random.default_rng(SEED).permutation(len(cohort.beta))[:MOST]
+        logits, own = shown(planes(render(cohort.beta[rows], cohort.ages), 64))
+        learnt, chosen, left = np.array_split(np.arange(len(rows)), 3)
+        for number in numbers:
+            known = np.concatenate([features[number], own[number][learnt]]), np.concatenate([simulated, logits[learnt]])
+            found = distilled(*known)(own[number])
+            same = found.argmax(axis=1) == logits.argmax(axis=1)
+            second, first = np.sort(found, axis=1)[:, -2:].T
+            order = chosen[np.argsort(second[chosen] - first[chosen])]
+            most = np.flatnonzero(np.cumsum(~same[order]) <= 0.001 * np.arange(1, len(order) + 1))
+            threshold = (first - second)[order[most[-1]]] if len(most) else np.inf
+            gone = left[(first - second)[left] >= threshold]
+            tell("leave", name, f"after layer{number}", "could leave", len(gone) / len(left), len(left))
+            tell("leave", name, f"after layer{number}", "same first taxon, of these", same[gone].mean(), len(gone))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--parts", nargs="+", choices=("pace", "same", "placed"), default=["pace", "same", "placed"])
+    parts = {"pace": pace, "same": same, "placed": placed, "stages": stages, "leave": leave}
+    parser.add_argument("--parts", nargs="+", choices=list(parts), default=list(parts))
     parser.add_argument("--instructions", choices=("all", "avx2"), default="all")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "tests/benchmarks/engine.csv")
     arguments = parser.parse_args()
@@ -233,7 +333,7 @@ def main():
         print(*rows[-1].values(), flush=True)
 
     for part in arguments.parts:
-        {"pace": pace, "same": same, "placed": placed}[part](tell)
+        parts[part](tell)
     before = pd.read_csv(arguments.out) if arguments.out.is_file() else pd.DataFrame()
     keys = ["part", "instructions", "where", "engine", "what"]
     pd.concat([before, pd.DataFrame(rows)]).drop_duplicates(keys, keep="last").to_csv(arguments.out, index=False)

@@ -1,10 +1,11 @@
 """Training in parts beside training of whole batches: pace by threads, alone and beside other work.
 
-    .venv/bin/python tests/benchmarks/parts.py [--precision float32] [--rounds 5] [--loops 0 2]
+    .venv/bin/python tests/benchmarks/parts.py [--precision float32] [--rounds 5] [--loops 0 2] [--kinds parts]
 
 ResNet18 on random images of 64 pixels, batches of 64, as the taxonomy trains it. The ways take turns, so that they
 compare on a machine that is busy with something else; medians are printed, of images a second and a second of
-processor time. `--loops`: processes beside it that do nothing but count. What parts do to accuracy is in recipes.py
+processor time, and the share of the pace alone that is left beside the loops, round by round, with its range: a half
+is aimed at. `--loops`: processes beside it that do nothing but count. What parts do to accuracy is in recipes.py
 ("whole batches").
 """
 
@@ -76,9 +77,10 @@ def main():
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--loops", type=int, nargs="+", default=[0, 2])
+    parser.add_argument("--kinds", nargs="+", choices=("whole", "parts"), default=["whole", "parts"])
     arguments = parser.parse_args()
     bfloat16 = use_bfloat16(arguments.precision, "cpu")
-    ways = {(kind, n): Trained(n, kind == "parts", bfloat16) for kind in ("whole", "parts") for n in (1, 2)}
+    ways = {(kind, n): Trained(n, kind == "parts", bfloat16) for kind in arguments.kinds for n in (1, 2)}
     found = {}
     for way in ways.values():
         way.pace()
@@ -98,6 +100,13 @@ def main():
             f"{kind}, {threads} threads, beside {loops} loops: {middle[0]:.0f} ({best[0]:.0f}) images/s, "
             f"{middle[1]:.0f} ({best[1]:.0f}) a second of processor time"
         )
+    for (kind, threads, loops), paces in found.items():
+        if loops and (kind, threads, 0) in found:
+            shares = np.array(paces)[:, 0] / np.array(found[kind, threads, 0])[:, 0]
+            print(
+                f"{kind}, {threads} threads: beside {loops} loops {np.median(shares):.0%} of the pace alone "
+                f"({shares.min():.0%} to {shares.max():.0%})"
+            )
 
 
 if __name__ == "__main__":

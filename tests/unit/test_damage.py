@@ -51,6 +51,14 @@ def test_a_damaged_shard_stops_the_gathering_and_leaves_no_file(shard, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0-of-8.parquet", "3-of-8.parquet"]
 
 
+def test_files_without_rows_say_nothing_about_the_columns(shard, tmp_path):
+    files.write_parquet(tmp_path / "empty.parquet", pd.DataFrame({"cpg": np.empty(0, object), "x": np.empty(0)}))
+    files.concatenate_parquet([tmp_path / "empty.parquet", shard, tmp_path / "empty.parquet"], tmp_path / "all.parquet")
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "all.parquet"), pd.read_parquet(shard))
+    files.concatenate_parquet([tmp_path / "empty.parquet"] * 2, tmp_path / "none.parquet")
+    assert len(pd.read_parquet(tmp_path / "none.parquet")) == 0
+
+
 def test_a_file_cut_short_is_named(shard):
     shard.write_bytes(shard.read_bytes()[:-100])
     with pytest.raises(InputError, match=r"3-of-8.parquet is damaged"):

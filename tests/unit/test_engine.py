@@ -51,6 +51,18 @@ def test_taxa_are_those_of_the_network_in_float32_for_any_parts(exact, quick):
     assert 0.02 < close.mean() < 0.5
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_in_torch_an_image_does_not_depend_on_those_beside_it(precision):
+    predictor = load_predictor(**NETWORK, model_name="ResNet18", device="cpu", precision=precision)
+    images = engine.settling_images(AGES, predictor.size, 3)[:67]
+    whole = predictor.outputs(images)
+    for size in (1, 3, 22, 33):
+        parts = [predictor.outputs(images[start : start + size]) for start in range(0, len(images), size)]
+        for place in (0, 1):
+            np.testing.assert_array_equal(np.concatenate([part[place] for part in parts]), whole[place])
+    assert predictor.outputs(images[:0])[0].shape == (0, len(TAXA))
+
+
 @needs_openvino
 def test_shards_agree_and_some_cpgs_are_checked_in_float32(tmp_path, monkeypatch):
     rng = np.random.default_rng(3)
@@ -78,16 +90,49 @@ def test_shards_agree_and_some_cpgs_are_checked_in_float32(tmp_path, monkeypatch
     assert 0 < found["checked_difference"] < 0.05
 
 
-def test_openvino_is_used_where_it_fits_and_nothing_else_is_asked_for(monkeypatch):
+def test_all_jobs_of_a_run_decide_alike_by_the_cpgs_of_the_first_round(tmp_path, monkeypatch):
+    """Nine CpGs, six of them labelled: shards, the second round and the calibration go by what the first predicts."""
+    beta = np.random.default_rng(7).uniform(0.3, 0.6, (9, len(AGES))).astype(np.float32)
+    with CohortWriter(tmp_path / "beta.arrow", [f"S{at}" for at in range(len(AGES))]) as writer:
+        writer.append([f"cg{at}" for at in range(9)], beta)
+    write_parquet(tmp_path / "samples.parquet", pd.DataFrame({"sample_id": "S", "age": AGES}))
+    write_parquet(tmp_path / "labels.parquet", pd.DataFrame({"taxon": ["UniStable"] * 6 + ["Unclassified"] * 3}))
+    files = [tmp_path / name for name in ("beta.arrow", "samples.parquet", "labels.parquet")]
+    settings = {"seed": 1, "device": "cpu", "precision": "auto", "engine": "auto"}
+    out, given = tmp_path / "out.parquet", []
+
+    def stand_in(*arguments, cpgs, **how):
+        given.append(cpgs)
+        return load_predictor(**NETWORK, model_name="ResNet18", device="cpu", precision="float32")
+
+    monkeypatch.setattr(prediction, "_predictor", stand_in)
+    for predict_labelled, cpgs in ((True, 9), (False, 3)):
+        given.clear()
+        asked = settings | {"predict_labelled": predict_labelled}
+        for round_number, shard, least in ((0, 2, 1), (1, 2, 1), (0, 0, 9)):
+            cut = {"round_number": round_number, "shard": shard, "shards": 3, "least": least}
+            prediction.predict_shard(NETWORK, *files, [], out, **asked, **cut)
+        assert len(read_parquet(out)) == cpgs  # in one shard of nine at least
+        prediction.predict_calibration(NETWORK, *files, [], out, model_name="ResNet18", **asked)
+        assert given == [cpgs] * 4
+        cut |= {"shard": 1}
+        prediction.predict_shard(NETWORK, *files, [], out, **asked, **cut)
+        assert len(read_parquet(out)) == 0
+        assert given == [cpgs] * 4  # no network was loaded
+
+
+def test_openvino_is_used_where_it_fits_and_saves_time_and_nothing_else_is_asked_for(monkeypatch):
+    many = engine.MANY
     monkeypatch.setattr(engine, "fits", lambda: None)
-    assert engine.wanted("auto", "cpu", "auto")
-    assert engine.wanted("openvino", "cpu", "float32")
+    assert engine.wanted("auto", "cpu", "auto", many)
+    assert not engine.wanted("auto", "cpu", "auto", many - 1)
+    assert engine.wanted("openvino", "cpu", "float32", 1)
     for settings in (("torch", "cpu", "auto"), ("auto", "gpu", "auto"), ("auto", "cpu", "float32")):
-        assert not engine.wanted(*settings)
+        assert not engine.wanted(*settings, many)
     monkeypatch.setattr(engine, "fits", lambda: "the package openvino is not installed")
-    assert not engine.wanted("auto", "cpu", "auto")
+    assert not engine.wanted("auto", "cpu", "auto", many)
     with pytest.raises(InputError, match=r"training\.engine is openvino, but the package openvino is not installed"):
-        engine.wanted("openvino", "cpu", "auto")
+        engine.wanted("openvino", "cpu", "auto", many)
 
 
 def test_torch_classifies_what_openvino_cannot(exact, monkeypatch, caplog):
@@ -115,6 +160,7 @@ def _predictions(same: int, n: int) -> pd.DataFrame:
 def test_the_check_counts_and_warns(caplog):
     with caplog.at_level(logging.WARNING):
         assert selection.as_in_float32(_predictions(40, 40)) == {
+            "engine": "openvino",
             "checked_cpgs": 40,
             "checked_same": 40,
             "checked_difference": 0.0,
@@ -122,7 +168,9 @@ def test_the_check_counts_and_warns(caplog):
         assert not caplog.text
         assert selection.as_in_float32(_predictions(39, 40))["checked_same"] == 39
     assert "only 97.50 % of 40 CpGs; set training.engine to torch" in caplog.text
-    assert selection.as_in_float32(_predictions(1, 1).drop(columns=list(CHECK_COLUMNS))) == {}
+    torch = _predictions(1, 1).drop(columns=list(CHECK_COLUMNS))
+    assert selection.as_in_float32(torch) == {"engine": "torch"}
+    assert selection.as_in_float32(torch[:0]) == {}
 
 
 def test_of_placed_cpgs_the_taxa_that_the_tests_leave_are_compared():

@@ -214,7 +214,7 @@ def test_shards_and_what_is_gathered_from_them(rng, ages, tmp_path):
     statistics = statistics_of(values, study, sheet)
     with CohortWriter(tmp_path / "beta.arrow", sheet["sample_id"]) as writer:
         writer.append(cpgs, values)
-    for shard, rows in enumerate((slice(0, 3), slice(3, 4))):
+    for shard, rows in enumerate((slice(0, 3), slice(3, 4), slice(4, 4))):
         write_parquet(tmp_path / f"statistics_{shard}", statistics[rows])
         out = tmp_path / f"{shard}.parquet"
         describe_shard(
@@ -224,7 +224,8 @@ def test_shards_and_what_is_gathered_from_them(rng, ages, tmp_path):
     taxa = taxa.assign(source="statistical", network_p=np.nan)
     write_parquet(tmp_path / "taxonomy", taxa)
     out = tmp_path / "patterns.parquet", tmp_path / "patterns.csv.gz"
-    gather([tmp_path / "0.parquet", tmp_path / "1.parquet"], tmp_path / "taxonomy", *out)
+    shards = [tmp_path / f"{shard}.parquet" for shard in range(3)]
+    gather(shards, tmp_path / "taxonomy", *out)
     table, text = pd.read_parquet(out[0]), pd.read_csv(out[1])
     assert list(table) == list(text) == list(DESCRIPTION)
     assert table["cpg"].tolist() == cpgs
@@ -234,7 +235,7 @@ def test_shards_and_what_is_gathered_from_them(rng, ages, tmp_path):
     assert table["replication"].isna().all()  # with labels of the user's own
     write_parquet(tmp_path / "taxonomy", taxa[::-1])
     with pytest.raises(InputError, match="is not of the CpGs of"):
-        gather([tmp_path / "0.parquet", tmp_path / "1.parquet"], tmp_path / "taxonomy", *out)
+        gather(shards, tmp_path / "taxonomy", *out)
 
 
 def test_digits_that_mean_nothing_are_left_off():

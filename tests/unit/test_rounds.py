@@ -12,6 +12,7 @@ from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.placement import rounds, selection
 from cpgtaxa.plan.config import check_config
 from cpgtaxa.plan.main import Plan
+from cpgtaxa.plan.paths import shard_bounds
 
 SETTINGS = {
     "source": "both",
@@ -345,3 +346,11 @@ def test_a_round_is_trained_only_if_it_could_place_something(tmp_path, counts, s
     write_json(path, counts)
     made = plan({"rounds": settings}).rounds(lambda number: path)
     assert len(made) == rounds_made
+
+
+@pytest.mark.parametrize(("n", "least", "sizes"), [(10, 1, [2, 3, 2, 3]), (10, 4, [5, 5, 0, 0]), (3, 9, [3, 0, 0, 0])])
+def test_shards_hold_all_cpgs_once_and_of_few_the_first_hold_them(n, least, sizes):
+    bounds = [shard_bounds(shard, 4, n, least) for shard in range(4)]
+    assert [stop - start for start, stop in bounds] == sizes
+    assert [start for start, _ in bounds] == [0, *(stop for _, stop in bounds[:-1])]
+    assert bounds[-1][1] == n

@@ -22,6 +22,7 @@ rule patterns:
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         rules=PLAN.rules(),
+        least=PLAN.least_shard,
     script:
         "../../scripts/patterns.py"
 

@@ -23,6 +23,7 @@ rule predict:
         gpu=PLAN.gpus,
     params:
         settings=PLAN.prediction_settings(),
+        least=PLAN.least_shard,
         seed=config["seed"],
     script:
         "../../scripts/predict.py"
@@ -60,6 +61,7 @@ rule predict_calibration:
         unpack(PLAN.network_now),
         beta=rules.simulate_calibration.output.beta,
         samples=COHORT.samples,
+        labels="results/taxa/statistical.parquet",
         placed=lambda wildcards: PLAN.placed_before(wildcards.round, "calibration_placed"),
         library=library_files(SCRIPTS / "predict_calibration.py"),
     output:
@@ -76,7 +78,7 @@ rule predict_calibration:
         runtime=lambda wildcards, attempt: 60 * attempt,
         gpu=PLAN.gpus,
     params:
-        settings=PLAN.engine_settings(),
+        settings=PLAN.prediction_settings(),
         seed=config["seed"],
     script:
         "../../scripts/predict_calibration.py"

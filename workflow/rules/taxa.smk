@@ -19,6 +19,8 @@ rule compute_statistics:
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
+    params:
+        least=PLAN.least_shard,
     script:
         "../../scripts/compute_statistics.py"
 

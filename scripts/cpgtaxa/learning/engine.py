@@ -25,6 +25,8 @@ BATCH, FEW = 64, 16
 outputs do not depend on those beside it."""
 CLOSE = 4.0
 """Leads below so many standard deviations (from the median) of what rounding does to a lead are close."""
+MANY = 5000
+"""CpGs of a cohort from which on the engine saves more than it costs to make it ready in each of some five jobs."""
 MOST_CLOSE = 0.5
 """Share of close images above which the engine gains nothing."""
 
@@ -40,13 +42,13 @@ def fits() -> str | None:
     return None if "avx2" in flags else "the processor has no AVX2"
 
 
-def wanted(engine: str, device: str, precision: str) -> bool:
+def wanted(engine: str, device: str, precision: str, cpgs: int) -> bool:
     """Whether predictions use OpenVINO: engine = auto, torch or openvino, device = auto, cpu or gpu as resolved.
 
-    `auto` takes it on a CPU where it fits, unless the config names a precision. Raises InputError where openvino is
-    asked for and cannot be had.
+    `auto` takes it on a CPU where it fits, for MANY CpGs of the cohort, unless the config names a precision. Raises
+    InputError where openvino is asked for and cannot be had.
     """
-    if engine == "torch" or device != "cpu" or (engine == "auto" and precision != "auto"):
+    if engine == "torch" or device != "cpu" or (engine == "auto" and (precision != "auto" or cpgs < MANY)):
         return False
     reason = fits()
     if reason and engine == "openvino":
@@ -117,6 +119,10 @@ class Engine:
         close = np.flatnonzero(self._close(logits))
         logits[close] = self._shown(self._exact, FEW, planes[close])[0]
         return logits, features
+
+    def as_in_float32(self, planes: np.ndarray) -> np.ndarray:
+        """Raw outputs (n, 10) float32 of the network in torch, to which the engine's are compared."""
+        return self.predictor.logits(planes)
 
     def _close(self, logits: np.ndarray) -> np.ndarray:
         first, second = _two(logits)

@@ -36,6 +36,10 @@ def spread_over_gpus(number: int) -> None:
         torch.cuda.set_device(number % there)
 
 
+FILLED = 16
+"""Fewer images are filled up to so many: torch sums up a single one in another order, and shards would matter."""
+
+
 class Normalise(torch.nn.Module):
     """uint8 planes [red, green] to normalised float images [red, green, blue = red]."""
 
@@ -79,8 +83,12 @@ class Predictor:
                 progress = Progress(len(planes), "images shown to the network")
                 for start in range(0, len(planes), batch):
                     part = planes[start : start + batch].to(self.device)
-                    found.append(self._folded(self.normalise(part)).float().cpu().numpy())
-                    progress.step(len(part))
+                    count = len(part)
+                    if count < FILLED:
+                        part = torch.cat([part, part.new_zeros(FILLED - count, *part.shape[1:])])
+                    found.append(self._folded(self.normalise(part)).float().cpu().numpy()[:count])
+                    seen[-1] = seen[-1][:count]
+                    progress.step(count)
         finally:
             hook.remove()
         features = np.concatenate(seen) if seen else np.empty((0, last.in_features), dtype=np.float32)

@@ -1,7 +1,6 @@
 """Calibrated probabilities: one temperature, fitted on validation images."""
 
 import numpy as np
-import scipy.optimize
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
@@ -21,6 +20,7 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
 
     Bounded to 0.25..8, so that a validation set without a single error does not ask for infinite confidence.
     """
+    import scipy.optimize  # here, since jobs that only predict have no need of it
 
     def loss(log_temperature):
         return -np.mean(np.sum(targets * log_softmax(logits / np.exp(log_temperature)), axis=1))

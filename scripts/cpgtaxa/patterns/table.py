@@ -134,7 +134,7 @@ def describe_shard(cohort: Cohort, study: Study, statistics, start: int, out, *,
 
         pieces.append(patterns(read, block, study, thresholds=thresholds, errors=errors))
         start += len(block)
-    table = pd.concat(pieces, ignore_index=True)
+    table = pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame({"cpg": [], "shape": []})
     logging.info(f"patterns of {len(table):,} CpGs in {so_far(time.monotonic() - begin)}: {counted(table['shape'])}")
     write_parquet(out, table)
 
@@ -146,7 +146,8 @@ def gather(shards: list, taxonomy, out_parquet, out_csv, replicate=None) -> None
     `replication.known` and of the taxonomy that gives the columns of `replication.replication`; None: they are empty.
     Raises InputError where shards and taxonomy are not of the same CpGs.
     """
-    table = pd.concat([read_parquet(path) for path in shards], ignore_index=True)
+    tables = [read_parquet(path) for path in shards]
+    table = pd.concat([table for table in tables if len(table)], ignore_index=True)
     taxa = read_parquet(taxonomy, columns=["cpg", "taxon", "source", "network_p"])
     if not np.array_equal(table["cpg"].to_numpy(), taxa["cpg"].to_numpy()):
         raise InputError(f"{taxonomy} is not of the CpGs of {shards[0]}: delete both and start again")

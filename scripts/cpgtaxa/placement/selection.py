@@ -14,7 +14,6 @@ import logging
 import numpy as np
 import pandas as pd
 import scipy.stats
-from sklearn.ensemble import HistGradientBoostingClassifier
 
 from cpgtaxa.files import parquet_blocks, read_parquet, write_json, write_parquet
 from cpgtaxa.names import CHECK_COLUMNS, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
@@ -73,6 +72,9 @@ class SelectionModel:
             mine = fold != number
             if len(np.unique(right[mine])) < 2:
                 continue
+            # Here, since a round that can place nothing needs no model, and no sklearn.
+            from sklearn.ensemble import HistGradientBoostingClassifier
+
             model = HistGradientBoostingClassifier(**SETTINGS, random_state=seed)
             self.models.append(model.fit(x[mine], right[mine], sample_weight=weights[mine]))
             self.held_out[~mine] = model.predict_proba(x[~mine])[:, 1]
@@ -413,11 +415,12 @@ def agreement_with_labels(predictions: pd.DataFrame, labels: pd.DataFrame) -> di
 def as_in_float32(predictions: pd.DataFrame) -> dict:
     """How often an engine's first taxon is that of the network in float32, over the CpGs that check it.
 
-    predictions: cpg, p_<taxon> and, where an engine was used, check_<taxon>. Returns checked_cpgs, checked_same and
-    checked_difference, the mean difference of the first taxon's probability; nothing where no engine was used.
+    predictions: cpg, p_<taxon> and, where an engine was used, check_<taxon>. Returns engine (what classified),
+    checked_cpgs, checked_same and checked_difference, the mean difference of the first taxon's probability; where torch
+    classified only engine, and nothing where there were no CpGs.
     """
     if CHECK_COLUMNS[0] not in predictions:
-        return {}
+        return {"engine": "torch"} if len(predictions) else {}
     checked = predictions[predictions[CHECK_COLUMNS[0]].notna()]
     p, exact = (checked[list(names)].to_numpy(dtype=float) for names in (PROBABILITY_COLUMNS, CHECK_COLUMNS))
     first = p.argmax(axis=1)
@@ -431,7 +434,8 @@ def as_in_float32(predictions: pd.DataFrame) -> dict:
         )
     rows = np.arange(len(first))
     difference = float(np.mean(np.abs(p - exact)[rows, first])) if len(first) else None
-    return {"checked_cpgs": len(same), "checked_same": int(same.sum()), "checked_difference": difference}
+    found = {"engine": "openvino", "checked_cpgs": len(same), "checked_same": int(same.sum())}
+    return found | {"checked_difference": difference}
 
 
 def _placed_as_in_float32(calls: Calls, placed: np.ndarray) -> dict:

@@ -45,6 +45,8 @@ OTHER_TARGETS = (
 
 TESTED = 20
 """Simulated images per taxon, at most, on which given weights are tested where nothing is trained."""
+SHARDS, LEAST_SHARD = 4, 1000
+"""Shards where the config names no number, and CpGs of each at least: a job starts in the time of some hundred CpGs."""
 WORTH_TRAINING = 20
 """Undecided CpGs for which another network is trained, at least."""
 LEAST_SPAN = 5
@@ -131,7 +133,8 @@ class Plan:
         """ships: marks the path of a file that ships with the workflow. stored: the user's files lie in a storage."""
         self.config = config
         self.resources, self.ships, self.stored = resources, ships, stored
-        self.shards = config["statistics"]["shards"]
+        shards = config["statistics"]["shards"]
+        self.shards, self.least_shard = (shards, 1) if shards else (SHARDS, LEAST_SHARD)
         self.own_images = config["images"]["info"] is not None
         problems = self._conflicts()
         refuse(problems)
@@ -634,13 +637,12 @@ class Plan:
         """Where and how networks run."""
         return {key: self.config["training"][key] for key in ("device", "precision")}
 
-    def engine_settings(self) -> dict:
-        """Where and how networks classify many CpGs."""
-        return self.device_settings() | {"engine": self.config["training"]["engine"]}
-
     def prediction_settings(self) -> dict:
-        """What a shard's prediction needs to know."""
-        return self.engine_settings() | {"predict_labelled": self.config["rounds"]["predict_labelled"]}
+        """What the prediction of many CpGs needs to know."""
+        return self.device_settings() | {
+            "engine": self.config["training"]["engine"],
+            "predict_labelled": self.config["rounds"]["predict_labelled"],
+        }
 
     def embedding_settings(self) -> dict:
         """What the embedding needs to know."""

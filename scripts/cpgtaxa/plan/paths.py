@@ -42,6 +42,7 @@ def shard_files(folder: str, shards: int, ending: str = ".parquet") -> list[str]
     return [f"{folder}/{shard}-of-{shards}{ending}" for shard in range(shards)]
 
 
-def shard_bounds(shard: int, shards: int, n: int) -> tuple[int, int]:
-    """First and one-past-last CpG of a shard."""
-    return shard * n // shards, (shard + 1) * n // shards
+def shard_bounds(shard: int, shards: int, n: int, least: int = 1) -> tuple[int, int]:
+    """First and one-past-last of a shard's CpGs: `least` at least, so that of few CpGs the last shards have none."""
+    filled = max(min(shards, n // least), 1)
+    return min(shard, filled) * n // filled, min(shard + 1, filled) * n // filled

@@ -101,8 +101,8 @@ def _count_rows(counts: pd.DataFrame) -> list[dict]:
     ]
 
 
-CHECKS = ("checked_cpgs", "checked_same", "checked_placed", "checked_placed_same", "checked_difference")
-"""How an engine was checked against the network in float32: keys of a round's counts."""
+CHECKS = ("engine", "checked_cpgs", "checked_same", "checked_placed", "checked_placed_same", "checked_difference")
+"""What classified, and how an engine was checked against the network in float32: keys of a round's counts."""
 
 
 def _round_rows(counts: list[dict], metrics: list[dict]) -> list[dict]:

@@ -1953,9 +1953,10 @@ def compute_cohort(cohort, ages, start=0, stop=None, batch=512, sexes=None, **sc
     the frame with the CpG's name as first column, `cpg`. Each thread takes a whole batch, from reading to p-values.
     """
     stop = cohort.n_cpgs if stop is None else min(stop, cohort.n_cpgs)
-    # Compiled before the clock starts, so that the estimates below are of the work itself.
-    logging.info("compiled first: half a minute where this machine has not kept it, in one job for which others wait")
-    _raw(np.zeros((1, cohort.n_samples), np.float32), ages, sexes, serial=True)
+    if start < stop:
+        # Compiled before the clock starts, so that the estimates below are of the work itself.
+        logging.info("compiled first: half a minute where this machine has not kept it; other jobs wait for one")
+        _raw(np.zeros((1, cohort.n_samples), np.float32), ages, sexes, serial=True)
     progress, frames = Progress(stop - start, "CpGs"), []
 
     def of_batch(low):
