@@ -20,17 +20,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripts"))
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-
+from benchmarking import HERE, ROOT
 from browsing import Visit, chromium
 from cpgtaxa.cohort import CohortWriter
 from cpgtaxa.explorer.columns import BOUNDARIES, REASONS, kind_of
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.statistics.kernel import NAMES
-
-HERE = pathlib.Path(__file__).resolve().parent
 
 WRITE = """
 import json, logging, resource, sys, time, yaml
@@ -185,9 +180,9 @@ def measure(work: pathlib.Path, cpgs: int, samples: int, drawn: int) -> dict:
         "given": given,
         "out": {"html": str(run / "out/explorer.html"), "folder": str(run / "out/explorer")},
         "settings": {"cpgs": 5000, "samples": drawn, "sample_ids": True},
-        "config": str(HERE.parents[1] / "config/config.yaml"),
+        "config": str(ROOT / "config/config.yaml"),
     }
-    path = {"PYTHONPATH": str(HERE.parents[1] / "scripts")}
+    path = {"PYTHONPATH": str(ROOT / "scripts")}
     call = subprocess.run([sys.executable, "-c", WRITE, json.dumps(asked)], stdout=subprocess.PIPE, env=path, text=True)
     call.check_returncode()
     seconds, busy, peak = json.loads(call.stdout.split("RESULT ")[1])

@@ -9,16 +9,12 @@ scheme with near-black and grey; on the dark page its colours mixed with white u
 """
 
 import csv
-import pathlib
 import sys
 
 import numpy as np
-
-HERE = pathlib.Path(__file__).parent
-sys.path[:0] = [str(HERE.parent), str(HERE.parents[1] / "scripts")]
-
-from colour_vision import VISIONS, ciede2000, contrast, distances, lab, rgb  # noqa: E402
-from cpgtaxa.names import COLOURS, ON_DARK  # noqa: E402
+from benchmarking import HERE
+from colour_vision import VISIONS, ciede2000, contrast, distances, lab, rgb
+from cpgtaxa.names import COLOURS, ON_DARK
 
 # Hue (degrees of CIELAB, from, to), chroma (from, to), lightness on the light page and on the dark one.
 RANGES = {
