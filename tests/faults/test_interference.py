@@ -1,6 +1,5 @@
 """What others do to a run: inputs cut or exchanged, intermediates damaged, a second run in the same folder."""
 
-import gzip
 import json
 import os
 import re
@@ -56,24 +55,6 @@ def bring(cohort, folder):
     (folder / "data").mkdir(parents=True, exist_ok=True)
     for name in FILES.values():
         shutil.copy2(cohort / name, folder / "data")
-
-
-@pytest.mark.parametrize("packed", [True, False])
-def test_a_matrix_cut_short_is_named(tiny_run, tmp_path, packed):
-    bring(tiny_run / "results/simulated_cohort", tmp_path)
-    path = tmp_path / "data/beta.csv.gz"
-    config = SMALL
-    if not packed:
-        config = merged(SMALL, {"cohort": {"beta": "data/beta.csv"}})
-        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
-        path = path.with_suffix("")
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    run = snakemake(tmp_path, "results/cohort/beta.arrow", config=config)
-    assert run.code != 0
-    assert f"data/{path.name}" in run.text
-    assert re.search(r"Input problem|input problems", run.text)
-    assert "Traceback" not in run.text
-    assert not list((tmp_path / "results/cohort").glob("*"))
 
 
 @pytest.fixture(scope="module")

@@ -415,8 +415,10 @@ def test_image_lists_cannot_leave_their_folder(tmp_path):
             read_image_csv(tmp_path / "list.csv", inside)
         word = "lie outside the folder" if path in leading_out else "are not there"
         assert word in caught.value.text(), path
-    (tmp_path / "list.csv").write_text("x.png,BiAge\n")
-    assert len(read_image_csv(tmp_path / "list.csv", inside)) == 1
+    (inside / "sub").mkdir()
+    for path in ("x.png", f"{inside}/x.png", "sub/../x.png"):
+        (tmp_path / "list.csv").write_text(f"{path},BiAge\n")
+        assert len(read_image_csv(tmp_path / "list.csv", inside)) == 1
 
 
 def test_other_image_formats_are_not_even_tried(tmp_path):

@@ -317,23 +317,10 @@ def test_own_labels(tmp_path):
     assert labels["reason"].tolist() == ["given", "given", "not in the given labels"]
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ("cpg,taxon\ncg1,Bimodal\ncg9,BiAge\ncg2,BiAge\ncg2,BiAge\n", ["'Bimodal'", "line 2", "cg9", "cg2", "3 input"]),
-        ("probe,class\ncg1,BiAge\n", ["columns cpg and taxon", "'probe'"]),
-        ("cpg,taxon\ncg1,biage\n", ["did you mean 'BiAge'"]),
-    ],
-)
-def test_wrong_labels_are_all_named(tmp_path, content, words):
+def test_wrong_labels_are_all_named(tmp_path):
     path = tmp_path / "labels.csv"
-    path.write_text(content)
+    path.write_text("cpg,taxon\ncg1,Bimodal\ncg9,BiAge\ncg2,BiAge\ncg2,BiAge\n")
     with pytest.raises(InputError) as error:
         read_labels(path, pd.Series(["cg1", "cg2"]))
-    for word in words:
+    for word in ("'Bimodal'", "line 2", "cg9", "cg2", "3 input"):
         assert word in error.value.text()
-
-
-def test_missing_labels_file_is_named(tmp_path):
-    with pytest.raises(InputError, match="not there"):
-        read_labels(tmp_path / "none.csv", ["cg1"])
