@@ -11,8 +11,8 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from cohorts import cohort_of
 from conftest import ROOT, TINY, copy_run, merged, snakemake
-from cpgtaxa.cohort import CohortWriter
 from cpgtaxa.errors import InputError
 from processes import Started, assert_finishes_as, assert_same, contents, jobs, wait_until
 from test_damaged_files import flip_a_byte
@@ -229,8 +229,7 @@ print(json.dumps(counts))
 def test_no_flipped_bit_anywhere_in_the_matrix_passes_for_another_value(n_bits, tmp_path):
     path = tmp_path / "beta.arrow"
     values = np.random.default_rng(0).random((12, 30)).astype(np.float32)
-    with CohortWriter(path, [f"s{k}" for k in range(30)]) as writer:
-        writer.append([f"cg{k:02d}" for k in range(12)], values)
+    cohort_of(path, values)
     environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
     command = [sys.executable, "-c", FLIPS, str(path), str(n_bits)]
     run = subprocess.run(command, capture_output=True, text=True, env=environment)

@@ -10,17 +10,14 @@ import xml.etree.ElementTree
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
-from conftest import ROOT
+from cohorts import TAXA_CONFIG, cohort_of, statistics_of
 from cpgtaxa import report
-from cpgtaxa.cohort import CohortWriter
 from cpgtaxa.embedding.clusters import PAIR_COLUMNS
 from cpgtaxa.errors import InputError
 from cpgtaxa.names import COLOURS, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.pages import drawing
 from cpgtaxa.pages.page import environment
 from cpgtaxa.statistics.age_ewas import write_age_ewas
-from cpgtaxa.statistics.kernel import compute
 from pages import digests, text_of
 
 HOSTILE = "<script>alert(1)</script>"
@@ -34,7 +31,7 @@ CONFIG = {
         "max_missing_cpg": 0.2,
         "max_missing_sample": 0.2,
     },
-    "taxa": yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"],
+    "taxa": TAXA_CONFIG,
     "images": {"info": None},
     "rounds": {"max": 3, "error_rate": 0.05, "unlike": 0.01, "confidence": None, "veto": True},
     "report": {"gallery": 2},
@@ -149,8 +146,7 @@ def make_run(tmp_path):
     cpgs = [HOSTILE] + [f"cg{index:08d}" for index in range(1, 60)]
     samples = pd.DataFrame({"sample_id": [f"S{i}" for i in range(40)], "age": ages})
     samples["sex"] = np.where(np.arange(40) % 2, "F", HOSTILE_SEX)
-    with CohortWriter(folder / "beta.arrow", samples["sample_id"]) as writer:
-        writer.append(cpgs, values)
+    cohort_of(folder, values, cpgs)
     samples.to_parquet(folder / "samples.parquet")
 
     # CpGs 0..29 by the rules, 30..39 by round 0, 40..44 by round 1, 45..59 left.
@@ -168,8 +164,7 @@ def make_run(tmp_path):
     labels = pd.DataFrame({"cpg": cpgs, "taxon": taxonomy["taxon"], "reason": "one band; <em>narrow</em>"})
     labels.loc[50:, "reason"] = "open: trend; UniUnstable or LinAgeHomo"
     labels.to_parquet(folder / "labels.parquet")
-    statistics = compute(values, ages)
-    statistics.insert(0, "cpg", cpgs)
+    statistics = statistics_of(values, ages, cpgs=cpgs)
     statistics.to_parquet(folder / "statistics.parquet")
     seen = pd.DataFrame({"cpg": cpgs, "n_missing": np.isnan(values).sum(axis=1), "kept": True, "reason": None})
     seen.loc[60] = ["cg_missing", 20, False, "missing"]

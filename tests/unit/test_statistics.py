@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 import statsmodels.api as sm
-from cpgtaxa.cohort import Cohort, CohortWriter
+from cohorts import cohort_of
 from cpgtaxa.small_sort import heap_sort
 from cpgtaxa.statistics import kernel as statistics
 from cpgtaxa.statistics.kernel import DESCRIPTION, NAMES, compute, compute_cohort
@@ -502,9 +502,7 @@ def test_cohort_in_batches(tmp_path, caplog):
     rng = np.random.default_rng(11)
     beta, ages = assorted(60, rng)
     names = [f"cg{i}" for i in range(len(beta))]
-    with CohortWriter(tmp_path / "beta.arrow", [f"s{i}" for i in range(60)]) as writer:
-        writer.append(names, beta)
-    cohort = Cohort(tmp_path / "beta.arrow")
+    cohort = cohort_of(tmp_path, beta)
     with caplog.at_level(logging.INFO):
         part = compute_cohort(cohort, ages, 2, 9, batch=3)
     assert "statistics of 7 CpGs" in caplog.text

@@ -6,10 +6,9 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from browsing import DESKTOP, PHONE, Visit
-from conftest import ROOT
-from cpgtaxa.cohort import Cohort, CohortWriter
+from cohorts import TAXA_CONFIG, cohort_of
+from cpgtaxa.cohort import Cohort
 from cpgtaxa.explorer.writing import write_explorer
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA
 
@@ -41,10 +40,9 @@ HOSTILE = (
 def write(tables: dict, folder, **settings) -> None:
     """A page of these tables in a folder, and its companion."""
     folder.mkdir(parents=True, exist_ok=True)
-    rules = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
     out = {"html": str(folder / "explorer.html"), "folder": str(folder / "explorer")}
     settings = {"cpgs": 5000, "samples": 1000, "sample_ids": True} | settings
-    write_explorer(tables, out, settings=settings, rules=rules, seed=1)
+    write_explorer(tables, out, settings=settings, rules=TAXA_CONFIG, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +73,8 @@ def hostile(tables, tmp_path_factory):
     samples.loc[0, "sample_id"] = "<script>alert(5)</script>"
     samples["<img src=x onerror=alert(6)>"] = np.where(np.arange(len(samples)) % 2, "<b>no</b>", "</select>yes")
     given = {name: str(folder / path.rpartition("/")[2]) for name, path in TABLES.items()}
-    with CohortWriter(given["beta"], samples["sample_id"]) as writer:
-        writer.append([renamed.get(name, name) for name in cohort.cpgs], cohort.read(0, len(cohort)))
+    cpgs = [renamed.get(name, name) for name in cohort.cpgs]
+    cohort_of(given["beta"], cohort.read(0, len(cohort)), cpgs, samples["sample_id"])
     samples.to_parquet(given["samples"], index=False)
     for name in ("taxonomy", "unclassified", "statistics"):
         frame = pd.read_parquet(tables[name])
