@@ -80,18 +80,11 @@ def saturated(rng, x):
 
 
 KINDS = {
-    "step at an age": step,
-    "wave": wave,
-    "U-shape": u_shape,
-    "four bands": four_bands,
-    "two bands late in life": late_bands,
-    "wide in mid-life only": spread_in_mid_life,
-    "uniform noise": uniform,
-    "rounded to tenths": rounded,
-    "some samples at zero": some_at_zero,
-    "two batches": two_batches,
+    "step at an age": step, "wave": wave, "U-shape": u_shape, "four bands": four_bands,
+    "two bands late in life": late_bands, "wide in mid-life only": spread_in_mid_life, "uniform noise": uniform,
+    "rounded to tenths": rounded, "some samples at zero": some_at_zero, "two batches": two_batches,
     "cut off at a value": saturated,
-}
+}  # fmt: skip
 BOUNDARY, CLEAR = "the cohort's boundary CpGs", "the cohort's clear CpGs"
 SETTINGS = {"error_rate": 0.05, "confidence": None, "unlike": 0.01}
 BLOCK = 256

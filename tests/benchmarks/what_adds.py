@@ -37,16 +37,10 @@ from transfers import KINDS, drawn
 from unlike import calibration, calls_on, network_arguments, placed, predicted
 
 WAYS = TESTS, TREES, NETWORK, BOTH, WORKFLOW, ALL_BY_NETWORK, ALL_BY_TREES, NETWORK_AGREES, TREES_AGREE = (
-    "tests",
-    "trees on statistics",
-    "network",
-    "trees on statistics and network",
-    "tests, then network",
-    "tests, then network for all that is open",
-    "tests, then trees for all that is open",
-    "tests where the network agrees",
-    "tests where the trees agree",
-)
+    "tests", "trees on statistics", "network", "trees on statistics and network", "tests, then network",
+    "tests, then network for all that is open", "tests, then trees for all that is open",
+    "tests where the network agrees", "tests where the trees agree",
+)  # fmt: skip
 SETTINGS = {"max_iter": 200, "learning_rate": 0.06, "max_leaf_nodes": 12, "max_bins": 64, "early_stopping": False}
 """Those of the selection model in `placement`."""
 TRAINED_ON = (120, 250, 300, 330, 400, 656, 1500, 2000)

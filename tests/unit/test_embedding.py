@@ -229,15 +229,9 @@ def cohort(tmp_path, monkeypatch):
 
 def run(cohort, folder, **settings):
     suffixes = {
-        "map": "csv",
-        "svg": "svg",
-        "pdf": "pdf",
-        "png": "png",
-        "separability": "csv",
-        "clusters": "csv",
-        "summary": "json",
-        "neighbours": "csv",
-    }
+        "map": "csv", "svg": "svg", "pdf": "pdf", "png": "png", "separability": "csv", "clusters": "csv",
+        "summary": "json", "neighbours": "csv",
+    }  # fmt: skip
     out = {name: folder / f"{name}.{suffix}" for name, suffix in suffixes.items()}
     settings = {"per_taxon": 10, "unclassified": 3000, "device": "cpu", "precision": "float32"} | settings
     embedding.embed(*cohort, out, settings=settings, seed=1)

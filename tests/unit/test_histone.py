@@ -326,14 +326,8 @@ def test_rows_are_found_across_record_batches(tmp_path):
 
 def plan(**changes):
     section = {
-        "data_dir": None,
-        "tables": None,
-        "published": None,
-        "cells": None,
-        "marks": None,
-        "bins": 100,
-        "mix": "both",
-    }
+        "data_dir": None, "tables": None, "published": None, "cells": None, "marks": None, "bins": 100, "mix": "both",
+    }  # fmt: skip
     section |= {
         "models": ["GeneNet"],
         "save_dir": "s",

@@ -160,24 +160,10 @@ def windows_file(path, n=400, seed=0, batch=64):
 
 
 SETTINGS = {
-    "dna_model": "CnnL1h128",
-    "cpg_model": "FcAvg",
-    "joint_model": "JointL1h512",
-    "dna_wlen": WLEN,
-    "cpg_wlen": NEAR,
-    "epochs": 5,
-    "batch": 32,
-    "lr": 3e-3,
-    "lr_decay": 0.9,
-    "patience": 0,
-    "l1": 0.0,
-    "l2": 1e-5,
-    "dropout": 0.1,
-    "epoch_sites": None,
-    "device": "cpu",
-    "precision": "float32",
-    "threads": 1,
-}
+    "dna_model": "CnnL1h128", "cpg_model": "FcAvg", "joint_model": "JointL1h512", "dna_wlen": WLEN, "cpg_wlen": NEAR,
+    "epochs": 5, "batch": 32, "lr": 3e-3, "lr_decay": 0.9, "patience": 0, "l1": 0.0, "l2": 1e-5, "dropout": 0.1,
+    "epoch_sites": None, "device": "cpu", "precision": "float32", "threads": 1,
+}  # fmt: skip
 
 
 def test_windows_are_read_in_any_order_and_over_files(tmp_path):

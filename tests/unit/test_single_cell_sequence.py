@@ -211,16 +211,9 @@ def test_predictions_that_know_nothing_are_found_significant_no_more_often_than_
 # --- models ----------------------------------------------------------------------------------------------------------
 
 SETTINGS = {
-    "lr": 1e-3,
-    "lr_decay": 0.975,
-    "l1": 0.0,
-    "l2": 0.0,
-    "batch": 64,
-    "epochs": 4,
-    "patience": 0,
-    "device": "cpu",
+    "lr": 1e-3, "lr_decay": 0.975, "l1": 0.0, "l2": 0.0, "batch": 64, "epochs": 4, "patience": 0, "device": "cpu",
     "precision": "float32",
-}
+}  # fmt: skip
 
 
 def written(n=900, wlen=101, seed=0):

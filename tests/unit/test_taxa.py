@@ -123,14 +123,8 @@ def test_the_tests_spare_the_truth_and_rule_out_the_opposite(labelled):
 
 def test_admissible_taxa_are_one_beyond_the_zones_and_two_in_one():
     plain = {
-        "two_bands": -1,
-        "band_share": 0,
-        "three_bands": 0,
-        "trend": 0.1,
-        "spread": 1.0,
-        "width": 0.05,
-        "outliers": 0,
-    }
+        "two_bands": -1, "band_share": 0, "three_bands": 0, "trend": 0.1, "spread": 1.0, "width": 0.05, "outliers": 0,
+    }  # fmt: skip
     changes = [{}, {"trend": 2}, {"trend": 0.6}, {"width": 0.015}, {"trend": 2, "spread": 1.5}, {"two_bands": 0.2}]
     changes[-1] |= {"band_share": 0.4}
     cases = [plain | change for change in changes]

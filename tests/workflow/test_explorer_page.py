@@ -13,28 +13,14 @@ from cpgtaxa.explorer.writing import write_explorer
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA
 
 TABLES = {
-    "taxonomy": "taxonomy.parquet",
-    "unclassified": "unclassified.parquet",
-    "statistics": "statistics/statistics.parquet",
-    "beta": "cohort/beta.arrow",
-    "samples": "cohort/samples.parquet",
-    "map": "embedding/map.csv",
-    "neighbours": "embedding/neighbours.csv",
-}
+    "taxonomy": "taxonomy.parquet", "unclassified": "unclassified.parquet",
+    "statistics": "statistics/statistics.parquet", "beta": "cohort/beta.arrow", "samples": "cohort/samples.parquet",
+    "map": "embedding/map.csv", "neighbours": "embedding/neighbours.csv",
+}  # fmt: skip
 HOSTILE = (
-    "cg<img src=x onerror=alert(1)>",
-    "</script><script>alert(2)</script>",
-    '"><b>',
-    "=HYPERLINK(1)",
-    "cg,1",
-    "{{7*7}}",
-    "' onmouseover=alert(3) '",
-    "\\u003c/",
-    "--><svg/onload=alert(4)>",
-    "&lt;i&gt;",
-    "Ünïcode 日本",
-    "__proto__",
-)
+    "cg<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>", '"><b>', "=HYPERLINK(1)", "cg,1", "{{7*7}}",
+    "' onmouseover=alert(3) '", "\\u003c/", "--><svg/onload=alert(4)>", "&lt;i&gt;", "Ünïcode 日本", "__proto__",
+)  # fmt: skip
 
 
 def write(tables: dict, folder, **settings) -> None:
