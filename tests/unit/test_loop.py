@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from cpgtaxa.learning import loop
+from interrupted import interrupted_at
 
 
 class Line:
@@ -120,25 +121,11 @@ class Dropped(torch.nn.Linear):
         return torch.nn.functional.dropout(super().forward(x), 0.5, self.training)
 
 
-def killed(epoch, *arguments, **options):
-    """Run until this epoch begins."""
-    original = loop.TrainingLog.on_train_epoch_start
-
-    def die(self, trainer, module):
-        if trainer.current_epoch == epoch:
-            raise KeyboardInterrupt
-        original(self, trainer, module)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop.TrainingLog, "on_train_epoch_start", die)
-        with pytest.raises((KeyboardInterrupt, SystemExit)):
-            run(*arguments, **options)
-
-
 def test_a_killed_run_goes_on_to_the_same_weights(tmp_path, caplog):
     options = {"lr_decay": 0.9, "warmup": 22}  # the kill is in the sixth epoch of four batches, within the warm-up
     whole = run(tmp_path / "whole", learner(Dropped, **options))
-    killed(5, tmp_path / "killed", learner(Dropped, **options))
+    with interrupted_at(5):
+        run(tmp_path / "killed", learner(Dropped, **options))
     caplog.set_level("INFO")
     resumed = run(tmp_path / "killed", learner(Dropped, **options))
     assert "continuing" in caplog.text
@@ -155,7 +142,8 @@ def test_a_folder_may_be_moved_in_between(tmp_path):
     whole = run(tmp_path / "whole", learner(**options), epochs=14)
     log = pd.read_csv(tmp_path / "whole/log.csv")
     assert log["val_loss"].argmin() < 9
-    killed(11, tmp_path / "before", learner(**options), epochs=14)
+    with interrupted_at(11):
+        run(tmp_path / "before", learner(**options), epochs=14)
     (tmp_path / "before").rename(tmp_path / "after")
     moved = run(tmp_path / "after", learner(**options), epochs=14)
     assert all(torch.equal(whole[name], moved[name]) for name in whole)
