@@ -125,6 +125,7 @@ MATRIX = {
     "an error page, gzipped": (gzip.compress(PAGE.encode()), ["beta.csv is a web page"]),
     "a PDF": (b"%PDF-1.7\n%\xe2\xe3\n" + bytes(99), ["beta.csv is a PDF", "as CSV"]),
     "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(99), ["beta.csv is damaged or cut off", "copy it again"]),
+    "an R object": (gzip.compress(b"X\n\0\0\0\3" + bytes(99)), ["beta.csv is damaged or cut off", "saveRDS(beta"]),
     "an R workspace": (gzip.compress(b"RDX3\nX\n" + bytes(99)), ["beta.csv is damaged", "saveRDS(beta, file)"]),
     "xz": (b"\xfd7zXZ\0" + bytes(99), ["compressed with xz", "use gzip"]),
     "UTF-16": (CSV.encode("utf-16"), ["text in UTF-16", "save it as CSV (UTF-8)"]),

@@ -189,6 +189,8 @@ def test_the_permutation_test_is_that_of_rotations_done_slowly():
     assert found["chance_high"] == pytest.approx(high, abs=0.012)
     assert found["p"] == pytest.approx(np.mean(np.array(values) >= found["value"]), abs=0.01)
     assert found["permutations"] == 10_000
+    same = np.zeros(9, dtype=int)
+    assert from_sequence.permutation_test(same, same, np.zeros(9), 5)["p"] == 1  # rotations that are as good count
 
 
 def test_predictions_that_know_nothing_are_found_significant_no_more_often_than_stated():
