@@ -12,13 +12,13 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/statistics.md"
 SOURCES = (
     ROOT / "scripts/cpgtaxa/statistics/kernel.py",
-    ROOT / "scripts/cpgtaxa/patterns/table.py",
+    ROOT / "scripts/cpgtaxa/patterns/columns.py",
     ROOT / "scripts/cpgtaxa/targets/cell_types/table.py",
 )
 
 HEAD = """# Columns of the statistics
 
-<!-- Made by docs/make_statistics.py from DESCRIPTION in scripts/cpgtaxa/statistics/kernel.py, patterns/table.py
+<!-- Made by docs/make_statistics.py from DESCRIPTION in scripts/cpgtaxa/statistics/kernel.py, patterns/columns.py
 and targets/cell_types/table.py. -->
 
 `results/statistics/statistics.parquet` has one row per CpG, in the cohort's order: `cpg` and these columns. Changes and

@@ -138,7 +138,16 @@ class Trace:
 
     def everything(self) -> None:
         """Every number of the page is that of a file, or one of the constants that its sentences explain."""
-        for check in (self.head, self.ageing, self.taxa, self.unclassified, self.cohort, self.truth, self.gallery):
+        for check in (
+            self.head,
+            self.ageing,
+            self.taxa,
+            self.patterns,
+            self.unclassified,
+            self.cohort,
+            self.truth,
+            self.gallery,
+        ):
             check()
         for check in (self.networks, self.tests, self.criteria, self.enough, self.time, self.settings):
             check()
@@ -219,9 +228,29 @@ class Trace:
             ends = [(mine & (e[q] < 0.05)).sum() for q in ("q", "het_q")]
             rows.append([taxon, *stages, pc(mine.mean()), n(clear), n(mine.sum() - clear), *map(n, ends)])
         self.shows("CpGs in each taxon after each stage", rows, [0, *range(2, len(rows[0]) + 1)])
-        likely = pd.read_parquet(self.results / "patterns.parquet")["replication"]
-        self.says("taxa", f"{n((t['confidence'] >= 0.95).sum())} CpGs have their taxon with a confidence of at least 95 %. Of {n(likely.notna().sum())}, {n((likely >= 0.9).sum())} are likely")  # fmt: skip # noqa: E501
+        self.says(
+            "taxa", f"{n((t['confidence'] >= 0.95).sum())} CpGs have their taxon with a confidence of at least 95 %."
+        )
         self.says("taxa", f"{n(t['disagrees'].sum())} of the {n(self.labelled)} that the tests named would be another")
+
+    def patterns(self):
+        table = self.csv("patterns.csv.gz").set_index("cpg").loc[self.taxonomy["cpg"]]
+        likely, left = table["replication"], (self.taxon == "Unclassified").to_numpy()
+        if table["sex_q"].notna().any():
+            self.says("patterns", f"In {n((table['sex_q'] < 0.05).sum())} women and men change differently (q < 0.05).")
+        self.says("patterns", f"Of {n(likely.notna().sum())}, {n((likely >= 0.9).sum())} are likely to get the same")
+        rows = []
+        for shape in ("none", "linear", "saturating", "late_onset", "wave", "step", "undecided"):
+            mine = table["shape"] == shape
+            rows.append([shape.replace("_", " "), n(mine.sum()), pc(mine.mean()), n((mine & left).sum())])
+        self.shows("shapes of change", rows, [0, 2, 3, 4])
+        causes = table["cause"].value_counts()
+        batch = causes.get("batch", 0)
+        if batch:
+            self.says("header", f"The bands of {n(batch)} of {n(causes.sum())} CpGs called Bi… or Tri… go with")
+        rows = [[cause, n(causes[cause])] for cause in ("batch", "sex", "SNP", "unknown") if cause in causes]
+        if rows:
+            self.shows("causes of bands", rows, [0, 2])
 
     def unclassified(self):
         left = pd.read_parquet(self.results / "unclassified.parquet")

@@ -25,6 +25,7 @@ from browsing import Visit, chromium
 from cpgtaxa.cohort import CohortWriter
 from cpgtaxa.explorer.columns import BOUNDARIES, REASONS, kind_of
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.patterns.columns import CAUSES, SHAPES
 from cpgtaxa.statistics.kernel import NAMES
 
 WRITE = """
@@ -77,7 +78,11 @@ def make_run(folder: pathlib.Path, cpgs: int, samples: int) -> dict[str, str]:
     table["network_p"], table["disagrees"] = table["confidence"], rng.random(cpgs) < 0.1
     table.to_parquet(folder / "taxonomy.parquet", index=False)
     left = table.loc[taxon == UNCLASSIFIED, ["cpg"]]
-    left.assign(reason=rng.choice(list(REASONS), len(left))).to_parquet(folder / "unclassified.parquet", index=False)
+    left = left.assign(reason=rng.choice(list(REASONS), len(left)), detail="open: spread; LinAgeHomo or LinAgeUnivar")
+    left.to_parquet(folder / "unclassified.parquet", index=False)
+    patterns = table[["cpg"]].assign(shape=rng.choice(list(SHAPES), cpgs), cause=rng.choice([*CAUSES, None], cpgs))
+    patterns = patterns.assign(change_point=rng.uniform(20, 90, cpgs), replication=rng.random(cpgs))
+    patterns.to_parquet(folder / "patterns.parquet", index=False)
     chosen = np.sort(rng.permutation(cpgs)[:6000])
     places = table.iloc[chosen][["cpg", "taxon", "source"]].assign(x=rng.normal(size=len(chosen)).round(3))
     places.assign(y=rng.normal(size=len(chosen)).round(3), cluster="").to_csv(folder / "map.csv", index=False)

@@ -15,6 +15,7 @@ from cpgtaxa.explorer.choosing import choose_cpgs, choose_samples, shares
 from cpgtaxa.explorer.columns import BOUNDARIES, Index, kept, scale_of
 from cpgtaxa.explorer.writing import described_samples, in_json, in_steps, write_explorer
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.patterns.columns import CAUSES, SHAPES
 from cpgtaxa.statistics.kernel import NAMES
 
 
@@ -160,6 +161,11 @@ def run(tmp_path_factory):
     table["network_p"], table["disagrees"] = table["confidence"], np.arange(90) % 9 == 0
     table.loc[taxon == UNCLASSIFIED, "confidence"] = np.nan
     table.to_parquet(folder / "taxonomy.parquet", index=False)
+    patterns = pd.DataFrame(
+        {"cpg": names, "shape": rng.choice(list(SHAPES), 90), "cause": rng.choice([*CAUSES, None], 90)}
+    )
+    patterns["change_point"], patterns["replication"] = np.float32(50), rng.random(90)
+    patterns.to_parquet(folder / "patterns.parquet", index=False)
     left = table.loc[taxon == UNCLASSIFIED, ["cpg"]].assign(reason="ambiguous", detail="open: trend; BiAge or BiNonAge")
     left.to_parquet(folder / "unclassified.parquet", index=False)
     places = table.loc[:29, ["cpg"]].assign(x=0.5, y=range(30), cluster="")
@@ -227,7 +233,7 @@ def test_a_small_cohort_is_whole_in_the_page_and_needs_no_folder(run, tmp_path):
 
 
 def test_bands_are_those_of_tests_and_taxon(run):
-    index = Index(run["taxonomy"], run["unclassified"], run["statistics"], SHIPPED_RULES)
+    index = Index(*(run[name] for name in ("taxonomy", "unclassified", "statistics", "patterns")), SHIPPED_RULES)
     statistics = pd.read_parquet(run["statistics"])
     assert index.bands[5] == 0  # no values
     single = np.isin(index.taxon, [code for code, name in enumerate(TAXA) if not name.startswith(("Bi", "Tri"))])
@@ -236,6 +242,11 @@ def test_bands_are_those_of_tests_and_taxon(run):
     assert (index.reason[index.taxon < len(TAXA)] == packing.NO_CODE).all()
     assert {list(BOUNDARIES)[code] for code in index.boundary[:7]} == {"trend"}
     assert (index.boundary[7:] == packing.NO_CODE).all()
+    table = pd.read_parquet(run["patterns"])
+    assert [list(SHAPES)[code] for code in index.shape] == list(table["shape"])
+    causes = ["" if code == packing.NO_CODE else list(CAUSES)[code] for code in index.cause]
+    assert causes == list(table["cause"].fillna(""))
+    np.testing.assert_array_equal(index.replication, table["replication"].to_numpy(np.float32))
     assert index.rank()[np.argsort(run["names"])].tolist() == list(range(90))
 
 
@@ -244,6 +255,9 @@ def test_tables_of_another_run_are_reported(run, tmp_path):
     shorter.to_parquet(tmp_path / "s.parquet", index=False)
     with pytest.raises(InputError, match="not of the same CpGs"):
         write(run | {"statistics": str(tmp_path / "s.parquet")}, tmp_path / "out")
+    pd.read_parquet(run["patterns"]).iloc[::-1].to_parquet(tmp_path / "p.parquet", index=False)
+    with pytest.raises(InputError, match=r"p\.parquet is not of this taxonomy"):
+        write(run | {"patterns": str(tmp_path / "p.parquet")}, tmp_path / "out")
     other = pd.read_csv(run["map"]).replace({"cpg": {run["names"][0]: "elsewhere"}})
     other.to_csv(tmp_path / "map.csv", index=False)
     with pytest.raises(InputError, match="not of this taxonomy"):

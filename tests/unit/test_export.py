@@ -19,6 +19,7 @@ from cpgtaxa.errors import InputError
 from cpgtaxa.files import write_parquet
 from cpgtaxa.input.positions import chromosomes, read_positions
 from cpgtaxa.names import COLOURS, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.patterns.columns import CAUSES, DESCRIPTION, SHAPES
 from cpgtaxa.plan.config import check_config
 from cpgtaxa.plan.main import Plan
 from cpgtaxa.targets.export import write as e
@@ -54,12 +55,15 @@ def results(tmp_path):
     table["network_p"], table["disagrees"] = p.max(axis=1), np.arange(n) % 7 == 0
     statistics = statistics_of(beta, ages, cpgs=CPGS)
     left = pd.DataFrame({"cpg": CPGS[50:], "reason": "ambiguous", "taxa": "", "unlike_p": 0.5, "detail": "open: trend"})
+    patterns = pd.DataFrame({name: rng.random(n) for name in DESCRIPTION}).assign(cpg=CPGS)
+    patterns["shape"], patterns["cause"] = rng.choice(list(SHAPES), n), rng.choice([*CAUSES, None], n)
     samples = pd.DataFrame({"sample_id": [f"S{at}" for at in range(40)], "age": ages, "sex": ["F", "M"] * 20})
     samples["a/b"], samples["empty"], samples["smoker"] = range(40), None, [True, False] * 20
     given = {"beta": tmp_path / "beta.arrow"}
     for name, frame in {
         "taxonomy": table,
         "statistics": statistics,
+        "patterns": patterns,
         "unclassified": left,
         "samples": samples,
     }.items():
@@ -219,7 +223,7 @@ def test_more_rows_than_excel_takes_are_in_the_csv_alone(results, tmp_path, monk
 
 def test_names_that_look_like_formulas_stay_text(results, tmp_path):
     given = results[0]
-    for name in ("taxonomy", "statistics"):
+    for name in ("taxonomy", "statistics", "patterns"):
         frame = pd.read_parquet(given[name])
         frame["cpg"] = ["=1+1", *frame["cpg"][1:]]
         write_parquet(given[name], frame)

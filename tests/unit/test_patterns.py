@@ -8,8 +8,9 @@ from cpgtaxa.cohort import Cohort
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import write_parquet
 from cpgtaxa.patterns import causes
-from cpgtaxa.patterns.shape import SHAPES, Design, Scales, describe
-from cpgtaxa.patterns.table import DESCRIPTION, Study, describe_shard, gather, patterns, significant
+from cpgtaxa.patterns.columns import DESCRIPTION, SHAPES
+from cpgtaxa.patterns.shape import Design, Scales, describe
+from cpgtaxa.patterns.table import Study, describe_shard, gather, patterns, significant
 from cpgtaxa.taxa import criteria
 
 N = 600

@@ -13,7 +13,7 @@ from cpgtaxa.explorer.writing import write_explorer
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA
 
 TABLES = {
-    "taxonomy": "taxonomy.parquet", "unclassified": "unclassified.parquet",
+    "taxonomy": "taxonomy.parquet", "unclassified": "unclassified.parquet", "patterns": "patterns.parquet",
     "statistics": "statistics/statistics.parquet", "beta": "cohort/beta.arrow", "samples": "cohort/samples.parquet",
     "map": "embedding/map.csv", "neighbours": "embedding/neighbours.csv",
 }  # fmt: skip
@@ -62,7 +62,7 @@ def hostile(tables, tmp_path_factory):
     cpgs = [renamed.get(name, name) for name in cohort.cpgs]
     cohort_of(given["beta"], cohort.read(0, len(cohort)), cpgs, samples["sample_id"])
     samples.to_parquet(given["samples"], index=False)
-    for name in ("taxonomy", "unclassified", "statistics"):
+    for name in ("taxonomy", "unclassified", "statistics", "patterns"):
         frame = pd.read_parquet(tables[name])
         frame["cpg"] = frame["cpg"].map(lambda cpg: renamed.get(cpg, cpg))
         frame.to_parquet(given[name], index=False)
@@ -218,6 +218,33 @@ def test_sorting_selecting_and_the_csv(results, browser, tmp_path):
             np.testing.assert_allclose(here.to_numpy(dtype=float), given, rtol=5e-5, err_msg=name)
         left = pd.read_parquet(results / "unclassified.parquet").set_index("cpg")["reason"]
         assert found["reason"].dropna().to_dict() == left.to_dict()
+        patterns = pd.read_parquet(results / "patterns.parquet").set_index("cpg")
+        assert found["shape"].tolist() == patterns["shape"].tolist()
+        assert found["cause"].fillna("").tolist() == patterns["cause"].fillna("").tolist()
+        for name in ("change_point", "replication"):
+            np.testing.assert_allclose(found[name], patterns[name], rtol=1e-6)
+        assert visit.errors == []
+
+
+def test_how_a_cpg_changes_and_why_it_has_bands_is_said_and_filtered(results, browser):
+    patterns = pd.read_parquet(results / "patterns.parquet").set_index("cpg")
+    banded = patterns[patterns["cause"].notna()]
+    cpg = banded.index[0]
+    with Visit(browser, f"{results}/explorer.html") as visit:
+        page = ready(visit)
+        for key in ("shape", "cause"):
+            value = banded.loc[cpg, key]
+            page.select_option(f"#{key}", value)
+            n = int((patterns[key] == value).sum())
+            visit.until(f"document.getElementById('count').textContent.startsWith('{n:,} CpG')")
+            assert f"({n:,})" in page.locator(f"#{key} option[value='{value}']").inner_text()
+            page.select_option(f"#{key}", "")
+        page.evaluate(f"location.hash = 'cpg={cpg}'")
+        opened(visit, cpg)
+        said = page.inner_text("#detail-pattern")
+        assert f"Shape: {banded.loc[cpg, 'shape'].replace('_', ' ')}" in said
+        assert f"Bands: {banded.loc[cpg, 'cause']} (" in said
+        assert f"with probability {banded.loc[cpg, 'replication']:.2f}." in said
         assert visit.errors == []
 
 

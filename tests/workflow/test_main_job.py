@@ -10,8 +10,7 @@ import pandas as pd
 import pytest
 from conftest import TINY, Run, call, copy_run, snakemake
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
-from cpgtaxa.patterns.shape import SHAPES
-from cpgtaxa.patterns.table import DESCRIPTION
+from cpgtaxa.patterns.columns import DESCRIPTION, SHAPES
 from cpgtaxa.placement.rounds import PARTS
 from PIL import Image
 from processes import contents
@@ -151,7 +150,7 @@ LOST = {
     "results/explorer.html": ["explorer"],
     "results/age_ewas.csv.gz": ["age_ewas", "report"],
     "results/taxonomy.csv.gz": AFTER_ROUNDS,
-    "results/patterns.csv.gz": ["gather_patterns", "report"],
+    "results/patterns.csv.gz": ["gather_patterns", "report", "explorer"],
     "results/embedding/map.csv": ["embedding", "report", "explorer"],
     "results/round_1/metrics.json": ["evaluate", "report"],
     "results/round_1/reassigned.parquet": ["reassign", *AFTER_ROUNDS],

@@ -40,7 +40,7 @@ READS = {
     "patterns": "compute_statistics cohort",
     "gather_patterns": "patterns taxonomy",
     "embedding": "taxonomy gather_statistics cohort train_1",
-    "explorer": "taxonomy embedding gather_statistics cohort",
+    "explorer": "taxonomy embedding gather_statistics gather_patterns cohort",
     "report": "taxonomy age_ewas embedding define_taxa gather_statistics cohort simulate_cohort reassign_0 reassign_1 "
     "evaluate_0 evaluate_1 train_0 train_1 predict_test_0 predict_test_1 gather_patterns",
 }

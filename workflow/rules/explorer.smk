@@ -14,6 +14,7 @@ rule explorer:
         taxonomy=rules.taxonomy.output.parquet,
         unclassified="results/unclassified.parquet",
         statistics=rules.gather_statistics.output[0],
+        patterns=rules.gather_patterns.output.parquet,
         beta=PLAN.beta,
         samples=COHORT.samples,
         map=rules.embedding.output.map,

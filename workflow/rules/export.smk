@@ -12,6 +12,7 @@ rule export:
         taxonomy="results/taxonomy.parquet",
         unclassified="results/unclassified.parquet",
         statistics=rules.gather_statistics.output[0],
+        patterns=rules.gather_patterns.output.parquet,
         samples=COHORT.samples,
         template=local(TEMPLATES / "read_results.R"),
         library=library_files(SCRIPTS / "export.py"),

@@ -9,7 +9,7 @@ rule report:
         **page_files("report"),
         taxonomy="results/taxonomy.parquet",
         unclassified="results/unclassified.parquet",
-        replication=rules.gather_patterns.output.parquet,
+        patterns=rules.gather_patterns.output.parquet,
         ewas=rules.age_ewas.output.csv,
         ewas_summary=rules.age_ewas.output.summary,
         labels="results/taxa/statistical.parquet",

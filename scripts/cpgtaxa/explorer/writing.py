@@ -20,6 +20,7 @@ from cpgtaxa.explorer import packing
 from cpgtaxa.explorer.choosing import choose_cpgs, choose_samples
 from cpgtaxa.explorer.columns import (
     BOUNDARIES,
+    CHANGES,
     MAIN,
     MEANING,
     ORDER,
@@ -35,6 +36,7 @@ from cpgtaxa.files import atomic_folder, naming_damage, need_space, parquet_bloc
 from cpgtaxa.names import MEANING as TAXON_MEANING
 from cpgtaxa.names import PROBABILITY_COLUMNS, SYMBOLS, UNCLASSIFIED
 from cpgtaxa.pages.page import PALETTE, write_page
+from cpgtaxa.patterns.columns import CAUSES, SHAPES
 from cpgtaxa.progress import Progress, so_far
 from cpgtaxa.statistics.kernel import NAMES
 
@@ -59,6 +61,9 @@ CODED = (
     "confidence",
     "margin",
     "network_p",
+    "shape",
+    "cause",
+    *CHANGES,
 )
 """Columns beside the probabilities and the statistics."""
 ABOUT = """Data of the page explorer.html, which lies beside this folder: keep the two together. The page alone
@@ -70,16 +75,20 @@ Each file is a script that hands packed numbers to the page; they are made anew 
 def write_explorer(given: dict, out: dict, *, settings: dict, rules: dict, seed: int) -> None:
     """Write the page, and the folder with every CpG's betas where it is wanted.
 
-    given: paths `taxonomy`, `unclassified`, `statistics`, `beta`, `samples`, the embedding's `map`, `neighbours`, and
-    perhaps `annotation`. out: paths `html` and perhaps `folder`. settings: the config's `explorer`. rules: its
-    `taxa.thresholds` and `taxa.errors`, by which the tests find bands.
+    given: paths `taxonomy`, `unclassified`, `statistics`, `patterns`, `beta`, `samples`, the embedding's `map` and
+    `neighbours`, and perhaps `annotation`. out: paths `html` and perhaps `folder`. settings: the config's `explorer`.
+    rules: its `taxa.thresholds` and `taxa.errors`, by which the tests find bands.
 
     Memory holds a few columns of all CpGs, and betas and statistics of some thousands at a time. Raises InputError for
     damaged tables, tables of other CpGs, and disks too small.
     """
     begun = time.monotonic()
     cohort, samples = Cohort(given["beta"]), read_samples(given["samples"])
-    index = Index(given["taxonomy"], given["unclassified"], given["statistics"], rules, given.get("annotation"))
+    index = Index(
+        *(given[name] for name in ("taxonomy", "unclassified", "statistics", "patterns")),
+        rules,
+        given.get("annotation"),
+    )
     if not np.array_equal(cohort.cpgs, index.cpgs) or cohort.sample_ids != list(samples["sample_id"]):
         raise InputError(f"{cohort.path} is not the matrix of this taxonomy: delete the results and start again")
     drawn = choose_samples(samples["age"].to_numpy(), settings["samples"], seed)
@@ -108,7 +117,10 @@ def write_explorer(given: dict, out: dict, *, settings: dict, rules: dict, seed:
         "reasons": [{"name": name, "meaning": text} for name, text in REASONS.items()],
         "details": [{"name": name, "open": index.open[name]} for name in index.details],
         "disagreements": [int((index.disagrees == code).sum()) for code in (0, 1)],
-        "boundaries": [{"name": name, "meaning": text} for name, text in BOUNDARIES.items()],
+        **{
+            key: [{"name": name, "meaning": text} for name, text in words.items()]
+            for key, words in (("boundaries", BOUNDARIES), ("shapes", SHAPES), ("causes", CAUSES))
+        },
         "meanings": MEANING | {name: PLACES[name] for name in index.places},
         "chromosomes": _counted(index.chromosomes, index.places.get("chromosome")),
         "islands": _counted(index.islands, index.places.get("island")),

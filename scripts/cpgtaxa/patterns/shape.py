@@ -15,9 +15,6 @@ from scipy.interpolate import CubicSpline
 
 from cpgtaxa.taxa.criteria import BY_NAME, EFFECT_FLOOR, MIN_SAMPLES
 
-SHAPES = ("none", "linear", "saturating", "late_onset", "wave", "step", "undecided")
-"""The words of the column `shape`."""
-
 BINS = 100
 """Bins of age, all of one width."""
 POINTS = 96
@@ -372,9 +369,9 @@ def describe(values, design: Design, log_ratio, scales: Scales = UNADJUSTED) -> 
     values: (k, n) float32 beta, NaN where missing; bands (genotypes, sexes) put on one level. log_ratio: (k,) float64,
     log ratio of the spreads at the 95th and 5th percentile of age (NaN: constant). scales: of betas that were adjusted.
 
-    Returns columns (k,): shape (one of SHAPES), shape_p (that the trend is a line; NaN with fewer than MIN_SAMPLES
-    values or three different ages), change_point, change_point_low, change_point_high (years; NaN for none, linear and
-    undecided), sex_divergent (slope of sex 1 − slope of sex 0, beta per year) and sex_p (NaN where a sex has fewer than
+    Returns columns (k,): shape, shape_p (that the trend is a line; NaN with fewer than MIN_SAMPLES values or three
+    different ages), change_point, change_point_low, change_point_high (years; NaN for none, linear and undecided),
+    sex_divergent (slope of sex 1 − slope of sex 0, beta per year) and sex_p (NaN where a sex has fewer than
     LEAST_OF_SEX values).
     """
     k = len(values)

@@ -13,6 +13,7 @@ from cpgtaxa.errors import InputError
 from cpgtaxa.files import gzipped, parquet_blocks, read_parquet, write_parquet
 from cpgtaxa.names import TAXA
 from cpgtaxa.patterns.causes import FIT_COLUMNS, batch_columns, cause_of, members
+from cpgtaxa.patterns.columns import DESCRIPTION
 from cpgtaxa.patterns.replication import COLUMNS, KNOWN, known
 from cpgtaxa.patterns.shape import UNADJUSTED, Design, Scales, describe
 from cpgtaxa.progress import so_far
@@ -26,28 +27,6 @@ BANDED_TAXA = [TAXA.index(taxon) for taxon, answers in RULES.items() if answers[
 BY_AGE = PATTERN_LIMITS["bands at some ages only"]
 AGAIN = "again_"
 """Before the names of `replication.known` in the files of shards."""
-DESCRIPTION = {
-    "cpg": "id",
-    "shape": "how the level changes with age: none, linear, saturating (mostly before the change point), late_onset "
-    "(mostly after it), wave (turns back), step, or undecided",
-    "shape_p": "p-value that the trend is a line",
-    "change_point": "age (years) where the trend changes; of a wave its largest turn",
-    "change_point_low": "lower end of its 95 % interval, given the shape; holds 91 to 97 % of planted change points",
-    "change_point_high": "upper end",
-    "sex_divergent": "difference of the slopes of the sexes, beta per year: the second in the order of the alphabet "
-    "less the first (M − F)",
-    "sex_q": "p-value that there is none, adjusted over all CpGs (Benjamini–Hochberg)",
-    "cause": "why a CpG called Bi… or Tri… has bands: batch, sex, SNP (they follow nothing in the sheet, and are "
-    "possible for genotypes) or unknown; empty for other CpGs",
-    "cause_p": "of batch and sex: p-value that the bands do not go with the column; of SNP: of Hardy–Weinberg "
-    "proportions (empty where only a dominant effect fits, which does with any shares)",
-    "replication": "probability that another cohort of as many people of the same ages gives the CpG its taxon; empty "
-    "of Unclassified CpGs and of labels that were given",
-    "replication_low": "lower end of its 95 % interval, given the errors of the CpG's own numbers; holds 85 % of "
-    "the true chances of simulated CpGs",
-    "replication_high": "upper end",
-}
-"""One line on each column."""
 
 
 @dataclasses.dataclass

@@ -30,6 +30,7 @@ from cpgtaxa.report import figures as draw
 from cpgtaxa.report.ageing import ageing_page
 from cpgtaxa.report.enough import embedding_page
 from cpgtaxa.report.gallery import gallery
+from cpgtaxa.report.patterns import COLUMNS, patterns_page
 from cpgtaxa.report.quality import cohort_page
 from cpgtaxa.report.runtime import run_time_page
 from cpgtaxa.report.summary import summary_text
@@ -79,8 +80,6 @@ def versions(cards: list[dict]) -> list[tuple[str, str, str]]:
 
 SURE = 0.95
 """Confidence from which the page counts taxa as sure."""
-LIKELY = 0.9
-"""Probability of the same taxon in another cohort from which it counts as likely."""
 FEW_CALLS = 200
 """Calls of fewer are reported as counts of wrong ones, not as shares."""
 
@@ -389,7 +388,7 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
 
     inputs: attributes counts, metrics, logs, tests, cards (one file per round each), taxonomy, labels, unclassified,
     statistics, ewas and ewas_summary (of the rule `age_ewas`), beta, samples, cpgs, qc, those of the rule `embedding`
-    (map, map_drawn, map_pdf, separability, clusters, embedding), replication (of the rule `gather_patterns`), and, for
+    (map, map_drawn, map_pdf, separability, clusters, embedding), patterns (of the rule `gather_patterns`), and, for
     a simulated cohort, truth; where betas are adjusted, adjusted (what was done to them). outputs: paths html, summary,
     counts, agreement, thresholds, left, selection, rounds, test_scores, gallery (CSV), figures (a folder). config: the
     whole config, with its defaults. Beside the page, the folder benchmarks is looked at, where there is one. Raises
@@ -410,7 +409,6 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
     write_csv(outputs["gallery"], table)
     _write_criteria(outputs, parts["criteria"])
     stage_names = {stage: stage_name(stage, config) for stage in stages(run.rounds)}
-    replication = read_parquet(inputs.replication, columns=["replication"])["replication"]
     page = {
         **_sizes(counts),
         "n_samples": count(run.cohort.n_samples),
@@ -420,9 +418,7 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
         "looked_at": bool(run.taxonomy["network_p"].notna().any()),
         "n_sure": count((run.taxonomy["confidence"] >= SURE).sum()),
         "sure": percent(SURE, 0),
-        "n_likely": count((replication >= LIKELY).sum()),
-        "n_asked": count(replication.notna().sum()),
-        "likely": percent(LIKELY, 0),
+        "patterns": patterns_page(read_parquet(inputs.patterns, columns=COLUMNS), run.taxonomy["taxon"]),
         "rounds": run.rounds,
         **_asked(config),
         "stages": list(stage_names.values()),

@@ -127,7 +127,7 @@ function fromPlanes(bytes, Type, start = 0, n = undefined) {
   return new Type(found.buffer);
 }
 
-const TYPES = { taxon: Uint8Array, source: Uint8Array, second_taxon: Uint8Array, reason: Uint8Array, detail: Uint8Array, boundary: Uint8Array, criterion: Uint8Array, disagrees: Uint8Array, rank: Uint32Array, row: Uint32Array, chromosome: Uint8Array, flags: Uint8Array, island: Uint8Array, position: Uint32Array };
+const TYPES = { taxon: Uint8Array, source: Uint8Array, second_taxon: Uint8Array, reason: Uint8Array, detail: Uint8Array, boundary: Uint8Array, criterion: Uint8Array, disagrees: Uint8Array, rank: Uint32Array, row: Uint32Array, chromosome: Uint8Array, flags: Uint8Array, island: Uint8Array, position: Uint32Array, shape: Uint8Array, cause: Uint8Array };
 const typeOf = (name) => TYPES[name] ?? (name.startsWith("p_") ? Uint16Array : Float32Array);
 
 /* A column by name, as a promise; the array itself, once it is there, is had from `columns`. */
@@ -311,13 +311,13 @@ async function drawTiles(tiles, own, still = () => true) {
 
 /* --- state, and the address that holds it -------------------------------------------------------------------------- */
 
-const START = { taxa: null, sources: null, low: "", high: "", second: "", reason: "", detail: "", boundary: "", disagrees: "", gene: "", chromosome: "", island: "", flag: "", conditions: [], list: null, sort: "", view: "sheet", page: 0, cpg: "" };
+const START = { taxa: null, sources: null, low: "", high: "", second: "", reason: "", detail: "", boundary: "", disagrees: "", shape: "", cause: "", gene: "", chromosome: "", island: "", flag: "", conditions: [], list: null, sort: "", view: "sheet", page: 0, cpg: "" };
 const SHOWN = ["taxon", ...(PLACED ? ["gene", "chromosome", "position"] : []), "confidence", "source", "second_taxon", "boundary", "margin", "core_effect", "core_sd"];
 const state = { ...structuredClone(START), row: -1, hits: new Uint32Array(0), shown: [...SHOWN], chosen: null, chosenCount: 0, last: -1 };
 let known = null; // id → row, made when first asked for
 let asked = 0, opened = 0; // the latest filtering and opening: what comes later than another is dropped
 
-const TEXTS = ["low", "high", "second", "reason", "detail", "boundary", "disagrees", "gene", "chromosome", "island", "flag", "sort", "cpg"];
+const TEXTS = ["low", "high", "second", "reason", "detail", "boundary", "disagrees", "shape", "cause", "gene", "chromosome", "island", "flag", "sort", "cpg"];
 
 function address() {
   const found = new URLSearchParams();
@@ -348,6 +348,8 @@ function recall() {
   if (!about.reasons.some((reason) => reason.name === state.reason)) state.reason = "";
   if (state.detail !== ONE_OPEN && !about.details.some(({ name }) => name === state.detail)) state.detail = "";
   if (state.boundary !== "clear" && !about.boundaries.some(({ name }) => name === state.boundary)) state.boundary = "";
+  if (!about.shapes.some(({ name }) => name === state.shape)) state.shape = "";
+  if (!about.causes.some(({ name }) => name === state.cause)) state.cause = "";
   if (!about.chromosomes.some(({ name }) => name === state.chromosome)) state.chromosome = "";
   if (!about.islands.some(({ name }) => name === state.island)) state.island = "";
   if (state.flag !== NO_FLAG && !FLAGS.includes(state.flag)) state.flag = "";
@@ -361,13 +363,13 @@ function recall() {
   state.page = Math.max((parseInt(found.get("page"), 10) || 1) - 1, 0);
 }
 
-const CODED = ["taxon", "source", "second_taxon", "reason", "detail", "boundary", "criterion", "disagrees"];
-const NUMBERS = ["confidence", "margin", "network_p"];
+const CODED = ["taxon", "source", "second_taxon", "reason", "detail", "boundary", "criterion", "disagrees", "shape", "cause"];
+const NUMBERS = ["confidence", "margin", "network_p", "replication", "change_point"];
 const PLACES = PLACED ? ["chromosome", "position", "gene", "island", "flags"] : [];
 const FILTERED = [...about.statistics, ...TAXA.slice(0, 10).map(({ name }) => ({ name: `p_${name}`, kind: "share", meaning: `the network's probability of ${name}` }))];
 const MEANS = { cpg: "the CpG's id", ...about.meanings, ...Object.fromEntries(FILTERED.map(({ name, meaning }) => [name, meaning])) };
 const ONE_OPEN = "one open question";
-const FACETS = ["taxon", "source", "second_taxon", "reason", "detail", "boundary", "disagrees", ...(PLACED ? ["chromosome", "island", "flags"] : [])];
+const FACETS = ["taxon", "source", "second_taxon", "reason", "detail", "boundary", "disagrees", "shape", "cause", ...(PLACED ? ["chromosome", "island", "flags"] : [])];
 const FLAGS = [...new Set(about.flags.flatMap(({ name }) => name.split(";")))].sort(), NO_FLAG = "none of them";
 const codesOfFlag = (flag) => (flag === NO_FLAG ? [NO_NAME] : [...about.flags.keys()].filter((code) => about.flags[code].name.split(";").includes(flag)));
 const isColumn = (name) => name === "cpg" || name in MEANS;
@@ -398,6 +400,7 @@ async function filter() {
   if (state.detail) among(columns.get("detail"), table([...about.details.keys()].filter((code) => (state.detail === ONE_OPEN ? about.details[code].open === 1 : about.details[code].name === state.detail))), "detail");
   if (state.boundary) among(columns.get("boundary"), table([state.boundary === "clear" ? NO_NAME : about.boundaries.findIndex(({ name }) => name === state.boundary)]), "boundary");
   if (state.disagrees) among(columns.get("disagrees"), table([state.disagrees === "yes" ? 1 : 0]), "disagrees");
+  for (const key of ["shape", "cause"]) if (state[key]) among(columns.get(key), table([about[`${key}s`].findIndex(({ name }) => name === state[key])]), key);
   if (state.chromosome) among(columns.get("chromosome"), table([about.chromosomes.findIndex(({ name }) => name === state.chromosome)]), "chromosome");
   if (state.island) among(columns.get("island"), table([about.islands.findIndex(({ name }) => name === state.island)]), "island");
   if (state.flag) among(columns.get("flags"), table(codesOfFlag(state.flag)), "flags");
@@ -550,9 +553,10 @@ function cellOf(name, row) {
   if (name === "boundary" || name === "criterion") return el("td", { text: value === NO_NAME ? "–" : about.boundaries[value].name });
   if (name === "disagrees") return el("td", { text: value ? "yes" : "no" });
   if (name === "gene") return el("td", { text: value.split(";").slice(0, 3).join(", ") + (value.split(";").length > 3 ? " …" : "") || "–" });
-  if (name === "chromosome" || name === "island") return el("td", { text: value === NO_NAME ? "–" : about[`${name}s`][value].name });
+  if (["shape", "cause", "chromosome", "island"].includes(name)) return el("td", { text: value === NO_NAME ? "–" : about[`${name}s`][value].name });
   if (name === "flags") return el("td", { text: value === NO_NAME ? "–" : about.flags[value].name.replaceAll(";", ", ") });
   if (name === "position") return el("td", { className: "n", text: value ? value.toLocaleString("en") : "–" });
+  if (name === "change_point") return el("td", { className: "n", text: number(value) });
   const share = NUMBERS.includes(name) ? value : name.startsWith("p_") ? shareOf(value) : null;
   if (share !== null) return el("td", { className: "n", text: Number.isNaN(share) ? "–" : share.toFixed(3) });
   return el("td", { className: "n", text: KINDS[name] === "yes" ? (value ? "yes" : "no") : number(meant(name, value)) });
@@ -677,7 +681,7 @@ async function exportCsv() {
   $("export").disabled = true;
   $("work").textContent = "Reading the columns …";
   const values = await Promise.all(names.map(column));
-  const words = { taxon: TAXA, source: about.sources, second_taxon: TAXA, reason: about.reasons, detail: about.details, boundary: about.boundaries, criterion: about.boundaries, disagrees: [{ name: "no" }, { name: "yes" }], chromosome: about.chromosomes, island: about.islands, flags: about.flags };
+  const words = { taxon: TAXA, source: about.sources, second_taxon: TAXA, reason: about.reasons, detail: about.details, boundary: about.boundaries, criterion: about.boundaries, disagrees: [{ name: "no" }, { name: "yes" }], shape: about.shapes, cause: about.causes, chromosome: about.chromosomes, island: about.islands, flags: about.flags };
   const parts = [`cpg,${names.join(",")}\n`];
   let altered = 0;
   for (let start = 0; start < rows.length; start += 5000) {
@@ -764,6 +768,7 @@ async function open(row, step = true) {
   $("detail-taxon").replaceChildren(mark(cpg.taxon), ...verdict(cpg));
   $("detail-place").textContent = placeOf(row);
   $("detail-place").hidden = !placeOf(row);
+  $("detail-pattern").textContent = patternOf(row);
   showShares(cpg);
   showStatistics(cpg);
   for (const button of document.querySelectorAll(".sheet [aria-current]")) button.setAttribute("aria-current", String(Number(button.dataset.row) === row));
@@ -803,6 +808,18 @@ function placeOf(row) {
   return [at, gene.replaceAll(";", ", "), island === NO_NAME ? "" : about.islands[island].name.replaceAll("_", " "), flags === NO_NAME ? "" : about.flags[flags].name.replaceAll(";", ", ").replaceAll("_", " ")].filter(Boolean).join(" · ");
 }
 
+/* How a CpG changes, why it has bands, and whether another cohort would agree, in words. */
+function patternOf(row) {
+  const of = (name) => columns.get(name)[row], said = [];
+  if (of("shape") !== NO_NAME) {
+    const { name, meaning } = about.shapes[of("shape")], at = of("change_point");
+    said.push(`Shape: ${name.replaceAll("_", " ")}${Number.isNaN(at) ? "" : `, change point ${number(at)} years`} (${meaning}).`);
+  }
+  if (of("cause") !== NO_NAME) said.push(`Bands: ${about.causes[of("cause")].name} (${about.causes[of("cause")].meaning}).`);
+  if (!Number.isNaN(of("replication"))) said.push(`Another such cohort gives the same taxon with probability ${of("replication").toFixed(2)}.`);
+  return said.join(" ");
+}
+
 function verdict(cpg) {
   const source = about.sources[cpg.source].name, sure = Number.isNaN(cpg.confidence) ? "" : ` (confidence ${cpg.confidence.toFixed(3)})`;
   const second = cpg.second === NO_NAME ? "" : ` Second: ${TAXA[cpg.second].name} (${cpg.shares[cpg.second].toFixed(3)}).`;
@@ -810,8 +827,8 @@ function verdict(cpg) {
   const criterion = cpg.criterion === NO_NAME ? "" : about.boundaries[cpg.criterion].name.replaceAll("_", " ");
   const decides = !criterion ? "" : cpg.boundary === NO_NAME ? ` Nearest criterion: ${criterion}, margin ${number(cpg.margin, 2)}.` : ` Boundary CpG: ${criterion}, margin ${number(cpg.margin, 2)}.`;
   if (cpg.taxon === UNCLASSIFIED) {
-    if (Number.isNaN(cpg.networkP)) return [name, `, and no network looked at it.${said}`];
     const said = cpg.detail === NO_NAME ? "" : ` By the tests: ${about.details[cpg.detail].name}.`;
+    if (Number.isNaN(cpg.networkP)) return [name, `, and no network looked at it.${said}`];
     const reason = cpg.reason === NO_NAME ? "" : `: ${about.reasons[cpg.reason].name}, ${about.reasons[cpg.reason].meaning}`;
     const best = cpg.shares.indexOf(Math.max(...cpg.shares));
     return [name, `${reason}.${said} The network's first: ${TAXA[best].name} (${cpg.shares[best].toFixed(3)}).${second}${decides}`];
@@ -1144,7 +1161,7 @@ function showForm() {
   $("second").value = state.second;
   $("reason").value = state.reason;
   $("boundary").value = state.boundary;
-  for (const key of ["disagrees", "gene", "chromosome", "island", "flag"]) $(key).value = state[key];
+  for (const key of ["disagrees", "shape", "cause", "gene", "chromosome", "island", "flag"]) $(key).value = state[key];
   $("undecided").value = state.detail;
   $("list").value = state.list ? state.list.join("\n") : "";
   showConditions();
@@ -1200,7 +1217,7 @@ function listen() {
   const setTaxa = (codes) => { state.taxa = codes; state.page = 0; showForm(); refresh(); };
   on("taxa-all", "click", () => setTaxa(null));
   on("taxa-none", "click", () => setTaxa(new Set()));
-  for (const [id, key] of [["confidence-low", "low"], ["confidence-high", "high"], ["second", "second"], ["reason", "reason"], ["undecided", "detail"], ["boundary", "boundary"], ["disagrees", "disagrees"], ["gene", "gene"], ["chromosome", "chromosome"], ["island", "island"], ["flag", "flag"]]) {
+  for (const [id, key] of [["confidence-low", "low"], ["confidence-high", "high"], ["second", "second"], ["reason", "reason"], ["undecided", "detail"], ["boundary", "boundary"], ["disagrees", "disagrees"], ["shape", "shape"], ["cause", "cause"], ["gene", "gene"], ["chromosome", "chromosome"], ["island", "island"], ["flag", "flag"]]) {
     on(id, "input", () => { state[key] = $(id).value; state.page = 0; refresh(); });
   }
   on("add-condition", "click", () => {
@@ -1299,6 +1316,7 @@ async function start() {
   options($("reason"), about.reasons.map(({ name, meaning }) => [name, `${name}: ${meaning}`]), "any reason, or none");
   options($("boundary"), [["clear", "none: clear"], ...about.boundaries.map(({ name }) => [name, name.replaceAll("_", " ")])], "any, or none");
   options($("disagrees"), [["yes", "the network disagrees"], ["no", "it does not"]], "any");
+  for (const key of ["shape", "cause"]) for (const { name } of about[`${key}s`]) $(key).append(el("option", { value: name, text: name.replaceAll("_", " ") }));
   const alone = about.details.filter(({ open }) => open === 1);
   options($("undecided"), [...(alone.length > 1 ? [[ONE_OPEN, "any one open question"]] : []), ...about.details.map(({ name }) => [name, name])], "anything");
   $("why").hidden = !TAXA[UNCLASSIFIED].total;
@@ -1310,11 +1328,12 @@ async function start() {
     taxon: ticked("taxa"), source: ticked("sources"), second_taxon: counting("second", codeOf(TAXA)), reason: counting("reason", codeOf(about.reasons)),
     detail: counting("undecided", (value) => (value === ONE_OPEN ? [...about.details.keys()].filter((code) => about.details[code].open === 1) : codeOf(about.details)(value))),
     boundary: counting("boundary", (value) => (value === "clear" ? [NO_NAME] : codeOf(about.boundaries)(value))), disagrees: counting("disagrees", (value) => [value === "yes" ? 1 : 0]),
+    shape: counting("shape", codeOf(about.shapes)), cause: counting("cause", codeOf(about.causes)),
     chromosome: counting("chromosome", codeOf(about.chromosomes)), island: counting("island", codeOf(about.islands)), flags: counting("flag", codesOfFlag),
   });
   options($("sheet-sort"), ["cpg", "taxon", ...NUMBERS].map((name) => [name, name === "cpg" ? "CpG" : name]), "order of the data");
   groupedColumns($("sheet-sort"));
-  options($("add-column"), ["reason", "detail", "boundary", "criterion", "network_p", "disagrees", ...PLACES].map((name) => [name, name]), "…");
+  options($("add-column"), ["reason", "detail", "boundary", "criterion", "network_p", "disagrees", "shape", "change_point", "cause", "replication", ...PLACES].map((name) => [name, name]), "…");
   groupedColumns($("add-column"));
   about.samples.covariates.forEach(({ name }, at) => $("colour").append(el("option", { value: String(at), text: name })));
   if (!about.samples.covariates.length) $("colour").closest("label").hidden = true;

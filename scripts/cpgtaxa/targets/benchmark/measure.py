@@ -192,10 +192,21 @@ def images_matplotlib(folder, n_cpgs, n_samples, settings):
     return _timed(draw)
 
 
-R_SCRIPT = """
+IN_R = """
 arguments <- commandArgs(TRUE); setwd(arguments[1])
 n <- as.integer(arguments[2]); m <- as.integer(arguments[3])
 ages <- readBin("ages", "double", n); beta <- matrix(readBin("beta", "double", n * m), nrow = m, byrow = TRUE)
+"""
+"""The data in R."""
+LIMMA = """
+suppressMessages(library(limma))
+design <- cbind(1, ages)
+invisible(eBayes(lmFit(beta[1:10, ], design)))
+began <- proc.time()[["elapsed"]]
+invisible(eBayes(lmFit(beta, design)))
+cat(proc.time()[["elapsed"]] - began)
+"""
+DENSCOLS = """
 ramp <- colorRampPalette(c("green", "darkgreen"))
 draw <- function(i) {
   png(sprintf("%d.png", i), 224, 224); par(mar = c(0, 0, 0, 0))
@@ -209,14 +220,23 @@ cat(proc.time()[["elapsed"]] - began)
 """
 
 
-def images_r_denscols_png(folder, n_cpgs, n_samples, settings):
-    values, ages = _tiled(n_cpgs, n_samples)
-    values = np.where(np.isfinite(values), values, 0.5)  # densCols knows no missing values
+def _in_r(script: str, folder, values, ages) -> float:
+    """Seconds that a script in R says it took."""
     ages.astype(np.float64).tofile(folder / "ages")
     values.astype(np.float64).tofile(folder / "beta")
-    command = ["Rscript", "-e", R_SCRIPT, str(folder), str(n_samples), str(n_cpgs)]
+    command = ["Rscript", "-e", IN_R + script, str(folder), str(values.shape[1]), str(len(values))]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return float(done.stdout.split()[-1])
+
+
+def images_r_denscols_png(folder, n_cpgs, n_samples, settings):
+    values, ages = _tiled(n_cpgs, n_samples)
+    return _in_r(DENSCOLS, folder, np.where(np.isfinite(values), values, 0.5), ages)  # densCols knows no missing values
+
+
+def statistics_r_limma_trend_alone(folder, n_cpgs, n_samples, settings):
+    """Of what the statistics hold, the line on age and its moderated p alone."""
+    return _in_r(LIMMA, folder, *_tiled(n_cpgs, n_samples))
 
 
 def _packed(folder, n_images, n_samples, size, png=False):
@@ -429,6 +449,20 @@ def plan(settings: dict) -> list[dict]:
     return tasks
 
 
+def _lacking(implementation: str) -> str | None:
+    """What a peer in R needs and is not there."""
+    if not implementation.startswith("R "):
+        return None
+    if not shutil.which("Rscript"):
+        return "Rscript"
+    if (
+        "limma" in implementation
+        and subprocess.run(["Rscript", "-e", "library(limma)"], capture_output=True).returncode
+    ):
+        return "R's package limma"
+    return None
+
+
 def run(settings: dict, outputs: dict, scratch) -> None:
     """Take all measurements, one process each, and write table, plot and page (outputs: table, plot, html, figures).
 
@@ -444,8 +478,8 @@ def run(settings: dict, outputs: dict, scratch) -> None:
     tasks, rows = plan(settings), []
     progress = Progress(len(tasks), "measurements")
     for number, task in enumerate(tasks, 1):
-        if "R " in task["implementation"] and not shutil.which("Rscript"):
-            logging.warning("Rscript is not installed: %s is left out", task["implementation"])
+        if lacking := _lacking(task["implementation"]):
+            logging.warning("%s is not installed: %s is left out", lacking, task["implementation"])
             continue
         inner = {"scratch": str(scratch), "size": settings["size"], "cohort": settings["cohort"]}
         command = [sys.executable, "-m", "cpgtaxa.targets.benchmark.measure", json.dumps(task | {"settings": inner})]

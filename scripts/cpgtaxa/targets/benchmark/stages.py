@@ -2,7 +2,7 @@
 
 STAGES = {
     "ingest": ("cpgtaxa", "pandas read_csv"),
-    "statistics": ("cpgtaxa", "statsmodels loop"),
+    "statistics": ("cpgtaxa", "statsmodels loop", "R limma, trend alone"),
     "images": ("cpgtaxa", "cpgtaxa (torch)", "R densCols + png", "matplotlib"),
     "normalisation": ("cpgtaxa", "published loop"),
     "training": ("cpgtaxa", "published loop"),

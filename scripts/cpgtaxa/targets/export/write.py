@@ -24,6 +24,8 @@ from cpgtaxa.errors import InputError, some
 from cpgtaxa.files import atomic, gzipped, need_space, parquet_blocks, read_parquet
 from cpgtaxa.input.positions import read_positions
 from cpgtaxa.names import COLOURS, MEANING, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.patterns.columns import CAUSES, SHAPES
+from cpgtaxa.patterns.columns import DESCRIPTION as PATTERNS
 from cpgtaxa.progress import Progress
 from cpgtaxa.statistics.kernel import DESCRIPTION
 from cpgtaxa.taxa.criteria import BY_NAME
@@ -65,6 +67,8 @@ MAIN = (
 GENES = ("gene", "island", "flags")
 """What a manifest gives beside positions."""
 PLACES = ("chrom", "position", *GENES)
+CHANGES = [name for name in PATTERNS if name != "cpg"]
+"""What is said beside the taxon: how a CpG changes, why it has bands, whether the taxon replicates."""
 WORDS = (
     "cpg",
     "chrom",
@@ -77,6 +81,8 @@ WORDS = (
     "reason",
     "detail",
     "disagrees",
+    "shape",
+    "cause",
 )
 """Columns of text; all others are numbers."""
 OF_NETWORK = ("margin", "network_p", "disagrees")
@@ -94,6 +100,16 @@ UNITS = {
     "margin": "halves of a zone",
     "criterion": "name",
     "disagrees": "yes or empty",
+    "shape": "name",
+    "cause": "name",
+    "change_point": "years",
+    "change_point_low": "years",
+    "change_point_high": "years",
+    "sex_divergent": "beta per year",
+    "sex_q": "probability",
+    "replication": "probability",
+    "replication_low": "probability",
+    "replication_high": "probability",
     "n": "samples",
     "far_n": "samples",
     "slope": "beta per year",
@@ -125,14 +141,15 @@ COLUMNS = {
     "unlike (the training images and simulated CpGs)",
     "detail": "what the tests say of an Unclassified CpG: open criteria and the taxa they leave, or the pattern found",
 } | {name: f"the last network's probability of {name.removeprefix('p_')}" for name in PROBABILITY_COLUMNS}
+COLUMNS |= {name: PATTERNS[name] for name in CHANGES}
 
 
 def export(given: dict, out: dict, *, settings: dict, seed: int) -> None:
     """Write the results in other formats.
 
-    given: paths `taxonomy`, `unclassified`, `statistics`, `samples`; `beta` where the matrix goes into the AnnData
-    file; `positions`, and the cohort's `annotation`, where they are given; positions of the first stand before those of
-    the second. settings: see `plan.Plan.export_settings`.
+    given: paths `taxonomy`, `unclassified`, `statistics`, `patterns`, `samples`; `beta` where the matrix goes into the
+    AnnData file; `positions`, and the cohort's `annotation`, where they are given; positions of the first stand before
+    those of the second. settings: see `plan.Plan.export_settings`.
     out: paths `anndata`, `table` (CSV.gz), `legend` (CSV), `r`; and where wanted `excel`, and with positions `bed`,
     `track` (BED.gz with a track line) and `no_position` (names of CpGs without one).
 
@@ -261,6 +278,7 @@ def write_anndata(out, taxonomy, samples, places, given: dict, settings: dict, s
             columns["chrom"] = pd.Categorical(places["chrom"].astype(object))
             columns["position"] = (places["start"] + 1).array
             columns |= {name: pd.Categorical(places[name].astype(object)) for name in GENES if name in places}
+        columns |= _changes(given, taxonomy)
         columns |= {name: statistics[name].to_numpy() for name in statistics.columns if name != "cpg"}
         del statistics
         names = pd.Index(taxonomy["cpg"].astype(object), name="cpg", dtype=object)
@@ -274,6 +292,20 @@ def write_anndata(out, taxonomy, samples, places, given: dict, settings: dict, s
             del data, columns
             if given.get("beta"):
                 _write_matrix(file, Cohort(given["beta"]), taxonomy["cpg"], samples["sample_id"], out)
+
+
+def _changes(given: dict, taxonomy: pd.DataFrame) -> dict:
+    """The columns CHANGES of all CpGs."""
+    table = read_parquet(given["patterns"])
+    if list(table["cpg"]) != list(taxonomy["cpg"]):
+        raise InputError(f"{given['patterns']} and {given['taxonomy']} are not of the same CpGs: delete both")
+    kinds = {"shape": list(SHAPES), "cause": list(CAUSES)}
+    return {
+        name: pd.Categorical(table[name].astype(object), categories=kinds[name])
+        if name in kinds
+        else table[name].to_numpy()
+        for name in CHANGES
+    }
 
 
 def _obs(samples: pd.DataFrame) -> pd.DataFrame:
@@ -365,6 +397,7 @@ def table_columns(places) -> list[str]:
         *_placed_columns(places),
         *SAID,
         *LEFT,
+        *CHANGES,
         *PROBABILITY_COLUMNS,
         *MAIN,
     ]
@@ -433,7 +466,7 @@ def table_blocks(taxonomy, places, given: dict):
     """The rows of the supplementary table, as data frames of text: numbers with DIGITS, empty where missing."""
     columns = table_columns(places)
     left = read_parquet(given["unclassified"], columns=["cpg", "reason", "detail"]).set_index("cpg").astype(object)
-    start = 0
+    changes, start = _changes(given, taxonomy), 0
     for block in parquet_blocks(given["statistics"], BLOCK, columns=["cpg", *MAIN]):
         rows = slice(start, start + len(block))
         start += len(block)
@@ -448,6 +481,8 @@ def table_blocks(taxonomy, places, given: dict):
             for name in GENES:
                 if name in places:
                     found[name] = places[name].array[rows]
+        for name, values in changes.items():
+            found[name] = values[rows]
         for name in MAIN:
             found[name] = block[name]
         for name in PROBABILITY_COLUMNS:
