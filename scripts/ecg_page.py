@@ -1,13 +1,13 @@
 """Score all models, give every age its interval, join the gaps of both clocks, and draw the page."""
 
-from cpgtaxa.job import job
+from cpgtaxa.job import by_name, job
 
 with job(snakemake):
     from cpgtaxa.plan.terminal import write_summary
-    from cpgtaxa.targets.ecg.page import LISTS, write
+    from cpgtaxa.targets.ecg.page import write
 
     write(
-        {key: list(files) if key in LISTS else files for key, files in snakemake.input.items() if key != "library"},
+        by_name(snakemake.input),
         dict(snakemake.output.items()),
         settings=snakemake.params.settings,
         seed=snakemake.params.seed,

@@ -1,13 +1,13 @@
 """Score all fits, compare the models, and draw the page."""
 
-from cpgtaxa.job import job
+from cpgtaxa.job import by_name, job
 
 with job(snakemake):
     from cpgtaxa.plan.terminal import write_summary
     from cpgtaxa.targets.expression.page import write
 
     write(
-        {key: list(files) if key in ("fits", "taxa") else files for key, files in snakemake.input.items()},
+        by_name(snakemake.input),
         dict(snakemake.output.items()),
         pairs=snakemake.params.pairs,
         settings=snakemake.params.settings,

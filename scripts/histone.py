@@ -1,13 +1,13 @@
 """Score all models, compare them, and draw the page."""
 
-from cpgtaxa.job import job
+from cpgtaxa.job import by_name, job
 
 with job(snakemake):
     from cpgtaxa.plan.terminal import write_summary
-    from cpgtaxa.targets.histone.page import LISTS, write
+    from cpgtaxa.targets.histone.page import write
 
     write(
-        {key: list(files) if key in LISTS else files for key, files in snakemake.input.items()},
+        by_name(snakemake.input),
         dict(snakemake.output.items()),
         settings=snakemake.params.settings,
         seed=snakemake.params.seed,

@@ -1,12 +1,12 @@
 """Check a cell type's counts, labels and splits."""
 
-from cpgtaxa.job import job
+from cpgtaxa.job import by_name, job
 
 with job(snakemake):
     from cpgtaxa.targets.histone.inputs import prepare
 
     prepare(
-        {key: path for key, path in snakemake.input.items() if key != "library"},
+        by_name(snakemake.input),
         dict(snakemake.output.items()),
         cell=snakemake.wildcards.cell,
         marks=snakemake.params.settings["marks"],

@@ -3,6 +3,6 @@
 from cpgtaxa.job import job
 
 with job(snakemake):
-    from cpgtaxa.report import write_report
+    from cpgtaxa.report.page import write_report
 
     write_report(snakemake.input, dict(snakemake.output.items()), snakemake.params.config)

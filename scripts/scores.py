@@ -1,13 +1,13 @@
 """Score the cohort's samples by the noise of sets of CpGs, and by signatures."""
 
-from cpgtaxa.job import job
+from cpgtaxa.job import by_name, job
 
 with job(snakemake):
     from cpgtaxa.plan.terminal import write_summary
-    from cpgtaxa.targets.biology.scores import LISTS, write
+    from cpgtaxa.targets.biology.scores import write
 
     write(
-        {key: list(files) if key in LISTS else files for key, files in snakemake.input.items() if key != "library"},
+        by_name(snakemake.input),
         dict(snakemake.output.items()),
         settings=snakemake.params.settings,
     )

@@ -51,7 +51,7 @@ from cpgtaxa.pages.drawing import (  # noqa: E402
     counts_grid,
 )
 from cpgtaxa.placement import novelty, selection  # noqa: E402
-from cpgtaxa.report import reliability  # noqa: E402
+from cpgtaxa.report.tables import reliability  # noqa: E402
 from cpgtaxa.simulation import simulate  # noqa: E402
 from cpgtaxa.simulation.calibration_cpgs import BOUNDARY, STREAM  # noqa: E402
 from cpgtaxa.simulation.simulate import Profile  # noqa: E402

@@ -20,6 +20,12 @@ class InputError(Exception):
         return "\n".join(lines)
 
 
+def refuse(problems: list[str]) -> None:
+    """Raise InputError with all problems, where there are any."""
+    if problems:
+        raise InputError(problems)
+
+
 def gathered(problems: list[str], read, *arguments):
     """What `read(*arguments)` gives; None where it raises an InputError, whose problems are added to those so far."""
     try:

@@ -13,7 +13,7 @@ import sys
 import uuid
 import zlib
 
-from cpgtaxa.errors import InputError, reason_of
+from cpgtaxa.errors import InputError, reason_of, refuse
 
 
 @contextlib.contextmanager
@@ -42,9 +42,7 @@ def atomic(path, durable: bool = True):
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        problem = None if isinstance(error, InputError) else disk_problem(error, path)
-        if problem:
-            raise InputError(problem) from error
+        _raise_disk_problem(error, path)
         raise
     finally:
         if lock is not None:
@@ -81,10 +79,14 @@ def atomic_folder(path):
         os.replace(temporary, path)
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        problem = None if isinstance(error, InputError) else disk_problem(error, path)
-        if problem:
-            raise InputError(problem) from error
+        _raise_disk_problem(error, path)
         raise
+
+
+def _raise_disk_problem(error: BaseException, path) -> None:
+    """Raise InputError where an error is the disk's fault."""
+    if not isinstance(error, InputError) and (problem := disk_problem(error, path)):
+        raise InputError(problem) from error
 
 
 def _clear_leftovers(path: pathlib.Path) -> None:
@@ -194,8 +196,7 @@ def check_other_run(results, paths) -> None:
                     path, "its checksum is not that of what its run wrote", "copy it again, or have that run make it"
                 )
             )
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
 
 
 REMEDY = "delete it and start again; the step that made it is redone"

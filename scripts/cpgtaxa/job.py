@@ -57,6 +57,11 @@ def job(snakemake):
         sys.exit(1)
 
 
+def by_name(files) -> dict:
+    """A rule's named inputs but its library: a path each, or a list of paths where the rule has a list."""
+    return {name: path if isinstance(path, str) else list(path) for name, path in files.items() if name != "library"}
+
+
 def _enter_copies(snakemake) -> None:
     """Of files in a storage Snakemake hands a job copies elsewhere: work there, and call them as the rule does."""
     folder = os.path.abspath(pathlib.Path(snakemake.log[0]).parents[2] if snakemake.log else ".")

@@ -2,85 +2,38 @@
 
 import difflib
 
-TAXA = (
-    "UniStable",
-    "UniUnstable",
-    "LinAgeHomo",
-    "LinAgeHet",
-    "NonAgeHet",
-    "Outlier",
-    "TriAge",
-    "TriNonAge",
-    "BiAge",
-    "BiNonAge",
+# Colours chosen by tests/benchmarks/palette.py: distinct with normal sight and with each dichromacy, contrast of 3 and
+# more with the page, relatives (such as BiAge and BiNonAge) of like hue, other lightness. test_palette.py keeps it so.
+_TABLE = (
+    ("UniStable", "#6E57D3", "#4368E8", "circle", "one very narrow band, no trend, constant spread"),
+    ("UniUnstable", "#459ABA", "#34A9DF", "square", "one wide band, no trend, constant spread"),
+    ("LinAgeHomo", "#C1615F", "#FCA999", "triangle-up", "one band, linear trend with age, constant spread"),
+    ("LinAgeHet", "#A91F5C", "#BF5E6C", "triangle-down", "one band, linear trend with age, spread changing with age"),
+    ("NonAgeHet", "#5D0092", "#855688", "diamond", "one band, no trend, spread changing with age"),
+    ("Outlier", "#121515", "#F5F7F0", "x", "one narrow band, no trend, and a few samples far from it"),
+    ("TriAge", "#2E4925", "#78A638", "star", "three bands, a trend with age in at least one"),
+    ("TriNonAge", "#1C7377", "#0BEEFE", "pentagon", "three bands, no trend"),
+    ("BiAge", "#6F6203", "#676B1B", "cross", "two bands, a trend with age in at least one"),
+    ("BiNonAge", "#A98E05", "#F6E349", "hexagon", "two bands, no trend"),
 )
-"""Index = output of the network; the order is that of the published models."""
+"""Of each taxon: name, colour on paper and on a dark page, shape, meaning; in the order of the published models."""
 
-INDEX = {taxon: index for index, taxon in enumerate(TAXA)}
 UNCLASSIFIED = "Unclassified"
+TAXA = tuple(taxon for taxon, *_ in _TABLE)
+"""Index = output of the network."""
+INDEX = {taxon: index for index, taxon in enumerate(TAXA)}
 KNOWN = (*TAXA, UNCLASSIFIED)
 PROBABILITY_COLUMNS = tuple(f"p_{taxon}" for taxon in TAXA)
 CHECK_COLUMNS = tuple(f"check_{taxon}" for taxon in TAXA)
 """Probabilities of the network in float32, of the CpGs that check an engine."""
-
-MEANING = {
-    "UniStable": "one very narrow band, no trend, constant spread",
-    "UniUnstable": "one wide band, no trend, constant spread",
-    "LinAgeHomo": "one band, linear trend with age, constant spread",
-    "LinAgeHet": "one band, linear trend with age, spread changing with age",
-    "NonAgeHet": "one band, no trend, spread changing with age",
-    "Outlier": "one narrow band, no trend, and a few samples far from it",
-    "TriAge": "three bands, a trend with age in at least one",
-    "TriNonAge": "three bands, no trend",
-    "BiAge": "two bands, a trend with age in at least one",
-    "BiNonAge": "two bands, no trend",
-}
-
-# Chosen by tests/benchmarks/palette.py: distinct with normal sight and with each dichromacy, contrast of 3 and more
-# with the page, relatives (such as BiAge and BiNonAge) of like hue and other lightness. test_palette.py keeps it so.
-COLOURS = {
-    "UniStable": "#6E57D3",
-    "UniUnstable": "#459ABA",
-    "LinAgeHomo": "#C1615F",
-    "LinAgeHet": "#A91F5C",
-    "NonAgeHet": "#5D0092",
-    "Outlier": "#121515",
-    "TriAge": "#2E4925",
-    "TriNonAge": "#1C7377",
-    "BiAge": "#6F6203",
-    "BiNonAge": "#A98E05",
-    UNCLASSIFIED: "#8F9190",
-}
+SUMMARY_COLUMNS = ["model", "metric", "value", "ci_low", "ci_high", "n"]
+"""Of a target's table of its models' scores: one number a row, with its 95 % interval and how many it is of."""
+MEANING = {taxon: meaning for taxon, *_, meaning in _TABLE}
+COLOURS = {taxon: colour for taxon, colour, *_ in _TABLE} | {UNCLASSIFIED: "#8F9190"}
 """Each taxon's colour on white paper and a light page."""
-
-ON_DARK = {
-    "UniStable": "#4368E8",
-    "UniUnstable": "#34A9DF",
-    "LinAgeHomo": "#FCA999",
-    "LinAgeHet": "#BF5E6C",
-    "NonAgeHet": "#855688",
-    "Outlier": "#F5F7F0",
-    "TriAge": "#78A638",
-    "TriNonAge": "#0BEEFE",
-    "BiAge": "#676B1B",
-    "BiNonAge": "#F6E349",
-    UNCLASSIFIED: "#9C9CA0",
-}
+ON_DARK = {taxon: colour for taxon, _, colour, *_ in _TABLE} | {UNCLASSIFIED: "#9C9CA0"}
 """Each taxon's colour on a dark page."""
-
-SYMBOLS = {
-    "UniStable": "circle",
-    "UniUnstable": "square",
-    "LinAgeHomo": "triangle-up",
-    "LinAgeHet": "triangle-down",
-    "NonAgeHet": "diamond",
-    "Outlier": "x",
-    "TriAge": "star",
-    "TriNonAge": "pentagon",
-    "BiAge": "cross",
-    "BiNonAge": "hexagon",
-    UNCLASSIFIED: "circle-open",
-}
+SYMBOLS = {taxon: symbol for taxon, _, _, symbol, _ in _TABLE} | {UNCLASSIFIED: "circle-open"}
 """A shape beside each colour, for print without colours: plotly's names."""
 
 

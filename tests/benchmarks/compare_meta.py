@@ -17,11 +17,12 @@ import numpy as np
 import pandas as pd
 from benchmarking import RULES
 from cpgtaxa.names import INDEX, TAXA, UNCLASSIFIED
-from cpgtaxa.simulation.simulate import cohort_setting, draw_in_cohorts, plan_cohort
+from cpgtaxa.simulation.simulate import cohort_setting, plan_cohort
 from cpgtaxa.statistics.kernel import compute
 from cpgtaxa.targets.compare.pooling import decide, pooled
 from cpgtaxa.targets.compare.reading import LEFT, Cohort, lay_beside
 from cpgtaxa.taxa.labels import define_taxa, ruled_out
+from several_cohorts import draw_in_cohorts
 
 RULE = {"probability": 0.98, "agreement": 0.66, "support": 0.5}
 

@@ -14,8 +14,8 @@ import tempfile
 import benchmarking_in_one_thread  # noqa: F401
 import numpy as np
 from cpgtaxa.files import read_parquet
+from cpgtaxa.statistics.areas import auc
 from cpgtaxa.targets.histone import simulated
-from cpgtaxa.targets.histone.areas import auc
 from cpgtaxa.targets.histone.cells import CellWriter
 from cpgtaxa.targets.histone.networks import fit_network
 from cpgtaxa.targets.histone.plan import DEEPCHROME_MARKS

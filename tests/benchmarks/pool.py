@@ -28,13 +28,14 @@ from cpgtaxa.cohort import Cohort, CohortWriter, read_samples, two_sexes
 from cpgtaxa.files import read_json, write_parquet
 from cpgtaxa.images.render import render
 from cpgtaxa.names import TAXA
-from cpgtaxa.simulation.simulate import cohort_setting, draw_in_cohorts, plan_cohort
+from cpgtaxa.simulation.simulate import cohort_setting, plan_cohort
 from cpgtaxa.statistics.adjust import adjust_cohort
 from cpgtaxa.statistics.kernel import compute_cohort
 from cpgtaxa.targets.pool.pooling import pool_cohort
 from cpgtaxa.targets.pool.summarise import summarise
 from cpgtaxa.targets.pool.summary import KEY, Summary
 from cpgtaxa.taxa.labels import define_taxa
+from several_cohorts import draw_in_cohorts
 from sklearn.metrics import roc_auc_score
 
 SEED = 42

@@ -35,7 +35,6 @@ from cpgtaxa.images.render import (
     planes_of_rgb,
     read_png,
     render_smooth,
-    to_codes,
     to_rgb,
 )
 from cpgtaxa.learning.classifier import MODELS, card_beside
@@ -72,7 +71,7 @@ MEASURES = ("level", "change", "sd", "sd_ratio", "skew")
 
 def shades_of(rgb):
     """Lower and upper bound of the sum of kernels (its maximum is 101) in each pixel of a picture."""
-    codes = to_codes(rgb).astype(float)
+    codes = np.where(rgb[..., 0] == 0, rgb[..., 1], 0).astype(float)
     shade = np.rint((SPARSE - codes) * (KERNEL_SHADES - 1) / (SPARSE - DENSE))
     lower, upper = np.maximum(shade - 0.8, 0), shade + 0.2
     lower[codes == 0] = upper[codes == 0] = 0

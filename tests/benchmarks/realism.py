@@ -10,7 +10,7 @@ themselves. An area under the curve (AUC) of 0.5 means it cannot; 1.0 means alwa
 
 The table of noise shapes comes from these cohorts. So each AUC is also measured with a table fitted without the cohort
 (`left out`; gse42861 and gse42861_random500 are of one study, and left out together), and with a pool without the CpGs
-that have several quantities in zones, as those are drawn by `draw_several` alone (`one zone at most`).
+that have several quantities in zones, as the workflow draws none (`one zone at most`).
 """
 
 import argparse
@@ -73,6 +73,27 @@ MIX = {
 """Shares of the pool: taxa, boundary CpGs (kind, taxon, other taxon), and CpGs with several quantities in zones."""
 
 
+def draw_several(rng, setting):
+    """Profile of a CpG of one band several of whose quantities lie in their zones: three taxa or more are admissible.
+
+    Half of the CpGs of an array have a spread between those of UniStable and UniUnstable, and with it trends and
+    changes of spread of any size. `taxon` and `other` are the first two of its admissible taxa.
+    """
+    while True:
+        profile = simulate.Profile("LinAgeHomo", kind="several")
+        level, sd = simulate._cloud(rng, profile, 0.004, 0.08)
+        between = rng.random() < 0.5
+        effect = simulate._trend(rng, sd, between=True) if between else simulate._small_trend(rng, sd)
+        likely = 0.25 * (setting.span / 45) ** 2 + 0.7 * min(abs(effect) / np.hypot(sd, 0.015), 1)
+        want = "between" if rng.random() < likely else "no"
+        simulate._place(profile, level, sd, effect, simulate._change_of_spread(rng, setting, sd, want))
+        simulate._nuisance(rng, profile, setting)
+        taxa = profile.admissible(setting)
+        if len(taxa) > 2:
+            profile.taxon, profile.other = taxa[:2]
+            return profile
+
+
 def pool(ages, seed, size, mix=None):
     """Simulated values (size, n) for these ages; without missing values, as these cohorts have none."""
     mix = MIX if mix is None else mix
@@ -84,7 +105,7 @@ def pool(ages, seed, size, mix=None):
             setting = simulate.make_setting(ages, np.random.default_rng([seed, 11, index // GROUP]))
         rng, kind = np.random.default_rng([seed, index]), kinds[number]
         if kind == SEVERAL:
-            profile = simulate.draw_several(rng, setting)
+            profile = draw_several(rng, setting)
         elif isinstance(kind, str):
             profile = simulate.draw_profile(rng, kind, setting)
         else:

@@ -23,6 +23,7 @@ from cpgtaxa.patterns import replication as again
 from cpgtaxa.simulation import simulate
 from cpgtaxa.statistics.kernel import compute
 from cpgtaxa.taxa.criteria import MIN_SAMPLES, Answers
+from several_cohorts import draw_in_cohorts
 
 REAL = ("random500", "gse40279", "brain", "gse42861", "GSE111629", "GSE61496", "GSE97362")
 PAIRS, CPGS = 20, 400
@@ -99,7 +100,7 @@ def held():
     ages = np.random.default_rng(8).uniform(20, 85, PEOPLE)
     settings = [simulate.make_setting(ages, np.random.default_rng([9, number])) for number in range(COHORTS + 1)]
     plan = simulate.plan_cohort(8, WATCHED, 0.4)
-    beta = np.stack([simulate.draw_in_cohorts(8, i, taxon, settings)[1] for i, taxon in enumerate(plan)], axis=1)
+    beta = np.stack([draw_in_cohorts(8, i, taxon, settings)[1] for i, taxon in enumerate(plan)], axis=1)
     table, stated = promise(beta[0], ages, settings[0].sex)
     taxon = table["taxon"].to_numpy()
     others = [

@@ -27,7 +27,7 @@ from cpgtaxa.input.ingest import ingest
 from cpgtaxa.learning.classifier import predict_images, use_weights
 from cpgtaxa.plan.config import check_config
 from cpgtaxa.plan.main import Plan
-from cpgtaxa.report import read_truth
+from cpgtaxa.report.tables import read_truth
 from cpgtaxa.taxa.labels import read_labels
 from PIL import Image
 

@@ -419,7 +419,7 @@ BOMB = """
 import resource, sys, pathlib
 sys.path.insert(0, {scripts!r})
 from cpgtaxa.errors import InputError
-from cpgtaxa.input import ingest
+from cpgtaxa.input import scan
 from cpgtaxa.input import matrices
 from cpgtaxa.input import sheets
 from cpgtaxa.input import streams
@@ -455,7 +455,7 @@ BOMBS = {
     "matrix": ("matrices.open_matrix(pathlib.Path(sys.argv[1]))", many(b"x" * (16 << 20)), 2200),
     "row of the matrix": (
         "matrix = matrices.open_matrix(pathlib.Path(sys.argv[1]))\n"
-        "    print('refused:', ingest.scan_matrix(matrix, [0, 1], pathlib.Path(sys.argv[1] + '.out'), 0.2).damage)",
+        "    print('refused:', scan.scan_matrix(matrix, [0, 1], pathlib.Path(sys.argv[1] + '.out'), 0.2).damage)",
         many(b"x" * (16 << 20), b"cpg,s1,s2\ncg1,0.5,0.5\ncg2,0.5,0.4\n"),
         2200,
     ),

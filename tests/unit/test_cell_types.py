@@ -1,5 +1,7 @@
 """Whose cells change: the fits beside textbook formulas, planted changes, and fractions that cannot be used."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -174,6 +176,7 @@ def cohort(tmp_path):
     told[::-1].to_csv(tmp_path / "told.csv", index=False, float_format="%.10g")
     given = {"beta": tmp_path / "beta.arrow", "samples": tmp_path / "samples.parquet", "fractions": None}
     out = {"parquet": tmp_path / "t.parquet", "csv": tmp_path / "t.csv.gz", "types": tmp_path / "types.csv"}
+    out |= {"html": tmp_path / "report.html", "figures": tmp_path / "figures"}
     return given, out, tmp_path
 
 
@@ -198,6 +201,17 @@ def test_the_table_has_a_row_for_each_cpg_and_type(cohort):
     types = pd.read_csv(out["types"])
     assert types["type"].tolist() == NAMES
     assert types["changing"][0] == (one["cell_type"] == "Neu").sum()
+    page = re.sub(
+        r"\s+", " ", re.sub(r"<svg.*?</svg>|<style.*?</style>|<[^>]+>", " ", out["html"].read_text(), flags=re.S)
+    )
+    trends, undecided = ((one["cell_type"] != "").sum(), (one["cell_type"] == UNDECIDED).sum())
+    assert f"{trends} of 40 CpGs change with age in 120 people" in page
+    assert f"Of {trends - undecided} of these it can be said whose cells change; {undecided} are undecided" in page
+    surest = one.loc[one["p"].idxmin()]
+    assert f"{surest['cpg']} +{surest['slope_per_year']:.5f} {surest['se']:.5f}" in page
+    drawn = pd.read_csv(out["figures"] / "slopes.csv")
+    assert set(drawn["type"]) == set(NAMES)
+    assert drawn[drawn["named"]].groupby("type").size()["Neu"] == types["changing"][0]
     # Fractions that were told, in a file of another order, give the same.
     other = out | {"parquet": folder / "o.parquet"}
     write(given | {"fractions": folder / "told.csv"}, other, columns=None, covariates=["sex"])

@@ -65,11 +65,13 @@ def test_the_page_of_every_target_ends_with_what_next():
     from cpgtaxa.pages.page import environment
 
     found = environment()
-    for path in (ROOT / "scripts/cpgtaxa/templates").glob("*.html.j2"):
+    templates = ROOT / "scripts/cpgtaxa/templates"
+    assert re.search(r"\{\{ what_next\(target\) \}\}\n</main>", text_of(templates / "page.html.j2"))
+    for path in templates.glob("*.html.j2"):
         name = path.name.removesuffix(".html.j2")
-        if name not in ("shared", "explorer"):
-            text = text_of(path)
-            assert re.search(rf'\{{\{{ what_next\("{name}"\) \}}\}}\n</main>', text), name
+        if name not in ("page", "shared", "explorer"):
+            start = '{% extends "page.html.j2" %}\n{% set target = "' + name + '" %}\n'
+            assert text_of(path).startswith(start), name
             shown = found.from_string(
                 '{% from "shared.html.j2" import what_next %}{{ what_next("' + name + '") }}'
             ).render()

@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import ROOT
 from cpgtaxa.learning import loop
+from cpgtaxa.learning.devices import Applied
 from cpgtaxa.models import create_model
 from cpgtaxa.plan.config import check_config
 from cpgtaxa.targets.ecg import networks, signals
@@ -160,7 +161,7 @@ def test_batch_normalisation_is_that_of_the_records_learnt_from(name):
             if buffer.endswith("running_mean"):
                 values.fill_(left)
         networks.settle(network, records, rows, 4, "cpu")
-        found.append(networks.Predictor(network, "cpu", "float32")(records, np.arange(12)))
+        found.append(networks.ages_by(Applied(network, "cpu", "float32"), records, np.arange(12)))
     np.testing.assert_array_equal(*found)
     entered = network.enter[0](torch.from_numpy(records[rows] if name == "ResUDenseNet" else records[rows][:, None]))
     wanted = entered.detach().transpose(0, 1).flatten(1).mean(dim=1)

@@ -9,7 +9,7 @@ import torch
 from cpgtaxa.errors import InputError
 from cpgtaxa.learning.loop import Learner
 from cpgtaxa.statistics.comparisons import holm
-from cpgtaxa.targets.ecg import clock, networks, page, reading, scores
+from cpgtaxa.targets.ecg import attributions, clock, networks, reading, scores
 from cpgtaxa.targets.ecg.plan import SIZES
 from scipy import stats
 
@@ -213,10 +213,11 @@ def test_attributions_are_put_together_around_the_beats():
     peaks = np.array([100, 1000, 2000, 4090])  # the first and the last are cut by the record's ends
     for peak in peaks:
         stated[3, peak : peak + 5] = -1.0
-    total, beats = page.around_beats(stated, peaks)
-    assert beats == 2
+    beats = attributions.beats_of(stated, peaks)
+    assert len(beats) == 2
+    total = sum(attributions.in_steps(beats))
     assert total.shape == (12, 40)
-    at = (0 - page.AROUND[0]) // page.STEP
+    at = (0 - attributions.AROUND[0]) // attributions.STEP
     assert total[3, at] == pytest.approx(10.0)
     assert total.sum() == pytest.approx(10.0)
 

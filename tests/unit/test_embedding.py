@@ -175,8 +175,9 @@ def test_choice_is_capped_and_seeded():
 
 
 @pytest.mark.parametrize("samples", [embedding.FEWEST_SAMPLES, 400])
-def test_boundary_cpgs_of_each_kind(samples):
-    names, values = embedding.boundary_cpgs(np.linspace(20, 80, samples), seed=1, per_kind=2)
+def test_boundary_cpgs_of_each_kind(samples, monkeypatch):
+    monkeypatch.setattr(embedding, "PER_KIND", 2)
+    names, values = embedding.boundary_cpgs(np.linspace(20, 80, samples), seed=1)
     assert values.shape == (2 * len(simulate.boundary_kinds()), samples)
     assert pd.Series(names).value_counts().unique().tolist() == [2]
     assert len(np.unique(values, axis=0)) == len(values)
@@ -221,8 +222,7 @@ def cohort(tmp_path, monkeypatch):
         statistics={"mean": [0.5] * 3, "std": [0.5] * 3},
         features=np.zeros((0, 512)),
     )
-    sites = embedding.boundary_cpgs
-    monkeypatch.setattr(embedding, "boundary_cpgs", lambda ages, seed: sites(ages, seed, per_kind=2))
+    monkeypatch.setattr(embedding, "PER_KIND", 2)
     del network["features"]
     return network, *(tmp_path / name for name in ("beta.arrow", "samples", "taxonomy", "statistics"))
 

@@ -17,7 +17,8 @@ from cpgtaxa.cohort import CohortWriter
 from cpgtaxa.errors import InputError
 from cpgtaxa.names import TAXA
 from cpgtaxa.pages import drawing
-from cpgtaxa.targets.expression import page, published
+from cpgtaxa.statistics.areas import auc
+from cpgtaxa.targets.expression import attributions, page, published, results
 from pages import digests, lead_of, printed, table_after, text_of
 
 HOSTILE = "<script>alert('g')</script> & \"$x_{$"
@@ -281,7 +282,7 @@ def test_attributions_are_the_strongest_with_distances_by_strand(made, out, monk
         values = dict(zip(here.index, fitted["attribution"][gene["gene"]], strict=True))
         assert list(some["attribution"]) == [values[cpg] for cpg in some["cpg"]]
     assert {"-", "+"} == set(made.genes["strand"][:2])
-    monkeypatch.setattr(page, "MOST_CPGS", 3)
+    monkeypatch.setattr(attributions, "MOST_CPGS", 3)
     few = pd.read_parquet(made.write("few", drawn=False)["attributions"])
     first = table.groupby(["gene", "model"], sort=False).head(3).reset_index(drop=True)
     pd.testing.assert_frame_equal(few, first)
@@ -334,9 +335,9 @@ def test_a_simulated_cohort_is_held_against_its_truth(made, out, html):
 
 def test_auc_counts_ties_half():
     values, positive = np.array([1.0, 2.0, 2.0, 3.0]), np.array([False, True, False, True])
-    assert page.auc(values, positive) == pytest.approx((1 + 0.5 + 1 + 1) / 4)
-    assert page.auc(np.array([1.0, 9.0]), np.array([False, True])) == 1
-    assert np.isnan(page.auc(values, np.zeros(4, dtype=bool)))
+    assert auc(values, positive) == pytest.approx((1 + 0.5 + 1 + 1) / 4)
+    assert auc(np.array([1.0, 9.0]), np.array([False, True])) == 1
+    assert np.isnan(auc(values, np.zeros(4, dtype=bool)))
 
 
 def test_examples_are_what_the_first_model_predicts_best(out, html):
@@ -513,7 +514,7 @@ def test_thousands_of_genes_stay_a_small_page(tmp_path):
 
 def test_sample_ids_that_are_taken_get_their_set():
     samples = pd.DataFrame({"sample_id": ["a", "gene", "a", "other:a"], "set": ["train", "train", "other", "other"]})
-    assert page.sample_columns(samples) == ["a", "train:gene", "other:a", "other:other:a"]
+    assert results.sample_columns(samples) == ["a", "train:gene", "other:a", "other:other:a"]
 
 
 def test_own_scores_stand_beside_published_ones(made, tmp_path):

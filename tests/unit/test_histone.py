@@ -9,12 +9,14 @@ import pandas as pd
 import pytest
 import torch
 from cpgtaxa.errors import InputError
+from cpgtaxa.learning import loop
 from cpgtaxa.models import create_model
-from cpgtaxa.targets.histone import areas, inputs, networks, published, scores, simulated, study
+from cpgtaxa.statistics import areas
+from cpgtaxa.targets.histone import inputs, networks, published, scores, simulated, study
 from cpgtaxa.targets.histone.cells import ROWS, Cell, CellWriter, gather, preprocess
 from cpgtaxa.targets.histone.occlusion import occluded
-from cpgtaxa.targets.histone.page import distance_of, planted_bins
 from cpgtaxa.targets.histone.plan import DEEPCHROME_MARKS, MIX, SPLITS, HistonePlan, marks_of
+from cpgtaxa.targets.histone.results import distance_of, planted_bins
 from scipy.stats import norm
 
 # --- what networks are given -----------------------------------------------------------------------------------------
@@ -488,7 +490,7 @@ def test_mixed_models_are_tested_on_the_test_files(tmp_path):
     splits = ["train"] * 20 + ["valid"] * 10 + ["test"] * 10
     cells = [small_cell(tmp_path / f"{name}.arrow", genes, splits, first) for name, first in (("C", 0), ("D", 100))]
     parts = study.parts_of(cells, MIX, 1)
-    found = networks.predictions(cells, parts["test"], lambda counts: counts[:, 0, 0])
+    found = study.predictions(cells, parts["test"], lambda counts: counts[:, 0, 0], 512)
     assert found["gene"].tolist() == genes[30:] * 2
     assert found["cell"].tolist() == ["C"] * 10 + ["D"] * 10
     assert found["probability"].tolist() == [*range(30, 40), *range(130, 140)]
@@ -591,7 +593,7 @@ def test_the_warm_up_is_given_in_epochs(tmp_path, monkeypatch):
         seen.append(learner.warmup)
         raise StopIteration
 
-    monkeypatch.setattr(networks, "fit", noting)
+    monkeypatch.setattr(loop, "fit", noting)
     monkeypatch.setattr(networks, "new_network", lambda *arguments: torch.nn.Linear(1, 2))
     settings = dict.fromkeys(("epochs", "patience", "lr", "lr_decay", "threads"), 1) | {"batch_size": 10, "warmup": 2}
     settings |= {"debug": False, "device": "cpu", "precision": "float32"}

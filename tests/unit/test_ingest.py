@@ -18,7 +18,7 @@ import pytest
 from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.errors import InputError
 from cpgtaxa.input import ingest as module
-from cpgtaxa.input import matrices, streams
+from cpgtaxa.input import matrices, scan, streams
 from cpgtaxa.input.ingest import ingest
 
 DATA = pathlib.Path(__file__).parents[3] / "shared" / "data" / "methylation"
@@ -250,7 +250,7 @@ def test_zero_and_one_are_beta_values(bench):
 
 def test_many_blocks(bench, monkeypatch):
     monkeypatch.setattr(matrices, "BLOCK_BYTES", 1)
-    monkeypatch.setattr(module, "STATISTICS_BYTES", 1)
+    monkeypatch.setattr(scan, "STATISTICS_BYTES", 1)
     bench.run()
     check(bench)
     np.testing.assert_allclose(bench.cpgs()["mean"], bench.frame.astype(float).mean(axis=1), rtol=1e-6)

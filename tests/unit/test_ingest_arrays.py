@@ -103,9 +103,10 @@ def test_text_among_m_values_is_named(bench):
 
 def test_a_scale_beyond_doubt_is_acted_upon_early(bench, monkeypatch):
     from cpgtaxa.input import ingest, matrices
+    from cpgtaxa.input import scan as scanning
 
     monkeypatch.setattr(matrices, "BLOCK_BYTES", 1)
-    monkeypatch.setattr(ingest, "ENOUGH_TO_TELL", scales.FEWEST_CPGS)
+    monkeypatch.setattr(scanning, "ENOUGH_TO_TELL", scales.FEWEST_CPGS)
     seen = []
     scan = ingest.scan_matrix
 

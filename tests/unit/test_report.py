@@ -12,12 +12,14 @@ import pandas as pd
 import pytest
 from branches import one_way, watched
 from cohorts import TAXA_CONFIG, cohort_of, statistics_of
-from cpgtaxa import report
 from cpgtaxa.embedding.clusters import PAIR_COLUMNS
 from cpgtaxa.errors import InputError
 from cpgtaxa.names import COLOURS, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.pages import drawing
 from cpgtaxa.pages.page import environment
+from cpgtaxa.report import gallery, tables
+from cpgtaxa.report.page import write_report
+from cpgtaxa.report.summary import WIDTH, summary_text
 from cpgtaxa.statistics.age_ewas import write_age_ewas
 from pages import digests, text_of
 
@@ -226,7 +228,7 @@ def _outputs(folder):
 
 def _write(inputs, folder, config=CONFIG):
     outputs = _outputs(folder)
-    report.write_report(inputs, outputs, config)
+    write_report(inputs, outputs, config)
     return outputs
 
 
@@ -273,7 +275,7 @@ def _small():
 
 
 def test_agreement_by_hand():
-    found = report.agreement(*_small()).set_index(["stage", "taxon"])
+    found = tables.agreement(*_small()).set_index(["stage", "taxon"])
     assert list(dict.fromkeys(found.index.get_level_values(0))) == ["statistical", "round_0", "round_1", "all"]
 
     # Statistics: two UniStable, both right; everything else is unplaced.
@@ -307,7 +309,7 @@ def test_agreement_by_hand():
 def test_agreement_without_placements_or_boundary_cpgs():
     taxonomy, truth = _small()
     taxonomy = taxonomy.assign(taxon=UNCLASSIFIED, source="none")
-    found = report.agreement(taxonomy, truth[truth["kind"] == ""], rounds=2).set_index(["stage", "taxon"])["value"]
+    found = tables.agreement(taxonomy, truth[truth["kind"] == ""], rounds=2).set_index(["stage", "taxon"])["value"]
     assert np.isnan(found["all", "boundary"])
     assert np.isnan(found["all", "precision"])
     assert found["all", "macro"] == found["all", "placed"] == 0
@@ -317,7 +319,7 @@ def test_agreement_without_placements_or_boundary_cpgs():
 def test_agreement_file_has_only_a_header_without_truth(run, tmp_path, undrawn):
     run.truth = None
     outputs = _write(run, tmp_path / "a")
-    assert _text(outputs["agreement"]) == ",".join(report.AGREEMENT_COLUMNS) + "\n"
+    assert _text(outputs["agreement"]) == ",".join(tables.AGREEMENT_COLUMNS) + "\n"
     assert "truth" not in _text(outputs["summary"])
     assert 'id="truth"' not in _text(outputs["html"])
     del run.truth
@@ -328,7 +330,7 @@ def test_truth_file_problems_are_listed_together(tmp_path):
     path = tmp_path / "truth.tsv"
     path.write_text("cpg\ttaxon\tadmissible\na\tUniStabel\tBiAge\nb\tBiAge\tBiAge|TriAg\nb\tBiAge\tBiAge\n")
     with pytest.raises(InputError) as caught:
-        report.read_truth(path)
+        tables.read_truth(path)
     assert len(caught.value.problems) == 2
     assert "UniStabel" in caught.value.text()
     assert "TriAg'" in caught.value.text()
@@ -339,17 +341,17 @@ def test_truth_reads_tab_separated_and_packed_tables(tmp_path):
     for name, separator in (("truth.tsv.gz", "\t"), ("truth.csv.gz", ","), ("truth.csv", ",")):
         frame = pd.DataFrame({"cpg": ["a", "NA"], "taxon": ["BiAge", UNCLASSIFIED], "kind": ["", "width"]})
         frame.to_csv(tmp_path / name, sep=separator, index=False)
-        found = report.read_truth(tmp_path / name)
+        found = tables.read_truth(tmp_path / name)
         assert found[["cpg", "taxon", "kind"]].values.tolist() == frame.values.tolist()
         assert found["admissible"].tolist() == ["BiAge", ""]  # files of old
     frame.drop(columns="kind").to_parquet(tmp_path / "truth.parquet")
-    assert report.read_truth(tmp_path / "truth.parquet")["kind"].tolist() == ["", ""]
+    assert tables.read_truth(tmp_path / "truth.parquet")["kind"].tolist() == ["", ""]
 
 
 def test_summary_fits_and_has_all(written):
     run, outputs = written.run, written.outputs
     text = _text(outputs["summary"])
-    assert max(map(len, text.replace(outputs["html"], "").replace(run.taxonomy, "").splitlines())) <= report.WIDTH
+    assert max(map(len, text.replace(outputs["html"], "").replace(run.taxonomy, "").splitlines())) <= WIDTH
     lines = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
     assert lines["UniStable"][1:6] == ["3", "4", "5", "8.3", "%"]
     assert lines[UNCLASSIFIED][1:6] == ["30", "20", "15", "25.0", "%"]
@@ -366,12 +368,12 @@ def test_summary_fits_and_has_all(written):
 
 def test_summary_fits_with_many_rounds_and_cpgs():
     taxonomy = pd.DataFrame({"taxon": [TAXA[0]] * 20, "source": [f"round_{number}" for number in range(20)]})
-    counts = report.count_taxa(taxonomy, 20)
+    counts = tables.count_taxa(taxonomy, 20)
     counts["n_cpgs"] *= 40_000
     scores = {"accuracy": 1.0, "n": 2000, "calibration_error": 0.01}
     metrics = [{"model": "MixResNet18", "test_cohort": scores, "test": scores}] * 20
-    text = report.summary_text(counts, metrics, None, CONFIG, {"report": "r.html"})
-    assert max(map(len, text.splitlines())) <= report.WIDTH
+    text = summary_text(counts, metrics, None, CONFIG, {"report": "r.html"})
+    assert max(map(len, text.splitlines())) <= WIDTH
     assert "Round 19" in text
     assert "earlier rounds left out" in text
 
@@ -486,7 +488,7 @@ def test_reliability_by_hand():
     table["UniStable"], table["BiAge"] = [0.95, 0.95, 0.65, 0.62], [0.05, 0.05, 0.35, 0.38]
     table["PredictedLabelName"] = "UniStable"
     table["ActualLabel"] = ["UniStable", "BiAge", "UniStable", "UniStable"]
-    found = report.reliability(table, 1.0)
+    found = tables.reliability(table, 1.0)
     assert found["confidence"].tolist() == pytest.approx([0.635, 0.95])
     assert found["accuracy"].tolist() == [1.0, 0.5]
     assert found["n"].tolist() == [2, 2]
@@ -495,12 +497,12 @@ def test_reliability_by_hand():
     assert found["low"].tolist() == pytest.approx([2 / (2 + z**2), 0.5 - z / 2 / (2 + z**2) ** 0.5], abs=1e-5)
     assert found["high"].tolist() == pytest.approx([1, 0.5 + z / 2 / (2 + z**2) ** 0.5], abs=1e-5)
     assert found["bin_from"].tolist() == [0.6, 0.9]
-    assert report.reliability(table, 3.0)["confidence"].max() < 0.8
+    assert tables.reliability(table, 3.0)["confidence"].max() < 0.8
 
 
 def test_gallery_shows_typical_borderline_and_reassigned_cpgs(run):
     taxonomy = pd.read_parquet(run.taxonomy)
-    chosen = report.choose_examples(taxonomy, 2, 42)
+    chosen = gallery.choose_examples(taxonomy, 2, 42)
     assert list(chosen) == [*TAXA, UNCLASSIFIED]
     for number, taxon in enumerate(TAXA):
         own = taxonomy[(taxonomy["taxon"] == taxon) & (taxonomy["source"] == "statistical")]
@@ -517,7 +519,7 @@ def test_gallery_shows_typical_borderline_and_reassigned_cpgs(run):
     assert set(chosen[UNCLASSIFIED]["almost"]) == set(left["network_p"].nlargest(2).index)
     assert len(chosen[UNCLASSIFIED]["random"]) == 2
     assert min(chosen[UNCLASSIFIED]["random"]) >= 45
-    assert report.choose_examples(taxonomy, 2, 42) == chosen
+    assert gallery.choose_examples(taxonomy, 2, 42) == chosen
 
 
 def test_gallery_images_are_the_rendered_ones(written):
@@ -542,7 +544,7 @@ def test_gallery_images_are_the_rendered_ones(written):
 def test_same_input_same_bytes_and_nothing_old_stays(written):
     before = digests(written.folder)
     (written.folder / "report/figures/old.svg").write_text("")
-    report.write_report(written.run, written.outputs, CONFIG)
+    write_report(written.run, written.outputs, CONFIG)
     assert digests(written.folder) == before
     assert len(before) > 10
     assert not re.search(r"<dc:date>", _text(written.outputs["html"]))
@@ -600,7 +602,7 @@ def rendered(tmp_path_factory):
     kept, folder = {}, tmp_path_factory.mktemp("rendered")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cpgtaxa.report.page.write_page", lambda path, template, page: kept.update(page))
-        report.write_report(make_run(folder), _outputs(folder), CONFIG)
+        write_report(make_run(folder), _outputs(folder), CONFIG)
     template, seen = watched(environment(), "report.html.j2")
 
     def render(**changes) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from cpgtaxa.names import TAXA, UNCLASSIFIED
+from cpgtaxa.pages import drawing
 from cpgtaxa.pages.drawing import STYLE, Figures
 from cpgtaxa.report import ageing, quality
 from cpgtaxa.report.page import _wrong
@@ -75,8 +76,8 @@ def test_without_places_or_changes_nothing_is_drawn_or_said_of_them(tmp_path):
 
 def test_thinning_keeps_what_is_apart_and_each_group():
     table = pd.DataFrame({"x": [0, 0, 1, 1], "y": [0, 0, 1, 1], "taxon": ["a", "b", "a", "a"]})
-    assert ageing.thinned(table, "x", "y", "taxon").index.size == 3
-    assert ageing.thinned(table, "x", "y").index.size == 2
+    assert drawing.thinned(table, "x", "y", "taxon").index.size == 3
+    assert drawing.thinned(table, "x", "y").index.size == 2
 
 
 def test_columns_that_components_go_with_are_offered_as_a_line_of_the_config():

@@ -80,20 +80,9 @@ def test_admissible_taxa_are_those_of_the_criteria(setting):
     rng = np.random.default_rng(5)
     found = [profile.quantities(setting) for taxon in TAXA for profile, _ in draw(setting, taxon, 10)]
     found += [simulate.draw_cpg(2, index, None, setting)[0].quantities(setting) for index in range(60)]
-    found += [simulate.draw_several(rng, setting).quantities(setting) for _ in range(30)]
     found += [{key: rng.uniform(0, 2 * one.high) for key, one in criteria.BY_NAME.items()} for _ in range(300)]
     table = criteria.admissible({key: np.array([one[key] for one in found]) for key in criteria.BY_NAME})
     assert [simulate.admissible_taxa(one) for one in found] == [names_of(row) for row in table]
-
-
-def test_a_cpg_in_several_zones_has_three_taxa_or_more(setting):
-    rng = np.random.default_rng(3)
-    for _ in range(40):
-        profile = simulate.draw_several(rng, setting)
-        taxa = profile.admissible(setting)
-        assert len(taxa) > 2
-        assert (profile.taxon, profile.other) == taxa[:2]
-        assert profile.kind == "several"
 
 
 def test_quantities_of_profiles_worked_out_by_hand(setting):
@@ -194,7 +183,8 @@ def test_outlier_has_a_few_samples_far_away(setting):
 
 def test_outliers_keep_their_share_in_a_larger_cohort():
     small, large = simulate.cohort_setting(1, 100), simulate.cohort_setting(2, 3000)
-    profile, (few, many) = simulate.draw_in_cohorts(4, 2, "Outlier", [small, large])
+    profile, few = simulate.draw_cpg(4, 2, "Outlier", small)
+    many = simulate.draw_values(np.random.default_rng([4, 2, 1]), profile, large)
     assert profile.admissible(large) == ("Outlier",)
     far = [(np.abs(values - np.nanmedian(values)) > 0.06 + 4 * profile.sds[0]).mean() for values in (few, many)]
     assert far[1] == pytest.approx(profile.outlier_share, rel=0.3)

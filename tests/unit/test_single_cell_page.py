@@ -13,8 +13,10 @@ from browsing import assert_fine
 from conftest import ROOT
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import write_parquet
-from cpgtaxa.targets.single_cell import from_sequence, page, tables
+from cpgtaxa.targets.single_cell import from_sequence, page, planted, tables
+from cpgtaxa.targets.single_cell.counts import calibrate, site_counts, window_variance
 from cpgtaxa.targets.single_cell.statistics import site_statistics
+from cpgtaxa.targets.single_cell.summary import choose_network
 from cpgtaxa.targets.single_cell.tables import Sites, predictions_writer
 from pages import digests, lead_of, printed, table_after, text_of
 from single_cell_files import write_sites
@@ -482,8 +484,8 @@ def test_runs_of_other_shapes_have_a_page(tmp_path, shape, monkeypatch):
 def test_without_a_joint_network_the_lowest_validation_loss_decides():
     logs = {"dna": [1.0, 0.5, 0.7], "cpg": [0.9, 0.6, 0.55]}
     networks = {part: {"log": pd.DataFrame({"val_loss": losses})} for part, losses in logs.items()}
-    assert page.choose_network(networks) == "dna"
-    assert page.choose_network(networks | {"joint": {"log": pd.DataFrame({"val_loss": [9.0]})}}) == "joint"
+    assert choose_network(networks) == "dna"
+    assert choose_network(networks | {"joint": {"log": pd.DataFrame({"val_loss": [9.0]})}}) == "joint"
 
 
 def test_a_truth_of_other_sites_is_refused(tmp_path):
@@ -500,17 +502,17 @@ def test_a_truth_of_other_sites_is_refused(tmp_path):
 def test_effects_within_the_motif_and_elsewhere():
     # The CpG at offsets 0 and 1; a motif whole, one cut off by an unknown base, none.
     sequences = ["AAACGA" + MOTIF + "A", "AAACGA" + MOTIF[:4] + "N" + MOTIF[5:] + "A", "AAACGAAAAAAAAAA"]
-    found = page.motif_effects(effects_of(sequences, -3), MOTIF)
+    found = planted.motif_effects(effects_of(sequences, -3), MOTIF)
     assert found["motif_effect"] == (pytest.approx(0.5), 8 * 3)
     # 15 bases less CpG and motif; 15 less CpG and the unknown; 15 less CpG.
     assert found["effect_elsewhere"] == (pytest.approx(0.1), 3 * (5 + 12 + 13))
-    assert "motif_effect" not in page.motif_effects(effects_of(sequences[2:], -3), MOTIF)
+    assert "motif_effect" not in planted.motif_effects(effects_of(sequences[2:], -3), MOTIF)
 
 
 @pytest.mark.parametrize("rows", [1 << 16, 50])
 def test_calibration_counts_each_observed_test_state(made, monkeypatch, rows):
     monkeypatch.setattr(tables, "ROWS", rows)
-    table, counts = page.calibrate(Sites(made.inputs["sites"]), made.inputs["cpg"], 0.8)
+    table, counts = calibrate(Sites(made.inputs["sites"]), made.inputs["cpg"], 0.8)
     there = (made.states >= 0) & (made.split == 2)[:, None]
     p, states = made.predicted["cpg"][there], made.states[there]
     for low, high, predicted, observed, n in table.itertuples(index=False):
@@ -526,7 +528,7 @@ def test_calibration_counts_each_observed_test_state(made, monkeypatch, rows):
 def test_sites_over_the_cells(tmp_path):
     states = np.array([[1, 1, -1], [1, 0, 1], [0, -1, -1], [0, 1, -1], [1, 1, 1]], dtype=np.int8)
     write_parquet(tmp_path / "statistics.parquet", site_statistics(states))
-    found = page.site_counts(tmp_path / "statistics.parquet", 3)
+    found = site_counts(tmp_path / "statistics.parquet", 3)
     assert found["coverage"]["sites"].tolist() == [1, 2, 2]
     assert found["several"] == 4
     assert found["differ"] == 0.5
@@ -542,7 +544,7 @@ def test_sites_over_the_cells(tmp_path):
 def test_variance_of_windows_against_the_slow_way(tmp_path, monkeypatch, rows):
     monkeypatch.setattr(tables, "ROWS", rows)
     made = Made(tmp_path, step=300, per_chrom=120, cells=4, sequence=False, truth=False, taxa=False, models=("cpg",))
-    found = page.window_variance(Sites(made.inputs["sites"]), 3001)
+    found = window_variance(Sites(made.inputs["sites"]), 3001)
     windows = pd.DataFrame(made.states).groupby([made.chrom, made.position // 3001])
     expected = []
     for _, some in windows:
@@ -563,6 +565,6 @@ def test_variance_of_windows_against_the_slow_way(tmp_path, monkeypatch, rows):
 
 
 def test_a_motif_is_found_by_a_filter_that_is_alike_and_not_by_chance():
-    assert page.is_found(0.01, 0.94)
-    assert not page.is_found(0.01, 0.6)
-    assert not page.is_found(0.2, 0.94)
+    assert planted.is_found(0.01, 0.94)
+    assert not planted.is_found(0.01, 0.6)
+    assert not planted.is_found(0.2, 0.94)

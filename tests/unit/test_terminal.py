@@ -5,7 +5,8 @@ import types
 
 import pytest
 from cpgtaxa.plan import terminal
-from cpgtaxa.plan.terminal import Calm, cut, label_of, number, summary_text, table, with_interval, write_summary
+from cpgtaxa.plan.terminal import Calm, cut, label_of, summary_text, table, with_interval, write_summary
+from cpgtaxa.wording import grouped
 
 MODELS = "model,metric,value,ci_low,ci_high,n\n"
 FILES = {
@@ -127,7 +128,7 @@ def test_text_from_data_moves_no_cursor():
 
 
 def test_numbers_as_written():
-    assert (number("1234.5", 0), number("", 2), number(None), number("nan")) == ("1,234", "–", "–", "–")
+    assert (grouped("1234.5", 0), grouped("", 2), grouped(None), grouped("nan")) == ("1,234", "–", "–", "–")
     assert with_interval({"value": "0.5", "ci_low": "0.4", "ci_high": "0.6"}, 2) == "0.50 (0.40 to 0.60)"
     assert with_interval({"value": "0.5", "ci_low": "", "ci_high": ""}, 2) == "0.50"
 

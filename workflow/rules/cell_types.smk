@@ -4,10 +4,11 @@
 rule cell_types:
     """Which cells change with age?
     Needs: cohort; cell fractions, or betas of pure cell types of other tissues than blood
-    Output: results/cell_types.parquet, results/cell_types.csv.gz
+    Output: results/cell_types.csv.gz, results/cell_types/report.html
     """
     input:
         **PLAN.told_fractions(),
+        **page_files("cell_types"),
         beta=COHORT.beta,
         samples=COHORT.samples,
         library=library_files(SCRIPTS / "cell_types.py"),
@@ -16,6 +17,8 @@ rule cell_types:
         parquet="results/cell_types.parquet",
         csv="results/cell_types.csv.gz",
         types="results/cell_types/types.csv",
+        html=report("results/cell_types/report.html", caption="../report/cell_types.rst", category="Cell types"),
+        figures=directory("results/cell_types/figures"),
     log:
         "results/logs/cell_types.log",
     benchmark:

@@ -14,6 +14,7 @@ from cpgtaxa.targets.expression.plan import ExpressionPlan
 from cpgtaxa.targets.histone.plan import CELL_NAME, NETWORKS, PEERS, HistonePlan
 from cpgtaxa.plan.main import Plan
 from cpgtaxa.plan import sources
+from cpgtaxa.plan.paths import parts
 from cpgtaxa.targets.single_cell.plan import SIMULATED as SIMULATED_CELLS
 from cpgtaxa.targets.single_cell.plan import SingleCellPlan
 from snakemake.exceptions import IncompleteCheckpointException
@@ -62,8 +63,8 @@ TEMPLATES = SCRIPTS / "cpgtaxa" / "templates"
 
 
 def page_files(name):
-    """Inputs: the template of a page, and the styles and parts that pages share."""
-    shared = [*sorted(TEMPLATES.glob("*.css.j2")), TEMPLATES / "shared.html.j2"]
+    """Inputs: the template of a page, and the frame, styles and parts that pages share."""
+    shared = [*sorted(TEMPLATES.glob("*.css.j2")), TEMPLATES / "page.html.j2", TEMPLATES / "shared.html.j2"]
     return {"template": local(TEMPLATES / f"{name}.html.j2"), "shared": local(shared)}
 
 

@@ -32,10 +32,10 @@ if PLAN.own_images:
 
     rule use_images:
         input:
-            unpack(given(**{part: f"images.info.{part}" for part in PLAN.parts(0)})),
+            unpack(given(**{part: f"images.info.{part}" for part in parts(0)})),
             library=library_files(SCRIPTS / "use_images.py"),
         output:
-            **PLAN.parts(0),
+            **parts(0),
             images="results/round_0/images.arrow",
         log:
             "results/logs/use_images.log",
@@ -61,7 +61,7 @@ else:
             labels="results/taxa/statistical.parquet",
             library=library_files(SCRIPTS / "split.py"),
         output:
-            **PLAN.parts(0),
+            **parts(0),
         log:
             "results/logs/split.log",
         benchmark:
@@ -85,7 +85,7 @@ rule enlarge:
         reassigned=PLAN.placed_last,
         library=library_files(SCRIPTS / "enlarge.py"),
     output:
-        **PLAN.parts("{round}"),
+        **parts("{round}"),
     log:
         "results/logs/enlarge_{round}.log",
     benchmark:

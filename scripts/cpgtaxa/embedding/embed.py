@@ -5,9 +5,6 @@ import pathlib
 import time
 
 import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -21,7 +18,7 @@ from cpgtaxa.files import atomic, parquet_blocks, read_json, read_parquet, write
 from cpgtaxa.learning.classifier import draw
 from cpgtaxa.learning.networks import load_predictor
 from cpgtaxa.learning.temperature import softmax
-from cpgtaxa.names import COLOURS, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.names import COLOURS, KNOWN, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.pages.drawing import HALO, INK, MARKERS, STYLE, save_pdf, svg_text
 from cpgtaxa.progress import Progress, so_far
 from cpgtaxa.simulation import simulate
@@ -48,7 +45,7 @@ CLUSTER_COLUMNS += ("nearest_known", "stands_out", *(f"example_{number}" for num
 def choose(taxon: np.ndarray, per_taxon: int, unclassified: int, seed: int) -> np.ndarray:
     """Row numbers, ascending, of a random choice: at most so many CpGs of each taxon, and without one. taxon: (n,)."""
     chosen = []
-    for number, name in enumerate((*TAXA, UNCLASSIFIED)):
+    for number, name in enumerate(KNOWN):
         rows = np.flatnonzero(taxon == name)
         most = unclassified if name == UNCLASSIFIED else per_taxon
         chosen.append(np.random.default_rng([seed, 31, number]).permutation(rows)[:most])
@@ -65,7 +62,7 @@ def outputs_of(predictor, values: np.ndarray, ages: np.ndarray) -> tuple[np.ndar
     return np.concatenate(logits), np.concatenate(features)
 
 
-def boundary_cpgs(ages: np.ndarray, seed: int, per_kind: int = PER_KIND) -> tuple[list[str], np.ndarray]:
+def boundary_cpgs(ages: np.ndarray, seed: int) -> tuple[list[str], np.ndarray]:
     """Simulated CpGs between two taxa, for these ages: what each is, and values (k, n) float32.
 
     As many of each kind and pair, so that what is rare in a cohort is known too; none for a handful of samples.
@@ -76,7 +73,7 @@ def boundary_cpgs(ages: np.ndarray, seed: int, per_kind: int = PER_KIND) -> tupl
     names, values = [], []
     for number, (kind, taxon, other) in enumerate(simulate.boundary_kinds()):
         rng = np.random.default_rng([seed, 41, number])
-        for _ in range(per_kind):
+        for _ in range(PER_KIND):
             profile = simulate.draw_profile(rng, taxon, setting, (kind, taxon, other))
             values.append(simulate.draw_values(rng, profile, setting))
             names.append(f"{kind}, {taxon} / {other}")

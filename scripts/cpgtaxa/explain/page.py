@@ -15,7 +15,6 @@ import io
 import pathlib
 import typing
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -25,20 +24,20 @@ from PIL import Image
 
 from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.errors import InputError
-from cpgtaxa.files import atomic, atomic_folder, parquet_blocks, read_parquet
-from cpgtaxa.images.render import render
+from cpgtaxa.files import atomic, parquet_blocks, read_parquet
+from cpgtaxa.images.render import png_text, render
 from cpgtaxa.learning.classifier import draw
 from cpgtaxa.learning.networks import load_predictor
 from cpgtaxa.names import INDEX, MEANING, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
-from cpgtaxa.pages.drawing import ACCENT, SECOND, STYLE, Figures
+from cpgtaxa.pages.drawing import ACCENT, SECOND, Figures, figures_in
 from cpgtaxa.pages.page import write_page
 from cpgtaxa.plan.paths import model_of
 from cpgtaxa.progress import Progress
-from cpgtaxa.report import percent, png
 from cpgtaxa.report.thresholds import in_units
+from cpgtaxa.report.words import percent
 from cpgtaxa.statistics.kernel import OUTLIER_IQR, OUTLIER_MARGIN
 from cpgtaxa.taxa.criteria import BY_NAME, PATTERNS, RULES, TABLE, Answers
-from cpgtaxa.wording import number
+from cpgtaxa.wording import number, signed
 
 COLUMNS = ("cpg", "kind", "name", "detail", "value")
 CRITERION = ("answer", "matters", "boundary", "estimate", "error", "no", "cut", "yes")
@@ -378,7 +377,7 @@ def _ink(colour) -> str:
 
 
 def _signed(value) -> str:
-    return f"{value:+.1f}".replace("-", "−") if abs(value) >= 0.05 else "0.0"
+    return signed(value, 1) if abs(value) >= 0.05 else "0.0"
 
 
 def _view(predictor, beta, ages, taxa) -> dict:
@@ -388,7 +387,7 @@ def _view(predictor, beta, ages, taxa) -> dict:
     inked = np.concatenate([np.abs(found.pixels[planes[0, 0] < 255]) for found in maps])
     scale = float(np.quantile(inked, 0.99)) if inked.size else 0.0
     return {
-        "code": png(render(beta[None], ages)[0]),
+        "code": png_text(render(beta[None], ages)[0]),
         "seen": _rgb_png(planes[0][[0, 1, 0]].transpose(1, 2, 0)),
         "size": predictor.size,
         "scale": scale,
@@ -511,8 +510,8 @@ def write_explanation(
     looks = _looks(inputs.predictions, set(cpgs))
     networks = list(zip(inputs.weights, inputs.stats, inputs.card, strict=True))
     predictors, entries = {}, []
-    with atomic_folder(outputs["figures"]) as partial, matplotlib.rc_context(STYLE):
-        figures, progress = Figures(partial), Progress(len(cpgs), "CpGs explained")
+    with figures_in(outputs["figures"]) as figures:
+        progress = Progress(len(cpgs), "CpGs explained")
         for at_cpg, (cpg, beta) in enumerate(zip(cpgs, values, strict=True), 1):
             row, one = taxonomy.loc[cpg], statistics.loc[[cpg]]
             found = {at: table.loc[cpg].to_numpy(dtype=float) for at, table in looks.items() if cpg in table.index}

@@ -8,14 +8,13 @@ from cpgtaxa.errors import InputError
 from cpgtaxa.explorer.packing import NO_CODE, logarithms, name_codes, share_codes
 from cpgtaxa.files import naming_damage, parquet_blocks, read_parquet
 from cpgtaxa.input.positions import NAMES as CHROMOSOMES
-from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.names import KNOWN, PROBABILITY_COLUMNS, TAXA
 from cpgtaxa.patterns.columns import CAUSES, SHAPES
 from cpgtaxa.patterns.columns import DESCRIPTION as PATTERNS
 from cpgtaxa.statistics.kernel import DESCRIPTION
 from cpgtaxa.taxa.criteria import TABLE, Answers
 from cpgtaxa.taxa.labels import undecided
 
-ORDER = (*TAXA, UNCLASSIFIED)
 REASONS = {
     "ambiguous": "the tests leave several taxa, and the network's choice among them was not selected",
     "contradicted": "the tests leave no taxon",
@@ -113,7 +112,7 @@ class Index:
         source = column(taxonomy, "source").to_numpy(dtype=object)
         self.sources = sorted(set(source), key=_in_order)
         with naming_damage(taxonomy):
-            self.taxon = name_codes(taxon, ORDER)
+            self.taxon = name_codes(taxon, KNOWN)
             self.source = name_codes(source, self.sources)
             self.second = name_codes(column(taxonomy, "second_taxon"), TAXA)
             self.boundary, self.criterion = (

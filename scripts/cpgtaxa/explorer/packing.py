@@ -68,8 +68,3 @@ def packed(*arrays: np.ndarray) -> str:
 def packed_bytes(content: bytes, level: int = LEVEL) -> str:
     """Any bytes as text of base64."""
     return base64.b64encode(zlib.compress(content, level)).decode("ascii")
-
-
-def unpacked(text: str) -> bytes:
-    """The bytes behind `packed_bytes`."""
-    return zlib.decompress(base64.b64decode(text))

@@ -23,7 +23,6 @@ from cpgtaxa.explorer.columns import (
     CHANGES,
     MAIN,
     MEANING,
-    ORDER,
     PLACES,
     REASONS,
     Index,
@@ -33,8 +32,8 @@ from cpgtaxa.explorer.columns import (
     scale_of,
 )
 from cpgtaxa.files import atomic_folder, naming_damage, need_space, parquet_blocks
+from cpgtaxa.names import KNOWN, PROBABILITY_COLUMNS, SYMBOLS, UNCLASSIFIED
 from cpgtaxa.names import MEANING as TAXON_MEANING
-from cpgtaxa.names import PROBABILITY_COLUMNS, SYMBOLS, UNCLASSIFIED
 from cpgtaxa.pages.page import PALETTE, write_page
 from cpgtaxa.patterns.columns import CAUSES, SHAPES
 from cpgtaxa.progress import Progress, so_far
@@ -50,21 +49,9 @@ MOST_LEVELS = 8
 NEIGHBOURS = "neighbour_"
 """What the columns of the embedding's neighbours are called, with a number behind."""
 CODED = (
-    "taxon",
-    "source",
-    "second_taxon",
-    "reason",
-    "detail",
-    "boundary",
-    "criterion",
-    "disagrees",
-    "confidence",
-    "margin",
-    "network_p",
-    "shape",
-    "cause",
-    *CHANGES,
-)
+    "taxon", "source", "second_taxon", "reason", "detail", "boundary", "criterion", "disagrees", "confidence",
+    "margin", "network_p", "shape", "cause", *CHANGES,
+)  # fmt: skip
 """Columns beside the probabilities and the statistics."""
 ABOUT = """Data of the page explorer.html, which lies beside this folder: keep the two together. The page alone
 shows {page}.
@@ -166,13 +153,7 @@ def read_map(path, neighbours, cpgs: np.ndarray) -> dict[str, np.ndarray]:
     found = np.stack([place.get_indexer(row) for row in names]) if len(names) else np.empty((0, len(rows)))
     if (rows < 0).any() or (found < 0).any() or list(beside["cpg"]) != list(table["cpg"]):
         raise InputError(f"{path} and {neighbours} are not of this taxonomy: delete both and start again")
-    return {
-        "rows": rows.astype(np.uint32),
-        "x": x,
-        "y": y,
-        "cluster": cluster,
-        "neighbours": found.astype(np.uint32),
-    }
+    return {"rows": rows.astype(np.uint32), "x": x, "y": y, "cluster": cluster, "neighbours": found.astype(np.uint32)}
 
 
 def described_samples(samples: pd.DataFrame, drawn: np.ndarray, with_ids: bool) -> dict:
@@ -219,7 +200,7 @@ def described_taxa(taxon: np.ndarray) -> list[dict]:
             "meaning": meaning[name],
             "total": int((taxon == code).sum()),
         }
-        for code, name in enumerate(ORDER)
+        for code, name in enumerate(KNOWN)
     ]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cpgtaxa.cohort import Cohort, read_samples
-from cpgtaxa.errors import InputError
+from cpgtaxa.errors import InputError, gathered, refuse
 from cpgtaxa.files import atomic
 from cpgtaxa.images.packed import EXAMPLES, PackedImages, pack, read_image_csv
 from cpgtaxa.images.render import planes, planes_of_rgb, read_png, render, write_png
@@ -70,20 +70,15 @@ def read_images(listed: pd.DataFrame, root, size: int):
             yield np.stack(block)
     if len(problems) > EXAMPLES:
         problems = [*problems[:EXAMPLES], f"{len(problems) - EXAMPLES} more images cannot be read."]
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
 
 
 def use_images(parts: dict, outputs: dict, out_images, root, size: int) -> None:
     """Check the user's image CSVs (published form), copy them, and pack the images they list."""
     listed, problems = {}, []
     for part in PARTS:
-        try:
-            listed[part] = read_image_csv(parts[part], root)
-        except InputError as error:
-            problems += error.problems
-    if problems:
-        raise InputError(problems)
+        listed[part] = gathered(problems, read_image_csv, parts[part], root)
+    refuse(problems)
     together = pd.concat(listed.values(), ignore_index=True)
     shared = together["path"][together["path"].duplicated()].unique()
     if len(shared):

@@ -21,7 +21,7 @@ import pyarrow as pa
 from PIL import Image
 
 from cpgtaxa import files
-from cpgtaxa.errors import InputError, reason_of, some
+from cpgtaxa.errors import InputError, gathered, reason_of, refuse, some
 from cpgtaxa.images.render import LARGEST_SIDE, UNREADABLE
 from cpgtaxa.input.texts import read_text
 from cpgtaxa.names import INDEX, TAXA, UNCLASSIFIED
@@ -291,15 +291,11 @@ def read_image_csv(path, root=None, labels_required: bool = True) -> pd.DataFram
     """
     path = pathlib.Path(path)
     folder = pathlib.Path(root) if root is not None else pathlib.Path()
-    problems, rows = [], []
-    try:
-        rows = _rows_of(path)
-    except InputError as error:
-        problems += error.problems
+    problems = []
+    rows = gathered(problems, _rows_of, path)
     if root is not None and not folder.is_dir():
         problems.append(f"The folder of images {folder} does not exist; the paths in {path} are relative to it.")
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     allowed = {2} if labels_required else {1, 2}
     widths = [(number, len(row)) for number, row in rows if len(row) not in allowed]
     if widths:
@@ -312,8 +308,7 @@ def read_image_csv(path, root=None, labels_required: bool = True) -> pd.DataFram
         )
     found = _looked_at([(number, row) for number, row in rows if len(row) in allowed], folder, root, labels_required)
     problems += found.problems(path, folder, len(rows))
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     labels = pd.Series([label for _, label in found.images], dtype=object)
     return pd.DataFrame({"path": [image for image, _ in found.images], "label": labels})
 

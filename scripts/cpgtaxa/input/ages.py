@@ -12,7 +12,7 @@ import pandas as pd
 
 from cpgtaxa.errors import some
 from cpgtaxa.input.delimited import commas_for_points, pointed
-from cpgtaxa.input.streams import EXAMPLES, MISSING, many
+from cpgtaxa.input.streams import EXAMPLES, MISSING, and_more, many
 
 OLDEST = 125.0
 PER_YEAR = {
@@ -30,36 +30,11 @@ TERM = 40.0
 BESIDE = "a column of units"
 
 AGES = (
-    "age",
-    "ages",
-    "chronologicalage",
-    "chronage",
-    "calendarage",
-    "sampleage",
-    "patientage",
-    "donorage",
-    "subjectage",
-    "participantage",
-    "ageatdraw",
-    "ageatblooddraw",
-    "ageatsampling",
-    "ageatsample",
-    "ageatcollection",
-    "ageatvisit",
-    "ageatsamplecollection",
-    "ageatrecruitment",
-    "ageatenrollment",
-    "ageatenrolment",
-    "ageatbaseline",
-    "ageatexam",
-    "âge",
-    "alter",
-    "edad",
-    "ageatbloodcollection",
-    "ageatmeasurement",
-    "ageattimeofsampling",
-    "ageattimeofcollection",
-)
+    "age", "ages", "chronologicalage", "chronage", "calendarage", "sampleage", "patientage", "donorage", "subjectage",
+    "participantage", "ageatdraw", "ageatblooddraw", "ageatsampling", "ageatsample", "ageatcollection", "ageatvisit",
+    "ageatsamplecollection", "ageatrecruitment", "ageatenrollment", "ageatenrolment", "ageatbaseline", "ageatexam",
+    "âge", "alter", "edad", "ageatbloodcollection", "ageatmeasurement", "ageattimeofsampling", "ageattimeofcollection",
+)  # fmt: skip
 """Names of columns of ages, without case, blanks and punctuation."""
 UNITS = {
     **dict.fromkeys(("y", "yr", "yrs", "year", "years", "yo", "yearsold", "yearold"), "years"),
@@ -75,29 +50,9 @@ UNITS = {
 }
 """Units by the words for them; single letters count behind a number and in brackets."""
 NOT_READ = {
-    "hour",
-    "hours",
-    "hrs",
-    "minutes",
-    "mins",
-    "seconds",
-    "secs",
-    "fortnights",
-    "quarter",
-    "quarters",
-    "trimester",
-    "trimesters",
-    "decade",
-    "decades",
-    "centuries",
-    "stunden",
-    "tag",
-    "mes",
-    "mese",
-    "dag",
-    "dia",
-    "día",
-}
+    "hour", "hours", "hrs", "minutes", "mins", "seconds", "secs", "fortnights", "quarter", "quarters", "trimester",
+    "trimesters", "decade", "decades", "centuries", "stunden", "tag", "mes", "mese", "dag", "dia", "día",
+}  # fmt: skip
 """Words in a column's name that may be a unit of its ages, and are none of UNITS."""
 LETTERS = {"m": "months", "w": "weeks", "d": "days"}
 """Units that a last letter may stand for, but also a visit (d, w) or something else (m)."""
@@ -320,7 +275,7 @@ class _Listed:
         shown = [f"{name!r} ({self.word} {row})" for name, row in zip(self.names[mask], self.rows[mask], strict=True)]
         if value is not None:
             shown = [f"{one}: {found!r}" for one, found in zip(shown, value[mask], strict=True)]
-        return ", ".join(shown[:EXAMPLES]) + (f" and {len(shown) - EXAMPLES:,} more" if len(shown) > EXAMPLES else "")
+        return and_more(shown[:EXAMPLES], len(shown))
 
 
 def _own_units(path, sheet: pd.DataFrame, beside: str | None) -> tuple[np.ndarray | None, list[str]]:

@@ -13,7 +13,7 @@ import zlib
 import numpy as np
 import pandas as pd
 
-from cpgtaxa.errors import InputError, reason_of, some
+from cpgtaxa.errors import InputError, gathered, reason_of, refuse, some
 from cpgtaxa.input.positions import NOWHERE, beyond_ends, chromosomes
 from cpgtaxa.input.probes import SUFFIX, cpg_of, read_list
 from cpgtaxa.input.streams import codec_of, magic, refuse_foreign
@@ -100,8 +100,7 @@ def _columns(path, names: list[str], given: dict) -> dict[str, str]:
             f"{KEY}: {path} has a {there} ({found[there]}), but no {lacking}; found {some(names)}. Say which it is in "
             f"annotation.columns.{lacking}"
         )
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     return found
 
 
@@ -187,10 +186,7 @@ def _listed(cpgs: np.ndarray, lists: dict[str, str]) -> dict[str, np.ndarray]:
         if name in (SNP, SNP_NEAR):
             problems.append(f"{key}: this name is taken by what the manifest says: choose another")
             continue
-        try:
-            ids = read_list(path, key)
-        except InputError as error:
-            problems += error.problems
+        if (ids := gathered(problems, read_list, path, key)) is None:
             continue
         bases = {cpg_of(one) for one in ids}
         found[name] = np.array([cpg in ids or cpg_of(cpg) in bases for cpg in cpgs])
@@ -199,8 +195,7 @@ def _listed(cpgs: np.ndarray, lists: dict[str, str]) -> dict[str, np.ndarray]:
                 f"{key}: none of the {len(ids):,} ids in {path} ({some(sorted(ids), 3)}) is in the cohort: is it the "
                 "list of another array, or are the ids not in its first column?"
             )
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     return found
 
 
@@ -232,8 +227,7 @@ def _placed(path, rows: pd.DataFrame) -> pd.DataFrame:
                 f"{what}, line {worst['line']}: {worst['cpg']} at {worst['chromosome']}:{worst['position']} lies "
                 "beyond the end of its chromosome, in hg19 as in hg38. Give positions of one human assembly"
             )
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     rows.loc[nowhere, "chromosome"] = ""
     return rows.assign(position=numbers.astype("Int64"))
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cpgtaxa.errors import some
-from cpgtaxa.input.streams import EXAMPLES, MISSING, Unreadable, many
+from cpgtaxa.input.streams import EXAMPLES, MISSING, Unreadable, and_more, many
 
 _GAP = r"[\s._:|()\[\]-]"
 _KINDS = {
@@ -216,10 +216,10 @@ class ArrayColumns:
     def problems(self) -> list[str]:
         found = []
         if self.n_bad:
-            more = f" and {self.n_bad - len(self.bad):,} more" if self.n_bad > len(self.bad) else ""
             found.append(
                 f"{self.path}: {many(self.n_bad, 'cell')} that {'are' if self.n_bad > 1 else 'is'} no number, or no "
-                f"p-value from 0 to 1, in columns of p-values or signals: {'; '.join(self.bad)}{more}. Correct them"
+                "p-value from 0 to 1, in columns of p-values or signals: "
+                f"{and_more(self.bad, self.n_bad, '; ')}. Correct them"
             )
         elif self.n_p and self.n_masked.sum() > self.n_p / 2:
             found.append(

@@ -13,39 +13,10 @@ SEPARATORS = "\t;,"
 LOOKED_AT = 50
 """Lines by which the separator is found."""
 HEADINGS = {
-    "idref",
-    "id",
-    "ids",
-    "cpg",
-    "cpgs",
-    "cpgid",
-    "cpgsite",
-    "cgid",
-    "probe",
-    "probes",
-    "probeid",
-    "probename",
-    "targetid",
-    "ilmnid",
-    "name",
-    "site",
-    "rownames",
-    "rowname",
-    "sampleid",
-    "sample",
-    "samplename",
-    "samples",
-    "gene",
-    "geneid",
-    "genename",
-    "symbol",
-    "genesymbol",
-    "ensembl",
-    "ensemblid",
-    "index",
-    "unnamed0",
-    "basename",
-}
+    "idref", "id", "ids", "cpg", "cpgs", "cpgid", "cpgsite", "cgid", "probe", "probes", "probeid", "probename",
+    "targetid", "ilmnid", "name", "site", "rownames", "rowname", "sampleid", "sample", "samplename", "samples", "gene",
+    "geneid", "genename", "symbol", "genesymbol", "ensembl", "ensemblid", "index", "unnamed0", "basename",
+}  # fmt: skip
 """What the column of ids is called, without case and punctuation: no name of a sample."""
 _SEP_LINE = re.compile(r"\ufeff?\"?sep=(.|\\t)\"?[\s,;]*", re.IGNORECASE)
 _COMMA = re.compile(r"[-+]?(\d+),(\d+)(?:[eE][-+]?\d+)?")

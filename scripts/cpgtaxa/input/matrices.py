@@ -23,16 +23,7 @@ from cpgtaxa.input.delimited import (
     separator_among,
 )
 from cpgtaxa.input.probes import KIND
-from cpgtaxa.input.streams import (
-    DAMAGE,
-    EXAMPLES,
-    MISSING,
-    Unreadable,
-    fields_of,
-    many,
-    refuse_foreign,
-    stream_of,
-)
+from cpgtaxa.input.streams import DAMAGE, EXAMPLES, MISSING, Unreadable, fields_of, many, refuse_foreign, stream_of
 from cpgtaxa.input.texts import lines_of
 
 BLOCK_BYTES = 48 << 20

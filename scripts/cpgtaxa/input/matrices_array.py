@@ -11,7 +11,22 @@ BLOCK_BYTES = 48 << 20
 """float32 values of a block of CpGs."""
 
 
-class ArrayMatrix:
+class KnownRows:
+    """A matrix whose CpGs are known before it is read."""
+
+    cpgs: list[str]
+    _done = 0.0
+
+    def share(self) -> float:
+        """How much of the matrix has been handed over, 0..1."""
+        return self._done
+
+    def n_rows(self) -> float:
+        """How many CpGs there are."""
+        return len(self.cpgs)
+
+
+class ArrayMatrix(KnownRows):
     """CpGs in rows, read block by block; the protocol is that of `cpgtaxa.input.matrices.TextMatrix`.
 
     cpgs, samples: their ids. read: `read(start, stop)` gives rows start to stop (k, all samples), numbers of any type,
@@ -26,7 +41,6 @@ class ArrayMatrix:
         self.odd_rows, self.n_odd_rows = [], 0
         self.n_fields = len(self.samples) + 1
         self._read, self._step, self._flip = read, step, flip
-        self._done = 0.0
         if not self.samples or not self.cpgs:
             raise Unreadable(f"{path} holds {len(self.cpgs):,} rows x {len(self.samples):,} columns: it is empty")
 
@@ -54,14 +68,6 @@ class ArrayMatrix:
                 block = np.empty((stop - start, 0), dtype=np.float32)
             self._done = stop / len(self.cpgs)
             yield self.cpgs[start:stop], block
-
-    def share(self) -> float:
-        """How much of the matrix has been read, 0..1."""
-        return self._done
-
-    def n_rows(self) -> float:
-        """How many CpGs there are."""
-        return len(self.cpgs)
 
 
 def exactly(path, what: str, names, count: int, axis: str) -> None:

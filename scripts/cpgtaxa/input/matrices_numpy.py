@@ -15,31 +15,12 @@ from cpgtaxa.input.transposed import Transposed
 
 CPG_KEYS = ("cpg", "cpgs", "cpg_id", "cpg_ids", "probe", "probes", "probe_ids", "index", "rows", "rownames", "features")
 SAMPLE_KEYS = (
-    "sample",
-    "samples",
-    "sample_id",
-    "sample_ids",
-    "columns",
-    "cols",
-    "colnames",
-    "patients",
-    "individuals",
-)
+    "sample", "samples", "sample_id", "sample_ids", "columns", "cols", "colnames", "patients", "individuals",
+)  # fmt: skip
 HEADS = {*CPG_KEYS, *SAMPLE_KEYS, "id", "ids", "name", "names", "probeid", "ilmnid", "x", "v1", ""}
 """What a first line is called that is a header of a list, not an id (small letters)."""
-DAMAGED = (
-    ValueError,
-    OSError,
-    EOFError,
-    KeyError,
-    NotImplementedError,
-    RuntimeError,
-    SyntaxError,
-    MemoryError,
-    zipfile.BadZipFile,
-    zlib.error,
-    tokenize.TokenError,
-)
+DAMAGED = (ValueError, OSError, EOFError, KeyError, NotImplementedError, RuntimeError, SyntaxError, MemoryError)
+DAMAGED += (zipfile.BadZipFile, zlib.error, tokenize.TokenError)
 """What damaged archives and headers raise, in zipfile, zlib and NumPy."""
 AGAIN = (
     "Save it again as np.savez(file, beta=values, cpgs=np.array(cpgs, dtype=str), samples=np.array(samples, dtype=str))"
@@ -218,11 +199,7 @@ def open_npy(path, index: dict | None):
 def of_array(path, array: np.ndarray, cpgs: list[str], samples: list[str]) -> ArrayMatrix:
     """A reader of an array (CpGs, samples) in memory or in a mapped file."""
     return ArrayMatrix(
-        path,
-        cpgs,
-        samples,
-        lambda start, stop: array[start:stop],
-        flip=lambda: of_array(path, array.T, samples, cpgs),
+        path, cpgs, samples, lambda start, stop: array[start:stop], flip=lambda: of_array(path, array.T, samples, cpgs)
     )
 
 

@@ -3,63 +3,21 @@
 import numpy as np
 import pandas as pd
 
-from cpgtaxa.errors import InputError, some
+from cpgtaxa.errors import InputError, refuse, some
 from cpgtaxa.input.texts import read_table
 
 ASSEMBLIES = {
     "hg19": (
-        249250621,
-        243199373,
-        198022430,
-        191154276,
-        180915260,
-        171115067,
-        159138663,
-        146364022,
-        141213431,
-        135534747,
-        135006516,
-        133851895,
-        115169878,
-        107349540,
-        102531392,
-        90354753,
-        81195210,
-        78077248,
-        59128983,
-        63025520,
-        48129895,
-        51304566,
-        155270560,
-        59373566,
+        249250621, 243199373, 198022430, 191154276, 180915260, 171115067, 159138663, 146364022, 141213431, 135534747,
+        135006516, 133851895, 115169878, 107349540, 102531392, 90354753, 81195210, 78077248, 59128983, 63025520,
+        48129895, 51304566, 155270560, 59373566,
     ),
     "hg38": (
-        248956422,
-        242193529,
-        198295559,
-        190214555,
-        181538259,
-        170805979,
-        159345973,
-        145138636,
-        138394717,
-        133797422,
-        135086622,
-        133275309,
-        114364328,
-        107043718,
-        101991189,
-        90338345,
-        83257441,
-        80373285,
-        58617616,
-        64444167,
-        46709983,
-        50818468,
-        156040895,
-        57227415,
+        248956422, 242193529, 198295559, 190214555, 181538259, 170805979, 159345973, 145138636, 138394717, 133797422,
+        135086622, 133275309, 114364328, 107043718, 101991189, 90338345, 83257441, 80373285, 58617616, 64444167,
+        46709983, 50818468, 156040895, 57227415,
     ),
-}
+}  # fmt: skip
 """Lengths of chromosomes 1 to 22, X and Y in bases (UCSC)."""
 NAMES = (*map(str, range(1, 23)), "X", "Y")
 """The chromosomes of ASSEMBLIES, in their order."""
@@ -157,7 +115,6 @@ def read_positions(path, key: str, columns: dict[str, str], *, one_based: bool) 
             f"{what}: positions beyond the ends of chromosomes: {text}. Give positions of one human assembly, and "
             "correct these rows"
         )
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     frame = frame[["cpg", "name", "start"]].rename(columns={"name": "chrom"}).reset_index(drop=True)
     return frame, fits[0] if len(fits) == 1 else None

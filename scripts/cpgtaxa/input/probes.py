@@ -5,7 +5,7 @@ import re
 
 import pandas as pd
 
-from cpgtaxa.errors import InputError, some
+from cpgtaxa.errors import InputError, gathered, refuse, some
 from cpgtaxa.input.delimited import separator_among
 from cpgtaxa.input.texts import csv_rows, lines_of, read_text
 
@@ -102,23 +102,15 @@ class Lists:
 
     def __init__(self, filters: dict | None, only: str | None):
         """filters: file by name; only: file with the CpGs that alone are wanted. Raises InputError, all problems."""
-        problems, self.filters, self.only = [], {}, None
+        problems, self.filters = [], {}
         for name, path in (filters or {}).items():
             if name in RESERVED:
                 problems.append(
                     f"cohort.filters.{name}: this name is taken (as are {', '.join(RESERVED)}): choose another"
                 )
-            try:
-                self.filters[name] = read_list(path, f"cohort.filters.{name}")
-            except InputError as error:
-                problems += error.problems
-        if only:
-            try:
-                self.only = read_list(only, "cohort.only_cpgs")
-            except InputError as error:
-                problems += error.problems
-        if problems:
-            raise InputError(problems)
+            self.filters[name] = gathered(problems, read_list, path, f"cohort.filters.{name}")
+        self.only = gathered(problems, read_list, only, "cohort.only_cpgs") if only else None
+        refuse(problems)
         self.paths = {**{f"filters.{name}": path for name, path in (filters or {}).items()}, "only_cpgs": only}
         self.hits = collections.Counter()
 

@@ -20,15 +20,8 @@ from cpgtaxa.input.streams import Unreadable, codec_of
 XZ = b"\xfd7zXZ\x00"
 BINARY = (b"X\n\x00\x00", b"RDX2\n", b"RDX3\n")
 OTHER = (
-    b"A\n2\n",
-    b"A\n3\n",
-    b"RDA2\n",
-    b"RDA3\n",
-    b"B\n\x02\x00\x00\x00",
-    b"B\n\x03\x00\x00\x00",
-    b"RDB2\n",
-    b"RDB3\n",
-)
+    b"A\n2\n", b"A\n3\n", b"RDA2\n", b"RDA3\n", b"B\n\x02\x00\x00\x00", b"B\n\x03\x00\x00\x00", b"RDB2\n", b"RDB3\n",
+)  # fmt: skip
 """R's text and native formats, which hardly anyone writes."""
 PIECE = 1 << 20
 LARGE = 1 << 16

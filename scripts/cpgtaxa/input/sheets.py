@@ -8,16 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cpgtaxa.errors import reason_of, some
-from cpgtaxa.input.ages import (
-    UNITS,
-    bare,
-    in_years,
-    is_age,
-    said_by_values,
-    unit_column,
-    unit_of_name,
-    unit_of_text,
-)
+from cpgtaxa.input.ages import UNITS, bare, in_years, is_age, said_by_values, unit_column, unit_of_name, unit_of_text
 from cpgtaxa.input.delimited import aligned, commas_for_points, lines_above, pointed
 from cpgtaxa.input.series import is_series
 from cpgtaxa.input.standard_layout import sexes_of
@@ -26,6 +17,7 @@ from cpgtaxa.input.streams import (
     EXAMPLES,
     MISSING,
     Unreadable,
+    and_more,
     codec_of,
     magic,
     many,
@@ -40,36 +32,10 @@ from cpgtaxa.input.workbooks import is_workbook, read_workbook
 # --- common names of columns, without case, blanks and punctuation; the best first -----------------------------------
 
 IDS = (
-    "sampleid",
-    "sample",
-    "samplename",
-    "samplenames",
-    "sampleids",
-    "basename",
-    "sentrix",
-    "barcode",
-    "sentrixbarcode",
-    "idat",
-    "geoaccession",
-    "gsm",
-    "gsmid",
-    "geoid",
-    "accession",
-    "arrayid",
-    "chipid",
-    "id",
-    "ids",
-    "name",
-    "names",
-    "title",
-    "sampletitle",
-    "description",
-    "subjectid",
-    "subject",
-    "rownames",
-    "column1",
-    "x",
-)
+    "sampleid", "sample", "samplename", "samplenames", "sampleids", "basename", "sentrix", "barcode", "sentrixbarcode",
+    "idat", "geoaccession", "gsm", "gsmid", "geoid", "accession", "arrayid", "chipid", "id", "ids", "name", "names",
+    "title", "sampletitle", "description", "subjectid", "subject", "rownames", "column1", "x",
+)  # fmt: skip
 """`sentrix` stands for the chip and the position on it, joined."""
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 SCIENTIFIC = re.compile(r"\d(?:[.,]\d+)?[eE]\+\d+(?:_.*)?")
@@ -77,26 +43,10 @@ SCIENTIFIC = re.compile(r"\d(?:[.,]\d+)?[eE]\+\d+(?:_.*)?")
 CHIPS = ("sentrixid", "slide", "sentrixbarcode", "chip", "chipid", "beadchip")
 POSITIONS = ("sentrixposition", "array", "position", "sentrixrow", "row")
 SEXES = (
-    "sex",
-    "gender",
-    "reportedsex",
-    "sexreported",
-    "reportedgender",
-    "biologicalsex",
-    "donorsex",
-    "patientsex",
-    "subjectsex",
-    "samplesex",
-    "geneticsex",
-    "sexatbirth",
-    "donorgender",
-    "patientgender",
-    "subjectgender",
-    "inferredsex",
-    "estimatedsex",
-    "predictedsex",
-    "predictedgender",
-)
+    "sex", "gender", "reportedsex", "sexreported", "reportedgender", "biologicalsex", "donorsex", "patientsex",
+    "subjectsex", "samplesex", "geneticsex", "sexatbirth", "donorgender", "patientgender", "subjectgender",
+    "inferredsex", "estimatedsex", "predictedsex", "predictedgender",
+)  # fmt: skip
 YES_OF_SEX = {
     f"{before}{name}": codes
     for codes, names in ((("F", "M"), ("female", "f")), (("M", "F"), ("male", "m")))
@@ -386,17 +336,15 @@ def _best_ids(path, found: dict[str, pd.Series], frame: pd.DataFrame, known) -> 
                     "are lost: export the sheet again from its source, the column formatted as text"
                 ]
             starts = {one for one in ids if one}
-            longer = [one for one in sorted(known) if "_" in one and any(one[:at] in starts for at in _cuts(one))]
+            longer = [
+                one for one in sorted(known) if any(one[: cut.start()] in starts for cut in re.finditer("_", one))
+            ]
             if len(longer) > len(frame) / 2:
                 return best, [
                     f"{path}: the matrix's ids begin with those of the column {name!r} ({some(longer, 2)}), but are "
                     "longer: make them equal in one of the files"
                 ]
     return best, []
-
-
-def _cuts(name: str) -> list[int]:
-    return [at for at, sign in enumerate(name) if sign == "_"]
 
 
 def _found_age(path, frame: pd.DataFrame, ids, series: bool, sex: str | None) -> tuple[str | None, list[str]]:
@@ -414,16 +362,13 @@ def _found_age(path, frame: pd.DataFrame, ids, series: bool, sex: str | None) ->
         ]
     if names:
         return names[0], []
-    numeric = [name for name in frame if (found := _numbers(frame[name])).notna().mean() > 0.5 and found.nunique() > 1]
+    numbers = {name: pd.to_numeric(frame[name], errors="coerce") for name in frame}
+    numeric = [name for name, found in numbers.items() if found.notna().mean() > 0.5 and found.nunique() > 1]
     shown = "; ".join(_described(name, frame[name]) for name in numeric[:10]) or "none"
     return None, [
         f"{path} has no column 'age', or of another common name; its columns are {some(frame.columns, 20)}; those with "
         f"numbers: {shown}. Set `cohort.columns.age` to the one that holds the ages"
     ]
-
-
-def _numbers(column: pd.Series) -> pd.Series:
-    return pd.to_numeric(column, errors="coerce")
 
 
 def _described(name: str, column: pd.Series) -> str:
@@ -489,18 +434,15 @@ def check_ids(path, sheet: pd.DataFrame) -> list[str]:
         where = [
             f"{name!r} ({word}s {numbered(sheet['row'][sheet['sample_id'] == name])})" for name in twice[:EXAMPLES]
         ]
-        more = f" and {len(twice) - EXAMPLES} more" if len(twice) > EXAMPLES else ""
-        problems.append(
-            f"{path}: {many(len(twice), 'sample')} listed more than once: {', '.join(where)}{more}. Keep one row each"
-        )
+        found = f"{many(len(twice), 'sample')} listed more than once: {and_more(where, len(twice))}"
+        problems.append(f"{path}: {found}. Keep one row each")
     return problems
 
 
-def numbered(numbers, limit: int = 5) -> str:
-    numbers = list(numbers)
-    return ", ".join(str(number) for number in numbers[:limit]) + (
-        f" and {len(numbers) - limit} more" if len(numbers) > limit else ""
-    )
+def numbered(numbers) -> str:
+    """The first few numbers, and how many more there are."""
+    numbers = [str(number) for number in numbers]
+    return and_more(numbers[:EXAMPLES], len(numbers))
 
 
 def typed(column: pd.Series) -> pd.Series:

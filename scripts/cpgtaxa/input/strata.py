@@ -6,7 +6,7 @@ import pandas as pd
 
 from cpgtaxa.errors import some
 from cpgtaxa.input.sheets import numbered
-from cpgtaxa.input.streams import EXAMPLES, MISSING, many
+from cpgtaxa.input.streams import MISSING, many
 
 KIN = re.compile(
     r"(person|subject|individual|donor|patient|participant|proband|family|household|twin|twinpair|pair|sibship)"
@@ -67,6 +67,6 @@ def first_of_each(sheet: pd.DataFrame, path, column: str) -> tuple[pd.Series, li
     if lacking.any():
         return pd.Series(True, index=sheet.index), [
             f"cohort.one_per: {many(int(lacking.sum()), 'sample')} of {path} without a {column!r}: "
-            f"line {numbered(sheet['row'][lacking], EXAMPLES)}. Fill in whose they are (an id of its own, if nobody's)"
+            f"line {numbered(sheet['row'][lacking])}. Fill in whose they are (an id of its own, if nobody's)"
         ]
     return ~sheet[column].str.strip().duplicated(), []

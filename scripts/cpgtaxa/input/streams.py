@@ -97,3 +97,8 @@ def fields_of(line: str, separator: str | None) -> list[str]:
 
 def many(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def and_more(shown: list[str], number: int, between: str = ", ") -> str:
+    """The texts shown, and how many more there are where `number` is larger."""
+    return between.join(shown) + (f" and {number - len(shown):,} more" if number > len(shown) else "")

@@ -16,14 +16,14 @@ from cpgtaxa.input.texts import ROW_NAMES
 _DIFFTIME = {"secs": "seconds", "mins": "minutes", "hours": "hours", "days": "days", "weeks": "weeks"}
 
 
-def read_sheet_frame(path, key: str, object: str | None = None, needed: tuple[str, ...] = ()) -> pd.DataFrame | None:
+def read_sheet_frame(path, key: str, needed: tuple[str, ...] = ()) -> pd.DataFrame | None:
     """A sheet's columns as text, just as a CSV would hold them; None for files of text.
 
     path: .rds or .RData (a data frame), Parquet, Feather, or .h5ad (its obs), recognised by content. Missing values are
     "", factors and labelled numbers their labels, whole numbers have no point. Row names of R's and names of
-    observations are the column `row_names`. object: which object of an .RData; needed: columns that mark the sheet
-    among several data frames. `attrs` may have `units`, units of time that R's classes and labels state and why they
-    are in doubt, and `refused`, classes of R's that are not read, both by column.
+    observations are the column `row_names`. needed: columns that mark the sheet among several data frames. `attrs` may
+    have `units`, units of time that R's classes and labels state and why they are in doubt, and `refused`, classes of
+    R's that are not read, both by column.
 
     Raises Unreadable for a damaged file, and one that holds no table.
     """
@@ -39,7 +39,7 @@ def read_sheet_frame(path, key: str, object: str | None = None, needed: tuple[st
         return _with_names(frame.reset_index(drop=True), frame.index.astype(str).tolist())
     from cpgtaxa.input.r_files import is_r
 
-    return _r(path, first, object, needed) if is_r(path, first) else None
+    return _r(path, first, needed) if is_r(path, first) else None
 
 
 def _arrow(path, parquet: bool) -> pd.DataFrame:
@@ -84,7 +84,7 @@ def _number(value) -> str:
     return str(value)
 
 
-def _r(path, first: bytes, name: str | None, needed: tuple[str, ...]) -> pd.DataFrame:
+def _r(path, first: bytes, needed: tuple[str, ...]) -> pd.DataFrame:
     from cpgtaxa.input.matrices_r import row_names
     from cpgtaxa.input.r_files import chosen, read_r, strings
 
@@ -94,10 +94,10 @@ def _r(path, first: bytes, name: str | None, needed: tuple[str, ...]) -> pd.Data
         for key, one in objects.items()
         if one.what == "data frame" and {*needed} <= {*strings(one.attributes["names"])}
     }
-    if name is None and needed and len(fitting) == 1:
+    if needed and len(fitting) == 1:
         thing = next(iter(fitting.values()))
     else:
-        thing = chosen(path, objects, name, ("data frame",), "the sample sheet")
+        thing = chosen(path, objects, None, ("data frame",), "the sample sheet")
     names = [given or "" for given in strings(thing.attributes["names"])]
     rows = row_names(thing)
     columns = {} if rows is None or ROW_NAMES in names else {ROW_NAMES: rows}

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from cpgtaxa.errors import InputError, reason_of
 from cpgtaxa.files import disk_problem, need_space
+from cpgtaxa.input.matrices_array import KnownRows
 from cpgtaxa.input.streams import DAMAGE, MISSING, Unreadable, many
 from cpgtaxa.progress import Progress
 
@@ -25,7 +26,7 @@ REMEMBERED = 1000
 """Cells of text kept as they are; the others are handed over as the last of these."""
 
 
-class Transposed:
+class Transposed(KnownRows):
     """Another reader's matrix with rows and columns exchanged; the protocol is that of `matrices.TextMatrix`.
 
     The inner matrix is gone through once. Its values, (n_samples, n_cpgs) float32, lie in a nameless file in `folder`,
@@ -39,7 +40,6 @@ class Transposed:
         self.samples: list[str] = []
         self.n_fields = matrix.n_fields
         self._texts: dict[tuple[int, int], str] = {}
-        self._done = 0.0
         folder = pathlib.Path(folder or tempfile.gettempdir())
         folder.mkdir(parents=True, exist_ok=True)
         size = 4 * len(self.cpgs) * matrix.n_rows()
@@ -146,14 +146,6 @@ class Transposed:
             ],
             pa.string(),
         )
-
-    def share(self) -> float:
-        """How much has been handed over, 0..1."""
-        return self._done
-
-    def n_rows(self) -> float:
-        """How many CpGs there are."""
-        return len(self.cpgs)
 
 
 def oriented(matrix, wanted, folder, warn):

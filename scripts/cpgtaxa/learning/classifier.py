@@ -7,24 +7,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cpgtaxa.errors import InputError
+from cpgtaxa.errors import InputError, gathered, refuse
 from cpgtaxa.files import CHECKSUMS, atomic, check_other_run, gzipped
 from cpgtaxa.images import render_torch
 from cpgtaxa.images.image_sets import Packs, read_images
 from cpgtaxa.images.packed import read_image_csv
 from cpgtaxa.images.render import planes, render
-from cpgtaxa.learning.networks import (
-    LOG_COLUMNS,
-    SETTLING,
-    load_card,
-    load_features,
-    load_predictor,
-    load_statistics,
-    load_weights,
-    rounded,
-    save_features,
-    save_model,
-)
+from cpgtaxa.learning import networks
 from cpgtaxa.learning.temperature import softmax
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA
 from cpgtaxa.placement import novelty
@@ -52,27 +41,23 @@ def use_weights(weights, stats, out, size: int) -> None:
     card, beside = card_beside(weights), card_beside(weights, "features.npy")
     if (results := pathlib.Path(weights).parent.parent).joinpath(pathlib.Path(CHECKSUMS).name).is_dir():
         check_other_run(results, [path for path in map(pathlib.Path, (weights, stats, card, beside)) if path.is_file()])
-    checks = [(lambda p: load_weights(p, MODELS[0]), weights), (load_statistics, stats)]
-    for check, path in [*checks, *([(load_card, card)] if card.is_file() else [])]:
-        try:
-            check(path)
-        except InputError as error:
-            problems += error.problems
-    if problems:
-        raise InputError(problems)
-    predictor = load_predictor(weights, stats, card, model_name=MODELS[0], size=size)
+    checks = [(lambda p: networks.load_weights(p, MODELS[0]), weights), (networks.load_statistics, stats)]
+    for check, path in [*checks, *([(networks.load_card, card)] if card.is_file() else [])]:
+        gathered(problems, check, path)
+    refuse(problems)
+    predictor = networks.load_predictor(weights, stats, card, model_name=MODELS[0], size=size)
     if predictor.size != size:
         raise InputError(
             f"training.weights: {weights} was trained on images of {predictor.size} pixels, but images.size is {size}; "
             f"set images.size to {predictor.size}"
         )
     width = predictor.network.fc.in_features
-    features = load_features(beside, width) if beside.is_file() else np.empty((0, width), dtype=np.float16)
-    save_model(
+    features = networks.load_features(beside, width) if beside.is_file() else np.empty((0, width), dtype=np.float16)
+    networks.save_model(
         predictor.network.cpu(),
         out,
         model_name=MODELS[0],
-        statistics=load_statistics(stats),
+        statistics=networks.load_statistics(stats),
         size=size,
         temperature=predictor.temperature,
         recipe={"weights": pathlib.Path(weights).name},
@@ -80,7 +65,7 @@ def use_weights(weights, stats, out, size: int) -> None:
         features=features,
     )
     with atomic(out["log"]) as temporary:
-        pd.DataFrame(columns=list(LOG_COLUMNS)).to_csv(temporary, index=False)
+        pd.DataFrame(columns=list(networks.LOG_COLUMNS)).to_csv(temporary, index=False)
 
 
 def pack_reference(network: dict, planes, out: dict, *, seed: int, device, precision) -> None:
@@ -88,17 +73,17 @@ def pack_reference(network: dict, planes, out: dict, *, seed: int, device, preci
 
     planes: (n, 2, size, size) uint8 of the training images: they settle the rounded network, and features are kept.
     """
-    statistics = load_statistics(network["stats"])
-    order = np.random.default_rng([seed, 31]).permutation(len(planes))[:SETTLING]
-    state = rounded(load_weights(network["weights"], MODELS[0]), planes[order], statistics)
+    statistics = networks.load_statistics(network["stats"])
+    order = np.random.default_rng([seed, 31]).permutation(len(planes))[: networks.SETTLING]
+    state = networks.rounded(networks.load_weights(network["weights"], MODELS[0]), planes[order], statistics)
     with gzipped(out["weights"]) as packed:
         torch.save(state, packed)
     for kind in ("stats", "card"):
         with atomic(out[kind]) as temporary:
             shutil.copyfile(network[kind], temporary)
     files = {kind: out[kind] for kind in ("weights", "stats", "card")}
-    predictor = load_predictor(**files, model_name=MODELS[0], device=device, precision=precision)
-    save_features(out["features"], sample_features(predictor, planes, seed))
+    predictor = networks.load_predictor(**files, model_name=MODELS[0], device=device, precision=precision)
+    networks.save_features(out["features"], sample_features(predictor, planes, seed))
 
 
 def card_beside(weights, ending: str = "model.json") -> pathlib.Path:
@@ -124,7 +109,7 @@ def _prediction_table(paths, labels, logits, temperature: float | None = None) -
 
 def predict_test(network, test, packs, out, model_name, *, device, precision) -> None:
     """Classify a round's packed test images and write the published prediction table."""
-    predictor = load_predictor(**network, model_name=model_name, device=device, precision=precision)
+    predictor = networks.load_predictor(**network, model_name=model_name, device=device, precision=precision)
     listed = read_parts({"test": test})["test"]
     logits = predictor.logits(Packs(packs).planes(listed["path"]))
     with atomic(out) as temporary:
@@ -145,23 +130,18 @@ def predict_images(settings: dict, out) -> None:
         )
         if not settings[key]
     ]
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     model_name = settings["model"]
     card = card_beside(settings["weights"])
     for check in (
-        *([lambda: load_card(card)] if card.is_file() else []),
-        lambda: load_weights(settings["weights"], model_name),
-        lambda: load_statistics(settings["stats"]),
+        *([lambda: networks.load_card(card)] if card.is_file() else []),
+        lambda: networks.load_weights(settings["weights"], model_name),
+        lambda: networks.load_statistics(settings["stats"]),
         lambda: read_image_csv(settings["images"], settings["root"], labels_required=False),
     ):
-        try:
-            check()
-        except InputError as error:
-            problems += error.problems
-    if problems:
-        raise InputError(problems)
-    predictor = load_predictor(
+        gathered(problems, check)
+    refuse(problems)
+    predictor = networks.load_predictor(
         settings["weights"],
         settings["stats"],
         card,

@@ -1,4 +1,4 @@
-"""Where networks run, and in which precision."""
+"""Where networks run, in which precision, and a trained network in use there."""
 
 import pathlib
 
@@ -32,3 +32,23 @@ def has_bfloat16(device: str) -> bool:
 def use_bfloat16(precision: str, device: str) -> bool:
     """Resolve `training.precision` (auto, float32 or bfloat16)."""
     return precision == "bfloat16" or (precision == "auto" and has_bfloat16(device))
+
+
+def placed(wanted: str, precision: str) -> tuple[str, bool]:
+    """torch's name of the device, cpu or cuda, and whether networks run there in bfloat16; arguments as above."""
+    device = choose_device(wanted)
+    return "cuda" if device == "gpu" else "cpu", use_bfloat16(precision, device)
+
+
+class Applied:
+    """A trained network in use, on the device and in the precision that are wanted."""
+
+    def __init__(self, network: torch.nn.Module, device: str = "auto", precision: str = "auto"):
+        self.device, self.bfloat16 = placed(device, precision)
+        self.network = network.to(self.device).eval()
+
+    def __call__(self, *inputs) -> torch.Tensor:
+        """What the network says of one batch, float32, on its device; inputs: tensors or arrays, wherever they are."""
+        inputs = [torch.as_tensor(one).to(self.device) for one in inputs]
+        with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=self.bfloat16):
+            return self.network(*inputs).float()

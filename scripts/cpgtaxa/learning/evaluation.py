@@ -1,12 +1,10 @@
 """How good a network is, from its predictions of the test images."""
 
-import json
-
 import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix, f1_score
 
-from cpgtaxa.files import write_json
+from cpgtaxa.files import read_json, write_json
 from cpgtaxa.learning.temperature import expected_calibration_error, softmax
 from cpgtaxa.names import INDEX, TAXA
 
@@ -39,8 +37,7 @@ def evaluate(predictions, log, card, out) -> None:
     """
     table = pd.read_csv(predictions)
     epochs = pd.read_csv(log)
-    with open(card) as handle:
-        model = json.load(handle)
+    model = read_json(card)
     simulated = table["ImagePath"].str.startswith("results/simulated/")
     groups = {"test": table, "test_cohort": table[~simulated], "test_simulated": table[simulated]}
     metrics = {"model": model["model"], "taxa": list(TAXA), "temperature": model["temperature"]}

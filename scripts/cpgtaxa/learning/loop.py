@@ -28,9 +28,8 @@ def use_threads(wanted: int) -> None:
     there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if wanted > there:
         logging.warning(
-            "training.threads is %d, but this process may use %d cores only: networks will differ in the last digits",
-            wanted,
-            there,
+            f"training.threads is {wanted}, but this process may use {there} cores only: networks will differ in the "
+            "last digits"
         )
     torch.set_num_threads(min(wanted, there))
 
@@ -301,6 +300,28 @@ def fit(
         shutil.copyfile(folder / "training_log.csv", temporary)
     prefix = "network."
     return {name[len(prefix) :]: value for name, value in best.items() if name.startswith(prefix)}
+
+
+def train_network(
+    network, loss, train_set, val_set, *, settings: dict, batch, at_once, seed: int, most=None, scores=None, **how
+) -> dict:
+    """Train a network by `fit`; it has the best epoch's weights in the end, which are returned.
+
+    loss, scores: as of `Learner`. train_set, val_set: as of `batches`, of `batch` items that are learnt from, chosen by
+    `seed`, `most` an epoch, and `at_once` that are looked at. settings: epochs, lr, lr_decay, device, precision; and
+    lr_step, warmup (in epochs), l1, l2, patience where they are others than those of `Learner` and `fit`. how: what
+    else `fit` is to know.
+    """
+
+    def named(*keys):
+        return {key: settings[key] for key in keys if key in settings}
+
+    warmup = round(settings.get("warmup", 0) * -(-len(train_set) // batch))
+    learner = Learner(network, loss, warmup=warmup, scores=scores, **named("lr", "lr_decay", "lr_step", "l1", "l2"))
+    loaders = batches(train_set, batch, seed, most), batches(val_set, at_once)
+    weights = fit(learner, *loaders, **named("epochs", "patience", "device", "precision"), **how)
+    network.load_state_dict(weights)
+    return weights
 
 
 def _quiet() -> None:

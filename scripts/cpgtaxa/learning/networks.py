@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch.fx.experimental.optimization import fuse
 
-from cpgtaxa.errors import InputError
+from cpgtaxa.errors import InputError, refuse
 from cpgtaxa.files import atomic, write_json
 from cpgtaxa.input.texts import unzipped
-from cpgtaxa.learning.devices import choose_device, use_bfloat16
+from cpgtaxa.learning.devices import placed
 from cpgtaxa.learning.saving import save, tensors
 from cpgtaxa.models import create_model, resnet  # noqa: F401 - by name: seen here, edits rerun
 from cpgtaxa.names import TAXA
@@ -54,8 +54,7 @@ class Predictor:
 
     def __init__(self, network, statistics, size, temperature=1.0, device="auto", precision="auto", kept=None):
         """kept: features (n, d) of training images, to which `distances` are taken."""
-        self.device = "cuda" if choose_device(device) == "gpu" else "cpu"
-        self.bfloat16 = use_bfloat16(precision, "gpu" if self.device == "cuda" else "cpu")
+        self.device, self.bfloat16 = placed(device, precision)
         self.network = network.eval().to(self.device, memory_format=torch.channels_last)
         # Batch normalisation folded into the convolutions: the same outputs to rounding, a tenth faster.
         self._folded = fuse(self.network).to(memory_format=torch.channels_last)
@@ -285,8 +284,7 @@ def load_statistics(path) -> dict:
     content = _json_object(path, what)
     needs = 'needs {"mean": [r, g, b], "std": [r, g, b]} of pixels on the scale 0-1'
     problems = [f"{what} {path}: {needs}; {key!r} is missing" for key in ("mean", "std") if key not in content]
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     for key in ("mean", "std"):
         values = content[key]
         if not isinstance(values, list) or len(values) != 3 or not all(map(_is_number, values)):
@@ -295,8 +293,7 @@ def load_statistics(path) -> dict:
             problems.append(f"{what} {path}: {needs}; the standard deviations {values} are not above 0 and at most 1")
         elif key == "mean" and not all(0 <= value <= 1 for value in values):
             problems.append(f"{what} {path}: {needs}; the means {values} are not between 0 and 1")
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     return {key: [float(value) for value in content[key]] for key in ("mean", "std")}
 
 

@@ -42,24 +42,15 @@ Its plateau scheduler was fed accuracy in `min` mode, which lowers the rate whil
 validation loss, as ResNet18's does.
 """
 
-FAST_RESNET18 = {
+FAST_RESNET18 = PUBLISHED_RESNET18 | {
     "optimiser": "adamw",
     "lr": 0.002,
-    "momentum": 0.0,
     "weight_decay": 0.02,
     "schedule": "one_cycle",
-    "batch": 64,
     "epochs": 14,
-    "patience": 0,
-    "min_delta": 0.0,
     "monitor": "val_loss",
     "flip": True,
-    "mirror_age": False,
-    "label_smoothing": 0.0,
-    "ema": 0.0,
-    "balance": False,
     "boundary": True,
-    "warm_start": False,
 }
 """AdamW under a one-cycle schedule; beta mirrored at random (every taxon is symmetric in beta); boundary CpGs."""
 

@@ -16,7 +16,7 @@ from cpgtaxa.learning.parts import Parts
 from cpgtaxa.learning.temperature import fit_temperature
 from cpgtaxa.models import backbones, create_model  # noqa: F401 - by name: seen here, edits rerun
 from cpgtaxa.models.vision import EMAWeightAveraging, lightning
-from cpgtaxa.names import TAXA
+from cpgtaxa.names import INDEX, TAXA
 
 
 class Images(torch.utils.data.Dataset):
@@ -153,17 +153,8 @@ def train(
     network = create_model(model_name)
     if initial is not None:
         network.load_state_dict(initial)
-    key = digest(
-        model_name,
-        recipe,
-        statistics,
-        seed,
-        train_set.planes.numpy(),
-        train_set.targets.numpy(),
-        val_set.planes.numpy(),
-        val_set.targets.numpy(),
-        *(value.numpy() for value in (initial or {}).values()),
-    )
+    tensors = [train_set.planes, train_set.targets, val_set.planes, val_set.targets, *(initial or {}).values()]
+    key = digest(model_name, recipe, statistics, seed, *(tensor.numpy() for tensor in tensors))
     if choose_device(device) == "gpu":
         for images in (train_set, val_set):
             images.move("cuda")
@@ -172,13 +163,8 @@ def train(
         threading = Parts(threads or torch.get_num_threads(), use_bfloat16(precision, "cpu"))
     steps = math.ceil(len(train_set) / recipe["batch"])
     sampler = EpochSampler(len(train_set), seed, balance(train_set.targets) if recipe["balance"] else None)
-    logging.info(
-        "%s: %d training and %d validation images of %d px",
-        model_name,
-        len(train_set),
-        len(val_set),
-        train_set.planes.shape[-1],
-    )
+    numbers = f"{len(train_set)} training and {len(val_set)} validation images"
+    logging.info(f"{model_name}: {numbers} of {train_set.planes.shape[-1]} px")
     with threading as parts:
         best = fit(
             Classifier(network, recipe, statistics, seed, steps, parts),
@@ -203,16 +189,15 @@ def train(
 
 def targets_of(labels, others=None, shares=None) -> np.ndarray:
     """Targets (n, 10) float32: 1 for the label, or `shares` (n,) for it and the rest for a second taxon in `others`."""
-    index = {taxon: number for number, taxon in enumerate(TAXA)}
     targets = np.zeros((len(labels), len(TAXA)), dtype=np.float32)
     rows = np.arange(len(labels))
-    targets[rows, [index[label] for label in labels]] = 1.0
+    targets[rows, [INDEX[label] for label in labels]] = 1.0
     if others is not None:
         for row, other in enumerate(others):
             if isinstance(other, str) and other:
                 share = 0.5 if shares is None else shares[row]
                 targets[row] *= share
-                targets[row, index[other]] += 1 - share
+                targets[row, INDEX[other]] += 1 - share
     return targets
 
 

@@ -14,18 +14,9 @@ _WHERE = {
     "ShuffleNetV2": "backbones",
 }
 DNA_MODELS = (
-    "CnnL1h128",
-    "CnnL1h256",
-    "CnnL2h128",
-    "CnnL2h256",
-    "CnnL3h128",
-    "CnnL3h256",
-    "CnnRnn01",
-    "ResNet01",
-    "ResNet02",
-    "ResConv01",
-    "ResAtrous01",
-)
+    "CnnL1h128", "CnnL1h256", "CnnL2h128", "CnnL2h256", "CnnL3h128", "CnnL3h256", "CnnRnn01", "ResNet01", "ResNet02",
+    "ResConv01", "ResAtrous01",
+)  # fmt: skip
 CPG_MODELS = ("FcAvg", "RnnL1", "RnnL2")
 JOINT_MODELS = ("JointL0", "JointL1h512", "JointL2h512", "JointL3h512")
 _COMPANIONS = {

@@ -5,6 +5,8 @@ and distances; both give features (batch, `features`). A joint model puts theirs
 output per cell. Parameters are those of the published specifications; GRUs have one more bias vector per gate.
 """
 
+import functools
+
 import torch
 from torch import nn
 
@@ -33,7 +35,7 @@ def _initialise(module: nn.Module) -> None:
 class _Convolutions(nn.Module):
     """Convolutions with pooling, then one fully connected layer."""
 
-    def __init__(self, layers, hidden: int, length: int, dropout: float):
+    def __init__(self, layers, hidden: int, length: int = WINDOW, dropout: float = DROPOUT):
         super().__init__()
         channels, stem = 4, []
         for filters, width, pool in layers:
@@ -56,34 +58,18 @@ class _Convolutions(nn.Module):
 _FIRST, _SECOND, _THIRD = (128, 11, 4), (256, 3, 2), (512, 3, 2)
 
 
-def CnnL1h128(length: int = WINDOW, dropout: float = DROPOUT) -> nn.Module:
-    """conv[128@11] mp[4] fc[128]; 4,052,736 parameters at 1,001 bases."""
-    return _Convolutions([_FIRST], 128, length, dropout)
-
-
-def CnnL1h256(length: int = WINDOW, dropout: float = DROPOUT) -> nn.Module:
-    """conv[128@11] mp[4] fc[256]; 8,099,712 parameters."""
-    return _Convolutions([_FIRST], 256, length, dropout)
-
-
-def CnnL2h128(length: int = WINDOW, dropout: float = DROPOUT) -> nn.Module:
-    """conv[128@11] mp[4] conv[256@3] mp[2] fc[128]; 4,102,144 parameters. Recommended."""
-    return _Convolutions([_FIRST, _SECOND], 128, length, dropout)
-
-
-def CnnL2h256(length: int = WINDOW, dropout: float = DROPOUT) -> nn.Module:
-    """conv[128@11] mp[4] conv[256@3] mp[2] fc[256]; 8,099,968 parameters."""
-    return _Convolutions([_FIRST, _SECOND], 256, length, dropout)
-
-
-def CnnL3h128(length: int = WINDOW, dropout: float = DROPOUT) -> nn.Module:
-    """conv[128@11] mp[4] conv[256@3] mp[2] conv[512@3] mp[2] fc[128]; 4,430,336 parameters."""
-    return _Convolutions([_FIRST, _SECOND, _THIRD], 128, length, dropout)
-
-
-def CnnL3h256(length: int = WINDOW, dropout: float = DROPOUT) -> nn.Module:
-    """As CnnL3h128 with fc[256]; 8,362,624 parameters."""
-    return _Convolutions([_FIRST, _SECOND, _THIRD], 256, length, dropout)
+CnnL1h128 = functools.partial(_Convolutions, [_FIRST], 128)
+"""conv[128@11] mp[4] fc[128]; 4,052,736 parameters at 1,001 bases."""
+CnnL1h256 = functools.partial(_Convolutions, [_FIRST], 256)
+"""conv[128@11] mp[4] fc[256]; 8,099,712 parameters."""
+CnnL2h128 = functools.partial(_Convolutions, [_FIRST, _SECOND], 128)
+"""conv[128@11] mp[4] conv[256@3] mp[2] fc[128]; 4,102,144 parameters. Recommended."""
+CnnL2h256 = functools.partial(_Convolutions, [_FIRST, _SECOND], 256)
+"""conv[128@11] mp[4] conv[256@3] mp[2] fc[256]; 8,099,968 parameters."""
+CnnL3h128 = functools.partial(_Convolutions, [_FIRST, _SECOND, _THIRD], 128)
+"""conv[128@11] mp[4] conv[256@3] mp[2] conv[512@3] mp[2] fc[128]; 4,430,336 parameters."""
+CnnL3h256 = functools.partial(_Convolutions, [_FIRST, _SECOND, _THIRD], 256)
+"""As CnnL3h128 with fc[256]; 8,362,624 parameters."""
 
 
 class CnnRnn01(nn.Module):
@@ -92,12 +78,7 @@ class CnnRnn01(nn.Module):
     def __init__(self, length: int = WINDOW, dropout: float = DROPOUT):
         super().__init__()
         self.stem = nn.Sequential(
-            nn.Conv1d(4, 128, 11),
-            nn.ReLU(),
-            nn.MaxPool1d(4),
-            nn.Conv1d(128, 256, 7),
-            nn.ReLU(),
-            nn.MaxPool1d(4),
+            nn.Conv1d(4, 128, 11), nn.ReLU(), nn.MaxPool1d(4), nn.Conv1d(128, 256, 7), nn.ReLU(), nn.MaxPool1d(4)
         )
         self.gru = nn.GRU(256, 256, batch_first=True, bidirectional=True)
         self.dropout = nn.Dropout(dropout)
@@ -220,7 +201,7 @@ class FcAvg(nn.Module):
 class _Recurrent(nn.Module):
     """fc[256] of each cell's neighbours, then bidirectional GRUs over the cells."""
 
-    def __init__(self, units, neighbours: int, dropout: float):
+    def __init__(self, units, neighbours: int = NEIGHBOURS, dropout: float = DROPOUT):
         super().__init__()
         self.embed = nn.Sequential(nn.Linear(2 * neighbours, 256), nn.ReLU())
         widths = (256, *(2 * one for one in units[:-1]))
@@ -238,14 +219,10 @@ class _Recurrent(nn.Module):
         return self.dropout(_last(self.grus[-1], steps))
 
 
-def RnnL1(neighbours: int = NEIGHBOURS, dropout: float = DROPOUT) -> nn.Module:
-    """fc[256] bgru[256]; 813,824 parameters at 50 neighbours, and 1,536 biases more of torch's GRU. Recommended."""
-    return _Recurrent((256,), neighbours, dropout)
-
-
-def RnnL2(neighbours: int = NEIGHBOURS, dropout: float = DROPOUT) -> nn.Module:
-    """fc[256] bgru[128] bgru[256]; 1,109,504 parameters at 50 neighbours, and 2,304 biases more of torch's GRUs."""
-    return _Recurrent((128, 256), neighbours, dropout)
+RnnL1 = functools.partial(_Recurrent, (256,))
+"""fc[256] bgru[256]; 813,824 parameters at 50 neighbours, and 1,536 biases more of torch's GRU. Recommended."""
+RnnL2 = functools.partial(_Recurrent, (128, 256))
+"""fc[256] bgru[128] bgru[256]; 1,109,504 parameters at 50 neighbours, and 2,304 biases more of torch's GRUs."""
 
 
 # --- together --------------------------------------------------------------------------------------------------------
@@ -254,7 +231,7 @@ def RnnL2(neighbours: int = NEIGHBOURS, dropout: float = DROPOUT) -> nn.Module:
 class _Joint(nn.Module):
     """Fully connected layers of 512 units on what the DNA and the CpG model give, side by side."""
 
-    def __init__(self, layers: int, width: int, dropout: float):
+    def __init__(self, layers: int, width: int = 640, dropout: float = DROPOUT):
         super().__init__()
         stem = []
         for _ in range(layers):
@@ -268,24 +245,14 @@ class _Joint(nn.Module):
         return self.stem(features)
 
 
-def JointL0(width: int = 640, dropout: float = DROPOUT) -> nn.Module:
-    """The features side by side; no parameters. width: features of the DNA and the CpG model together."""
-    return _Joint(0, width, dropout)
-
-
-def JointL1h512(width: int = 640, dropout: float = DROPOUT) -> nn.Module:
-    """fc[512]."""
-    return _Joint(1, width, dropout)
-
-
-def JointL2h512(width: int = 640, dropout: float = DROPOUT) -> nn.Module:
-    """fc[512] fc[512]. Recommended."""
-    return _Joint(2, width, dropout)
-
-
-def JointL3h512(width: int = 640, dropout: float = DROPOUT) -> nn.Module:
-    """fc[512] fc[512] fc[512]."""
-    return _Joint(3, width, dropout)
+JointL0 = functools.partial(_Joint, 0)
+"""The features side by side; no parameters. width: features of the DNA and the CpG model together."""
+JointL1h512 = functools.partial(_Joint, 1)
+"""fc[512]."""
+JointL2h512 = functools.partial(_Joint, 2)
+"""fc[512] fc[512]. Recommended."""
+JointL3h512 = functools.partial(_Joint, 3)
+"""fc[512] fc[512] fc[512]."""
 
 
 class Cells(nn.Module):

@@ -1,5 +1,6 @@
 """How figures look: colours, fonts, and SVG that follows the page's light or dark scheme and is the same every time."""
 
+import contextlib
 import functools
 import html
 import io
@@ -8,10 +9,15 @@ import pathlib
 import re
 
 import matplotlib
+
+matplotlib.use("Agg")
+
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.patches import Rectangle
 
+from cpgtaxa.files import atomic_folder
 from cpgtaxa.names import COLOURS, SYMBOLS
 
 # Of every font that a PDF holds a part of, fontTools logs what it left out.
@@ -48,6 +54,10 @@ _MARKERS = {
 MARKERS = {taxon: _MARKERS[symbol] for taxon, symbol in SYMBOLS.items()}
 """Each taxon's shape, by matplotlib's names; that of Unclassified is drawn hollow."""
 
+CELLS = 400
+"""Cells of a grid, in either direction, of which a figure draws one point each: to the eye the same picture."""
+LEAST_P = 1e-320
+"""Where logarithms of p-values end: doubles hold nothing smaller."""
 STYLE = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -133,6 +143,56 @@ class Figures:
         drawing.links = [(kind.upper(), f"{self.beside}/{name}.{kind}") for kind in kinds]
         drawing.name = name
         return drawing
+
+
+@contextlib.contextmanager
+def figures_in(folder):
+    """Yield the `Figures` of a folder, in STYLE; the folder takes its name once all are drawn."""
+    with atomic_folder(folder) as partial, matplotlib.rc_context(STYLE):
+        yield Figures(partial)
+
+
+def minus_log(p) -> np.ndarray:
+    """−log10 of p-values, (k,) float64."""
+    return -np.log10(np.maximum(np.asarray(p, dtype=float), LEAST_P))
+
+
+def thinned(table: pd.DataFrame, x: str, y: str, group: str | None = None) -> pd.DataFrame:
+    """The rows of a table that a figure of x and y draws: one of each cell of a grid (and of each group), in order."""
+    codes = []
+    for name in (x, y):
+        values = table[name].to_numpy(dtype=float)
+        low, span = np.nanmin(values), max(np.ptp(values), 1e-300)
+        codes.append(np.minimum((values - low) / span * CELLS, CELLS - 1).astype(np.int64))
+    cells = pd.DataFrame({"x": codes[0], "y": codes[1]})
+    if group:
+        cells[group] = table[group].to_numpy()
+    return table[~cells.duplicated().to_numpy()].reset_index(drop=True)
+
+
+def named_rows(axes, names, margin: float = 0.5) -> None:
+    """One row for each name, from above; values lie across. margin: rows' room above the first and below the last."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 1 + margin, -margin)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+
+
+def interval_row(axes, row: float, value: float, ends, colour) -> None:
+    """A value, as a diamond, and its interval, a line, in a row."""
+    axes.plot(ends, [row, row], color=colour, lw=2)
+    axes.plot([value], [row], "D", ms=5.5, color=colour)
+
+
+def spread(n: int, width: float) -> np.ndarray:
+    """How far each of n points is moved aside, (n,), so that they hide each other little: ± width / 2, never random."""
+    return width * ((np.arange(n) * 0.618034) % 1 - 0.5)
+
+
+def legend_above(axes, columns: int, **how) -> None:
+    """The legend in one line or a few, above the axes on the left."""
+    axes.legend(**{"ncols": columns, "loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2} | how)
 
 
 def counts_grid(axes, matrix, rows, columns, xlabel: str, ylabel: str, shares: bool = False) -> None:

@@ -57,3 +57,8 @@ def write_csv(path, frame, **changes) -> None:
     """Write a data frame as CSV without its index, numbers with six digits, atomically; changes: of pandas' to_csv."""
     with atomic(path) as temporary:
         frame.to_csv(temporary, index=False, **({"float_format": "%.6g"} | changes))
+
+
+def file_names(paths: dict) -> dict[str, str]:
+    """The names of some files, as the page beside them calls them."""
+    return {key: pathlib.Path(path).name for key, path in paths.items()}

@@ -21,23 +21,15 @@ import scipy.stats
 
 from cpgtaxa.names import INDEX, TAXA
 from cpgtaxa.statistics.kernel import compute
-from cpgtaxa.taxa.criteria import (
-    BY_NAME,
-    LEAST_OUTLIERS,
-    MIN_SAMPLES,
-    OUTLIER_PRIOR,
-    RULES,
-    SHARE_PRIOR,
-    VALLEY_ERROR,
-    Answers,
-    cuts,
-)
+from cpgtaxa.taxa import criteria
 
 WITH_ERROR = ("trend", "spread")
 NORMAL = ("width", "two_bands")
-FEWEST = {"band_share": 5, "three_bands": 4, "outliers": LEAST_OUTLIERS}
+FEWEST = {"band_share": 5, "three_bands": 4, "outliers": criteria.LEAST_OUTLIERS}
 """Samples of a band, and outliers, from which on the answer may be yes."""
-WANTED = np.array([[{True: 1, False: 0}.get(RULES[taxon].get(name), -1) for taxon in TAXA] for name in BY_NAME])
+WANTED = np.array(
+    [[{True: 1, False: 0}.get(criteria.RULES[taxon].get(name), -1) for taxon in TAXA] for name in criteria.BY_NAME]
+)
 """By criterion and taxon the answer asked for: 1 yes, 0 no, −1 either."""
 ENDS = (0.025, 0.5, 0.975)
 GRIDS = {"trend": np.append(np.arange(0, 2, 0.05), np.geomspace(2, 12, 15)), "spread": np.arange(0, 1.62, 0.03)}
@@ -63,11 +55,11 @@ GROUPS = np.array([("Bi" in taxon or "Tri" in taxon) * 9 or index for index, tax
 """Taxa that share a curve: all of more than one band."""
 
 
-KNOWN = ("taxon", "n", "apart", *BY_NAME, *(f"{name}_error" for name in (*WITH_ERROR, *NORMAL)))
+KNOWN = ("taxon", "n", "apart", *criteria.BY_NAME, *(f"{name}_error" for name in (*WITH_ERROR, *NORMAL)))
 """Columns of `known`."""
 
 
-def known(answers: Answers) -> pd.DataFrame:
+def known(answers: criteria.Answers) -> pd.DataFrame:
     """What the tests know of k CpGs: taxon (its number in TAXA, −1 for none), n, apart, and by criterion its estimate.
 
     on the criterion's scale, with <name>_error where there is one; shares as they are. apart: there are two parts. The
@@ -81,10 +73,10 @@ def known(answers: Answers) -> pd.DataFrame:
         found[f"{name}_error"] = error * (1 + SMALL / np.maximum(answers.n, 1))
     found["width"] = np.nan_to_num(answers.by_criterion["width"].estimate, neginf=-20.0)
     found |= {"width_error": answers.width_error, "two_bands": answers.depth}
-    found["two_bands_error"] = np.minimum(np.nan_to_num(answers.depth_error), VALLEY_ERROR)
+    found["two_bands_error"] = np.minimum(np.nan_to_num(answers.depth_error), criteria.VALLEY_ERROR)
     for name in FEWEST:
         share = np.nan_to_num(answers.by_criterion[name].estimate, neginf=-np.inf)
-        found[name] = np.exp(share) if BY_NAME[name].log else share
+        found[name] = np.exp(share) if criteria.BY_NAME[name].log else share
     table = pd.DataFrame(found)[list(KNOWN)]
     return table.astype({name: np.int8 if name == "taxon" else np.float32 for name in KNOWN})
 
@@ -128,17 +120,17 @@ class Model:
         n = np.maximum(table["n"].to_numpy(float), 1)
         people = n if people is None else np.full(len(n), float(people))
         grow, found = np.sqrt(n / people), {}
-        for name in BY_NAME:
+        for name in criteria.BY_NAME:
             estimate = table[name].to_numpy(float)
             if name in WITH_ERROR:
                 found[name] = self._drawn(name, estimate, table[f"{name}_error"].to_numpy(float), grow)
             elif name in NORMAL:
-                cut, error = BY_NAME[name].cut(self.thresholds[name]), table[f"{name}_error"].to_numpy(float)
+                cut, error = criteria.BY_NAME[name].cut(self.thresholds[name]), table[f"{name}_error"].to_numpy(float)
                 found[name] = _normal(estimate, error, error * grow, cut)
             else:
-                cut = BY_NAME[name].cut(self.thresholds[name])
-                least = np.ceil((np.exp(cut) if BY_NAME[name].log else cut) * people - 1e-6)
-                prior = OUTLIER_PRIOR if name == "outliers" else SHARE_PRIOR
+                cut = criteria.BY_NAME[name].cut(self.thresholds[name])
+                least = np.ceil((np.exp(cut) if criteria.BY_NAME[name].log else cut) * people - 1e-6)
+                prior = criteria.OUTLIER_PRIOR if name == "outliers" else criteria.SHARE_PRIOR
                 found[name] = _counted(estimate * n, n, people, np.maximum(least, FEWEST[name]), prior)
         return found
 
@@ -151,7 +143,7 @@ class Model:
             mass = _likelihood(grid, size[rows], error[rows]) * weights
             mass /= mass.sum(axis=1, keepdims=True)
             anew = np.maximum(error[rows] * grow[rows].astype(np.float32), np.float32(1e-3))
-            left, yes_from, no_to = cuts(BY_NAME[name], anew, self.thresholds[name], self.errors)
+            left, yes_from, no_to = criteria.cuts(criteria.BY_NAME[name], anew, self.thresholds[name], self.errors)
             yes_from, no_to = (np.asarray(bound / left, np.float32)[:, None] for bound in (yes_from, no_to))
             above, below = (
                 scipy.special.ndtr((grid - bound) / anew[:, None]) + scipy.special.ndtr((-grid - bound) / anew[:, None])
@@ -193,7 +185,7 @@ def promised(table: pd.DataFrame, taxon: np.ndarray, model: Model, people: float
     (its 95 % interval) and open (the chance that they leave it open, with the taxon possible); NaN without a taxon.
     """
     found, rows = model.chances(table, people), np.arange(len(table))
-    asked = {name: wanted[taxon] for name, wanted in zip(BY_NAME, WANTED, strict=True)}
+    asked = {name: wanted[taxon] for name, wanted in zip(criteria.BY_NAME, WANTED, strict=True)}
     two, share, apart = found["two_bands"], found["band_share"], table["apart"].to_numpy() > 0
     # One band is also what two parts are of which the smaller is none. How large it would be is known only where it is.
     single = two[:, 1] + np.where(apart, two[1, 0] * share[:, 1], 0)
@@ -231,14 +223,14 @@ def seen_in_halves(beta, ages, sexes, seed: int, scales: dict, *, thresholds: di
     half that has a taxon; nothing where halves are too small for the tests.
     """
     rng, pairs = np.random.default_rng([seed, 41]), []
-    if len(ages) // 2 < MIN_SAMPLES or not len(beta):
+    if len(ages) // 2 < criteria.MIN_SAMPLES or not len(beta):
         return pd.DataFrame({"taxon": np.empty(0, int), "same": np.empty(0), "agrees": np.empty(0, bool)})
     for _ in range(SPLITS):
         both = []
         for half in halves(ages, rng):
             values = np.ascontiguousarray(beta[:, half])
             statistics = compute(values, ages[half], None if sexes is None else sexes[half], **scales)
-            both.append(known(Answers(statistics, thresholds, errors)))
+            both.append(known(criteria.Answers(statistics, thresholds, errors)))
         for one, other in (both, both[::-1]):
             taxon = one["taxon"].to_numpy()
             same = promised(one, taxon, Model.of(one, thresholds, errors))["same"]

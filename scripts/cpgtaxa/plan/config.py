@@ -43,11 +43,11 @@ def check_config(config: dict, schema: pathlib.Path) -> dict:
     `title:` says in messages what a key is. A section left empty is a section with all its defaults. Every problem
     is listed in one InputError: its path, what was found, what to write instead.
     """
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where it is there, is ten times as fast
-    rules = loader(pathlib.Path(schema).read_text(encoding="utf-8")).get_single_data()
+    rules = _rules(schema)
     filled = _fill(copy.deepcopy(config), rules, rules)
     problems = []
-    for error in sorted(_errors(rules).iter_errors(filled), key=lambda error: [str(part) for part in error.path]):
+    validator = jsonschema.Draft202012Validator(rules)
+    for error in sorted(validator.iter_errors(filled), key=lambda error: [str(part) for part in error.path]):
         problems += _explain(error, rules)
     problems += _unusable(filled)
     if problems:
@@ -205,11 +205,18 @@ def _unusable(value, path: tuple = ()) -> list[str]:
     return []
 
 
-def _errors(rules: dict):
-    return jsonschema.Draft202012Validator(rules)
-
-
 # --- defaults --------------------------------------------------------------------------------------------------------
+
+
+def _rules(schema: pathlib.Path) -> dict:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where it is there, is ten times as fast
+    return loader(pathlib.Path(schema).read_text(encoding="utf-8")).get_single_data()
+
+
+def defaults(schema: pathlib.Path, section: str) -> dict:
+    """What a section of the config holds where the user's says nothing of it."""
+    rules = _rules(schema)
+    return _fill({}, rules["properties"][section], rules)
 
 
 def _resolved(rule, root: dict) -> dict:

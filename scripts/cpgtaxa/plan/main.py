@@ -7,7 +7,7 @@ import collections
 import pathlib
 import re
 
-from cpgtaxa.errors import InputError
+from cpgtaxa.errors import InputError, refuse
 from cpgtaxa.files import check_checksums, read_json, sha256
 from cpgtaxa.input.standard_layout import parts_of
 from cpgtaxa.plan.paths import (
@@ -23,48 +23,24 @@ from cpgtaxa.plan.paths import (
 )
 
 REFERENCE = "reference"
+"""In place of the path of weights: the shipped network."""
 BLOOD = ("blood_450k.csv", "blood_epic.csv")
 """Betas of pure blood cells that ship with the workflow."""
-"""In place of the path of weights: the shipped network."""
+SCHEMA = pathlib.Path(__file__).parents[3] / "workflow/schemas/config.schema.yaml"
 
 INPUTS = (
-    "cohort.beta",
-    "cohort.samples",
-    "cohort.index.cpgs",
-    "cohort.index.samples",
-    "cohort.only_cpgs",
-    "cohort.truth",
-    "taxa.labels",
-    "training.weights",
-    "training.stats",
-    "adjust.reference",
-    "images.info.training",
-    "images.info.val",
-    "images.info.test",
-    "export.positions",
-    "annotation.manifest",
-)
+    "cohort.beta", "cohort.samples", "cohort.index.cpgs", "cohort.index.samples", "cohort.only_cpgs", "cohort.truth",
+    "taxa.labels", "training.weights", "training.stats", "adjust.reference", "images.info.training", "images.info.val",
+    "images.info.test", "export.positions", "annotation.manifest",
+)  # fmt: skip
 """Config keys of files that become inputs of rules."""
 
 R_ENDINGS = (".rds", ".rdata", ".rda")
 
 OTHER_TARGETS = (
-    "predict",
-    "benchmark",
-    "power",
-    "cpgs",
-    "expression",
-    "histone",
-    "single_cell",
-    "methylation_age",
-    "cell_types",
-    "ecg_age",
-    "compare",
-    "summarise",
-    "enrichment",
-    "scores",
-    "export",
-)
+    "predict", "benchmark", "power", "cpgs", "expression", "histone", "single_cell", "methylation_age", "cell_types",
+    "ecg_age", "compare", "summarise", "enrichment", "scores", "export",
+)  # fmt: skip
 """Sections of the config that the main job does not look at."""
 
 TESTED = 20
@@ -77,31 +53,26 @@ MOST_EXPLAINED = 100
 """CpGs that one page of the target `explain` takes."""
 COHORT_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}"
 """Of a pooled cohort: it becomes a category, and part of the pseudo-people's ids."""
-OF_A_MATRIX = {
-    "beta": "data/beta.csv.gz",
-    "samples": "data/samples.csv",
-    "columns": {"sample_id": None, "age": None, "sex": None},
-    "age_unit": "auto",
-    "values": "auto",
-    "collapse": "error",
-    "probes": ["cg"],
-    "filters": {},
-    "only": {},
-    "unmatched": "error",
-    "detection_p": 0.01,
-    "tolerance": 0.01,
-    "max_missing_cpg": 0.2,
-    "bad_cpgs": "drop",
-    "max_missing_sample": 0.2,
-    "bad_samples": "drop",
-    **dict.fromkeys(("object", "index", "min_age", "max_age", "only_cpgs", "one_per")),
-}
-"""The section `cohort` where the user's config says nothing: what it may say where summaries are pooled."""
 
 
 def _name(covariate) -> str:
     """A covariate's name: {name: kind} or the name alone."""
     return next(iter(covariate)) if isinstance(covariate, dict) else covariate
+
+
+def missing(key: str, path) -> str:
+    """What to say of a file that the config names under `key` and that is not there, but the remedy; "" where it is."""
+    if pathlib.Path(path).is_file():
+        return ""
+    what = "is a directory, not a file" if pathlib.Path(path).is_dir() else "is not there"
+    return f"{key}: {path} {what} (looked in {pathlib.Path.cwd()})"
+
+
+def in_braces(key: str, path) -> str:
+    """What to say of a name that Snakemake misreads; "" where it does not."""
+    if not set("{}") & set(path or ""):
+        return ""
+    return f"{key}: {path} has braces in its name, which Snakemake takes for wildcards: rename the file or folder"
 
 
 def results_of(folder, key: str) -> pathlib.Path:
@@ -163,21 +134,14 @@ class Plan:
         self.shards = config["statistics"]["shards"]
         self.own_images = config["images"]["info"] is not None
         problems = self._conflicts()
-        if problems:
-            raise InputError(problems)
+        refuse(problems)
 
     def _conflicts(self) -> list[str]:
         """What the schema cannot see: keys that do not go together."""
         training, simulation = self.config["training"], self.config["simulation"]
-        problems = [
-            f"{key}: {path} has braces in its name, which Snakemake takes for wildcards: rename the file or folder"
-            for key in (
-                *INPUTS,
-                *(f"cohort.filters.{name}" for name in self.config["cohort"]["filters"]),
-                *(f"annotation.lists.{name}" for name in self.config["annotation"]["lists"]),
-            )
-            if (path := self.value(key)) and set("{}") & set(path)
-        ]
+        keys = [*INPUTS, *(f"cohort.filters.{name}" for name in self.config["cohort"]["filters"])]
+        keys += [f"annotation.lists.{name}" for name in self.config["annotation"]["lists"]]
+        problems = [problem for key in keys if (problem := in_braces(key, self.value(key)))]
         if self.config["annotation"]["lists"] and not self.config["annotation"]["manifest"]:
             problems.append("annotation.lists is set, but annotation.manifest is not: name the array's manifest")
         for one, other in (("weights", "stats"), ("stats", "weights")):
@@ -210,6 +174,8 @@ class Plan:
 
     def _pool_conflicts(self) -> list[str]:
         """What does not go together with pooled summaries."""
+        from cpgtaxa.plan.config import defaults
+
         problems, summaries = [], self.config["pool"]["summaries"]
         for name, path in summaries.items():
             if not re.fullmatch(COHORT_NAME, str(name)):
@@ -217,11 +183,8 @@ class Plan:
                     f"pool.summaries: {name!r} becomes a cohort's name: use letters, digits, dots, dashes and "
                     "underscores alone, at most 40"
                 )
-            if set("{}") & set(path):
-                problems.append(
-                    f"pool.summaries.{name}: {path} has braces in its name, which Snakemake takes for wildcards: "
-                    "rename the file or folder"
-                )
+            if problem := in_braces(f"pool.summaries.{name}", path):
+                problems.append(problem)
         places: dict = {}
         for name, path in summaries.items():
             places.setdefault(pathlib.Path(path).resolve(), []).append(str(name))
@@ -231,7 +194,8 @@ class Plan:
             if len(names) > 1
         ]
         cohort = self.config["cohort"]
-        given = [f"cohort.{key}" for key, unsaid in OF_A_MATRIX.items() if cohort[key] not in (None, unsaid)]
+        unsaid = defaults(SCHEMA, "cohort")
+        given = [f"cohort.{key}" for key in unsaid if key != "truth" and cohort[key] not in (None, unsaid[key])]
         given += ["simulate_cohort"] if self.config["simulate_cohort"] else []
         if given:
             problems.append(
@@ -346,11 +310,7 @@ class Plan:
     def calibration_settings(self) -> dict:
         """What simulating calibration CpGs needs to know."""
         by_rules = self.config["taxa"]["labels"] is None
-        return {
-            "cpgs": self.config["rounds"]["calibration"],
-            **self.rules(),
-            "by_rules": by_rules,
-        }
+        return {"cpgs": self.config["rounds"]["calibration"], **self.rules(), "by_rules": by_rules}
 
     def goes_on(self, counts_path) -> bool:
         """Whether a round placed enough of its candidates for another one. InputError for a damaged file."""
@@ -439,9 +399,8 @@ class Plan:
         settings = self.config["export"]
         found = ({"beta": self.beta} if settings["beta"] else {}) | self.annotation()
         if path := settings["positions"]:
-            if not pathlib.Path(path).is_file():
-                what = "is a directory, not a file" if pathlib.Path(path).is_dir() else "is not there"
-                raise InputError(f"export.positions: {path} {what} (looked in {pathlib.Path.cwd()}); correct it")
+            if problem := missing("export.positions", path):
+                raise InputError(f"{problem}; correct it")
             found["positions"] = path
         return found
 
@@ -491,8 +450,7 @@ class Plan:
             for name, path in found.items()
             if not self.stored and not pathlib.Path(path).is_file()
         ]
-        if problems:
-            raise InputError(problems)
+        refuse(problems)
         return {"summaries": list(found.values())}
 
     def pool_targets(self, counts_of) -> list[str]:
@@ -532,8 +490,7 @@ class Plan:
                 for key, path in found.items()
                 if not pathlib.Path(path).exists()
             ]
-            if problems:
-                raise InputError(problems)
+            refuse(problems)
             parts = [str(path) for path in parts_of(found["beta"])]
             found["beta"] = parts if len(parts) > 1 else parts[0]
         lists = [path for key, path in found.items() if key not in ("beta", "samples")]
@@ -564,11 +521,9 @@ class Plan:
         found, problems = {}, []
         for name, key in keys.items():
             found[name] = path = self.value(key)
-            if not self.made_elsewhere and not pathlib.Path(path).is_file():
-                what = "is a directory, not a file" if pathlib.Path(path).is_dir() else "is not there"
-                problems.append(f"{key}: {path} {what} (looked in {pathlib.Path.cwd()}); correct {key}")
-        if problems:
-            raise InputError(problems)
+            if not self.made_elsewhere and (problem := missing(key, path)):
+                problems.append(f"{problem}; correct {key}")
+        refuse(problems)
         return found
 
     # Adjusted betas: in place of the cohort's own for whatever looks at ageing, where the config names covariates.
@@ -627,9 +582,8 @@ class Plan:
         path = self.config["adjust"]["reference"]
         if not path:
             return {"reference": [self.ships(str(self.resources / "cell_types" / name)) for name in BLOOD]}
-        if not pathlib.Path(path).is_file():
-            what = "is a directory, not a file" if pathlib.Path(path).is_dir() else "is not there"
-            raise InputError(f"adjust.reference: {path} {what} (looked in {pathlib.Path.cwd()}); correct it")
+        if problem := missing("adjust.reference", path):
+            raise InputError(f"{problem}; correct it")
         return {"reference": path}
 
     def cohort_states(self, wildcards) -> dict[str, list[int]]:
@@ -716,9 +670,6 @@ class Plan:
     @property
     def trained_rounds(self) -> str:
         return "[1-9][0-9]*" if self.config["training"]["weights"] else r"\d+"
-
-    def parts(self, round_number) -> dict[str, str]:
-        return parts(round_number)
 
     def parts_now(self, wildcards) -> dict[str, str]:
         """The three CSVs of the wildcards' round."""

@@ -15,77 +15,42 @@ import time
 from collections.abc import Iterable
 
 from cpgtaxa.names import label_of
+from cpgtaxa.wording import NONE, grouped, shortened
 
 WIDTH = 100
 """Columns that a summary may take."""
-NONE = "–"
 MOST = 20
 """Rows of a table shown; the files have them all."""
 SUMMARY = "terminal"
 """Name of the output that a rule's summary is."""
+_WORDS = {
+    "html": "page", "enrichment": "tests", "moved_csv": "moved", "taxonomy_csv": "taxonomy", "cells": "cell types",
+    "imputed": "filled in", "csv": "numbers", "excel": "workbook", "anndata": "AnnData", "bed": "BED", "r": "for R",
+}  # fmt: skip
 LABELS = {
-    "html": "page",
-    "summary": "summary",
-    "scores": "scores",
-    "comparisons": "comparisons",
-    "enrichment": "tests",
-    "overlaps": "overlaps",
-    "signs": "signs",
-    "agreement": "agreement",
-    "contingency": "contingency",
-    "moved_csv": "moved",
-    "taxonomy_csv": "taxonomy",
-    "taxa": "taxa",
-    "predictions": "predictions",
-    "cells": "cell types",
-    "occlusion": "occlusion",
-    "imputed": "filled in",
-    "submission": "submission",
-    "gaps": "gaps",
-    "reference": "reference",
-    "about": "about",
-    "csv": "numbers",
-    "table": "table",
-    "ages": "ages",
-    "fractions": "fractions",
-    "excel": "workbook",
-    "anndata": "AnnData",
-    "bed": "BED",
-    "track": "track",
-    "legend": "legend",
-    "r": "for R",
-    "plot": "plot",
-    "figures": "figures",
-}
+    key: _WORDS.get(key, key)
+    for key in (
+        "html", "summary", "scores", "comparisons", "enrichment", "overlaps", "signs", "agreement", "contingency",
+        "moved_csv", "taxonomy_csv", "taxa", "predictions", "cells", "occlusion", "imputed", "submission", "gaps",
+        "reference", "about", "csv", "table", "ages", "fractions", "excel", "anndata", "bed", "track", "legend", "r",
+        "plot", "figures",
+    )
+}  # fmt: skip
 """What a summary calls a rule's outputs, in the order shown; others are not shown."""
 
 
 # --- tables of plain text --------------------------------------------------------------------------------------------
 
 
-def number(text, digits: int = 3) -> str:
-    """A number of a CSV file with so many decimals; NONE where there is none."""
-    try:
-        value = float(text)
-    except (TypeError, ValueError):
-        return NONE
-    return f"{value:,.{digits}f}" if value == value else NONE
-
-
 def with_interval(row: dict, digits: int = 3, key: str = "value") -> str:
     """`0.912 (0.901 to 0.923)`; without an interval the number alone."""
-    value, low, high = (number(row.get(name), digits) for name in (key, "ci_low", "ci_high"))
+    value, low, high = (grouped(row.get(name), digits) for name in (key, "ci_low", "ci_high"))
     return value if NONE in (low, high) else f"{value} ({low} to {high})"
 
 
 def cut(text: str, width: int) -> str:
     """The text, cut to a width; one line, nothing that moves a cursor."""
-    text = "".join(letter if letter.isprintable() else " " for letter in str(text))
-    return text if len(text) <= width else text[: width - 1] + "…"
-
-
-def _is_number(text: str) -> bool:
-    return text[:1].isdigit() or (text[:1] in "-−–" and not text[1:2].isalpha())
+    return shortened("".join(letter if letter.isprintable() else " " for letter in str(text)), width)
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable], most: int = MOST) -> list[str]:
@@ -145,25 +110,17 @@ def _by_model(rows: list[dict], metrics: dict[str, tuple[str, int]]) -> tuple[li
 
 
 def _n(rows: list[dict], metric: str) -> str:
-    return number(max((float(row["n"] or 0) for row in rows if row["metric"] == metric), default=0), 0)
+    return grouped(max((float(row["n"] or 0) for row in rows if row["metric"] == metric), default=0), 0)
 
 
-def _expression(out: dict):
-    rows = rows_of(out["summary"])
-    metrics = {"r2_pearson": ("r² with interval", 3), "r2": ("R² with interval", 3)}
-    yield f"Expression predicted from methylation, means over {_n(rows, 'r2')} genes", *_by_model(rows, metrics)
+def _of_models(title: str, counted: str, metrics: dict[str, tuple[str, int]]):
+    """A target's table of models; title: with a place for the n of the metric `counted`."""
 
+    def tables(out: dict):
+        rows = rows_of(out["summary"])
+        yield title.format(_n(rows, counted)), *_by_model(rows, metrics)
 
-def _histone(out: dict):
-    rows = rows_of(out["summary"])
-    metrics = {"auc": ("AUC with interval", 3), "accuracy": ("accuracy with interval", 3)}
-    yield f"High or low expression from histone marks, {_n(rows, 'auc')} test genes", *_by_model(rows, metrics)
-
-
-def _single_cell(out: dict):
-    rows = rows_of(out["summary"])
-    metrics = {"auc": ("AUC with interval", 3), "accuracy": ("accuracy", 3), "error_of_unobserved": ("error", 3)}
-    yield f"Methylation of single cells, {_n(rows, 'auc')} test states", *_by_model(rows, metrics)
+    return tables
 
 
 def _ecg_age(out: dict):
@@ -184,7 +141,7 @@ def _compare(out: dict):
     value = {(row["cohorts"], row["metric"]): row for row in rows}
     cohorts = [row["cohorts"] for row in rows if row["metric"] == "cpgs"]
     names = ("cpgs", "placed", "cpgs_in_every_cohort")
-    lines = [[one, *(number(value[one, name]["value"], 0) for name in names)] for one in cohorts]
+    lines = [[one, *(grouped(value[one, name]["value"], 0) for name in names)] for one in cohorts]
     yield "Cohorts compared", ["cohort", "CpGs", "placed", "in every cohort"], lines
     words = {
         "equal": "the same taxon",
@@ -193,11 +150,11 @@ def _compare(out: dict):
         "kappa_placed": "kappa, where placed",
     }
     shown = [row for row in rows if row["metric"] in words]
-    lines = [[row["cohorts"], words[row["metric"]], with_interval(row), number(row["n"], 0)] for row in shown]
+    lines = [[row["cohorts"], words[row["metric"]], with_interval(row), grouped(row["n"], 0)] for row in shown]
     if lines:
         yield "How far they agree", ["cohorts", "measure", "value with interval", "CpGs"], lines
     verdicts = [row for row in rows if row["metric"].startswith("verdict_") or row["metric"] == "moved"]
-    lines = [[row["metric"].removeprefix("verdict_").replace("_", " "), number(row["value"], 0)] for row in verdicts]
+    lines = [[row["metric"].removeprefix("verdict_").replace("_", " "), grouped(row["value"], 0)] for row in verdicts]
     yield "One taxonomy of all", ["verdict", "CpGs"], lines
 
 
@@ -205,14 +162,16 @@ def _enrichment(out: dict):
     lines = []
     for row in rows_of(out["summary"]):
         odds = with_interval(row, 2, "odds_ratio")
-        lines.append([row["set"], number(row["asked"], 0), number(row["found"], 0), row["most_enriched"] or NONE, odds])
+        lines.append(
+            [row["set"], grouped(row["asked"], 0), grouped(row["found"], 0), row["most_enriched"] or NONE, odds]
+        )
     columns = ["list", "CpGs", "in the taxonomy", "most enriched in", "odds ratio with interval"]
     yield "Known biology", columns, lines
 
 
 def _scores(out: dict):
     lines = [
-        [row["score"], number(row["cpgs_used"], 0), number(row["samples"], 0), with_interval(row, 3, "r_age")]
+        [row["score"], grouped(row["cpgs_used"], 0), grouped(row["samples"], 0), with_interval(row, 3, "r_age")]
         for row in rows_of(out["summary"])
     ]
     yield "Scores of the samples", ["score", "CpGs", "samples", "r with age, with interval"], lines
@@ -225,7 +184,7 @@ def _explain(out: dict):
         if row[keys[1]] == "result":
             found.setdefault(row["cpg"], {})[row[keys[2]]] = row["value"]
     lines = [
-        [cpg, one.get("taxon", NONE), one.get("source", NONE), number(one.get("confidence")), one.get("second", NONE)]
+        [cpg, one.get("taxon", NONE), one.get("source", NONE), grouped(one.get("confidence")), one.get("second", NONE)]
         for cpg, one in found.items()
     ]
     yield "Why CpGs have their taxa", ["CpG", "taxon", "source", "confidence", "second"], lines
@@ -241,14 +200,14 @@ def _benchmark(out: dict):
     lines = []
     for row in rows_of(out["table"]):
         each = 1e6 * float(row["seconds"]) / max(float(row["n_cpgs"]), 1)
-        counts = [number(row[name], 0) for name in ("n_cpgs", "n_samples")]
-        lines.append([row["stage"], row["implementation"], *counts, number(row["seconds"], 2), number(each, 1)])
+        counts = [grouped(row[name], 0) for name in ("n_cpgs", "n_samples")]
+        lines.append([row["stage"], row["implementation"], *counts, grouped(row["seconds"], 2), grouped(each, 1)])
     columns = ["stage", "implementation", "CpGs", "samples", "seconds", "µs per CpG"]
     yield "Time of each stage beside its peers", columns, lines
 
 
 def _summarise(out: dict):
-    lines = [[row["what"], number(row["value"], 0)] for row in rows_of(out["about"])]
+    lines = [[row["what"], grouped(row["value"], 0)] for row in rows_of(out["about"])]
     yield "A summary of the cohort, to be pooled elsewhere", ["what", "number"], lines
 
 
@@ -256,15 +215,15 @@ def _power(out: dict):
     lines = []
     for row in rows_of(out["people"]):
         effect = "/".join(row[name] for name in ("trend", "spread") if row[name]) or NONE
-        needed = [number(row[name], 0) if row[name] else NONE for name in ("people_80", "people_90")]
-        lines.append([row["taxon"], effect, row["ages"], *needed, number(row["most"])])
+        needed = [grouped(row[name], 0) if row[name] else NONE for name in ("people_80", "people_90")]
+        lines.append([row["taxon"], effect, row["ages"], *needed, grouped(row["most"])])
     columns = ["taxon", "effect per decade", "ages", "people for 80 %", "90 %", "highest chance"]
     yield "How many people give a CpG its taxon", columns, lines
 
 
 def _methylation_age(out: dict):
     gaps = [abs(float(row["gap"])) for row in rows_of(out["ages"])]
-    lines = [["people", number(len(gaps), 0)], ["mean absolute error, years", number(sum(gaps) / len(gaps), 2)]]
+    lines = [["people", grouped(len(gaps), 0)], ["mean absolute error, years", grouped(sum(gaps) / len(gaps), 2)]]
     yield "Methylation ages, predicted by a clock trained without the person", ["what", "value"], lines
 
 
@@ -273,32 +232,35 @@ def _cell_fractions(out: dict):
     lines = []
     for cell in [name for name in rows[0] if name != "sample_id"] if rows else []:
         values = sorted(float(row[cell]) for row in rows)
-        lines.append([cell, *(number(values[round(at * (len(values) - 1))]) for at in (0.5, 0, 1))])
+        lines.append([cell, *(grouped(values[round(at * (len(values) - 1))]) for at in (0.5, 0, 1))])
     yield f"Cell types of {len(rows):,} samples", ["cell type", "median", "lowest", "highest"], lines
 
 
 def _cell_types(out: dict):
     rows = rows_of(out["types"])
-    lines = [[row["type"], number(row["mean"]), row["changing"] or "not tested"] for row in rows]
+    lines = [[row["type"], grouped(row["mean"]), row["changing"] or "not tested"] for row in rows]
     yield "CpGs that change with age in a cell type (q < 0.05)", ["cell type", "share of cells", "CpGs"], lines
 
 
-TARGETS = {
-    "expression": _expression,
-    "histone": _histone,
-    "single_cell": _single_cell,
-    "ecg_age": _ecg_age,
-    "compare": _compare,
-    "enrichment": _enrichment,
-    "scores": _scores,
-    "explain": _explain,
-    "export": _export,
-    "summarise": _summarise,
-    "benchmark": _benchmark,
-    "power": _power,
-    "methylation_age": _methylation_age,
-    "cell_fractions": _cell_fractions,
-    "cell_types": _cell_types,
+_ALL = (
+    _ecg_age, _compare, _enrichment, _scores, _explain, _export, _summarise, _benchmark, _power, _methylation_age,
+    _cell_fractions, _cell_types,
+)  # fmt: skip
+_AUC, _ACCURACY = ("AUC with interval", 3), ("accuracy with interval", 3)
+TARGETS = {function.__name__.removeprefix("_"): function for function in _ALL} | {
+    "expression": _of_models(
+        "Expression predicted from methylation, means over {} genes",
+        "r2",
+        {"r2_pearson": ("r² with interval", 3), "r2": ("R² with interval", 3)},
+    ),
+    "histone": _of_models(
+        "High or low expression from histone marks, {} test genes", "auc", {"auc": _AUC, "accuracy": _ACCURACY}
+    ),
+    "single_cell": _of_models(
+        "Methylation of single cells, {} test states",
+        "auc",
+        {"auc": _AUC, "accuracy": ("accuracy", 3), "error_of_unobserved": ("error", 3)},
+    ),
 }
 """By target: from a rule's outputs, tables as (title, columns, rows). Numbers are those of the files."""
 

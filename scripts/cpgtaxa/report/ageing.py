@@ -8,11 +8,11 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from cpgtaxa.input.positions import NAMES as CHROMOSOMES
-from cpgtaxa.names import COLOURS, TAXA, UNCLASSIFIED
-from cpgtaxa.pages.drawing import ACCENT, INK, MUTED, SECOND
-from cpgtaxa.report.words import count, decimal, percent
+from cpgtaxa.names import COLOURS, KNOWN, TAXA, UNCLASSIFIED
+from cpgtaxa.pages.drawing import ACCENT, INK, MUTED, SECOND, minus_log, thinned
+from cpgtaxa.report.words import percent
 from cpgtaxa.statistics.age_ewas import LEVEL, NUMBERS
-from cpgtaxa.wording import p_value, signed
+from cpgtaxa.wording import count, decimal, p_value, signed
 
 TRENDS = ("LinAgeHomo", "LinAgeHet", "TriAge", "BiAge")
 """Taxa with a trend."""
@@ -20,32 +20,10 @@ TOP, TOP_OF_TAXON = 10, 10
 """CpGs in the tables of those that change most surely, over all and by taxon."""
 LABELLED = 8
 """CpGs with their gene's name in the Manhattan plot, at most."""
-CELLS = 400
-"""Cells of a grid, in either direction, of which a figure draws one point each: to the eye the same picture."""
 MOST_ELEMENTS = 1500
 """Points drawn one by one; more become one picture within the figure."""
-LEAST_P = 1e-320
-"""Where logarithms of p-values end: doubles hold nothing smaller."""
 HIGH = 1.1
 """Inflation from which the page says what raises it."""
-
-
-def minus_log(p) -> np.ndarray:
-    """−log10 of p-values, (k,) float64."""
-    return -np.log10(np.maximum(np.asarray(p, dtype=float), LEAST_P))
-
-
-def thinned(table: pd.DataFrame, x: str, y: str, group: str | None = None) -> pd.DataFrame:
-    """The rows of a table that a figure of x and y draws: one of each cell of a grid (and of each group), in order."""
-    codes = []
-    for name in (x, y):
-        values = table[name].to_numpy(dtype=float)
-        low, span = np.nanmin(values), max(np.ptp(values), 1e-300)
-        codes.append(np.minimum((values - low) / span * CELLS, CELLS - 1).astype(np.int64))
-    cells = pd.DataFrame({"x": codes[0], "y": codes[1]})
-    if group:
-        cells[group] = table[group].to_numpy()
-    return table[~cells.duplicated().to_numpy()].reset_index(drop=True)
 
 
 def _level_line(axes, table: pd.DataFrame, q: str, p: str) -> None:
@@ -227,12 +205,12 @@ def ageing_page(figures, path, summary: dict) -> dict:
         "placed": placed,
         "rows": [
             {"taxon": taxon, **{key: count(by_taxon[taxon][key]) for key in ("cpgs", "age", "spread")}}
-            for taxon in (*TAXA, UNCLASSIFIED)
+            for taxon in KNOWN
         ],
         "top": [_row(one) for one in tested.head(TOP).itertuples()],
         "tops": [
             (taxon, [_row(one) for one in mine.head(TOP_OF_TAXON).itertuples()])
-            for taxon in (*TAXA, UNCLASSIFIED)
+            for taxon in KNOWN
             if len(mine := tested[tested["taxon"] == taxon])
         ],
         "volcano": None,

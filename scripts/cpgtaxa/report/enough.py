@@ -7,9 +7,9 @@ import pandas as pd
 
 from cpgtaxa.embedding.clusters import CANDIDATE, ISOLATED, MEANINGS, STABLE, nearest
 from cpgtaxa.files import read_json
-from cpgtaxa.images.render import render
-from cpgtaxa.report.gallery import png
-from cpgtaxa.report.words import count, decimal, percent
+from cpgtaxa.images.render import png_text, render
+from cpgtaxa.report.words import percent
+from cpgtaxa.wording import count, decimal, shown
 
 
 def _stands_out(text) -> str:
@@ -36,7 +36,7 @@ def _cluster_rows(found: pd.DataFrame, cohort, ages) -> list[dict]:
                 "likely": [(row.taxon_a, percent(row.p_a, 0)), (row.taxon_b, percent(row.p_b, 0))],
                 "nearest": row.nearest_known,
                 "stands_out": _stands_out(row.stands_out),
-                "cards": [{"cpg": cpg, "png": png(next(codes))} for cpg in names],
+                "cards": [{"cpg": cpg, "png": png_text(next(codes))} for cpg in names],
             }
         )
     return rows
@@ -57,16 +57,8 @@ def embedding_page(inputs, figures, cohort, ages) -> dict:
         "stable": STABLE,
         "isolated": ISOLATED,
         "map": figures.add("map", drawn, points, "Map of the CpGs as the network sees them"),
-        "taxa": [
-            {
-                "taxon": row.taxon,
-                "n": count(row.n),
-                "nearest": row.nearest,
-                "verdict": row.verdict,
-                "accuracy": percent(row.balanced_accuracy),
-                "low": percent(row.low),
-            }
-            for row in nearest(pairs).itertuples()
-        ],
+        "taxa": shown(
+            nearest(pairs), taxon=None, n=count, nearest=None, verdict=None, balanced_accuracy=percent, low=percent
+        ),
         "clusters": _cluster_rows(found, cohort, ages),
     }

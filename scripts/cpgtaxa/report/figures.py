@@ -7,21 +7,22 @@ from matplotlib.patches import Patch, PathPatch, Rectangle
 from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
-from cpgtaxa.names import COLOURS, TAXA, UNCLASSIFIED
+from cpgtaxa.names import COLOURS, KNOWN, TAXA, UNCLASSIFIED
 from cpgtaxa.pages.drawing import ACCENT, LINE, MUTED, SECOND, counts_grid
-from cpgtaxa.report.tables import BINS, ROWS
-from cpgtaxa.report.words import count, stage_name
+from cpgtaxa.report.tables import BINS
+from cpgtaxa.report.words import stage_name
+from cpgtaxa.wording import count
 
 
 def taxa_figure(figures, counts, config):
     order = list(dict.fromkeys(counts["stage"]))
-    numbers = counts.pivot(index="taxon", columns="stage", values="n_cpgs").loc[list(ROWS), order]
+    numbers = counts.pivot(index="taxon", columns="stage", values="n_cpgs").loc[list(KNOWN), order]
     added = numbers.diff(axis=1)
     added[order[0]] = numbers[order[0]]
     added.loc[UNCLASSIFIED] = 0
     shades = dict(zip(order, np.linspace(1, 0.3, len(order)) if len(order) > 1 else [1.0], strict=True))
     figure, axes = plt.subplots(figsize=(5.2, 3.7))
-    for row, taxon in enumerate(ROWS):
+    for row, taxon in enumerate(KNOWN):
         left = 0
         for stage in order:
             width = added.loc[taxon, stage]
@@ -31,7 +32,7 @@ def taxa_figure(figures, counts, config):
             left = numbers.loc[taxon, order[-1]]
             axes.barh(row, left, height=0.72, color=COLOURS[taxon])
         axes.annotate(count(left), (left, row), xytext=(4, 0), textcoords="offset points", va="center", color=MUTED)
-    axes.set_yticks(range(len(ROWS)), ROWS)
+    axes.set_yticks(range(len(KNOWN)), KNOWN)
     axes.invert_yaxis()
     axes.set_xlabel("CpGs")
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
@@ -125,10 +126,10 @@ def flow_figure(figures, flows: pd.DataFrame, counts: pd.DataFrame, config):
     flows: of `tables.flow`. counts: of `tables.count_taxa`. Bars are as high as CpGs are many, with gaps between taxa.
     """
     order = list(dict.fromkeys(counts["stage"]))
-    numbers = counts.pivot(index="taxon", columns="stage", values="n_cpgs").loc[list(ROWS), order]
+    numbers = counts.pivot(index="taxon", columns="stage", values="n_cpgs").loc[list(KNOWN), order]
     total = max(int(numbers[order[0]].sum()), 1)
     gap, thick = 0.022, 0.09
-    present = [taxon for taxon in ROWS if numbers.loc[taxon].any()]
+    present = [taxon for taxon in KNOWN if numbers.loc[taxon].any()]
     places = {}
     for column, stage in enumerate(order):
         top = 0.0
@@ -205,6 +206,6 @@ def truth_figure(figures, taxonomy, truth):
     rows = present + sorted(table.loc[boundary, "actual"].unique())
     if not rows:
         return None
-    matrix = pd.crosstab(table["actual"], table["taxon"]).reindex(index=rows, columns=ROWS, fill_value=0)
+    matrix = pd.crosstab(table["actual"], table["taxon"]).reindex(index=rows, columns=KNOWN, fill_value=0)
     title = "True taxon against the taxon given"
-    return confusion_figure(figures, "truth", matrix.to_numpy(), rows, ROWS, title, "true taxon", "taxon given")
+    return confusion_figure(figures, "truth", matrix.to_numpy(), rows, KNOWN, title, "true taxon", "taxon given")

@@ -1,50 +1,25 @@
 """The gallery: typical, borderline and reassigned CpGs of each taxon, with their statistics."""
 
-import base64
-import io
 import urllib.parse
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from cpgtaxa.files import parquet_blocks
-from cpgtaxa.images.render import render
+from cpgtaxa.images.render import png_text, render
 from cpgtaxa.names import MEANING, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.report.thresholds import nearest_criterion
-from cpgtaxa.report.words import decimal, percent, signed, stage_name
+from cpgtaxa.report.words import percent, stage_name
 from cpgtaxa.taxa.criteria import Answers
-from cpgtaxa.wording import number
+from cpgtaxa.wording import decimal, number, signed
 
 TYPICAL, BORDERLINE, REASSIGNED, RANDOM, ALMOST = "typical", "borderline", "reassigned", "random", "almost"
 LEAST_SHOWN = 0.005
 """Probabilities below this are left out: they would read 0 %."""
 COLUMNS = (
-    "taxon",
-    "group",
-    "cpg",
-    "source",
-    "confidence",
-    "network_p",
-    "second_taxon",
-    "core_effect",
-    "core_sd",
-    "boundary",
-    "criterion",
-    "value",
-    "cut",
-    "reason",
-)
-
-
-def png(code: np.ndarray) -> str:
-    """An image's codes (224, 224) as base64 PNG, lossless, with a palette: a third of the bytes of RGB."""
-    image = Image.frombytes("P", code.shape[::-1], code.tobytes())
-    palette = [255, 255, 255] + [part for green in range(1, 256) for part in (0, green, 0)]
-    image.putpalette(palette)
-    buffer = io.BytesIO()
-    image.save(buffer, format="png", optimize=True)
-    return base64.b64encode(buffer.getvalue()).decode()
+    "taxon", "group", "cpg", "source", "confidence", "network_p", "second_taxon", "core_effect", "core_sd", "boundary",
+    "criterion", "value", "cut", "reason",
+)  # fmt: skip
 
 
 def choose_examples(taxonomy: pd.DataFrame, number: int, seed: int) -> dict[str, dict[str, list[int]]]:
@@ -118,7 +93,7 @@ def gallery(inputs, taxonomy, labels, cohort, ages, config) -> tuple[list[dict],
             cards = []
             for row in members:
                 card, numbers = _card(taxonomy.iloc[row], statistics, reasons, taxon, p[row], config)
-                cards.append(card | {"png": png(codes[row])})
+                cards.append(card | {"png": png_text(codes[row])})
                 rows.append({"taxon": taxon, "group": group} | numbers)
             groups.append({"key": group, "title": titles[group], "cards": cards})
         meaning = MEANING.get(taxon, "an open criterion leaves several taxa, or none of the ten describes it")

@@ -5,15 +5,12 @@ the run's time and memory is shown as it lies beside the results.
 """
 
 import dataclasses
+import functools
 import importlib.metadata
 import json
 import os
 import pathlib
 import platform
-
-import matplotlib
-
-matplotlib.use("Agg")
 
 import numpy as np
 import pandas as pd
@@ -22,11 +19,12 @@ from scipy.stats import binom
 
 import cpgtaxa
 from cpgtaxa.cohort import Cohort, read_samples
-from cpgtaxa.files import atomic, atomic_folder, read_parquet
-from cpgtaxa.names import MEANING, TAXA, UNCLASSIFIED
-from cpgtaxa.pages.drawing import STYLE, Figures
+from cpgtaxa.files import atomic, read_json, read_parquet
+from cpgtaxa.names import KNOWN, MEANING, TAXA, UNCLASSIFIED
+from cpgtaxa.pages.drawing import figures_in
 from cpgtaxa.pages.page import write_csv, write_page
 from cpgtaxa.report import figures as draw
+from cpgtaxa.report import tables
 from cpgtaxa.report.ageing import ageing_page
 from cpgtaxa.report.enough import embedding_page
 from cpgtaxa.report.gallery import gallery
@@ -34,20 +32,9 @@ from cpgtaxa.report.patterns import COLUMNS, patterns_page
 from cpgtaxa.report.quality import cohort_page
 from cpgtaxa.report.runtime import run_time_page
 from cpgtaxa.report.summary import summary_text
-from cpgtaxa.report.tables import (
-    AGREEMENT_COLUMNS,
-    BINS,
-    ROWS,
-    agreement,
-    count_taxa,
-    flow,
-    read_truth,
-    reliability,
-    share_of,
-    stages,
-)
 from cpgtaxa.report.thresholds import selection_table, thresholds_page
-from cpgtaxa.report.words import count, decimal, percent, stage_name
+from cpgtaxa.report.words import percent, stage_name
+from cpgtaxa.wording import count, decimal, shown
 
 
 def versions(cards: list[dict]) -> list[tuple[str, str, str]]:
@@ -106,11 +93,11 @@ def _count_rows(counts: pd.DataFrame) -> list[dict]:
             "taxon": taxon,
             "meaning": MEANING.get(taxon, "none of them, or an open criterion"),
             "numbers": [count(value) for value in numbers.loc[taxon]],
-            "share": percent(share_of(numbers.loc[taxon, order[-1]], total)),
+            "share": percent(tables.share_of(numbers.loc[taxon, order[-1]], total)),
             "n_clear": count(numbers.loc[taxon, order[-1]] - boundary[taxon]),
             "n_boundary": count(boundary[taxon]),
         }
-        for taxon in ROWS
+        for taxon in KNOWN
     ]
 
 
@@ -125,7 +112,7 @@ def _round_rows(counts: list[dict], metrics: list[dict]) -> list[dict]:
         row |= {key: count(found[key]) for key in ("candidates", "placed")}
         row |= {reason: count(number) for reason, number in found["left"].items()}
         row["expected"], row["bound"] = _wrong(found)
-        row["share"] = percent(share_of(found["placed"], found["candidates"]))
+        row["share"] = percent(tables.share_of(found["placed"], found["candidates"]))
         row["labelled"] = count(found.get("labelled_cpgs", 0))
         row["all_labelled"] = count(found.get("clear_cpgs", found.get("labelled_cpgs", 0)))
         row["as_labels"] = percent(found.get("network_as_labels"))
@@ -156,19 +143,9 @@ def test_table(metrics: list[dict]) -> pd.DataFrame:
 
 
 def _test_rows(table: pd.DataFrame) -> list[dict]:
-    return [
-        {
-            "round": row.round,
-            "images": row.images,
-            "n": count(row.n),
-            "accuracy": percent(row.accuracy),
-            "macro_f1": decimal(row.macro_f1),
-            "error_raw": decimal(row.calibration_error_raw),
-            "error": decimal(row.calibration_error),
-            "temperature": decimal(row.temperature, 2),
-        }
-        for row in table.itertuples()
-    ]
+    words = {"round": None, "images": None, "n": count, "accuracy": percent}
+    errors = dict.fromkeys(("macro_f1", "calibration_error_raw", "calibration_error"), decimal)
+    return shown(table, **words, **errors, temperature=functools.partial(decimal, digits=2))
 
 
 def rounds_table(counts: list[dict], metrics: list[dict]) -> pd.DataFrame:
@@ -193,21 +170,6 @@ def rounds_table(counts: list[dict], metrics: list[dict]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _selection_rows(table: pd.DataFrame) -> list[dict]:
-    return [
-        {
-            "round": row.round,
-            "threshold": percent(row.threshold),
-            "above": count(row.near_above),
-            "below": count(row.near_below),
-            "within": "–" if pd.isna(row.within) else f"{100 * row.within:.0f}",
-            "candidates": count(row.candidates),
-            "placed": count(row.placed),
-        }
-        for row in table.itertuples()
-    ]
-
-
 def _agreement_page(agreed: pd.DataFrame, stage_names: dict) -> dict:
     values = agreed.set_index(["stage", "taxon"])["value"]
     lines = (
@@ -220,33 +182,21 @@ def _agreement_page(agreed: pd.DataFrame, stage_names: dict) -> dict:
     kinds = last[last["taxon"].str.startswith("boundary:")]
     return {
         "lines": [(title, [show(values[stage, name]) for stage in stage_names]) for name, title, show in lines],
-        "taxa": [
-            {
-                "taxon": row.taxon,
-                "n_true": count(row.n_true),
-                "n_called": count(row.n_called),
-                "boundary": count(row.n_boundary),
-                "f1": decimal(row.f1),
-                "precision": decimal(row.precision),
-                "recall": decimal(row.recall),
-            }
-            for row in last[last["taxon"].isin(TAXA)].itertuples()
-        ],
+        "taxa": shown(
+            last[last["taxon"].isin(TAXA)],
+            **{"taxon": None, "n_true": count, "n_called": count, "n_boundary": count},
+            **dict.fromkeys(("f1", "precision", "recall"), decimal),
+        ),
         "kinds": [
             {
                 "kind": row.taxon.partition(":")[2].replace("_", " "),
                 "n": count(row.n_true),
-                "placed": percent(share_of(row.n_called, row.n_true)),
+                "placed": percent(tables.share_of(row.n_called, row.n_true)),
                 "right": percent(row.precision),
             }
             for row in kinds.itertuples()
         ],
     }
-
-
-def _json(path) -> dict:
-    with open(path, encoding="utf-8") as handle:
-        return json.load(handle)
 
 
 def _list(paths) -> list[str]:
@@ -256,7 +206,7 @@ def _list(paths) -> list[str]:
 def _draw_networks(figures, metrics: list[dict], logs: list, tests: list) -> dict:
     """Figures of the rounds' networks: training, confusion (by kind of image) and reliability."""
     reliabilities = {
-        round_number: reliability(found, one["temperature"])
+        round_number: tables.reliability(found, one["temperature"])
         for round_number, (found, one) in enumerate(zip(tests, metrics, strict=True))
         if len(found)
     }
@@ -294,8 +244,8 @@ def _sizes(counts: pd.DataFrame) -> dict:
     numbers = {"cpgs": total, "labelled": total - left, "open": left, "networks": left - unplaced, "unplaced": unplaced}
     found = {f"n_{name}": count(number) for name, number in numbers.items()}
     found |= {"any_open": left > 0, "any_placed": left > unplaced, "any_unplaced": unplaced > 0}
-    found["share_placed"] = percent(share_of(total - unplaced, total))
-    return found | {"share_unplaced": percent(share_of(unplaced, total))}
+    found["share_placed"] = percent(tables.share_of(total - unplaced, total))
+    return found | {"share_unplaced": percent(tables.share_of(unplaced, total))}
 
 
 def _asked(config: dict) -> dict:
@@ -343,12 +293,12 @@ def _read_run(inputs) -> Run:
     truth = getattr(inputs, "truth", None)
     return Run(
         taxonomy=read_parquet(inputs.taxonomy),
-        truth=read_truth(truth) if truth else None,
-        counts=sorted((_json(path) for path in _list(inputs.counts)), key=lambda found: found["round"]),
-        metrics=[_json(path) for path in _list(inputs.metrics)],
+        truth=tables.read_truth(truth) if truth else None,
+        counts=sorted((read_json(path) for path in _list(inputs.counts)), key=lambda found: found["round"]),
+        metrics=[read_json(path) for path in _list(inputs.metrics)],
         logs=[pd.read_csv(path) for path in _list(inputs.logs)],
         tests=[pd.read_csv(path) for path in _list(inputs.tests)],
-        cards=[_json(path) for path in _list(inputs.cards)],
+        cards=[read_json(path) for path in _list(inputs.cards)],
         cohort=Cohort(inputs.beta),
         samples=read_samples(inputs.samples),
     )
@@ -356,20 +306,19 @@ def _read_run(inputs) -> Run:
 
 def _draw_parts(inputs, outputs: dict, run: Run, counts: pd.DataFrame, config: dict) -> dict:
     """Draw the figures, and give the parts of the page that have some."""
-    adjusted = _json(inputs.adjusted) if getattr(inputs, "adjusted", None) else None
+    adjusted = read_json(inputs.adjusted) if getattr(inputs, "adjusted", None) else None
     left = read_parquet(inputs.unclassified, columns=["reason", "detail"])
-    with atomic_folder(outputs["figures"]) as partial, matplotlib.rc_context(STYLE):
-        figures = Figures(partial)
+    with figures_in(outputs["figures"]) as figures:
         drawn = {
             "taxa": draw.taxa_figure(figures, counts, config),
-            "flow": draw.flow_figure(figures, flow(run.taxonomy, run.rounds), counts, config),
+            "flow": draw.flow_figure(figures, tables.flow(run.taxonomy, run.rounds), counts, config),
             "truth": draw.truth_figure(figures, run.taxonomy, run.truth) if run.truth is not None else None,
         }
         return {
             "embedding": embedding_page(inputs, figures, run.cohort, run.ages),
-            "cohort": cohort_page(inputs, figures, run.samples, run.cohort, _json(inputs.qc), config, adjusted),
+            "cohort": cohort_page(inputs, figures, run.samples, run.cohort, read_json(inputs.qc), config, adjusted),
             "criteria": thresholds_page(figures, inputs.statistics, left, config),
-            "ageing": ageing_page(figures, inputs.ewas, _json(inputs.ewas_summary)),
+            "ageing": ageing_page(figures, inputs.ewas, read_json(inputs.ewas_summary)),
             "figures": drawn | _draw_networks(figures, run.metrics, run.logs, run.tests),
             "run_time": run_time_page(figures, pathlib.Path(outputs["html"]).parent / "benchmarks"),
         }
@@ -395,20 +344,20 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
     InputError for a truth that cannot be used.
     """
     run = _read_run(inputs)
-    counts = count_taxa(run.taxonomy, run.rounds)
-    agreed = agreement(run.taxonomy, run.truth, run.rounds) if run.truth is not None else None
+    counts = tables.count_taxa(run.taxonomy, run.rounds)
+    agreed = tables.agreement(run.taxonomy, run.truth, run.rounds) if run.truth is not None else None
     selection, scores = selection_table(run.counts, config), test_table(run.metrics)
     write_csv(outputs["counts"], counts)
-    write_csv(outputs["agreement"], pd.DataFrame(columns=list(AGREEMENT_COLUMNS)) if agreed is None else agreed)
+    write_csv(outputs["agreement"], pd.DataFrame(columns=list(tables.AGREEMENT_COLUMNS)) if agreed is None else agreed)
     write_csv(outputs["selection"], selection)
     write_csv(outputs["test_scores"], scores)
     write_csv(outputs["rounds"], rounds_table(run.counts, run.metrics))
     parts = _draw_parts(inputs, outputs, run, counts, config)
     labels = read_parquet(inputs.labels, columns=["cpg", "reason"])
-    shown, table = gallery(inputs, run.taxonomy, labels, run.cohort, run.ages, config)
+    cards, table = gallery(inputs, run.taxonomy, labels, run.cohort, run.ages, config)
     write_csv(outputs["gallery"], table)
     _write_criteria(outputs, parts["criteria"])
-    stage_names = {stage: stage_name(stage, config) for stage in stages(run.rounds)}
+    stage_names = {stage: stage_name(stage, config) for stage in tables.stages(run.rounds)}
     page = {
         **_sizes(counts),
         "n_samples": count(run.cohort.n_samples),
@@ -426,11 +375,15 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
         "count_rows": _count_rows(counts),
         "round_rows": _round_rows(run.counts, run.metrics),
         "test_rows": _test_rows(scores),
-        "selection_rows": _selection_rows(selection),
-        "gallery": shown,
+        "selection_rows": shown(
+            selection,
+            **{"round": None, "threshold": percent},
+            **dict.fromkeys(("near_above", "near_below", "candidates", "placed"), count),
+        ),
+        "gallery": cards,
         "agreement": _agreement_page(agreed, stage_names) if agreed is not None else None,
         "versions": versions(run.cards),
-        "bins": BINS,
+        "bins": tables.BINS,
     }
     write_page(outputs["html"], "report.html.j2", page)
 

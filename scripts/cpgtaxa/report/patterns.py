@@ -5,8 +5,9 @@ import pandas as pd
 from cpgtaxa.names import UNCLASSIFIED
 from cpgtaxa.patterns.columns import CAUSES, SHAPES
 from cpgtaxa.report.tables import share_of
-from cpgtaxa.report.words import count, percent
+from cpgtaxa.report.words import percent
 from cpgtaxa.statistics.age_ewas import LEVEL
+from cpgtaxa.wording import count
 
 LIKELY = 0.9
 """From this probability on another cohort is likely to give a CpG its taxon."""

@@ -14,8 +14,9 @@ from cpgtaxa.cohort import Cohort
 from cpgtaxa.files import read_parquet
 from cpgtaxa.input.probes import KINDS
 from cpgtaxa.pages.drawing import ACCENT, LINE, MUTED, SECOND
-from cpgtaxa.report.words import count, percent
+from cpgtaxa.report.words import percent
 from cpgtaxa.statistics.adjust import FEW
+from cpgtaxa.wording import count, shortened
 
 LEFT_FOR_KIND = {kind: f"not CpGs ({words})" for kind, words in KINDS.items()}
 """Probes that are left out for their kind."""
@@ -36,6 +37,8 @@ NAMES_OF_BATCHES = re.compile(
     r"batch|plate|slide|sentrix|chip|array|beadchip|\brow\b|well|\brun\b|cent(er|re)|\bsite\b|\blab|scan|basename", re.I
 )
 """Columns whose whole numbers are names, not amounts."""
+LONGEST_NAME = 22
+"""Letters of a name in a figure."""
 MOST_ELEMENTS = 1500
 """Samples drawn one by one in a scatterplot."""
 MARKS = "osD^vPX*"
@@ -305,14 +308,14 @@ def components_figure(figures, samples, scores, shares, columns, shown: list[str
                     *scores[chosen, :2].T,
                     color=colours[at % len(colours)],
                     marker=MARKS[at],
-                    label=_short(kind),
+                    label=shortened(kind, LONGEST_NAME),
                     **style,
                 )
             if len(kinds) > 6:
                 rest = known & ~column.isin(kinds[:6]).to_numpy()
                 axes.scatter(*scores[rest, :2].T, color=LINE, marker=".", label=f"{len(kinds) - 6} others", **style)
             axes.legend(loc="upper left", bbox_to_anchor=(1, 1), borderaxespad=0.1, handletextpad=0.2, fontsize=7.5)
-        axes.set_title(_short(name), fontsize=9)
+        axes.set_title(shortened(name, LONGEST_NAME), fontsize=9)
         axes.grid()
     for axes in list(grid.flat)[panels:]:
         axes.set_axis_off()
@@ -330,11 +333,6 @@ def components_figure(figures, samples, scores, shares, columns, shown: list[str
 
 
 _CATEGORIES = ("#117733", "#AA4499", "#999933")
-
-
-def _short(text, most: int = 22) -> str:
-    text = str(text)
-    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def explained_figure(figures, table: pd.DataFrame, shown: list[str]):
@@ -358,7 +356,7 @@ def explained_figure(figures, table: pd.DataFrame, shown: list[str]):
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
     first = np.atleast_1d(panels)[0]
-    first.set_yticks(range(len(shown)), [_short(name) for name in shown])
+    first.set_yticks(range(len(shown)), [shortened(name, LONGEST_NAME) for name in shown])
     first.invert_yaxis()
     figure.supxlabel("share of the variance explained (R²), 0 to 1", fontsize=9)
     return figures.save("explained", figure, table, "What the columns of the sheet explain of the betas")

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from cpgtaxa.pages.drawing import ACCENT, MUTED, SECOND
-from cpgtaxa.report.words import count
+from cpgtaxa.wording import count, shown
 
 COLUMNS = ("rule", "jobs", "wall_s", "longest_s", "cpu_s", "max_rss_mb")
 
@@ -95,21 +95,10 @@ def run_time_page(figures, folder) -> dict | None:
     table = run_time(folder)
     if table.empty:
         return None
-    rows = [
-        {
-            "rule": row.rule,
-            "jobs": count(row.jobs),
-            "wall": duration(row.wall_s),
-            "longest": duration(row.longest_s),
-            "cpu": duration(row.cpu_s),
-            "memory": memory(row.max_rss_mb),
-        }
-        for row in table.itertuples()
-    ]
-    total = duration(table["wall_s"].sum())
+    seconds = dict.fromkeys(("wall_s", "longest_s", "cpu_s"), duration)
     return {
-        "rows": rows,
-        "total": total,
+        "rows": shown(table, rule=None, jobs=count, **seconds, max_rss_mb=memory),
+        "total": duration(table["wall_s"].sum()),
         "jobs": count(table["jobs"].sum()),
         "most": memory(table["max_rss_mb"].max()),
         "drawing": run_time_figure(figures, table),

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from cpgtaxa.names import UNCLASSIFIED
-from cpgtaxa.report.tables import ROWS, share_of
-from cpgtaxa.report.words import count, decimal, percent, stage_name
+from cpgtaxa.names import KNOWN, UNCLASSIFIED
+from cpgtaxa.report.tables import share_of
+from cpgtaxa.report.words import percent, stage_name
+from cpgtaxa.wording import count, decimal
 
 WIDTH = 100
 """Columns of the terminal that the summary may use."""
@@ -33,7 +34,7 @@ def summary_text(counts, metrics, agreed, config, paths: dict, warnings: int = 0
 
     rule = "  " + "─" * (22 + 11 * len(shown))
     text = ["", "CpGs per taxon, after each step", "", line("", names.values(), "share"), rule]
-    for taxon in ROWS:
+    for taxon in KNOWN:
         if taxon == UNCLASSIFIED:
             text.append(rule)
             placed = numbers.drop(UNCLASSIFIED).sum()

@@ -6,14 +6,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from cpgtaxa.errors import InputError, some
+from cpgtaxa.errors import refuse, some
 from cpgtaxa.input.texts import read_taxa
 from cpgtaxa.learning.temperature import softmax
-from cpgtaxa.names import TAXA, UNCLASSIFIED
+from cpgtaxa.names import KNOWN, TAXA, UNCLASSIFIED
 
 AGREEMENT_COLUMNS = ("stage", "taxon", "n_true", "n_called", "n_boundary", "precision", "recall", "f1", "value")
-ROWS = (*TAXA, UNCLASSIFIED)
-"""Rows of every table of taxa."""
 BINS = 10
 """Confidence bins of the reliability diagram."""
 
@@ -45,10 +43,10 @@ def count_taxa(taxonomy: pd.DataFrame, rounds: int) -> pd.DataFrame:
         boundary = (taxonomy["boundary"].fillna("") != "").to_numpy()
     for stage in stages(rounds):
         after = pd.Series(taxa_after(taxonomy, stage, rounds))
-        found = after.value_counts().reindex(ROWS, fill_value=0)
-        piece = pd.DataFrame({"stage": stage, "taxon": ROWS, "n_cpgs": found.to_numpy()})
+        found = after.value_counts().reindex(KNOWN, fill_value=0)
+        piece = pd.DataFrame({"stage": stage, "taxon": KNOWN, "n_cpgs": found.to_numpy()})
         piece["share"] = piece["n_cpgs"] / max(len(taxonomy), 1)
-        piece["n_boundary"] = after[boundary].value_counts().reindex(ROWS, fill_value=0).to_numpy()
+        piece["n_boundary"] = after[boundary].value_counts().reindex(KNOWN, fill_value=0).to_numpy()
         pieces.append(piece)
     return pd.concat(pieces, ignore_index=True)
 
@@ -64,7 +62,7 @@ def flow(taxonomy: pd.DataFrame, rounds: int) -> pd.DataFrame:
             {"from_taxon": taxa_after(taxonomy, before, rounds), "to_taxon": taxa_after(taxonomy, after, rounds)}
         )
         for column in pair:
-            pair[column] = pd.Categorical(pair[column], ROWS)
+            pair[column] = pd.Categorical(pair[column], KNOWN)
         found = pair.groupby(["from_taxon", "to_taxon"], observed=True).size().rename("n_cpgs").reset_index()
         found.insert(0, "from_stage", before)
         found.insert(2, "to_stage", after)
@@ -86,14 +84,13 @@ def read_truth(path) -> pd.DataFrame:
     own = truth["taxon"].where(truth["taxon"] != UNCLASSIFIED, "")
     right = truth["admissible"].fillna("").astype(str) if "admissible" in truth else own
     named = {taxon for text in right.unique() for taxon in text.split("|")} - {""}
-    unknown = sorted((set(truth["taxon"]) - set(ROWS)) | (named - set(ROWS)))
+    unknown = sorted((set(truth["taxon"]) - set(KNOWN)) | (named - set(KNOWN)))
     if unknown:
-        problems.append(f"cohort.truth: {path}: unknown taxa {some(unknown)}; use one of {', '.join(ROWS)}")
+        problems.append(f"cohort.truth: {path}: unknown taxa {some(unknown)}; use one of {', '.join(KNOWN)}")
     doubles = truth["cpg"][truth["cpg"].duplicated()].unique()
     if len(doubles):
         problems.append(f"cohort.truth: {path}: {len(doubles)} CpGs have more than one row: {some(doubles)}; keep one")
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     kind = truth["kind"].where(truth["kind"].notna(), "").astype(str) if "kind" in truth else ""
     return truth[["cpg", "taxon"]].assign(admissible=right, kind=kind)
 
@@ -122,8 +119,8 @@ def agreement(taxonomy: pd.DataFrame, truth: pd.DataFrame, rounds: int | None = 
     table = truth.rename(columns={"taxon": "actual"}).merge(
         taxonomy[["cpg", "taxon", "source"]], on="cpg", validate="one_to_one"
     )
-    admissible = np.array([[taxon in text.split("|") for taxon in ROWS] for text in table["admissible"]], dtype=bool)
-    admissible = admissible.reshape(len(table), len(ROWS))
+    admissible = np.array([[taxon in text.split("|") for taxon in KNOWN] for text in table["admissible"]], dtype=bool)
+    admissible = admissible.reshape(len(table), len(KNOWN))
     actual, kinds = table["actual"].to_numpy(dtype=object), table["kind"].to_numpy(dtype=object)
     boundary = (kinds != "") | (actual == UNCLASSIFIED)
     rows = []
@@ -134,7 +131,7 @@ def agreement(taxonomy: pd.DataFrame, truth: pd.DataFrame, rounds: int | None = 
     for stage in (*stages(rounds), "all"):
         called = table["taxon"].to_numpy(dtype=object) if stage == "all" else taxa_after(table, stage, rounds)
         placed = called != UNCLASSIFIED
-        right = admissible[np.arange(len(table)), [ROWS.index(taxon) for taxon in called]] & placed
+        right = admissible[np.arange(len(table)), [KNOWN.index(taxon) for taxon in called]] & placed
         means = []
         for taxon in TAXA:
             mine, clear = called == taxon, (actual == taxon) & ~boundary

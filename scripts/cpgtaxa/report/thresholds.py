@@ -10,9 +10,9 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 from cpgtaxa.files import parquet_blocks
 from cpgtaxa.pages.drawing import ACCENT, LINE, MUTED, SECOND
 from cpgtaxa.report.tables import share_of
-from cpgtaxa.report.words import count, percent
+from cpgtaxa.report.words import percent
 from cpgtaxa.taxa.criteria import MIN_SAMPLES, PATTERNS, TABLE, Answers
-from cpgtaxa.wording import number
+from cpgtaxa.wording import count, number, shown
 
 HISTOGRAM = 40
 """Bins of a criterion's histogram."""
@@ -162,17 +162,8 @@ def thresholds_page(figures, statistics, left: pd.DataFrame, config: dict) -> di
     """
     settings = config["taxa"]
     table, drawn = count_answers(parquet_blocks(statistics), settings["thresholds"], settings["errors"])
-    rows = [
-        {
-            "criterion": row.criterion,
-            "quantity": row.quantity,
-            "key": row.key,
-            "n": count(row.n),
-            **{key: number(getattr(row, key)) for key in ("no", "cut", "yes")},
-            **{key: count(getattr(row, key)) for key in COUNTED},
-        }
-        for row in table.itertuples()
-    ]
+    words = dict.fromkeys(("criterion", "quantity", "key"))
+    rows = shown(table, **words, **dict.fromkeys(("no", "cut", "yes"), number), **dict.fromkeys(("n", *COUNTED), count))
     details = left_details(left, config["rounds"]["confidence"])
     logging.info("answers to %d criteria counted", len(table))
     errors = {key: percent(value) for key, value in settings["errors"].items()}

@@ -37,12 +37,7 @@ WITH_CHANGING_SPREAD = ("LinAgeHet", "NonAgeHet")
 
 BOUNDARIES = {
     "two_bands": [("UniUnstable", "BiNonAge"), ("LinAgeHomo", "BiAge"), ("UniUnstable", "TriNonAge")],
-    "band_share": [
-        ("Outlier", "BiNonAge"),
-        ("LinAgeHomo", "BiAge"),
-        ("NonAgeHet", "BiNonAge"),
-        ("LinAgeHet", "BiAge"),
-    ],
+    "band_share": [("Outlier", "BiNonAge"), ("LinAgeHomo", "BiAge"), ("NonAgeHet", "BiNonAge"), ("LinAgeHet", "BiAge")],
     "three_bands": [("BiNonAge", "TriNonAge"), ("BiAge", "TriAge")],
     "trend": [
         ("UniStable", "LinAgeHomo"),
@@ -127,14 +122,14 @@ class Setting:
         return float(np.subtract(*np.quantile(self.ages, [0.95, 0.05])))
 
 
-def make_setting(ages, rng, sex=None) -> Setting:
+def make_setting(ages, rng) -> Setting:
     """Build the shared part of a cohort around `ages` (n,) in years."""
     ages = np.asarray(ages, dtype=float)
     n = len(ages)
     low, high = np.quantile(ages, [0.05, 0.95])
     width = max(high - low, 1e-6)
     position = (ages - (low + high) / 2) / width
-    sex = (rng.random(n) < rng.uniform(0.35, 0.65)).astype(int) if sex is None else np.asarray(sex)
+    sex = (rng.random(n) < rng.uniform(0.35, 0.65)).astype(int)
     batches = int(rng.integers(1, 13))
     # Plates are usually filled in sample order, sometimes at random.
     mixed = rng.random() < 0.08
@@ -378,10 +373,10 @@ def _level(rng) -> float:
     return float(rng.uniform(0.08, 0.92))
 
 
-def _room(level, below, above=None, floor=0.004):
+def _room(level, below, above=None):
     """Move `level` so that level − below and level + above stay inside 0..1; in the middle of them if they cannot."""
     above = below if above is None else above
-    low, high = floor + below, 1 - floor - above
+    low, high = 0.004 + below, 0.996 - above
     return float(min(max(level, low), high)) if low <= high else float((low + high) / 2)
 
 
@@ -793,29 +788,6 @@ def draw_values(rng, profile: Profile, setting: Setting) -> np.ndarray:
     return values.astype(np.float32)
 
 
-def draw_several(rng, setting: Setting) -> Profile:
-    """Profile of a CpG of one band several of whose quantities lie in their zones: three taxa or more are admissible.
-
-    Half of the CpGs of an array have a spread between those of UniStable and UniUnstable, and with it trends and
-    changes of spread of any size. `kind` is "several"; `taxon` and `other` are the first two of its admissible taxa.
-    """
-    while True:
-        profile = Profile("LinAgeHomo", kind="several")
-        level, sd = _cloud(rng, profile, 0.004, 0.08)
-        effect = _trend(rng, sd, between=True) if rng.random() < 0.5 else _small_trend(rng, sd)
-        want = (
-            "between"
-            if rng.random() < 0.25 * (setting.span / 45) ** 2 + 0.7 * min(abs(effect) / math.hypot(sd, 0.015), 1)
-            else "no"
-        )
-        _place(profile, level, sd, effect, _change_of_spread(rng, setting, sd, want))
-        _nuisance(rng, profile, setting)
-        taxa = profile.admissible(setting)
-        if len(taxa) > 2:
-            profile.taxon, profile.other = taxa[:2]
-            return profile
-
-
 def draw_foreign(rng, setting: Setting) -> tuple[str, np.ndarray]:
     """A pattern that no taxon has: its kind, one of FOREIGN, and beta values (n,) float32. Any call of it is wrong."""
     kind = FOREIGN[int(rng.integers(len(FOREIGN)))]
@@ -908,15 +880,3 @@ def cohort_setting(seed: int, n_samples: int, age_range=(19, 90)) -> Setting:
     rng = np.random.default_rng([seed, 2**31 + 1])
     ages = np.round(age_range[0] + rng.beta(1.6, 1.5, n_samples) * (age_range[1] - age_range[0]), 1)
     return make_setting(ages, rng)
-
-
-def draw_in_cohorts(
-    seed: int, index: int, taxon: str | None, settings: list[Setting]
-) -> tuple[Profile, list[np.ndarray]]:
-    """One CpG in several cohorts: its profile, drawn for the first of them, and its values (n,) in each.
-
-    Every cohort has its own people and noise. What is clear in the first need not be so in a smaller one.
-    """
-    profile, first = draw_cpg(seed, index, taxon, settings[0])
-    streams = (np.random.default_rng([seed, index, number]) for number in range(1, len(settings)))
-    return profile, [first, *map(draw_values, streams, [profile] * (len(settings) - 1), settings[1:])]

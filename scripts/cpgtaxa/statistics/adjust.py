@@ -15,7 +15,7 @@ import pandas as pd
 
 from cpgtaxa import files
 from cpgtaxa.cohort import Cohort, CohortWriter, read_samples
-from cpgtaxa.errors import InputError, some
+from cpgtaxa.errors import refuse, some
 from cpgtaxa.plan.paths import CELL_FRACTIONS
 from cpgtaxa.progress import Progress
 from cpgtaxa.statistics.linear import AgeSlope, grams, kinds_of
@@ -82,15 +82,12 @@ def _of_column(name: str, kind: str | None, column: pd.Series, ids, problems: li
     whole = numeric and (column == np.round(column)).all()
     if kind is None:
         kind = "category" if not numeric or (whole and column.nunique() < FEW) else "number"
-        if numeric and whole and kind == "number":
+        words = {"number": ("amounts", "names", "category"), "category": ("names", "amounts", "number")}
+        if numeric and whole and (kind == "number" or column.nunique() > 2):
+            taken, else_, other = words[kind]
             logging.info(
-                f"{name}: {column.nunique()} whole numbers, taken for amounts; if they are names, write "
-                f"{{{name}: category}}"
-            )
-        elif numeric and kind == "category" and column.nunique() > 2:
-            logging.info(
-                f"{name}: {column.nunique()} whole numbers, taken for names; if they are amounts, write "
-                f"{{{name}: number}}"
+                f"{name}: {column.nunique()} whole numbers, taken for {taken}; if they are {else_}, write "
+                f"{{{name}: {other}}}"
             )
     if kind == "number":
         if not numeric:
@@ -156,8 +153,7 @@ def code_covariates(samples: pd.DataFrame, covariates: list, fractions: pd.DataF
             )
         elif covariate := _of_column(name, kind, samples[name], ids, problems):
             found.append(covariate)
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     return found
 
 
@@ -226,8 +222,7 @@ class Model:
                 f"{1 - 1 / self.vif:.1%} of its variance, and adjusting would leave nothing of ageing. Leave them "
                 "out, or compare people of like age"
             )
-        if problems:
-            raise InputError(problems)
+        refuse(problems)
 
     def _blamed(self) -> str:
         order = np.argsort(self.shares)[::-1]

@@ -8,7 +8,7 @@ import logging
 import numpy as np
 import pandas as pd
 
-from cpgtaxa.errors import InputError, some
+from cpgtaxa.errors import refuse, some
 from cpgtaxa.files import parquet_blocks, write_parquet
 from cpgtaxa.input.texts import read_taxa
 from cpgtaxa.names import KNOWN, TAXA, UNCLASSIFIED, close_taxon
@@ -135,8 +135,7 @@ def read_labels(path, cpgs) -> pd.DataFrame:
             f"taxa.labels: {path}: {len(strangers)} CpGs are not in the cohort: {some(strangers)}; remove them or "
             "check that labels and matrix use the same probe names"
         )
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     taxon = labels.set_index("cpg")["taxon"].reindex(cpgs)
     given = taxon.notna().to_numpy()
     return pd.DataFrame(

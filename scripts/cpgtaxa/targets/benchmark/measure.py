@@ -470,7 +470,7 @@ def run(settings: dict, outputs: dict, scratch) -> None:
     """
     import pandas as pd
 
-    from cpgtaxa.files import atomic
+    from cpgtaxa.pages.page import write_csv
     from cpgtaxa.progress import Progress
     from cpgtaxa.targets.benchmark.page import page
 
@@ -489,22 +489,12 @@ def run(settings: dict, outputs: dict, scratch) -> None:
             raise RuntimeError(f"{task} failed:\n{done.stderr}")
         row = json.loads(done.stdout.splitlines()[-1])
         rows.append(row)
-        logging.info(
-            "%d of %d: %s, %s: %s CpGs x %s samples, %.3g s (%.3g µs each), %.0f MB",
-            number,
-            len(tasks),
-            row["stage"],
-            row["implementation"],
-            f"{row['n_cpgs']:,}",
-            f"{row['n_samples']:,}",
-            row["seconds"],
-            1e6 * row["seconds"] / row["n_cpgs"],
-            row["peak_mb"],
-        )
+        cost = f"{row['seconds']:.3g} s ({1e6 * row['seconds'] / row['n_cpgs']:.3g} µs each), {row['peak_mb']:.0f} MB"
+        sizes = f"{row['n_cpgs']:,} CpGs x {row['n_samples']:,} samples"
+        logging.info(f"{number} of {len(tasks)}: {row['stage']}, {row['implementation']}: {sizes}, {cost}")
         progress.step()
     table = pd.DataFrame(rows)[list(COLUMNS)]
-    with atomic(outputs["table"]) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+    write_csv(outputs["table"], table)
     page(table, outputs, settings["peer_samples"])
     shutil.rmtree(scratch, ignore_errors=True)
 

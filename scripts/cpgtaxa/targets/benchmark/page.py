@@ -8,6 +8,7 @@ from cpgtaxa.names import COLOURS
 from cpgtaxa.pages.drawing import ACCENT, INK, SECOND, STYLE, Figures
 from cpgtaxa.pages.page import write_page
 from cpgtaxa.targets.benchmark.stages import ratios
+from cpgtaxa.wording import measured, shown, times
 
 MARKS = {"ingest": (ACCENT, "o-"), "statistics": (SECOND, "s--"), "images": (COLOURS["TriNonAge"], "^:")}
 """Colour, mark and line of each stage."""
@@ -45,16 +46,6 @@ def draw(table, n_samples: int):
     return figure
 
 
-def number(value: float) -> str:
-    """Three digits, never as a power of ten."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def times(ratio: float) -> str:
-    """12× or 0.93×."""
-    return f"{ratio:,.0f}×" if ratio >= 10 else f"{ratio:.2g}×"
-
-
 def page(table, outputs: dict, n_samples: int) -> None:
     """Write plot (PNG), figures (SVG, PDF, CSV) and page. table: stage, implementation, n_cpgs, n_samples, seconds,
     peak_mb."""
@@ -63,18 +54,9 @@ def page(table, outputs: dict, n_samples: int) -> None:
         with atomic(outputs["plot"]) as temporary:
             figure.savefig(temporary, format="png", dpi=120)
         drawn = Figures(partial).save("benchmark", figure, table, "Seconds by CpGs and samples, and peers")
-    rows = [
-        {
-            "stage": one.stage,
-            "implementation": one.implementation,
-            "cpgs": f"{one.n_cpgs:,}",
-            "samples": f"{one.n_samples:,}",
-            "seconds": number(one.seconds),
-            "peak": f"{one.peak_mb:,.0f}",
-            "each": number(1e6 * one.seconds / one.n_cpgs),
-        }
-        for one in table.itertuples()
-    ]
+    counts = dict.fromkeys(("n_cpgs", "n_samples", "peak_mb"), "{:,.0f}".format)
+    each = table.assign(each=1e6 * table["seconds"] / table["n_cpgs"])
+    rows = shown(each, stage=None, implementation=None, **counts, seconds=measured, each=measured)
     peers = [{"stage": stage, "peer": peer, "times": times(ratio)} for stage, peer, _, ratio in ratios(table)]
     found = [ratio for *_, ratio in ratios(table)]
     bounds = {"least": times(min(found)), "most": times(max(found))} if found else {"least": None, "most": None}

@@ -15,7 +15,7 @@ from matplotlib.ticker import PercentFormatter
 
 from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.files import read_parquet
-from cpgtaxa.names import TAXA, UNCLASSIFIED
+from cpgtaxa.names import KNOWN, UNCLASSIFIED
 from cpgtaxa.pages.drawing import ACCENT, MUTED, SECOND
 from cpgtaxa.targets.biology.lists import CpgList, base_ids
 from cpgtaxa.wording import decimal, percent, span
@@ -158,9 +158,7 @@ def anatomy_of(cohort: Cohort, clock: Clock, groups: pd.DataFrame, ages: np.ndar
     for by in groups:
         names = groups[by].to_numpy(dtype=object)[clock.rows]
         there = sorted(set(names))
-        for group in [name for name in (*TAXA, UNCLASSIFIED) if name in there] + [
-            name for name in there if name not in (*TAXA, UNCLASSIFIED)
-        ]:
+        for group in [name for name in KNOWN if name in there] + [name for name in there if name not in KNOWN]:
             rows.append({"set": clock.name, "by": by, "group": group, "cpgs": int(np.sum(names == group))})
             for name in MEASURES:
                 shares = given[name][names == group].sum(axis=0) / given[name].sum(axis=0)
@@ -208,7 +206,7 @@ def draw(figures, table: pd.DataFrame):
     """Shares of signal, noise and spread by taxon, a panel for each clock."""
     some = table[table["by"] == "taxon"]
     names = list(pd.unique(some["set"]))
-    taxa = [name for name in (*TAXA, UNCLASSIFIED) if name in set(some["group"])]
+    taxa = [name for name in KNOWN if name in set(some["group"])]
     across = min(3, len(names))
     down = -(-len(names) // across)
     size = (2.6 * across + 1.2, down * (0.34 * len(taxa) + 0.9) + 0.3)

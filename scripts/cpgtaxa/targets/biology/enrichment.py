@@ -1,11 +1,6 @@
 """The target `enrichment`: do taxa hold more CpGs of published lists, or of a genomic context, than chance does?"""
 
 import logging
-import pathlib
-
-import matplotlib
-
-matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,11 +8,11 @@ import pandas as pd
 from scipy import stats
 from scipy.stats.contingency import odds_ratio
 
-from cpgtaxa.errors import InputError, gathered
-from cpgtaxa.files import atomic_folder, read_parquet
-from cpgtaxa.names import TAXA, UNCLASSIFIED
-from cpgtaxa.pages.drawing import ACCENT, INK, MUTED, SECOND, STYLE, Figures
-from cpgtaxa.pages.page import write_csv, write_page
+from cpgtaxa.errors import gathered, refuse
+from cpgtaxa.files import read_parquet
+from cpgtaxa.names import KNOWN, UNCLASSIFIED
+from cpgtaxa.pages.drawing import ACCENT, INK, MUTED, SECOND, figures_in
+from cpgtaxa.pages.page import file_names, write_csv, write_page
 from cpgtaxa.progress import Progress
 from cpgtaxa.targets.biology import anatomy
 from cpgtaxa.targets.biology.lists import CpgList, base_ids, read_context, read_lists, read_taxonomy
@@ -32,22 +27,9 @@ FEWEST_DRAWN = 5
 TREND_P = 1e-3
 """CpGs whose slope has a p below this count as changing with age in the sign agreement."""
 COLUMNS = [
-    "kind",
-    "set",
-    "category",
-    "taxon",
-    "overlap",
-    "expected",
-    "in_set",
-    "in_taxon",
-    "background",
-    "odds_ratio",
-    "ci_low",
-    "ci_high",
-    "p",
-    "q",
-    "method",
-]
+    "kind", "set", "category", "taxon", "overlap", "expected", "in_set", "in_taxon", "background", "odds_ratio",
+    "ci_low", "ci_high", "p", "q", "method",
+]  # fmt: skip
 LISTED = 25
 
 
@@ -77,7 +59,7 @@ def odds(overlap: int, in_set: int, in_taxon: int, background: int) -> dict:
 def tests(member: np.ndarray, taxon: np.ndarray, **names) -> list[dict]:
     """Rows of COLUMNS but q, one per taxon that there is. member: (n,) bool; taxon: (n,) names, of the background."""
     rows = []
-    for name in (*TAXA, UNCLASSIFIED):
+    for name in KNOWN:
         here = taxon == name
         n = int(here.sum())
         if not n:
@@ -145,7 +127,7 @@ def signs(found: pd.DataFrame, slopes: pd.DataFrame) -> pd.DataFrame:
     for name in pd.unique(found["set"]):
         own = both[both["set"] == name]
         parts = {"all": own, "changing with age": own[own["slope_p"] < TREND_P]}
-        parts |= {taxon: own[own["taxon"] == taxon] for taxon in (*TAXA, UNCLASSIFIED)}
+        parts |= {taxon: own[own["taxon"] == taxon] for taxon in KNOWN}
         for among, some in parts.items():
             n = len(some)
             if n < 5:
@@ -205,7 +187,7 @@ def _limits(table: pd.DataFrame) -> tuple[float, float]:
 
 def _lists_figure(figures, table: pd.DataFrame):
     """Odds ratios with their intervals, a panel for each list."""
-    names, taxa = list(pd.unique(table["set"])), [name for name in (*TAXA, UNCLASSIFIED) if name in set(table["taxon"])]
+    names, taxa = list(pd.unique(table["set"])), [name for name in KNOWN if name in set(table["taxon"])]
     across = min(3, len(names))
     down = -(-len(names) // across)
     size = (2.6 * across + 1.2, down * (0.25 * len(taxa) + 0.85))
@@ -247,7 +229,7 @@ def _lists_figure(figures, table: pd.DataFrame):
 
 def _context_figure(figures, table: pd.DataFrame):
     """Odds ratios of categories and taxa as dots: area by |log2|, filled where q < 0.05."""
-    taxa = [name for name in (*TAXA, UNCLASSIFIED) if name in set(table["taxon"])]
+    taxa = [name for name in KNOWN if name in set(table["taxon"])]
     places, labels, at = {}, [], 0.0
     for column, some in table.groupby("set", sort=False):
         labels.append((at, column, True))
@@ -323,8 +305,7 @@ def _covered(lists, context, background: pd.Index, context_path) -> tuple[dict[s
             f"{', '.join(map(repr, background[:3]))}; the lists' are such as "
             f"{', '.join(repr(one.cpgs[0]) for one in lists[:3])}"
         )
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     return covered, notes
 
 
@@ -345,8 +326,7 @@ def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
     if inputs.get("context"):
         columns = settings["context_columns"]
         context = gathered(problems, read_context, inputs["context"], "enrichment.context", columns)
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     if settings["background"] == "placed":
         taxonomy = taxonomy[taxonomy["taxon"] != UNCLASSIFIED].reset_index(drop=True)
     background = pd.Index(base_ids(taxonomy["cpg"]))
@@ -369,8 +349,7 @@ def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
     write_csv(outputs["gaps"], gaps)
     of_lists, of_context = (table[table["kind"] == kind] for kind in ("list", "context"))
     drawable = of_lists[of_lists["set"].isin([name for name, n in covered.items() if n >= FEWEST_DRAWN])]
-    with atomic_folder(outputs["figures"]) as partial, matplotlib.rc_context(STYLE):
-        figures = Figures(partial)
+    with figures_in(outputs["figures"]) as figures:
         drawn = {
             "lists": _lists_figure(figures, drawable) if len(drawable) else None,
             "context": _context_figure(figures, of_context) if len(of_context) else None,
@@ -396,7 +375,7 @@ def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
         "not_drawn": [name for name in pd.unique(of_lists["set"]) if covered[name] < FEWEST_DRAWN],
         "fewest": FEWEST_DRAWN,
         "trend_p": f"{TREND_P:g}",
-        "files": {key: pathlib.Path(path).name for key, path in outputs.items()},
+        "files": file_names(outputs),
     }
     write_page(outputs["html"], "enrichment.html.j2", page)
     for note in notes:

@@ -10,57 +10,23 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from cpgtaxa.errors import InputError, some
+from cpgtaxa.errors import InputError, gathered, refuse, some
 from cpgtaxa.files import naming_damage
 from cpgtaxa.input.delimited import LOOKED_AT, aligned, commas_for_points, pointed, separator_among
 from cpgtaxa.input.probes import KIND, cpg_of
 from cpgtaxa.input.texts import csv_rows, lines_of, read_table, read_taxa, read_text
-from cpgtaxa.names import TAXA, UNCLASSIFIED
+from cpgtaxa.names import KNOWN, TAXA, UNCLASSIFIED
 
 ID_NAMES = (
-    "cpg",
-    "cpgs",
-    "cpgmarker",
-    "cpgid",
-    "cpgsite",
-    "cpgname",
-    "probe",
-    "probes",
-    "probeid",
-    "probename",
-    "cgid",
-    "targetid",
-    "marker",
-    "markers",
-    "ilmnid",
-    "name",
-    "id",
-    "site",
-    "var",
-    "feature",
-)
+    "cpg", "cpgs", "cpgmarker", "cpgid", "cpgsite", "cpgname", "probe", "probes", "probeid", "probename", "cgid",
+    "targetid", "marker", "markers", "ilmnid", "name", "id", "site", "var", "feature",
+)  # fmt: skip
 """How published tables call the column of CpG ids, letters and digits alone, in small letters."""
 WEIGHT_NAMES = (
-    "weight",
-    "weights",
-    "coefficient",
-    "coefficients",
-    "coef",
-    "coefs",
-    "coefficienttraining",
-    "cpgweight",
-    "modelcoefficient",
-    "regressioncoefficient",
-    "betacoefficient",
-    "beta",
-    "estimate",
-    "effect",
-    "effectsize",
-    "slope",
-    "logfc",
-    "sign",
-    "direction",
-)
+    "weight", "weights", "coefficient", "coefficients", "coef", "coefs", "coefficienttraining", "cpgweight",
+    "modelcoefficient", "regressioncoefficient", "betacoefficient", "beta", "estimate", "effect", "effectsize",
+    "slope", "logfc", "sign", "direction",
+)  # fmt: skip
 """The same for the weight."""
 SIGNS = {
     **dict.fromkeys(("+", "positive", "pos", "up", "hyper", "hypermethylated", "gain", "increase"), 1.0),
@@ -313,21 +279,15 @@ def _checked(name: str, path, key: str, table: _Table) -> CpgList:
             notes.append(f"{name}: {n:,} CpGs have the weight 0, and therefore no sign")
     if again:
         notes.append(f"{name}: {again:,} rows list a CpG again, and count once")
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     return CpgList(name, np.array(list(found), dtype=object), weights, notes)
 
 
 def read_lists(files: dict[str, str], section: str) -> list[CpgList]:
     """The lists by name, from the paths given under the config's `section`; all problems of all files at once."""
-    problems, found = [], []
-    for name, path in files.items():
-        try:
-            found.append(read_list(name, path, f"{section}.{name}"))
-        except InputError as error:
-            problems += error.problems
-    if problems:
-        raise InputError(problems)
+    problems = []
+    found = [gathered(problems, read_list, name, path, f"{section}.{name}") for name, path in files.items()]
+    refuse(problems)
     return found
 
 
@@ -359,7 +319,7 @@ def read_taxonomy(path, key: str) -> pd.DataFrame:
     frame["confidence"] = pd.to_numeric(frame["confidence"], errors="coerce")
     problems = []
     taxon = frame["taxon"].where(frame["taxon"] != "", UNCLASSIFIED)
-    unknown = taxon[~taxon.isin((*TAXA, UNCLASSIFIED))]
+    unknown = taxon[~taxon.isin(KNOWN)]
     if len(unknown):
         problems.append(
             f"{key}: {path}: {len(unknown):,} CpGs have a taxon that is not known: {some(unknown.unique())}. Known are "
@@ -370,8 +330,7 @@ def read_taxonomy(path, key: str) -> pd.DataFrame:
         problems.append(f"{key}: {path} lists {len(twice):,} CpGs more than once: {some(twice.unique())}. Keep one row")
     if (empty := int((frame["cpg"] == "").sum())) == 1:  # several are listed twice
         problems.append(f"{key}: {path} has {empty} row without a CpG: remove it")
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     return frame.assign(taxon=taxon.astype(object))
 
 
@@ -426,6 +385,5 @@ def read_context(
         for part in sorted(masks):
             found[name][part] = np.zeros(int(first.sum()), dtype=bool)
             found[name][part][masks[part]] = True
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     return ids[first], found

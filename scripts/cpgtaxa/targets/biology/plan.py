@@ -2,7 +2,8 @@
 
 import pathlib
 
-from cpgtaxa.errors import InputError
+from cpgtaxa.errors import refuse
+from cpgtaxa.plan.main import missing
 
 SHIPPED = "shipped"
 """In place of a list's path: the list of that name in resources/clocks."""
@@ -71,8 +72,7 @@ class BiologyPlan:
             found |= COHORT
         if not lists and not settings["context"]:
             problems.append("enrichment: there are neither sets nor a context: name some, or set sets to null")
-        if problems:
-            raise InputError(problems)
+        refuse(problems)
         return found
 
     def enrichment_settings(self) -> dict:
@@ -105,8 +105,7 @@ class BiologyPlan:
             _look(self.scores[key], f"scores.{key}", problems)
         if not any(lists.values()) and not self.noise_taxa():
             problems.append("scores: there is neither a noise nor a signature score: name a taxon or a list")
-        if problems:
-            raise InputError(problems)
+        refuse(problems)
         return found
 
     def scores_settings(self) -> dict:
@@ -116,7 +115,5 @@ class BiologyPlan:
 
 
 def _look(path: str, key: str, problems: list[str]) -> None:
-    if path.startswith(MADE) or pathlib.Path(path).is_file():
-        return
-    what = "is a directory, not a file" if pathlib.Path(path).is_dir() else "is not there"
-    problems.append(f"{key}: {path} {what} (looked in {pathlib.Path.cwd()}); correct {key}")
+    if not path.startswith(MADE) and (problem := missing(key, path)):
+        problems.append(f"{problem}; correct {key}")

@@ -6,11 +6,6 @@ weighted list, between the sample's z-scores and the signs of the weights.
 """
 
 import logging
-import pathlib
-
-import matplotlib
-
-matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,11 +13,11 @@ import pandas as pd
 from scipy import stats
 
 from cpgtaxa.cohort import Cohort, read_samples
-from cpgtaxa.errors import InputError, gathered, some
-from cpgtaxa.files import atomic, atomic_folder
+from cpgtaxa.errors import gathered, refuse, some
+from cpgtaxa.files import atomic
 from cpgtaxa.input.texts import read_table
-from cpgtaxa.pages.drawing import ACCENT, INK, MUTED, SECOND, STYLE, Figures
-from cpgtaxa.pages.page import write_csv, write_page
+from cpgtaxa.pages.drawing import ACCENT, INK, MUTED, SECOND, figures_in
+from cpgtaxa.pages.page import file_names, write_csv, write_page
 from cpgtaxa.progress import Progress
 from cpgtaxa.targets.biology.lists import ROW_NAMES, base_ids, read_lists, read_taxonomy
 from cpgtaxa.wording import decimal, p_value, span
@@ -44,21 +39,9 @@ MOST_FRACTION = 1.05
 CELL = "cell_"
 """Before a cell type's name: its column of coefficients in the reference."""
 SUMMARY_COLUMNS = [
-    "score",
-    "kind",
-    "set",
-    "adjusted",
-    "cpgs_asked",
-    "cpgs_found",
-    "cpgs_used",
-    "samples",
-    "mean",
-    "sd",
-    "r_age",
-    "ci_low",
-    "ci_high",
-    "p",
-]
+    "score", "kind", "set", "adjusted", "cpgs_asked", "cpgs_found", "cpgs_used", "samples", "mean", "sd", "r_age",
+    "ci_low", "ci_high", "p",
+]  # fmt: skip
 
 
 class Wanted:
@@ -108,8 +91,7 @@ def read_fractions(path, sample_ids) -> tuple[np.ndarray, list[str], list[str]]:
             f"{key}: {path} has none of the cohort's samples; it lists {some(ids[:3])}, the cohort "
             f"{some(sample_ids[:3])}"
         )
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     found = np.where((at >= 0)[:, None], values[at], np.nan)
     lacking = np.isnan(found).any(axis=1)
     found[lacking] = np.nan
@@ -137,8 +119,7 @@ def read_reference(path) -> pd.DataFrame:
             if odd:
                 problems.append(f"{key}: {path}: {name} is no number in {len(odd):,} rows, first line {odd[0]}")
             frame[name] = numbers
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     return frame
 
 
@@ -355,8 +336,7 @@ def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
             problems.append(
                 f"scores.cell_fractions: {there.sum():,} samples with fractions are too few for {len(types)} cell types"
             )
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     found, table = score(cohort, wanted, fractions, types, reference)
     for one in wanted:
         if one.used < len(one.rows):
@@ -372,8 +352,8 @@ def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
     with atomic(outputs["reference"]) as temporary:
         # No time in the header: the same numbers are the same bytes.
         table.to_csv(temporary, index=False, float_format="%.9g", compression={"method": "gzip", "mtime": 0})
-    with atomic_folder(outputs["figures"]) as partial, matplotlib.rc_context(STYLE):
-        drawn = _ages_figure(Figures(partial), frame, summary)
+    with figures_in(outputs["figures"]) as figures:
+        drawn = _ages_figure(figures, frame, summary)
     page = {
         "rows": [_row_page(row) for row in summary.to_dict("records")],
         "n": len(frame),
@@ -383,7 +363,7 @@ def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
         "drawn": drawn,
         "large": len(summary) > 1,
         "noise": any(one.kind == "noise" for one in wanted),
-        "files": {key: pathlib.Path(path).name for key, path in outputs.items()},
+        "files": file_names(outputs),
     }
     write_page(outputs["html"], "scores.html.j2", page)
     for note in notes:

@@ -13,9 +13,9 @@ import pandas as pd
 import quadprog
 
 from cpgtaxa.cohort import Cohort, read_samples
-from cpgtaxa.errors import InputError, reason_of, some
-from cpgtaxa.input.ingest import TEXT, Scan, block_values
+from cpgtaxa.errors import InputError, reason_of, refuse, some
 from cpgtaxa.input.opening import open_matrix
+from cpgtaxa.input.scan import TEXT, Scan, block_values
 from cpgtaxa.input.streams import DAMAGE, EXAMPLES, MISSING, many
 from cpgtaxa.pages.page import write_csv
 from cpgtaxa.progress import Progress
@@ -27,31 +27,9 @@ FEWEST_PER_TYPE = 5
 ALIKE = 1e-3
 """Types whose columns, scaled to length one, span a direction shorter than this cannot be separated."""
 NO_TYPES = {
-    "low",
-    "high",
-    "range",
-    "mean",
-    "median",
-    "sd",
-    "n",
-    "f",
-    "fstat",
-    "p",
-    "pval",
-    "pvalue",
-    "padj",
-    "fdr",
-    "q",
-    "qvalue",
-    "chr",
-    "chrom",
-    "chromosome",
-    "pos",
-    "position",
-    "mapinfo",
-    "start",
-    "end",
-}
+    "low", "high", "range", "mean", "median", "sd", "n", "f", "fstat", "p", "pval", "pvalue", "padj", "fdr", "q",
+    "qvalue", "chr", "chrom", "chromosome", "pos", "position", "mapinfo", "start", "end",
+}  # fmt: skip
 """Names, letters and digits alone, of what tables of references have beside the cell types (minfi's `compTable`)."""
 OURS = ("sample_id", "residual", "n_cpgs")
 BLOCK = 4096
@@ -108,8 +86,7 @@ def read_reference(path) -> pd.DataFrame:
     frame = pd.DataFrame(values, index=pd.Index(names, dtype=object), columns=types)
     if twice := frame.index[frame.index.duplicated()].unique().tolist():
         problems.append(f"{path}: {many(len(twice), 'CpG')} listed more than once: {some(twice)}. Keep one row each")
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     lacking = frame.isna().any(axis=1).to_numpy()
     if lacking.any():
         logging.warning(f"{path}: {many(int(lacking.sum()), 'CpG')} with a missing value left out")

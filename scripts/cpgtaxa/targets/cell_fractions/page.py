@@ -5,9 +5,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from cpgtaxa.files import atomic_folder
 from cpgtaxa.names import COLOURS
-from cpgtaxa.pages.drawing import ACCENT, INK, LINE, SECOND, STYLE, Figures
+from cpgtaxa.pages.drawing import ACCENT, INK, LINE, SECOND, Figures, figures_in
 from cpgtaxa.pages.page import write_page
 from cpgtaxa.wording import decimal, percent, span
 
@@ -111,8 +110,7 @@ def page(
 ) -> None:
     """Draw the figures and write the page; table: of `cell_fractions.estimate`; ages: (n,) years, in its order; note:
     what is to be said of the reference."""
-    with atomic_folder(outputs["figures"]) as partial, matplotlib.rc_context(STYLE):
-        figures = Figures(partial)
+    with figures_in(outputs["figures"]) as figures:
         drawn = {
             "composition": _composition(figures, table, types, ages),
             "against_age": _against_age(figures, table, types, ages),

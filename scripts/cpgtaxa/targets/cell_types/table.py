@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cpgtaxa.cohort import Cohort, read_samples
-from cpgtaxa.errors import InputError, some
+from cpgtaxa.errors import InputError, refuse, some
 from cpgtaxa.files import atomic, gzipped
 from cpgtaxa.pages.page import write_csv
 from cpgtaxa.plan.paths import CELL_FRACTIONS
@@ -17,6 +17,7 @@ from cpgtaxa.progress import Progress
 from cpgtaxa.statistics.adjust import code_covariates
 from cpgtaxa.statistics.age_ewas import LEVEL, benjamini_hochberg
 from cpgtaxa.targets.cell_types.model import CellModel, holm
+from cpgtaxa.targets.cell_types.page import write_cell_types_page
 
 KEY = "cell_types.fractions"
 REST, UNDECIDED = "rest", "undecided"
@@ -62,8 +63,7 @@ def whole_fractions(table: pd.DataFrame, ids, what: str) -> tuple[np.ndarray, li
                 f"{what}: {name!r} has values from {column.min():g} to {column.max():g}: give fractions of all cells, "
                 "0 to 1 (divide percent by 100)"
             )
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     total, notes = numbers.sum(axis=1), []
     if (high := np.flatnonzero(total > MOST)).size:
         raise InputError(
@@ -148,12 +148,12 @@ def called(tests: dict, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write(given: dict, out: dict, *, columns: list | None, covariates: list) -> None:
-    """Write the table as Parquet and CSV, and what is known of the types.
+    """Write the table as Parquet and CSV, what is known of the types, and the page.
 
     given: `beta` (a cohort file), `samples`, and `fractions` (CSV of the target cell_fractions) where columns is None.
     columns: the sheet's columns of fractions. covariates: as for `code_covariates`; cell fractions among them are left
     out. out: `parquet`, `csv` (gzipped), and `types`, a CSV of `model.Type` with the numbers of CpGs that change in
-    each (`changing`, by `cell_type`; `spread_changing`, by `spread_q`). Raises InputError.
+    each (`changing`, by `cell_type`; `spread_changing`, by `spread_q`), `html` and `figures`. Raises InputError.
     """
     cohort = Cohort(given["beta"])
     model, beside, notes = study(given, columns, covariates)
@@ -175,10 +175,20 @@ def write(given: dict, out: dict, *, columns: list | None, covariates: list) -> 
     for name, counts in (("changing", changing), ("spread_changing", spread)):
         types[name] = types["type"].map(counts).astype("Int64")
     write_csv(out["types"], types)
+    words = " + ".join(["beta ~ Σ f (a + b age)", *beside])
+    trends, undecided = int(np.sum(cell_type != "")), int(np.sum(cell_type == UNDECIDED))
+    counts = {"people": cohort.n_samples, "cpgs": len(cohort), "changing": trends}
+    counts |= {"named": trends - undecided, "undecided": undecided}
+    rows = {"cpg": np.repeat(cohort.cpgs, len(model.names)), "type": np.tile(model.names, len(cohort))}
+    rows |= {
+        new: found[old].ravel() for new, old in (("slope_per_year", "slope"), ("se", "se"), ("p", "p"), ("q", "q"))
+    }
+    rows["cell_type"] = np.repeat(cell_type, len(model.names))
+    write_cell_types_page(out, pd.DataFrame(rows), types, counts, words)
     logging.info(
-        f"{int(np.sum(cell_type != '')):,} of {len(cohort):,} CpGs change with age in a cell type (q < {LEVEL:g}): "
+        f"{trends:,} of {len(cohort):,} CpGs change with age in a cell type (q < {LEVEL:g}): "
         + ", ".join(f"{name} {number:,}" for name, number in changing.items())
-        + f"; model: {' + '.join(['beta ~ Σ f (a + b age)', *beside])}"
+        + f"; model: {words}"
     )
 
 

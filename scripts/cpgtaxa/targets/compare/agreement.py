@@ -36,18 +36,9 @@ def contingency(beside: Beside) -> pd.DataFrame:
     """All pairs of cohorts and of taxa: cohort_a, cohort_b, taxon_a, taxon_b, n (0 where no CpG has them)."""
     tables = []
     for a, b in itertools.combinations(range(len(beside.cohorts)), 2):
-        counts = pair_counts(beside, a, b)
-        tables.append(
-            pd.DataFrame(
-                {
-                    "cohort_a": beside.names[a],
-                    "cohort_b": beside.names[b],
-                    "taxon_a": np.repeat(KNOWN, len(KNOWN)),
-                    "taxon_b": np.tile(KNOWN, len(KNOWN)),
-                    "n": counts.ravel(),
-                }
-            )
-        )
+        found = {"cohort_a": beside.names[a], "cohort_b": beside.names[b]}
+        found |= {"taxon_a": np.repeat(KNOWN, len(KNOWN)), "taxon_b": np.tile(KNOWN, len(KNOWN))}
+        tables.append(pd.DataFrame(found | {"n": pair_counts(beside, a, b).ravel()}))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -62,13 +53,13 @@ def kappa(counts: np.ndarray) -> tuple[float, float, float]:
     return float(found.kappa), float(found.kappa_low), float(min(found.kappa_upp, 1.0))
 
 
-def fleiss(codes: np.ndarray, seed: int, categories: int = LEFT + 1) -> tuple[float, float, float]:
+def fleiss(codes: np.ndarray, seed: int) -> tuple[float, float, float]:
     """Fleiss' kappa of codes (n, k) of k cohorts, and a 95 % interval from DRAWS bootstrap samples of CpGs.
 
     CpGs with the same codes are drawn together, so that a whole array takes no longer than its few thousand patterns.
     """
     patterns, n = np.unique(codes, axis=0, return_counts=True)
-    ratings = (patterns[:, :, None] == np.arange(categories)).sum(axis=1)
+    ratings = (patterns[:, :, None] == np.arange(LEFT + 1)).sum(axis=1)
     if len(patterns) < 2 or (ratings.sum(axis=0) > 0).sum() < 2:
         return np.nan, np.nan, np.nan
     k = codes.shape[1]
@@ -86,10 +77,7 @@ def _of_pair(counts: np.ndarray) -> list[tuple]:
     """(taxon, metric, value, low, high, n) of a square table of counts; a row's taxon ALL is over all of them."""
     n, equal = int(counts.sum()), int(np.trace(counts))
     low, high = proportion_confint(equal, n, method="wilson") if n else (np.nan, np.nan)
-    rows = [
-        (ALL, "equal", equal / n if n else np.nan, low, high, n),
-        (ALL, "kappa", *kappa(counts), n),
-    ]
+    rows = [(ALL, "equal", equal / n if n else np.nan, low, high, n), (ALL, "kappa", *kappa(counts), n)]
     for code in range(len(counts)):
         both = int(counts[code, code])
         one, other = int(counts[code].sum()), int(counts[:, code].sum())
@@ -122,21 +110,12 @@ def agreement(beside: Beside, seed: int) -> pd.DataFrame:
         for with_unclassified, codes in (("yes", shared), ("no", shared[(shared < LEFT).all(axis=1)])):
             n, equal = len(codes), int((codes == codes[:, :1]).all(axis=1).sum())
             low, high = proportion_confint(equal, n, method="wilson") if n else (np.nan, np.nan)
-            rows.append(
-                (
-                    ALL,
-                    ALL,
-                    with_unclassified,
-                    ALL,
-                    "shared" if with_unclassified == "yes" else "both_placed",
-                    n,
-                    np.nan,
-                    np.nan,
-                    n,
-                )
+            found = (
+                ("shared" if with_unclassified == "yes" else "both_placed", n, np.nan, np.nan, n),
+                ("equal", equal / n if n else np.nan, low, high, n),
+                ("kappa", *(fleiss(codes, seed) if n else (np.nan,) * 3), n),
             )
-            rows.append((ALL, ALL, with_unclassified, ALL, "equal", equal / n if n else np.nan, low, high, n))
-            rows.append((ALL, ALL, with_unclassified, ALL, "kappa", *(fleiss(codes, seed) if n else (np.nan,) * 3), n))
+            rows += [(ALL, ALL, with_unclassified, ALL, *row) for row in found]
     return pd.DataFrame(rows, columns=list(AGREEMENT_COLUMNS))
 
 

@@ -3,14 +3,8 @@
 The same inputs give the same bytes: no dates, fixed ids inside the figures.
 """
 
-import base64
-import io
 import itertools
 import logging
-
-import matplotlib
-
-matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,20 +12,18 @@ import pandas as pd
 import pyarrow as pa
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
-from PIL import Image
 
 from cpgtaxa.cohort import Cohort as Matrix
 from cpgtaxa.cohort import read_samples
 from cpgtaxa.errors import InputError
-from cpgtaxa.files import atomic_folder
-from cpgtaxa.images.render import render
+from cpgtaxa.images.render import png_text, render
 from cpgtaxa.names import TAXA
-from cpgtaxa.pages.drawing import ACCENT, INK, LINE, MUTED, SECOND, STYLE, Figures, counts_grid
+from cpgtaxa.pages.drawing import ACCENT, INK, LINE, MUTED, SECOND, counts_grid, figures_in
 from cpgtaxa.pages.page import write_page as write_html
 from cpgtaxa.targets.compare.agreement import ALL
 from cpgtaxa.targets.compare.pooling import VERDICTS
 from cpgtaxa.targets.compare.reading import KNOWN, LEFT, Beside
-from cpgtaxa.wording import NONE, decimal, p_value, percent, signed, span
+from cpgtaxa.wording import NONE, count, decimal, p_value, percent, signed, span
 
 DRAWN = 6
 """Pairs of cohorts that have figures of their own; the tables have all."""
@@ -39,14 +31,7 @@ POINTS = 3000
 """CpGs drawn of a pair's effects."""
 KINDS = 14
 """Kinds of moves in the figure and the table."""
-COUNTED = (
-    "cpgs",
-    "placed",
-    "cpgs_in_every_cohort",
-    "cpgs_in_no_other",
-    "replicates",
-    "replicates_that_differ",
-)
+COUNTED = ("cpgs", "placed", "cpgs_in_every_cohort", "cpgs_in_no_other", "replicates", "replicates_that_differ")
 """What the page reports of each cohort, by its name in the summary."""
 MARKS = "osD^vP*Xhp<>d8H"
 MEANINGS = {
@@ -58,15 +43,19 @@ MEANINGS = {
 }
 
 
-def _count(value) -> str:
-    return f"{int(value):,}"
-
-
 def _pairs(beside: Beside) -> list[tuple[int, int]]:
     return list(itertools.combinations(range(len(beside.cohorts)), 2))
 
 
 # Figures
+
+
+def _rows_down(axes, names) -> None:
+    """Names at the rows of a chart, the first on top."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
 
 
 def _contingency_figure(figures, counts: pd.DataFrame, a: str, b: str):
@@ -90,11 +79,9 @@ def _taxa_figure(figures, agreed: pd.DataFrame):
         if len(values):
             axes.plot([0, values.mean()], [at, at], color=LINE, lw=5, solid_capstyle="butt")
             axes.plot(values, [at] * len(values), "o", ms=6, mew=0, color=ACCENT, alpha=0.75)
-    axes.set_yticks(range(len(KNOWN)), KNOWN)
-    axes.set(ylim=(len(KNOWN) - 0.5, -0.5), xlim=(0, 1.02), xlabel="positive agreement")
+    _rows_down(axes, KNOWN)
+    axes.set(xlim=(0, 1.02), xlabel="positive agreement")
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
     return figures.save("agreement", figure, positive, "Positive agreement by taxon")
 
@@ -116,11 +103,9 @@ def _kinds_figure(figures, table: pd.DataFrame):
     )
     for at, n in enumerate(shown):
         axes.text(n, at, f" {n:,}", va="center", fontsize=8.5)
-    axes.set_yticks(range(len(shown)), shown.index)
-    axes.set(ylim=(len(shown) - 0.5, -0.5), xlabel="CpGs")
+    _rows_down(axes, shown.index)
+    axes.set_xlabel("CpGs")
     axes.set_xlim(right=1.12 * shown.max())
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
     return figures.save("moves", figure, table, "CpGs that moved, by kind of move")
 
@@ -136,11 +121,9 @@ def _pooled_figure(figures, beside: Beside, found: dict):
         style = {"ms": 6, "mew": 1.1, "mfc": "none", "color": MUTED}
         axes.plot(columns[name], range(len(KNOWN)), MARKS[at % len(MARKS)], ls="none", label=name, **style)
     axes.plot(columns["together"], range(len(KNOWN)), "o", ms=7, mew=0, color=SECOND, ls="none", label="together")
-    axes.set_yticks(range(len(KNOWN)), KNOWN)
-    axes.set(ylim=(len(KNOWN) - 0.5, -0.5), xlabel="CpGs")
+    _rows_down(axes, KNOWN)
+    axes.set_xlabel("CpGs")
     axes.set_xlim(left=0)
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
     axes.grid()
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figures.save("together", figure, data, "CpGs by taxon in each cohort and together")
@@ -190,15 +173,6 @@ def _effects_figure(figures, beside: Beside, a: int, b: int, seed: int):
 # Examples
 
 
-def _png(code: np.ndarray) -> str:
-    """An image's codes (224, 224) as base64 PNG, lossless, with a palette."""
-    image = Image.frombytes("P", code.shape[::-1], code.tobytes())
-    image.putpalette([255, 255, 255] + [part for green in range(1, 256) for part in (0, green, 0)])
-    buffer = io.BytesIO()
-    image.save(buffer, format="png", optimize=True)
-    return base64.b64encode(buffer.getvalue()).decode()
-
-
 def _pictures(beside: Beside, files: dict, cpgs: list) -> dict[tuple[str, str], str]:
     """Scatterplots of CpGs as base64 PNG, by cohort and CpG, for the cohorts whose matrices are there."""
     found = {}
@@ -216,7 +190,7 @@ def _pictures(beside: Beside, files: dict, cpgs: list) -> dict[tuple[str, str], 
         except InputError as error:  # pictures are an extra: another run's matrix may have been moved or changed
             logging.warning(f"no pictures of {cohort.name}: {error.problems[0]}")
             continue
-        found |= {(cohort.name, cpg): _png(code) for (cpg, _), code in zip(here, codes, strict=True)}
+        found |= {(cohort.name, cpg): png_text(code) for (cpg, _), code in zip(here, codes, strict=True)}
     return found
 
 
@@ -262,8 +236,8 @@ def _pair_rows(agreed: pd.DataFrame) -> list[dict]:
         rows.append(
             {
                 "name": "all together (Fleiss’ κ)" if a == ALL else f"{a}, {b}",
-                "shared": _count(metrics.loc[("yes", "shared"), "value"]),
-                "placed": _count(metrics.loc[("no", "both_placed"), "value"]),
+                "shared": count(metrics.loc[("yes", "shared"), "value"]),
+                "placed": count(metrics.loc[("no", "both_placed"), "value"]),
                 "equal": text(("yes", "equal"), lambda v: percent(v, 1)),
                 "kappa": text(("yes", "kappa"), decimal),
                 "equal_placed": text(("no", "equal"), lambda v: percent(v, 1)),
@@ -276,8 +250,7 @@ def _pair_rows(agreed: pd.DataFrame) -> list[dict]:
 def _draw(beside: Beside, folder, counts, agreed, moved, found, seed: int) -> tuple[dict, list, list]:
     """Draw all figures into a folder: those of the page by name, contingency tables, effects of pairs of cohorts."""
     pairs, effects = _pairs(beside), []
-    with atomic_folder(folder) as partial, plt.rc_context(STYLE):
-        figures = Figures(partial)
+    with figures_in(folder) as figures:
         tables = [
             {"name": names, "drawing": _contingency_figure(figures, counts, *names)}
             for names in [(beside.names[a], beside.names[b]) for a, b in pairs[:DRAWN]]
@@ -295,7 +268,7 @@ def _draw(beside: Beside, folder, counts, agreed, moved, found, seed: int) -> tu
 
 def _cohort_row(cohort, files, values: pd.Series) -> dict:
     """A row of the table of cohorts. values: of the summary, by cohort and metric."""
-    counts = {name: _count(values[cohort.name, name]) for name in COUNTED}
+    counts = {name: count(values[cohort.name, name]) for name in COUNTED}
     return counts | {
         "name": cohort.name,
         "file": files[cohort.name]["taxonomy"],
@@ -308,7 +281,7 @@ def _cohort_row(cohort, files, values: pd.Series) -> dict:
 def _verdict(found: pd.DataFrame, at: int, name: str, n_cpgs: int) -> dict:
     """How many CpGs have a verdict."""
     n = (found["verdict"] == at).sum()
-    return {"name": name, "meaning": MEANINGS[name], "n": _count(n), "share": percent(n / n_cpgs, 1)}
+    return {"name": name, "meaning": MEANINGS[name], "n": count(n), "share": percent(n / n_cpgs, 1)}
 
 
 def _meta(found: pd.DataFrame, values: pd.Series) -> dict | None:
@@ -317,8 +290,8 @@ def _meta(found: pd.DataFrame, values: pd.Series) -> dict | None:
         return None
     i2, p = (found[name][np.isfinite(found[name])] for name in ("i2", "q_p"))
     return {
-        "n": _count(len(i2)),
-        "significant": _count(values[ALL, "meta_significant"]),
+        "n": count(len(i2)),
+        "significant": count(values[ALL, "meta_significant"]),
         "i2": percent(np.median(i2)),
         "high": percent((i2 > 0.75).mean(), 1),
         "differ": percent((p < 0.05).mean(), 1),
@@ -347,12 +320,12 @@ def write_page(
         "effects": effects,
         "meta": _meta(found, values),
         "moved": moved.head(KINDS).to_dict("records"),
-        "n_moved": _count(moved["n"].sum()),
+        "n_moved": count(moved["n"].sum()),
         "verdicts": [_verdict(found, at, name, len(beside.cpgs)) for at, name in enumerate(VERDICTS)],
-        "n": _count(len(beside.cpgs)),
-        "n_several": _count(several.sum()),
-        "n_every": _count((beside.taxon >= 0).all(axis=1).sum()),
-        "n_given": _count((several & (found["taxon"] < LEFT)).sum()),
+        "n": count(len(beside.cpgs)),
+        "n_several": count(several.sum()),
+        "n_every": count((beside.taxon >= 0).all(axis=1).sum()),
+        "n_given": count((several & (found["taxon"] < LEFT)).sum()),
         "examples": _examples(beside, files, shown),
         "settings": settings | {key: percent(settings[key]) for key in ("probability", "agreement", "support")},
         "replicates": any(cohort.replicates for cohort in beside.cohorts),

@@ -3,8 +3,8 @@
 import pathlib
 import re
 
-from cpgtaxa.errors import InputError
-from cpgtaxa.plan.main import results_of
+from cpgtaxa.errors import InputError, gathered, refuse
+from cpgtaxa.plan.main import in_braces, results_of
 
 FOLDER = "results/compare"
 OWN = pathlib.Path("results")
@@ -35,10 +35,8 @@ class ComparePlan:
                 f"{key}: {name!r} becomes the end of columns' names: use letters, digits, dots, dashes and underscores "
                 "alone, at most 40"
             )
-        if set("{}") & set(given):
-            raise InputError(
-                f"{key}: {given} has braces in its name, which Snakemake takes for wildcards: rename the file or folder"
-            )
+        if problem := in_braces(key, given):
+            raise InputError(problem)
         if path.resolve() in (pathlib.Path.cwd(), OWN.resolve()):
             return {"taxonomy": "results/taxonomy.parquet"} | {kind: f"results/{file}" for kind, file in BESIDE.items()}
         if path.is_dir():
@@ -65,10 +63,8 @@ class ComparePlan:
                 "{name: folder of a run, or its taxonomy.parquet, …}; `.` is this run itself"
             )
         for name, given in self.cohorts.items():
-            try:
-                found[name] = self._files(str(name), given)
-            except InputError as error:
-                problems += error.problems
+            if files := gathered(problems, self._files, str(name), given):
+                found[name] = files
         where = {}
         for name, files in found.items():
             where.setdefault(pathlib.Path(files["taxonomy"]).resolve(), []).append(name)
@@ -77,8 +73,7 @@ class ComparePlan:
             for path, names in where.items()
             if len(names) > 1
         ]
-        if problems:
-            raise InputError(problems)
+        refuse(problems)
         return found
 
     def inputs(self) -> dict[str, list[str]]:

@@ -10,13 +10,14 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from cpgtaxa.errors import InputError, gathered, reason_of, some
+from cpgtaxa.errors import InputError, gathered, reason_of, refuse, some
 from cpgtaxa.files import check_other_run, naming_damage, read_parquet
 from cpgtaxa.input.probes import SUFFIX
 from cpgtaxa.input.streams import (
     DAMAGE,
     MISSING,
     Unreadable,
+    and_more,
     codec_of,
     fields_of,
     magic,
@@ -159,8 +160,7 @@ def read_cohort(name: str, files: dict[str, str]) -> Cohort:
             f"{one[:40]!r}{f' (did you mean {hint!r}?)' if hint else ''}"
             for one, hint in zip(unknown[:5], hints, strict=True)
         ]
-        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
-        problems.append(f"{what}: unknown taxa {', '.join(quoted)}{more}; use one of {', '.join(KNOWN)}")
+        problems.append(f"{what}: unknown taxa {and_more(quoted, len(unknown))}; use one of {', '.join(KNOWN)}")
     n = table.num_rows
     numbers = {one: _floats(table[one]) for one in NUMBERS if one in table.column_names}
     for one, values in numbers.items():
@@ -170,8 +170,7 @@ def read_cohort(name: str, files: dict[str, str]) -> Cohort:
                 "first: correct them"
             )
     statistics = gathered(problems, _statistics, files["statistics"], index, what) if "statistics" in files else {}
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     p = np.full((n, len(TAXA)), np.nan, dtype=np.float32)
     if PROBABILITY_COLUMNS[0] in numbers:
         p = np.stack([numbers[one] for one in PROBABILITY_COLUMNS], axis=1)
@@ -180,7 +179,7 @@ def read_cohort(name: str, files: dict[str, str]) -> Cohort:
             p = np.where(total > 0, p / total, np.nan).astype(np.float32)
     by_rules = np.zeros(n, dtype=bool)
     if "source" in table.column_names:
-        by_rules = _booleans(pc.is_in(table["source"], pa.array(["statistical"])))
+        by_rules = (table["source"].to_pandas() == "statistical").to_numpy(dtype=bool)
     confidence = numbers.get("confidence", np.full(n, np.nan, dtype=np.float32))
     codes = codes.to_numpy(zero_copy_only=False).astype(np.int8)
     return Cohort(name, index, codes, by_rules, confidence, p, statistics, index)
@@ -188,10 +187,6 @@ def read_cohort(name: str, files: dict[str, str]) -> Cohort:
 
 def _floats(column) -> np.ndarray:
     return column.combine_chunks().to_numpy(zero_copy_only=False).astype(np.float32)
-
-
-def _booleans(column) -> np.ndarray:
-    return pc.fill_null(column, False).combine_chunks().to_numpy(zero_copy_only=False).astype(bool)
 
 
 def _statistics(path, cpgs: pd.Index, what: str) -> dict[str, np.ndarray]:
@@ -226,8 +221,7 @@ def read_cohorts(files: dict[str, dict[str, str]]) -> list[Cohort]:
     """
     problems = []
     cohorts = [gathered(problems, read_cohort, name, some_files) for name, some_files in files.items()]
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     with_endings = [bool(pd.Series(cohort.cpgs[:5000]).str.contains(SUFFIX).mean() > 0.5) for cohort in cohorts]
     if any(with_endings) and not all(with_endings):
         for cohort, yes in zip(cohorts, with_endings, strict=True):
@@ -241,8 +235,7 @@ def read_cohorts(files: dict[str, dict[str, str]]) -> list[Cohort]:
                 f"{some(cohort.cpgs, 3)}, those of {others[0].name} like {some(others[0].cpgs, 3)}): give taxonomies "
                 "whose CpGs have the same names"
             )
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     return cohorts
 
 

@@ -9,8 +9,8 @@ import torch
 
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import naming_damage, read_parquet, write_parquet
-from cpgtaxa.learning.devices import choose_device, use_bfloat16
-from cpgtaxa.learning.loop import Learner, batches, digest, fit, save, tensors, use_threads
+from cpgtaxa.learning.devices import Applied, placed
+from cpgtaxa.learning.loop import digest, save, tensors, train_network, use_threads
 from cpgtaxa.models import create_model, ecg  # noqa: F401 - by name: seen here, edits rerun
 from cpgtaxa.models.vision import lightning
 from cpgtaxa.progress import Progress
@@ -62,25 +62,13 @@ class Records(torch.utils.data.Dataset):
         return (torch.from_numpy(found),), torch.from_numpy(self.ages[indices])
 
 
-class Predictor:
-    """Ages by a trained network."""
-
-    def __init__(self, network: torch.nn.Module, device: str, precision: str):
-        device = choose_device(device)
-        self.bfloat16 = use_bfloat16(precision, device)
-        self.device = "cuda" if device == "gpu" else "cpu"
-        self.network = network.to(self.device).eval()
-
-    @torch.no_grad()
-    def __call__(self, signals: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Years (len(rows),) float64 of some rows of (n, 12, time)."""
-        found = np.empty(len(rows))
-        for start in range(0, len(rows), AT_ONCE):
-            some = torch.from_numpy(np.stack([signals[row] for row in rows[start : start + AT_ONCE]]))
-            with torch.autocast(self.device, torch.bfloat16, enabled=self.bfloat16):
-                ages = self.network(some.to(self.device))
-            found[start : start + AT_ONCE] = ages.float().cpu().numpy()
-        return found
+def ages_by(network: Applied, signals: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Years (len(rows),) float64 of some rows of (n, 12, time)."""
+    found = np.empty(len(rows))
+    for start in range(0, len(rows), AT_ONCE):
+        some = np.stack([signals[row] for row in rows[start : start + AT_ONCE]])
+        found[start : start + AT_ONCE] = network(some).cpu().numpy()
+    return found
 
 
 def settle(network: torch.nn.Module, signals: np.ndarray, rows: np.ndarray, batch_size: int, device: str) -> None:
@@ -88,7 +76,7 @@ def settle(network: torch.nn.Module, signals: np.ndarray, rows: np.ndarray, batc
 
     Those that training leaves are of its last few batches, the very last of which may be of one record.
     """
-    where = "cuda" if choose_device(device) == "gpu" else "cpu"
+    where, _ = placed(device, "float32")
     parts = np.array_split(rows, -(-len(rows) // batch_size))
     given = (torch.from_numpy(np.stack([signals[row] for row in part])) for part in parts)
     torch.optim.swa_utils.update_bn(given, network.to(where), where)
@@ -122,37 +110,31 @@ def fit_network(given: dict, out: dict, *, group: str, name: str, fold: int, set
     seed = unit_seed(seed, group, name, fold)
     lightning.seed_everything(seed, workers=True, verbose=False)
     sets = {part: Records(signals, parts[part], ages[parts[part]]) for part in ("train", "held")}
-    learner = Learner(
-        new_network(name, group, settings["build"]),
-        torch.nn.functional.l1_loss,
-        lr=settings["lr"],
-        lr_step=settings["lr_step"],
-        lr_decay=settings["lr_decay"],
-        warmup=round(settings["warmup"] * -(-len(sets["train"]) // settings["batch_size"])),
-    )
-    weights_n = sum(one.numel() for one in learner.network.parameters())
+    network = new_network(name, group, settings["build"])
+    weights_n = sum(one.numel() for one in network.parameters())
     counted = ", ".join(f"{len(rows):,} {part}" for part, rows in parts.items())
     logging.info(f"{name} ({weights_n:,} parameters) on the group {group}, tenth {fold}: {counted} records")
     chosen = {key: settings[key] for key in ("epochs", "batch_size", "lr", "lr_step", "lr_decay", "warmup", "build")}
     few = parts["train"][:: max(len(parts["train"]) // 64, 1)]
-    weights = fit(
-        learner,
-        batches(sets["train"], settings["batch_size"], seed),
-        batches(sets["held"], AT_ONCE),
-        epochs=settings["epochs"],
+    train_network(
+        network,
+        torch.nn.functional.l1_loss,
+        sets["train"],
+        sets["held"],
+        settings=settings,
+        batch=settings["batch_size"],
+        at_once=AT_ONCE,
+        seed=seed,
         monitor="epoch",
         mode="max",
         work=work,
         key=digest(name, group, chosen, seed, parts["train"], parts["held"], ages[parts["train"]], signals[few]),
         log_path=out["log"],
-        device=settings["device"],
-        precision=settings["precision"],
     )
-    learner.network.load_state_dict(weights)
-    settle(learner.network, signals, parts["train"], settings["batch_size"], settings["device"])
-    save(out["weights"], learner.network.state_dict())
+    settle(network, signals, parts["train"], settings["batch_size"], settings["device"])
+    save(out["weights"], network.state_dict())
     rows = parts["held"]
-    predicted = Predictor(learner.network, settings["device"], settings["precision"])(signals, rows)
+    predicted = ages_by(Applied(network, settings["device"], settings["precision"]), signals, rows)
     found = records.loc[rows, ["record", "age"]].assign(fold=np.int8(fold), predicted=predicted)
     write_parquet(out["predictions"], found[["record", "fold", "age", "predicted"]])
     shutil.rmtree(work, ignore_errors=True)  # nothing is left to continue
@@ -186,7 +168,7 @@ def predict_ages(given: dict, out, *, group: str, name: str, settings: dict) -> 
     predicted = []
     for path in Progress(len(given["weights"]), f"networks asked about {len(rows):,} records").over(given["weights"]):
         network = load_network(path, name, group, settings["build"])
-        predicted.append(Predictor(network, settings["device"], settings["precision"])(signals, rows))
+        predicted.append(ages_by(Applied(network, settings["device"], settings["precision"]), signals, rows))
     predicted = np.array(predicted)
     logging.info(f"{len(rows):,} records asked of {len(predicted)} networks")
     spread = predicted.std(axis=0, ddof=1) if len(predicted) > 1 else np.full(len(rows), np.nan)

@@ -12,10 +12,11 @@ import torch
 from cpgtaxa.errors import InputError, reason_of, some
 from cpgtaxa.files import atomic, read_parquet
 from cpgtaxa.input.texts import read_table
+from cpgtaxa.learning.devices import Applied
 from cpgtaxa.learning.loop import use_threads
 from cpgtaxa.models import create_model, ecg_resnet  # noqa: F401 - by name: seen here, edits rerun
 from cpgtaxa.targets.ecg.inputs import find_records, read_sheet, stem_of
-from cpgtaxa.targets.ecg.networks import Predictor
+from cpgtaxa.targets.ecg.networks import ages_by
 from cpgtaxa.targets.ecg.plan import LEADS
 from cpgtaxa.targets.ecg.records import known_leads, read_record, years
 from cpgtaxa.targets.ecg.scores import score
@@ -87,9 +88,8 @@ def _asked_of_network(given: dict, records: pd.DataFrame, rows: dict, settings: 
             values, _ = ordered(recording.values, known_leads(recording.names, settings["lead_names"])[0])
             signals.append(as_published(values, recording.rate, samples, hertz))
             names.append(path.stem)
-    predict = Predictor(network, settings["device"], settings["precision"])
-    found = predict(np.array(signals), np.arange(len(signals)))
-    return pd.Series(found, index=names)
+    applied = Applied(network, settings["device"], settings["precision"])
+    return pd.Series(ages_by(applied, np.array(signals), np.arange(len(signals))), index=names)
 
 
 def _column(sheet, name: str) -> pd.Series:

@@ -7,7 +7,7 @@ import torch
 from captum.attr import IntegratedGradients
 
 from cpgtaxa.files import atomic, read_parquet
-from cpgtaxa.learning.devices import choose_device
+from cpgtaxa.learning.devices import placed
 from cpgtaxa.learning.loop import use_threads
 from cpgtaxa.progress import Progress
 from cpgtaxa.seeds import unit_seed
@@ -38,7 +38,7 @@ def read_network(given: dict, out, *, group: str, name: str, settings: dict, see
     `incomplete`: (n,) by how many years the sum misses, which more steps make smaller.
     """
     use_threads(settings["threads"])
-    device = "cuda" if choose_device(settings["device"]) == "gpu" else "cpu"
+    device, _ = placed(settings["device"], "float32")
     network = load_network(given["weights"], name, group, settings["build"]).to(device).eval()
     records, signals = read_parquet(given["records"]), open_signals(given["signals"])
     rows = parts_of(records, group, 0)["held"]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from cpgtaxa.names import SUMMARY_COLUMNS
 from cpgtaxa.targets.ecg.study import BINS, bin_of
 
 DRAWS = 2000
@@ -19,7 +20,6 @@ AT_ONCE = 100
 LIMITS = 1.96
 """Standard deviations between which 95 % of differences lie, if they are normal (Bland & Altman, Lancet 1986)."""
 SEXES = {"F": "female", "M": "male"}
-SUMMARY_COLUMNS = ["model", "metric", "value", "ci_low", "ci_high", "n"]
 
 
 def part_name(name: str) -> str:

@@ -23,15 +23,13 @@ from cpgtaxa.cohort import Cohort, read_samples
 from cpgtaxa.errors import InputError, some
 from cpgtaxa.files import atomic, gzipped, need_space, parquet_blocks, read_parquet
 from cpgtaxa.input.positions import read_positions
-from cpgtaxa.names import COLOURS, MEANING, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.names import COLOURS, KNOWN, MEANING, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.patterns.columns import CAUSES, SHAPES
 from cpgtaxa.patterns.columns import DESCRIPTION as PATTERNS
 from cpgtaxa.progress import Progress
 from cpgtaxa.statistics.kernel import DESCRIPTION
 from cpgtaxa.taxa.criteria import BY_NAME
 
-ORDER = (*TAXA, UNCLASSIFIED)
-"""Of categories, colours and levels."""
 CHUNK = (512, 512)
 """Samples and CpGs in a chunk of the matrix: a megabyte, so that a CpG or a sample is read without most of the rest."""
 CPGS_AT_ONCE = 4 * CHUNK[1]
@@ -44,25 +42,9 @@ DIGITS = 4
 DECIMALS = 3
 """Of the ten probabilities there."""
 MAIN = (
-    "n",
-    "mean",
-    "sd",
-    "slope",
-    "slope_p",
-    "core_effect",
-    "effect_se",
-    "core_sd",
-    "log_sd_ratio",
-    "log_sd_ratio_se",
-    "far_n",
-    "dip_p",
-    "two_depth",
-    "two_gap",
-    "two_weight",
-    "three_depth",
-    "three_gap",
-    "three_weight",
-)
+    "n", "mean", "sd", "slope", "slope_p", "core_effect", "effect_se", "core_sd", "log_sd_ratio", "log_sd_ratio_se",
+    "far_n", "dip_p", "two_depth", "two_gap", "two_weight", "three_depth", "three_gap", "three_weight",
+)  # fmt: skip
 """Statistics in the supplementary table; all of them would make a workbook that few programs open."""
 GENES = ("gene", "island", "flags")
 """What a manifest gives beside positions."""
@@ -70,55 +52,31 @@ PLACES = ("chrom", "position", *GENES)
 CHANGES = [name for name in PATTERNS if name != "cpg"]
 """What is said beside the taxon: how a CpG changes, why it has bands, whether the taxon replicates."""
 WORDS = (
-    "cpg",
-    "chrom",
-    *GENES,
-    "taxon",
-    "source",
-    "second_taxon",
-    "boundary",
-    "criterion",
-    "reason",
-    "detail",
+    "cpg", "chrom", *GENES, "taxon", "source", "second_taxon", "boundary", "criterion", "reason", "detail",
     "disagrees",
-    "shape",
-    "cause",
-)
+    "shape", "cause",
+)  # fmt: skip
 """Columns of text; all others are numbers."""
 OF_NETWORK = ("margin", "network_p", "disagrees")
 SAID = ("taxon", "source", "confidence", "network_p", "disagrees", "second_taxon")
 LEFT = ("boundary", "criterion", "margin", "reason", "detail")
 """Where a CpG lies, and why it has no taxon."""
 UNITS = {
-    "cpg": "name",
+    **dict.fromkeys(("cpg", "gene", "island", "criterion"), "name"),
     "chrom": "name (UCSC)",
     "position": "bases, from 1",
-    "gene": "name",
-    "island": "name",
     "flags": "names",
     "confidence": "probability",
     "margin": "halves of a zone",
-    "criterion": "name",
     "disagrees": "yes or empty",
-    "shape": "name",
-    "cause": "name",
-    "change_point": "years",
-    "change_point_low": "years",
-    "change_point_high": "years",
+    **dict.fromkeys(("shape", "cause"), "name"),
+    **dict.fromkeys(("change_point", "change_point_low", "change_point_high"), "years"),
     "sex_divergent": "beta per year",
-    "sex_q": "probability",
-    "replication": "probability",
-    "replication_low": "probability",
-    "replication_high": "probability",
-    "n": "samples",
-    "far_n": "samples",
+    **dict.fromkeys(("sex_q", "replication", "replication_low", "replication_high"), "probability"),
+    **dict.fromkeys(("n", "far_n"), "samples"),
     "slope": "beta per year",
-    "two_weight": "share",
-    "three_weight": "share",
-    "two_depth": "share",
-    "three_depth": "share",
-    "log_sd_ratio": "log ratio",
-    "log_sd_ratio_se": "log ratio",
+    **dict.fromkeys(("two_weight", "three_weight", "two_depth", "three_depth"), "share"),
+    **dict.fromkeys(("log_sd_ratio", "log_sd_ratio_se"), "log ratio"),
 }
 COLUMNS = {
     "cpg": "CpG (probe) as in the beta matrix",
@@ -215,7 +173,7 @@ def bed_of(taxonomy: pd.DataFrame, places: pd.DataFrame) -> pd.DataFrame:
     rows, start = taxonomy[there], places["start"][there].to_numpy(dtype=np.int64)
     name = rows["cpg"].astype(object)
     end = start + np.where(name.str.match(r"(?:ch\.|rs)\d").to_numpy(dtype=bool), 1, 2)
-    colours = {taxon: ",".join(str(int(COLOURS[taxon][at : at + 2], 16)) for at in (1, 3, 5)) for taxon in ORDER}
+    colours = {taxon: ",".join(str(int(COLOURS[taxon][at : at + 2], 16)) for at in (1, 3, 5)) for taxon in KNOWN}
     table = pd.DataFrame(
         {
             "chrom": places["chrom"][there].to_numpy(dtype=object),
@@ -265,7 +223,7 @@ def write_anndata(out, taxonomy, samples, places, given: dict, settings: dict, s
     # anndata writes strings as pandas kept them before version 3.
     with pd.option_context("future.infer_string", False), atomic(out) as temporary:
         columns = {
-            "taxon": pd.Categorical(taxonomy["taxon"].astype(object), categories=list(ORDER)),
+            "taxon": pd.Categorical(taxonomy["taxon"].astype(object), categories=list(KNOWN)),
             "source": pd.Categorical(taxonomy["source"].astype(object)),
             "confidence": taxonomy["confidence"].to_numpy(),
             "second_taxon": pd.Categorical(taxonomy["second_taxon"].astype(object), categories=list(TAXA)),
@@ -331,7 +289,7 @@ def _obs(samples: pd.DataFrame) -> pd.DataFrame:
 
 
 def _uns(settings: dict, seed: int, places) -> dict:
-    colours = np.array([COLOURS[taxon] for taxon in ORDER], dtype=object)
+    colours = np.array([COLOURS[taxon] for taxon in KNOWN], dtype=object)
     described = COLUMNS | DESCRIPTION
     absent = set(PLACES) - set(_placed_columns(places))
     described = {name: text for name, text in described.items() if name not in absent}
@@ -392,15 +350,7 @@ def _placed_columns(places) -> list[str]:
 
 def table_columns(places) -> list[str]:
     """Columns of the supplementary table, in order; places: of `place`, or None."""
-    return [
-        "cpg",
-        *_placed_columns(places),
-        *SAID,
-        *LEFT,
-        *CHANGES,
-        *PROBABILITY_COLUMNS,
-        *MAIN,
-    ]
+    return ["cpg", *_placed_columns(places), *SAID, *LEFT, *CHANGES, *PROBABILITY_COLUMNS, *MAIN]
 
 
 def methods(settings: dict) -> list[str]:
@@ -453,7 +403,7 @@ def legend_of(taxonomy, samples, places, settings: dict, seed: int) -> pd.DataFr
         kind = "probability" if name.startswith("p_") or name.endswith("_p") else "beta" if name in MAIN else ""
         rows.append(("column", name, UNITS.get(name, kind), described[name]))
     meaning = MEANING | {UNCLASSIFIED: "no taxon: see reason"}
-    rows += [("taxon", taxon, COLOURS[taxon], f"{meaning[taxon]}; {counts.get(taxon, 0):,} CpGs") for taxon in ORDER]
+    rows += [("taxon", taxon, COLOURS[taxon], f"{meaning[taxon]}; {counts.get(taxon, 0):,} CpGs") for taxon in KNOWN]
     rows += [
         ("threshold", f"{name}.{end}", "", f"{value:g}: {BY_NAME[name].question} ({BY_NAME[name].quantity})")
         for name, end, value in _zones(settings)
@@ -566,7 +516,7 @@ class _Sheet:
         bold = book.add_format({"bold": True})
         self.styles = {
             taxon: book.add_format({"bg_color": COLOURS[taxon], "font_color": _readable(COLOURS[taxon])})
-            for taxon in ORDER
+            for taxon in KNOWN
         }
         self.sheet.freeze_panes(1, 1)
         for at, name in enumerate(columns):
@@ -601,5 +551,5 @@ def _readable(colour: str) -> str:
 def r_script() -> str:
     """The template `read_results.R` with the taxa and their colours."""
     template = pathlib.Path(__file__).parents[2] / "templates" / "read_results.R"
-    colours = ",\n".join(f'  {taxon} = "{COLOURS[taxon]}"' for taxon in ORDER)
+    colours = ",\n".join(f'  {taxon} = "{COLOURS[taxon]}"' for taxon in KNOWN)
     return template.read_text(encoding="utf-8").replace("@COLOURS@", colours)

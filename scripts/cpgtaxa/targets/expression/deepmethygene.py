@@ -7,17 +7,11 @@ import torch
 from captum.attr import InputXGradient
 from sklearn.linear_model import RidgeCV
 
-from cpgtaxa.learning.devices import choose_device, use_bfloat16
+from cpgtaxa.learning.devices import placed
 from cpgtaxa.targets.expression.batched import RECIPES, Fit, new_network, train
 from cpgtaxa.targets.expression.folds import Fold, Scale
 from cpgtaxa.targets.expression.peers import PENALTIES
 from cpgtaxa.targets.expression.regressors import CPGS_TOGETHER, Gathered, Result
-
-
-def _device(settings: dict) -> tuple[str, bool]:
-    """Where to train, and whether in bfloat16."""
-    device = choose_device(settings["device"])
-    return "cuda" if device == "gpu" else "cpu", use_bfloat16(settings["precision"], device)
 
 
 @torch.no_grad()
@@ -42,7 +36,7 @@ class DeepMethyGene:
         self.recipe = RECIPES[settings["recipe"]]
         if settings["epochs"]:
             self.recipe = dataclasses.replace(self.recipe, epochs=settings["epochs"])
-        self.device, self.bfloat16 = _device(settings)
+        self.device, self.bfloat16 = placed(settings["device"], settings["precision"])
         self.cpgs_together = CPGS_TOGETHER * (1 if self.device == "cpu" else 10)
 
     def cross_fit(self, genes, folds, inner):
@@ -135,7 +129,7 @@ def _ridge(x: np.ndarray, y: np.ndarray) -> tuple[torch.nn.Linear, np.ndarray]:
     return layer.requires_grad_(False), (y - model.predict(x)) / (1 - leverage)
 
 
-class DeepMethyGenePublished:
+class DeepMethyGenePublished(DeepMethyGene):
     """The loop as published, to see what its leaks are worth.
 
     One network goes through all folds, so that later folds are scored on samples it has learnt; each fold stops early
@@ -144,11 +138,8 @@ class DeepMethyGenePublished:
     """
 
     def __init__(self, settings: dict):
-        self.recipe = dataclasses.replace(RECIPES["published"], restore=False)
-        if settings["epochs"]:
-            self.recipe = dataclasses.replace(self.recipe, epochs=settings["epochs"])
-        self.device, self.bfloat16 = _device(settings)
-        self.cpgs_together = CPGS_TOGETHER * (1 if self.device == "cpu" else 10)
+        super().__init__(settings | {"recipe": "published"})
+        self.recipe = dataclasses.replace(self.recipe, restore=False)
 
     def cross_fit(self, genes, folds, inner):
         """Yield a Result for each gene."""

@@ -14,9 +14,11 @@ import pandas as pd
 from cpgtaxa import files
 from cpgtaxa.cohort import Cohort, CohortWriter
 from cpgtaxa.errors import InputError, gathered, some
-from cpgtaxa.input import ingest
+from cpgtaxa.input.matching import check_header
+from cpgtaxa.input.matrix_checks import check_values
 from cpgtaxa.input.opening import open_matrix
 from cpgtaxa.input.positions import beyond_ends
+from cpgtaxa.input.scan import Scan, block_values, cpg_reasons, scan_matrix
 from cpgtaxa.input.streams import DAMAGE, MISSING
 from cpgtaxa.input.texts import read_table
 from cpgtaxa.progress import Progress
@@ -106,7 +108,7 @@ def _readers(given: dict, problems: list[str]) -> dict:
         path = pathlib.Path(given[name])
         try:
             readers[name] = open_matrix(path, _key(name))
-            problems += ingest.check_header(path, readers[name])
+            problems += check_header(path, readers[name])
         except InputError as error:
             problems += error.problems
     return readers
@@ -269,12 +271,12 @@ def _pattern(pattern: str, name: str) -> re.Pattern:
 
 def _read_values(reader, columns: list[int], path, problems: list[str]) -> tuple[list[str], np.ndarray]:
     """Row names and (rows, columns) float32 of a matrix of any numbers; what is no number is a problem."""
-    scan = ingest.Scan([reader.samples[column] for column in columns])
+    scan = Scan([reader.samples[column] for column in columns])
     names, pieces = [], []
     try:
         for ids, arrays in reader.batches(columns):
             ids = [(name or "").strip() for name in ids]
-            values = arrays if isinstance(arrays, np.ndarray) else ingest.block_values(scan, ids, arrays)
+            values = arrays if isinstance(arrays, np.ndarray) else block_values(scan, ids, arrays)
             names += ids
             pieces.append(np.array(values, dtype=np.float32))
     except DAMAGE as error:
@@ -612,13 +614,13 @@ def _methylation(readers, table, positions, given, settings, path, problems, not
 
 def _scanned(reader, columns, given_path, scratch, settings, problems, notes) -> Cohort | None:
     """A matrix's good CpGs as a cohort file at `scratch`; constant ones and those mostly missing are left out."""
-    scan = ingest.scan_matrix(reader, columns, scratch, settings["max_missing_cpg"])
-    found = ingest.check_values(given_path, reader, scan)
+    scan = scan_matrix(reader, columns, scratch, settings["max_missing_cpg"])
+    found = check_values(given_path, reader, scan)
     problems += found
     if found:
         return None
     numbers = scan.numbers()
-    reason = ingest.cpg_reasons(
+    reason = cpg_reasons(
         numbers["n_missing"], numbers["min"], numbers["max"], len(columns), settings["max_missing_cpg"]
     )
     for what in ("constant", "missing"):

@@ -1,15 +1,20 @@
 """How well each gene is predicted, by which model, from how far away; and which model is better than which."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 
-from cpgtaxa.names import TAXA
+from cpgtaxa.names import SUMMARY_COLUMNS, TAXA
 from cpgtaxa.statistics.comparisons import holm, signed_ranks
+from cpgtaxa.targets.expression.plan import TRAIN
 from cpgtaxa.targets.expression.study import Study
 
 BOOTSTRAPS = 2000
 FEWEST = 5
 """Samples from which a correlation is worth a number."""
+FIRST, LEAKY = "DeepMethyGene", "DeepMethyGene_published"
+"""The model that the page is about, if it is there; and the one whose scores are not honest."""
 METRICS = {
     "r2_pearson": "squared Pearson correlation, mean over folds (as published)",
     "r2": "coefficient of determination over all held-out samples",
@@ -68,6 +73,40 @@ def score(study: Study, fitted: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def held_out(scores: pd.DataFrame):
+    """Rows of samples held out, in the widest window."""
+    return (scores["set"] == TRAIN) & (scores["window"] == scores["window"].iloc[0])
+
+
+def wide_table(scores: pd.DataFrame, metric: str = "r2") -> pd.DataFrame:
+    """Genes by models of the samples held out, in the widest window."""
+    some = scores[held_out(scores)]
+    models = list(pd.unique(some["model"]))
+    return some.pivot(index="gene", columns="model", values=metric)[models].reindex(pd.unique(some["gene"]))
+
+
+def window_table(scores: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """R² by model and window, for models fitted in several: narrowest window first.
+
+    Columns model, window, n (genes with CpGs there), r2 (mean over these), shared (genes with CpGs in all windows of
+    the model), r2_shared, ci_low, ci_high (of r2_shared). A narrow window has no CpG of many genes: only the shared
+    ones are the same everywhere.
+    """
+    rows = []
+    for model, some in scores[scores["set"] == TRAIN].groupby("model", sort=False):
+        wide = some.pivot(index="gene", columns="window", values="r2")
+        if wide.shape[1] < 2:
+            continue
+        shared = wide.dropna()
+        for window in list(pd.unique(some["window"]))[::-1]:
+            values = shared[window].to_numpy()
+            mean = values.mean() if len(values) else np.nan
+            each = wide[window].dropna()
+            rows.append((model, window, len(each), each.mean(), len(values), mean, *interval(values, seed)))
+    columns = ["model", "window", "n", "r2", "shared", "r2_shared", "ci_low", "ci_high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
 def interval(values: np.ndarray, seed: int) -> tuple[float, float]:
     """95 % bootstrap interval of the mean over genes."""
     if len(values) < 2:
@@ -86,16 +125,12 @@ def summarise(scores: pd.DataFrame, seed: int) -> pd.DataFrame:
     widest = scores["window"].iloc[0]
     rows = []
     for (model, window, name), some in scores.groupby(["model", "window", "set"], sort=False):
+        where = (f"_in_{name}" if name != TRAIN else "") + (f"_within_{window}" if window != widest else "")
         for metric in METRICS:
             values = some[metric].dropna().to_numpy()
-            label = (
-                metric + (f"_in_{name}" if name != "train" else "") + (f"_within_{window}" if window != widest else "")
-            )
-            low, high = interval(values, seed)
             mean = float(values.mean()) if len(values) else np.nan
-            row = {"model": model, "metric": label, "value": mean, "ci_low": low, "ci_high": high, "n": len(values)}
-            rows.append(row)
-    return pd.DataFrame(rows)
+            rows.append((model, f"{metric}{where}", mean, *interval(values, seed), len(values)))
+    return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
 
 
 def compare(scores: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -104,34 +139,19 @@ def compare(scores: pd.DataFrame, seed: int) -> pd.DataFrame:
     Columns model, other, metric, difference (mean), ci_low, ci_high, better (share of genes), p (Wilcoxon's signed
     ranks), n, p_holm (within the metric).
     """
-    first = scores[(scores["window"] == scores["window"].iloc[0]) & (scores["set"] == "train")]
-    models = list(pd.unique(first["model"]))
+    first = scores[held_out(scores)]
+    columns = ["model", "other", "metric", "difference", "ci_low", "ci_high", "better", "p", "n"]
     parts = []
     for metric in METRICS:
-        wide = first.pivot(index="gene", columns="model", values=metric)
-        rows = []
-        for at, model in enumerate(models):
-            for other in models[at + 1 :]:
-                difference = (wide[model] - wide[other]).dropna().to_numpy()
-                low, high = interval(difference, seed)
-                rows.append(
-                    {
-                        "model": model,
-                        "other": other,
-                        "metric": metric,
-                        "difference": float(difference.mean()) if len(difference) else np.nan,
-                        "ci_low": low,
-                        "ci_high": high,
-                        "better": float((difference > 0).mean()) if len(difference) else np.nan,
-                        "p": signed_ranks(difference),
-                        "n": len(difference),
-                    }
-                )
-        part = pd.DataFrame(
-            rows, columns=["model", "other", "metric", "difference", "ci_low", "ci_high", "better", "p", "n"]
-        )
-        part["p_holm"] = holm(part["p"])
-        parts.append(part)
+        wide, rows = first.pivot(index="gene", columns="model", values=metric), []
+        for model, other in itertools.combinations(pd.unique(first["model"]), 2):
+            difference = (wide[model] - wide[other]).dropna().to_numpy()
+            means = (difference.mean(), (difference > 0).mean()) if len(difference) else (np.nan, np.nan)
+            mean, better = map(float, means)
+            ends = interval(difference, seed)
+            rows.append((model, other, metric, mean, *ends, better, signed_ranks(difference), len(difference)))
+        part = pd.DataFrame(rows, columns=columns)
+        parts.append(part.assign(p_holm=holm(part["p"])))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -140,21 +160,10 @@ def summarise_taxa(pairs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for name in TAXA:
         some = pairs[pairs["taxon"] == name]
-        if len(some) == 0:
-            continue
-        difference = some["r2"] - some["r2_random"]
-        rows.append(
-            {
-                "taxon": name,
-                "genes": len(some),
-                "cpgs": float(some["n_cpgs"].median()),
-                "r2": float(some["r2"].mean()),
-                "r2_random": float(some["r2_random"].mean()),
-                "difference": float(difference.mean()),
-                "p": signed_ranks(difference),
-            }
-        )
+        if len(some):
+            difference = some["r2"] - some["r2_random"]
+            means = some["r2"].mean(), some["r2_random"].mean(), difference.mean()
+            rows.append((name, len(some), some["n_cpgs"].median(), *means, signed_ranks(difference)))
     columns = ["taxon", "genes", "cpgs", "r2", "r2_random", "difference", "p"]
     frame = pd.DataFrame(rows, columns=columns)
-    frame["p_holm"] = holm(frame["p"])
-    return frame
+    return frame.assign(p_holm=holm(frame["p"]))

@@ -5,18 +5,17 @@ import pathlib
 import shutil
 
 import numpy as np
-import pandas as pd
 import torch
 
 from cpgtaxa.files import atomic_folder, write_parquet
-from cpgtaxa.learning.devices import choose_device, use_bfloat16
-from cpgtaxa.learning.loop import Learner, batches, digest, fit, save, tensors, use_threads
+from cpgtaxa.learning.devices import Applied
+from cpgtaxa.learning.loop import digest, save, tensors, train_network, use_threads
 from cpgtaxa.models import create_model, genenet  # noqa: F401 - by name: seen here, edits rerun
 from cpgtaxa.models.vision import Callback, lightning
 from cpgtaxa.seeds import unit_seed
-from cpgtaxa.targets.histone.areas import auc
+from cpgtaxa.statistics.areas import auc
 from cpgtaxa.targets.histone.cells import Cell, gather, labels_of, preprocess
-from cpgtaxa.targets.histone.study import Part, open_cells, parts_of
+from cpgtaxa.targets.histone.study import Part, open_cells, parts_of, predictions
 
 AT_ONCE = 512
 """Genes predicted at once."""
@@ -86,41 +85,15 @@ class Predictor:
     """Probabilities of high expression by a trained network."""
 
     def __init__(self, network: str, module: torch.nn.Module, device: str, precision: str):
-        self.network = network
-        device = choose_device(device)
-        self.bfloat16 = use_bfloat16(precision, device)
-        self.device = "cuda" if device == "gpu" else "cpu"
-        self.module = module.to(self.device).eval()
+        self.network, self.applied = network, Applied(module, device, precision)
 
-    @torch.no_grad()
     def __call__(self, counts: np.ndarray) -> np.ndarray:
         """(n,) float32 from (n, bins, marks) counts."""
         found = np.empty(len(counts), dtype=np.float32)
         for start in range(0, len(counts), AT_ONCE):
-            inputs = inputs_of(self.network, counts[start : start + AT_ONCE]).to(self.device)
-            with torch.autocast(self.device, torch.bfloat16, enabled=self.bfloat16):
-                outputs = self.module(inputs)
-            found[start : start + AT_ONCE] = outputs.float().softmax(dim=1)[:, 1].cpu().numpy()
+            outputs = self.applied(inputs_of(self.network, counts[start : start + AT_ONCE]))
+            found[start : start + AT_ONCE] = outputs.softmax(dim=1)[:, 1].cpu().numpy()
         return found
-
-
-def predictions(cells: list[Cell], part: Part, predict) -> pd.DataFrame:
-    """cell, gene, label, probability of the genes of a part; predict: (n, bins, marks) counts to (n,)."""
-    found = []
-    for number, cell in enumerate(cells):
-        rows = part.rows[part.which == number]
-        pieces = [predict(cell.take(rows[at : at + AT_ONCE])) for at in range(0, len(rows), AT_ONCE)]
-        found.append(
-            pd.DataFrame(
-                {
-                    "cell": cell.name,
-                    "gene": cell.genes(rows),
-                    "label": cell.label[rows],
-                    "probability": np.concatenate(pieces) if pieces else np.empty(0, dtype=np.float32),
-                }
-            )
-        )
-    return pd.concat(found, ignore_index=True)
 
 
 def load_network(path, network: str, cell: Cell) -> torch.nn.Module:
@@ -149,39 +122,33 @@ def fit_network(paths, out: dict, *, unit: str, network: str, settings: dict, se
     seed = unit_seed(seed, unit, network)
     lightning.seed_everything(seed, workers=True, verbose=False)
     sets = {split: Genes(network, cells, parts[split]) for split in ("train", "valid")}
-    learner = Learner(
-        new_network(network, len(first.marks), first.bins),
-        torch.nn.functional.cross_entropy,
-        lr=settings["lr"],
-        lr_decay=settings["lr_decay"],
-        warmup=round(settings["warmup"] * -(-len(sets["train"]) // settings["batch_size"])),
-        scores=_scores,
-    )
+    module = new_network(network, len(first.marks), first.bins)
     counted = ", ".join(f"{len(parts[split]):,} {split}" for split in parts)
     logging.info(f"{network} on {unit}: {counted} genes of {len(cells):,} cell types")
     chosen = {key: settings[key] for key in ("epochs", "batch_size", "lr", "lr_decay", "warmup", "patience")}
     pathlib.Path(work).mkdir(parents=True, exist_ok=True)
     # TensorBoard's own files grow as training does: written in the work folder, and handed over whole.
     logs = pathlib.Path(f"{work}.tensorboard")
-    weights = fit(
-        learner,
-        batches(sets["train"], settings["batch_size"], seed),
-        batches(sets["valid"], AT_ONCE),
-        epochs=settings["epochs"],
+    weights = train_network(
+        module,
+        torch.nn.functional.cross_entropy,
+        sets["train"],
+        sets["valid"],
+        settings=settings,
+        batch=settings["batch_size"],
+        at_once=AT_ONCE,
+        seed=seed,
+        scores=_scores,
         monitor="val_acc",
         mode="max",
-        patience=settings["patience"],
         work=work,
         key=digest(network, unit, chosen, seed, *_content(cells, parts)),
         log_path=out["log"],
-        device=settings["device"],
-        precision=settings["precision"],
         first=[TensorBoard(logs)] if settings["debug"] else [],
     )
     save(out["weights"], weights)
-    learner.network.load_state_dict(weights)
-    predictor = Predictor(network, learner.network, settings["device"], settings["precision"])
-    found = predictions(cells, parts["test"], predictor)
+    predictor = Predictor(network, module, settings["device"], settings["precision"])
+    found = predictions(cells, parts["test"], predictor, AT_ONCE)
     write_parquet(out["predictions"], found)
     if settings["debug"]:
         with atomic_folder(out["tensorboard"]) as folder:

@@ -3,7 +3,6 @@
 import logging
 
 import numpy as np
-import pandas as pd
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -12,9 +11,9 @@ from sklearn.preprocessing import StandardScaler
 from cpgtaxa.files import write_parquet
 from cpgtaxa.progress import Progress
 from cpgtaxa.seeds import unit_seed
-from cpgtaxa.targets.histone.areas import auc
+from cpgtaxa.statistics.areas import auc
 from cpgtaxa.targets.histone.cells import Cell, gather, labels_of
-from cpgtaxa.targets.histone.study import Part, open_cells, parts_of
+from cpgtaxa.targets.histone.study import Part, open_cells, parts_of, predictions
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
 TREES = 300
@@ -76,13 +75,7 @@ def fit_peer(paths, out, *, unit: str, peer: str, most: int, seed: int) -> None:
     logging.info(f"{peer} on {unit}: {len(train):,} of {len(parts['train']):,} training genes")
     given = [array for part in (train, valid) for array in _arrays(cells, part)]
     predict = FITS[peer](*given, seed)
-    found = []
-    for number, cell in enumerate(cells):
-        rows = parts["test"].rows[parts["test"].which == number]
-        pieces = [predict(cell.take(rows[at : at + AT_ONCE])) for at in range(0, len(rows), AT_ONCE)]
-        frame = pd.DataFrame({"cell": cell.name, "gene": cell.genes(rows), "label": cell.label[rows]})
-        found.append(frame.assign(probability=np.concatenate(pieces)))
-    table = pd.concat(found, ignore_index=True)
+    table = predictions(cells, parts["test"], predict, AT_ONCE)
     write_parquet(out, table)
     score = auc(table["probability"].to_numpy(), table["label"].to_numpy() == 1)
     logging.info(f"{peer} on {unit}: AUC {score:.3f} over {len(table):,} test genes")

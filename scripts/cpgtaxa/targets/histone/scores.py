@@ -7,13 +7,15 @@ different cell types, and count once.
 """
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from cpgtaxa.names import SUMMARY_COLUMNS
+from cpgtaxa.statistics.areas import Z, interval_of_auc, parts_of_auc
 from cpgtaxa.statistics.comparisons import holm
-from cpgtaxa.targets.histone.areas import Z, interval_of_auc, parts_of_auc
 
 
 @dataclasses.dataclass
@@ -66,7 +68,7 @@ def summarise(scored: list[Scored]) -> pd.DataFrame:
             (one.model, f"auc_{cell.cell}", cell.auc, cell.ci_low, cell.ci_high, cell.n)
             for cell in one.cells.itertuples()
         ]
-    return pd.DataFrame(rows, columns=["model", "metric", "value", "ci_low", "ci_high", "n"])
+    return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
 
 
 def compare(scored: list[Scored]) -> pd.DataFrame:
@@ -75,14 +77,13 @@ def compare(scored: list[Scored]) -> pd.DataFrame:
     Columns model, other, difference, ci_low, ci_high, better (share of the cell types), p (DeLong's test), p_holm, n.
     """
     rows = []
-    for at, one in enumerate(scored):
-        for other in scored[at + 1 :]:
-            difference = one.mean - other.mean
-            error = float(np.sqrt(((one.errors - other.errors) ** 2).sum()))
-            p = float(2 * norm.sf(abs(difference) / error)) if error > 0 else np.nan
-            better = float((one.cells["auc"].to_numpy() > other.cells["auc"].to_numpy()).mean())
-            ends = difference - Z * error, difference + Z * error
-            rows.append((one.model, other.model, difference, *ends, better, p, int(one.cells["n"].sum())))
+    for one, other in itertools.combinations(scored, 2):
+        difference = one.mean - other.mean
+        error = float(np.sqrt(((one.errors - other.errors) ** 2).sum()))
+        p = float(2 * norm.sf(abs(difference) / error)) if error > 0 else np.nan
+        better = float((one.cells["auc"].to_numpy() > other.cells["auc"].to_numpy()).mean())
+        ends = difference - Z * error, difference + Z * error
+        rows.append((one.model, other.model, difference, *ends, better, p, int(one.cells["n"].sum())))
     table = pd.DataFrame(rows, columns=["model", "other", "difference", "ci_low", "ci_high", "better", "p", "n"])
     table.insert(7, "p_holm", holm(table["p"]))
     return table

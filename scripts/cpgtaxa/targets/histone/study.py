@@ -91,3 +91,17 @@ def _part(number: int, rows: np.ndarray) -> Part:
 def _joined(rows: list[np.ndarray]) -> Part:
     parts = [_part(number, one) for number, one in enumerate(rows)]
     return Part(np.concatenate([part.which for part in parts]), np.concatenate([part.rows for part in parts]))
+
+
+def predictions(cells: list[Cell], part: Part, predict, at_once: int) -> pd.DataFrame:
+    """cell, gene, label, probability of the genes of a part.
+
+    predict: counts (n, bins, marks) of `at_once` genes at most to probabilities (n,).
+    """
+    found = []
+    for number, cell in enumerate(cells):
+        rows = part.rows[part.which == number]
+        pieces = [predict(cell.take(rows[at : at + at_once])) for at in range(0, len(rows), at_once)]
+        frame = pd.DataFrame({"cell": cell.name, "gene": cell.genes(rows), "label": cell.label[rows]})
+        found.append(frame.assign(probability=np.concatenate(pieces) if pieces else np.empty(0, dtype=np.float32)))
+    return pd.concat(found, ignore_index=True)

@@ -1,12 +1,10 @@
 """The page of the target `methylation_age`: predicted and chronological age, their gap, the clock's CpGs."""
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from cpgtaxa.files import atomic_folder
-from cpgtaxa.pages.drawing import ACCENT, INK, MUTED, SECOND, STYLE, Figures
+from cpgtaxa.pages.drawing import ACCENT, INK, MUTED, SECOND, Figures, figures_in
 from cpgtaxa.pages.page import write_page
 from cpgtaxa.wording import decimal, signed, span
 
@@ -80,8 +78,7 @@ def page(outputs: dict, found: pd.DataFrame, sex, weights: pd.DataFrame, n_cpgs:
     """Draw the figures and write the page. found: person, age, methylation_age, gap, fold, cpgs; sex: (n,) or None."""
     parts = parts_of(found, sex)
     slope, level = np.polyfit(found["age"], found["gap"], 1) if np.ptp(found["age"]) > 0 else (0.0, 0.0)
-    with atomic_folder(outputs["figures"]) as partial, matplotlib.rc_context(STYLE):
-        figures = Figures(partial)
+    with figures_in(outputs["figures"]) as figures:
         drawn = {
             "true": _predicted_age(figures, found),
             "gap": _gap(figures, found, slope, level),

@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 
 from cpgtaxa import files
 from cpgtaxa.cohort import CohortWriter
-from cpgtaxa.errors import InputError, gathered, some
+from cpgtaxa.errors import InputError, gathered, refuse, some
 from cpgtaxa.input import probes
-from cpgtaxa.input.qc_table import COLUMNS
+from cpgtaxa.input.qc import COLUMNS
 from cpgtaxa.progress import Progress
 from cpgtaxa.seeds import unit_seed
 from cpgtaxa.targets.pool.summary import Summary
@@ -100,8 +100,7 @@ def _shared(summaries: dict[str, Summary]) -> tuple[int, list[str]]:
             )
         elif share < FEW_SHARED:
             warnings.append(f"{name}: only {share:.1%} of its CpGs are in another cohort")
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     return len(counts), warnings
 
 
@@ -199,8 +198,7 @@ def pool_cohort(given: dict[str, str], out: dict, *, seed: int) -> None:
     summaries = {name: gathered(problems, Summary, path) for name, path in given.items()}
     if not problems:
         problems += _alike(summaries)
-    if problems:
-        raise InputError(problems)
+    refuse(problems)
     n_cpgs, warnings = _shared(summaries)
     people = people_of(summaries)
     ages = people["age"]

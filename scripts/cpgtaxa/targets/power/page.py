@@ -2,14 +2,12 @@
 
 import math
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from cpgtaxa.files import atomic_folder
 from cpgtaxa.names import COLOURS
-from cpgtaxa.pages.drawing import ACCENT, MUTED, SECOND, STYLE, Figures
+from cpgtaxa.pages.drawing import ACCENT, MUTED, SECOND, figures_in
 from cpgtaxa.pages.page import write_page
 from cpgtaxa.wording import percent
 
@@ -81,8 +79,8 @@ def rightness(taxon: str, right: str) -> str:
 def page(outputs: dict, table: pd.DataFrame, people: pd.DataFrame, settings: dict, *, asks_network: bool) -> None:
     """Draw a figure for each taxon and write the page. table, people: of `power` and `needed`."""
     goals = [int(name.removeprefix("people_")) / 100 for name in people if name.removeprefix("people_").isdigit()]
-    with atomic_folder(outputs["figures"]) as partial, matplotlib.rc_context(STYLE):
-        figures, drawn = Figures(partial), []
+    with figures_in(outputs["figures"]) as figures:
+        drawn = []
         for taxon, mine in table.groupby("taxon", sort=False):
             title = f"Chance that a CpG of {taxon} gets its taxon, by people"
             drawn.append({"taxon": taxon, "figure": figures.save(taxon, draw(mine, goals), mine, title)})

@@ -6,6 +6,7 @@ import torch
 
 from cpgtaxa.errors import InputError, some
 from cpgtaxa.input.texts import read_table
+from cpgtaxa.learning.devices import Applied
 from cpgtaxa.progress import Progress
 from cpgtaxa.targets.single_cell.kmers import BASES, one_hot
 
@@ -21,14 +22,8 @@ def predictor(network: torch.nn.Module, device: str = "cpu"):
 
     network: gives logits; is put into evaluation. Both arrays are numpy's.
     """
-    place = torch.device("cuda" if device == "gpu" else "cpu")
-    network = network.to(place).eval()
-
-    def predict(dna: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            return torch.sigmoid(network(torch.from_numpy(dna).to(place)).float()).cpu().numpy()
-
-    return predict
+    applied = Applied(network, device, "float32")
+    return lambda dna: torch.sigmoid(applied(dna)).cpu().numpy()
 
 
 def _in_batches(predict, dna: np.ndarray) -> np.ndarray:

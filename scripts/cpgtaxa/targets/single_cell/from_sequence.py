@@ -12,7 +12,8 @@ from sklearn.preprocessing import StandardScaler
 
 from cpgtaxa.errors import InputError, some
 from cpgtaxa.input.texts import read_table, read_taxa
-from cpgtaxa.learning.loop import Learner, batches, digest, fit
+from cpgtaxa.learning.devices import Applied
+from cpgtaxa.learning.loop import digest, train_network
 from cpgtaxa.models import create_model, deepcpg  # noqa: F401 - by name: seen here, edits rerun
 from cpgtaxa.names import INDEX, TAXA, UNCLASSIFIED
 from cpgtaxa.progress import Progress
@@ -220,27 +221,23 @@ def _fit_network(dna, labels, train, stop, test, *, model, settings, seed, work,
 
     torch.manual_seed(seed)
     network = _network(model, dna.shape[1], n)
-    module = Learner(network, loss, **{key: settings[key] for key in ("lr", "lr_decay", "l1", "l2")}, scores=scores)
-    best = fit(
-        module,
-        batches(_Windows(dna, labels, train), settings["batch"], seed),
-        batches(_Windows(dna, labels, stop), PREDICTED),
-        epochs=settings["epochs"],
-        patience=settings["patience"],
+    train_network(
+        network,
+        loss,
+        _Windows(dna, labels, train),
+        _Windows(dna, labels, stop),
+        settings=settings,
+        batch=settings["batch"],
+        at_once=PREDICTED,
+        seed=seed,
+        scores=scores,
         work=work,
         key=digest("from_sequence", model, settings, seed, dna, labels, train, stop),
         log_path=log_path,
-        **{key: settings[key] for key in ("device", "precision")},
     )
-    network = _network(model, dna.shape[1], n)
-    network.load_state_dict(best)
-    network.eval()
-    with torch.inference_mode():
-        parts = [
-            torch.softmax(network(torch.from_numpy(one_hot(dna[rows]))), dim=1).numpy()
-            for rows in np.array_split(test, -(-len(test) // PREDICTED))
-        ]
-    return np.concatenate(parts)
+    applied = Applied(network, "cpu", "float32")
+    parts = np.array_split(test, -(-len(test) // PREDICTED))
+    return np.concatenate([torch.softmax(applied(one_hot(dna[rows])), dim=1).numpy() for rows in parts])
 
 
 def kmer_features(dna: np.ndarray) -> np.ndarray:

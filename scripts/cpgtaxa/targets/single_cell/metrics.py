@@ -1,6 +1,7 @@
 """How well methylation states are predicted: per cell as DeepCpG does, and what of it other DNA would show too."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, recall_
 
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import REMEDY, naming_damage
+from cpgtaxa.names import SUMMARY_COLUMNS
 from cpgtaxa.progress import Progress
 from cpgtaxa.statistics.comparisons import holm
 from cpgtaxa.targets.single_cell.plan import SPLITS
@@ -96,7 +98,7 @@ def _binned(probabilities: np.ndarray) -> np.ndarray:
     return np.searchsorted(edges, probabilities)
 
 
-def _divide(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+def divided(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(below > 0, above / below, np.nan)
 
@@ -118,12 +120,12 @@ def draw_scores(targets, probabilities, block, weights) -> dict[str, np.ndarray]
     margins = np.sqrt(tp + fp) * np.sqrt(tp + fn) * np.sqrt(tn + fp) * np.sqrt(tn + fn)
     both = (tp + fn > 0) & (tn + fp > 0)
     return {
-        "auc": _divide((ones * below).sum(axis=1), (tp + fn) * (tn + fp)),
-        "accuracy": _divide(tp + tn, tp + tn + fp + fn),
-        "tpr": _divide(tp, tp + fn),
-        "tnr": _divide(tn, tn + fp),
-        "f1": np.where(tp + fn > 0, _divide(2 * tp, 2 * tp + fp + fn), np.nan),
-        "mcc": np.where(both, np.nan_to_num(_divide(tp * tn - fp * fn, margins)), np.nan),
+        "auc": divided((ones * below).sum(axis=1), (tp + fn) * (tn + fp)),
+        "accuracy": divided(tp + tn, tp + tn + fp + fn),
+        "tpr": divided(tp, tp + fn),
+        "tnr": divided(tn, tn + fp),
+        "f1": np.where(tp + fn > 0, divided(2 * tp, 2 * tp + fp + fn), np.nan),
+        "mcc": np.where(both, np.nan_to_num(divided(tp * tn - fp * fn, margins)), np.nan),
     }
 
 
@@ -143,7 +145,7 @@ class Scored:
     blocks: int
 
 
-def _test_rows(sites: Sites):
+def test_rows(sites: Sites):
     """Rows, chromosome codes and positions of the test sites."""
     found = []
     for block in sites.blocks():
@@ -178,7 +180,7 @@ def _annotated(path, rows: np.ndarray, n: int) -> dict[str, np.ndarray]:
 def _mean(values: np.ndarray) -> np.ndarray:
     """Mean over cells (axis 0) of those that have a value; NaN where none has."""
     there = ~np.isnan(values)
-    return _divide(np.where(there, values, 0).sum(axis=0), there.sum(axis=0))
+    return divided(np.where(there, values, 0).sum(axis=0), there.sum(axis=0))
 
 
 def score_all(sites_path, predictions: dict[str, str], annotations_path, seed: int) -> Scored:
@@ -194,7 +196,7 @@ def score_all(sites_path, predictions: dict[str, str], annotations_path, seed: i
     Raises InputError where no test site is observed, or a file does not belong to the sites.
     """
     sites = Sites(sites_path)
-    rows, chrom, position = _test_rows(sites)
+    rows, chrom, position = test_rows(sites)
     inside = _annotated(annotations_path, rows, sites.n)
     block = blocks_of(chrom, position)
     n_blocks = int(block[-1]) + 1 if len(block) else 0
@@ -259,22 +261,13 @@ def summarise(scored: Scored) -> pd.DataFrame:
 
     The interval holds the middle 95 % of the draws around the value; NaN below FEWEST_BLOCKS blocks.
     """
-    records = []
+    rows = []
     for (model, annotation, metric), some in scored.scores.groupby(["model", "annotation", "metric"], sort=False):
         value, there = float(some["value"].mean()), some["value"].notna()
         draws = scored.draws.get((model, annotation, metric))
-        low, high = _interval(_around(value, draws), -1.0 if metric == "mcc" else 0.0, 1.0)
-        records.append(
-            {
-                "model": model,
-                "metric": label_of(metric, annotation),
-                "value": value,
-                "ci_low": low,
-                "ci_high": high,
-                "n": int(some["n"][there].sum()),
-            }
-        )
-    return pd.DataFrame(records, columns=["model", "metric", "value", "ci_low", "ci_high", "n"])
+        ends = _interval(_around(value, draws), -1.0 if metric == "mcc" else 0.0, 1.0)
+        rows.append((model, label_of(metric, annotation), value, *ends, int(some["n"][there].sum())))
+    return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
 
 
 def compare(scored: Scored) -> pd.DataFrame:
@@ -286,8 +279,7 @@ def compare(scored: Scored) -> pd.DataFrame:
     """
     everywhere = scored.scores[scored.scores["annotation"] == "all"]
     means = everywhere.groupby(["metric", "model"], sort=False)["value"].mean()
-    models = list(pd.unique(everywhere["model"]))
-    pairs = [(model, other) for at, model in enumerate(models) for other in models[at + 1 :]]
+    pairs = list(itertools.combinations(pd.unique(everywhere["model"]), 2))
     parts = []
     for metric in METRICS:
         records = []

@@ -12,8 +12,8 @@ import torch
 
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import naming_damage, read_json, write_json
-from cpgtaxa.learning.devices import choose_device, use_bfloat16
-from cpgtaxa.learning.loop import Learner, batches, digest, fit, save, tensors, use_threads
+from cpgtaxa.learning.devices import Applied
+from cpgtaxa.learning.loop import digest, save, tensors, train_network, use_threads
 from cpgtaxa.models import create_model, deepcpg  # noqa: F401 - by name: seen here, edits rerun
 from cpgtaxa.models.deepcpg import Cells
 from cpgtaxa.progress import Progress
@@ -153,23 +153,21 @@ def train_part(windows, out: dict, *, part: str, trained: dict, settings: dict, 
         network.freeze()
     count = sum(values.numel() for values in network.parameters() if values.requires_grad)
     logging.info(f"{part}: {count:,} parameters to train, {len(train_set):,} training and {len(val_set):,} other sites")
-    module = Learner(
+    started = time.perf_counter()
+    best = train_network(
         network,
         masked_loss,
-        **{key: settings[key] for key in ("lr", "lr_decay", "l1", "l2")},
+        train_set,
+        val_set,
+        settings=settings,
+        batch=settings["batch"],
+        most=settings["epoch_sites"],
+        at_once=PREDICTED,
+        seed=seed,
         scores=log_scores,
-    )
-    started = time.perf_counter()
-    best = fit(
-        module,
-        batches(train_set, settings["batch"], seed, settings["epoch_sites"]),
-        batches(val_set, PREDICTED),
-        epochs=settings["epochs"],
-        patience=settings["patience"],
         work=work,
         key=_key(part, settings, seed, train_set, trained),
         log_path=out["log"],
-        **{key: settings[key] for key in ("device", "precision")},
     )
     epochs = len(pd.read_csv(out["log"]))
     pace = epochs * min(len(train_set), settings["epoch_sites"] or len(train_set)) / (time.perf_counter() - started)
@@ -207,24 +205,20 @@ def _stem(path, name: str) -> dict:
     return {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
 
 
-class Trained:
+class Trained(Applied):
     """A trained network, ready for windows."""
 
     def __init__(self, weights, card, device: str = "auto", precision: str = "auto"):
         content = read_json(card)
         self.part, self.cells, self.settings = content["part"], content["cells"], content["settings"]
-        self.device = "cuda" if choose_device(device) == "gpu" else "cpu"
-        self.bfloat16 = use_bfloat16(precision, "gpu" if self.device == "cuda" else "cpu")
         network = build(self.settings, self.part, len(self.cells))
         with naming_damage(weights):
             network.load_state_dict(tensors(weights))
-        self.network = network.eval().to(self.device)
+        super().__init__(network, device, precision)
 
-    def __call__(self, *inputs) -> np.ndarray:
-        """Probabilities of methylation (n, cells) float32; inputs: tensors or arrays, as `Windows` gives them."""
-        inputs = [torch.as_tensor(one).to(self.device) for one in inputs]
-        with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=self.bfloat16):
-            return torch.sigmoid(self.network(*inputs).float()).cpu().numpy()
+    def probabilities(self, *inputs) -> np.ndarray:
+        """Of methylation, (n, cells) float32; inputs: tensors or arrays, as `Windows` gives them."""
+        return torch.sigmoid(self(*inputs)).cpu().numpy()
 
 
 def predict(windows, weights, card, out, *, settings: dict) -> None:
@@ -236,7 +230,7 @@ def predict(windows, weights, card, out, *, settings: dict) -> None:
     with predictions_writer(out, trained.cells) as write:
         for start in range(0, len(data), PREDICTED):
             rows = np.arange(start, min(start + PREDICTED, len(data)))
-            write(start, trained(*data.inputs(rows)))
+            write(start, trained.probabilities(*data.inputs(rows)))
             progress.step(len(rows))
     pace = len(data) / max(progress.spent(), 1e-9)
     logging.info(f"{len(data):,} windows predicted, {pace:,.0f} windows/s")

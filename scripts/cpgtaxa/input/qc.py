@@ -1,18 +1,21 @@
-"""The table of what was kept of a cohort and what was left out, and why."""
+"""What was kept of a cohort and what was left out, and why: counts (`qc.json`) and a table (`qc.csv`)."""
 
 import numpy as np
 import pandas as pd
 
+from cpgtaxa.errors import some
 from cpgtaxa.input import probes as probe_ids
+from cpgtaxa.input.array_columns import ArrayColumns
+from cpgtaxa.input.scan import Scan
 from cpgtaxa.input.streams import EXAMPLES
 
 COLUMNS = ["what", "reason", "n", "share", "explanation", "examples"]
 
 
-def qc_table(scan, reason: np.ndarray, qc: dict, settings) -> pd.DataFrame:
+def qc_table(scan: Scan, reason: np.ndarray, qc: dict, settings) -> pd.DataFrame:
     """What was kept and left out, and why: COLUMNS.
 
-    scan: `ingest.Scan`. reason: of each probe (n,), empty where it is kept. qc: the QC's counts. settings:
+    reason: of each probe (n,), empty where it is kept. qc: the QC's counts. settings:
     `ingest.Settings`.
     """
     rows = [*_probe_rows(scan, reason, settings), *_seen_rows(scan, qc)]
@@ -93,3 +96,47 @@ def _sample_rows(qc: dict, settings) -> list[tuple]:
     for name, names in dropped.items():
         rows.append(("sample", name, len(names), len(names) / total, why[name], "; ".join(names[:EXAMPLES])))
     return rows
+
+
+def probe_counts(reason: np.ndarray, lists: probe_ids.Lists | None, n_replicates: int) -> dict[str, int]:
+    """Probes read, kept, and left out by reason. reason: of each probe (n,) objects, empty where it is kept."""
+    by_lists = [*lists.filters, *([probe_ids.NOT_LISTED] if lists.only is not None else [])] if lists else []
+    counts = {"in": len(reason), "kept": int((reason == "").sum())}
+    counts |= {f"dropped_{name}": int((reason == name).sum()) for name in ("missing", "constant", *by_lists)}
+    counts |= {"dropped_replicate": n_replicates} if n_replicates else {}
+    return counts | {f"dropped_{kind}": n for kind in probe_ids.KINDS if (n := int((reason == kind).sum()))}
+
+
+def arrays_of(scan: Scan, of_sample: np.ndarray) -> list[dict]:
+    """Of each array in the matrix, its number of samples and the first of them."""
+    groups = [np.flatnonzero(of_sample == group) for group in np.unique(of_sample)]
+    return [{"n_samples": len(group), "samples": [scan.samples[at] for at in group[:EXAMPLES]]} for group in groups]
+
+
+def joined_arrays(beta, scan: Scan, of_sample: np.ndarray) -> str:
+    groups = "; ".join(f"{one['n_samples']:,} ({some(one['samples'], 2)} …)" for one in arrays_of(scan, of_sample))
+    return (
+        f"{beta}: the samples seem to be on {len(np.unique(of_sample))} arrays, of {groups}: CpGs are missing in "
+        "exactly these. They are kept, each on the samples whose array has it; `cohort.only_cpgs` can keep one array's"
+    )
+
+
+def undetected(matrix: ArrayColumns, columns: list[int]) -> dict:
+    """Values whose detection p-value is above the limit, there or missing: in all, and of each sample that has any."""
+    n_masked = {matrix.samples[column]: int(matrix.n_masked[column]) for column in columns}
+    return {
+        "limit": matrix.limit,
+        "n": sum(n_masked.values()),
+        "n_p_values": matrix.n_p,
+        "by_sample": {name: number for name, number in n_masked.items() if number},
+    }
+
+
+def values_shown(scan: Scan, matrix, columns: list[int], turned: bool) -> str:
+    """Values as they were read, with their places in the file: row below the header, column counted from 1."""
+    place = getattr(matrix, "place_of", lambda column: column + 2)
+    shown = []
+    for row, cpg, column, value in dict.fromkeys(scan.shown):
+        at = (columns[column], row + 1) if turned else (row, place(columns[column]) - 1)
+        shown.append(f"{cpg} of {scan.samples[column]} (row {at[0] + 1}, column {at[1] + 1}): {value:.6g}")
+    return "; ".join(shown)
