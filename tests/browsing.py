@@ -3,6 +3,7 @@
 import contextlib
 import pathlib
 import shutil
+import time
 
 import pytest
 
@@ -35,9 +36,7 @@ class Visit:
         )
         self.page = self.context.new_page()
         self.errors, self.asked = [], []
-        self.page.on(
-            "console", lambda message: message.type in ("error", "warning") and self.errors.append(message.text)
-        )
+        self.page.on("console", self._hear)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("request", lambda request: self._note(request.url))
         self.page.goto(pathlib.Path(path).resolve().as_uri())
@@ -66,6 +65,14 @@ class Visit:
             + "; ".join(node["html"][:150] for node in rule["nodes"][:5])
             for rule in found
         ]
+
+    def until(self, what: str, seconds: float = 60):
+        """What JavaScript answers once it is true; `wait_for_function` needs eval, which pages may forbid."""
+        end = time.monotonic() + seconds
+        while not (found := self.page.evaluate(what)):
+            assert time.monotonic() < end, what
+            time.sleep(0.02)
+        return found
 
     def wider_than_the_window(self) -> int:
         """Pixels by which the page as a whole scrolls sideways; 0 is as it should be."""

@@ -110,24 +110,10 @@ LATER = ("docutils.core", "jinja2", "nbformat", "PIL.Image", "requests")
 """What Snakemake and the rules import once they run."""
 
 OF_JOBS = (
-    "numpy",
-    "pandas",
-    "pyarrow.parquet",
-    "pyarrow.csv",
-    "pyarrow.compute",
-    "scipy.stats",
-    "scipy.special",
-    "numba",
-    "torch",
-    "sklearn.ensemble",
-    "sklearn.linear_model",
-    "sklearn.neighbors",
-    "sklearn.model_selection",
-    "sklearn.pipeline",
-    "matplotlib.pyplot",
-    "statsmodels.stats.multitest",
-    "yaml",
-)
+    "numpy", "pandas", "pyarrow.parquet", "pyarrow.csv", "pyarrow.compute", "scipy.stats", "scipy.special", "numba",
+    "torch", "sklearn.ensemble", "sklearn.linear_model", "sklearn.neighbors", "sklearn.model_selection",
+    "sklearn.pipeline", "matplotlib.pyplot", "statsmodels.stats.multitest", "yaml",
+)  # fmt: skip
 VISION = pathlib.Path(__file__).parents[1] / "scripts/cpgtaxa/models/vision.py"
 """What most jobs import; by this file of the library, lightning and torchvision, whatever its operators fit."""
 

@@ -628,27 +628,10 @@ def size(megabytes) -> str:
 
 
 CONSTANTS = (
-    "-log₁₀ p",
-    "q < 0.05",
-    "λ above 1 is",
-    "224",
-    "95 %",
-    "90 % confidence 90 %",
-    "90 % of ages",
-    "float32",
-    "probability of 90 % or more",
-    "10 bins",
-    "within 5 percentage points",
-    "0.5 is mixed, 1 apart",
-    "from 0.75",
-    "from 0 below to 1 above",
-    "Reference v1",
-    "first two",
-    "numbers: report/figures/",
-    "Round 0",
-    "Round 1",
-    "SHA-256",
-)
+    "-log₁₀ p", "q < 0.05", "λ above 1 is", "224", "95 %", "90 % confidence 90 %", "90 % of ages", "float32",
+    "probability of 90 % or more", "10 bins", "within 5 percentage points", "0.5 is mixed, 1 apart", "from 0.75",
+    "from 0 below to 1 above", "Reference v1", "first two", "numbers: report/figures/", "Round 0", "Round 1", "SHA-256",
+)  # fmt: skip
 
 
 def unexplained(text: str) -> list[str]:

@@ -11,28 +11,21 @@ betas of the six sorted cell types, which config/examples/sorted_cells.yaml asks
 import argparse
 import json
 import pathlib
-import sys
 import tempfile
 
 import numpy as np
 import pandas as pd
-import yaml
+from benchmarking import RULES
+from conftest import SHARED, sorted_cells
+from cpgtaxa.cohort import Cohort, CohortWriter
+from cpgtaxa.files import write_parquet
+from cpgtaxa.names import UNCLASSIFIED
+from cpgtaxa.simulation import simulate
+from cpgtaxa.statistics import adjust
+from cpgtaxa.statistics.kernel import compute
+from cpgtaxa.targets.cell_fractions.fractions import estimate, read_reference
+from cpgtaxa.taxa.labels import define_taxa
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
-
-from conftest import SHARED, sorted_cells  # noqa: E402
-from cpgtaxa.cohort import Cohort, CohortWriter  # noqa: E402
-from cpgtaxa.files import write_parquet  # noqa: E402
-from cpgtaxa.names import UNCLASSIFIED  # noqa: E402
-from cpgtaxa.simulation import simulate  # noqa: E402
-from cpgtaxa.statistics import adjust  # noqa: E402
-from cpgtaxa.statistics.kernel import compute  # noqa: E402
-from cpgtaxa.targets.cell_fractions.fractions import estimate, read_reference  # noqa: E402
-from cpgtaxa.taxa.labels import define_taxa  # noqa: E402
-
-CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
-RULES = {key: CONFIG[key] for key in ("thresholds", "errors")}
 AGE = ("LinAgeHomo", "LinAgeHet", "BiAge", "TriAge")
 
 

@@ -12,17 +12,12 @@ ingest_pace.py and full_array.py.
 import argparse
 import functools
 import pathlib
-import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests/benchmarks")]
-
-import numpy as np  # noqa: E402
-import pandas as pd  # noqa: E402
-import yaml  # noqa: E402
-from engine import NETWORK  # noqa: E402
+import numpy as np
+import pandas as pd
+from benchmarking import NETWORK, RULES
 
 WHOLE, DISTINCT, SEED = 811_870, 1000, 20
 
@@ -72,9 +67,6 @@ def main():
         np.float32
     )
     ages = np.asarray(setting.ages, dtype=float)
-    rules = {
-        key: yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"][key] for key in ("thresholds", "errors")
-    }
     compute(distinct[:8], ages)
     planes(render(distinct[:8], ages), 64)
     with tempfile.TemporaryDirectory() as folder:
@@ -97,7 +89,7 @@ def main():
             lambda: pd.concat([compute(cohort.read(start, start + DISTINCT), ages) for start in blocks]),
         )
         table.insert(0, "cpg", cohort.cpgs)
-        labels = measured(rows, "labels", n, lambda: define_taxa(table, **rules))
+        labels = measured(rows, "labels", n, lambda: define_taxa(table, **RULES))
         measured(rows, "statistics written", n, lambda: write_parquet(at / "statistics.parquet", table))
         share = float((labels["taxon"] == "Unclassified").mean())
         wanted = np.arange(min(arguments.predicted, n))

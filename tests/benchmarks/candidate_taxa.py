@@ -13,19 +13,14 @@ import sys
 
 import numpy as np
 import pandas as pd
-import yaml
+from benchmarking import RULES, read_network
+from cpgtaxa.embedding.embed import boundary_cpgs, outputs_of, separate
+from cpgtaxa.learning.temperature import softmax
+from cpgtaxa.names import TAXA, UNCLASSIFIED
+from cpgtaxa.simulation import simulate
+from cpgtaxa.statistics.kernel import compute
+from cpgtaxa.taxa.labels import define_taxa, ruled_out
 from sklearn.metrics import adjusted_rand_score
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from cpgtaxa.embedding.embed import boundary_cpgs, outputs_of, separate  # noqa: E402
-from cpgtaxa.learning.networks import load_predictor  # noqa: E402
-from cpgtaxa.learning.temperature import softmax  # noqa: E402
-from cpgtaxa.names import TAXA, UNCLASSIFIED  # noqa: E402
-from cpgtaxa.simulation import simulate  # noqa: E402
-from cpgtaxa.statistics.kernel import compute  # noqa: E402
-from cpgtaxa.taxa.labels import define_taxa, ruled_out  # noqa: E402
 
 
 def late_bands(rng, setting):
@@ -68,23 +63,23 @@ def draw_cohort(samples, seed, cpgs, boundary_share, planted):
     return np.round(np.stack(values).astype(np.float64), 5).astype(np.float32), setting, np.array(truth, dtype=object)
 
 
-def placed(values, ages, probabilities, rules):
+def placed(values, ages, probabilities):
     """Taxa after the tests and one round of a network with these calibrated probabilities."""
     statistics = compute(values, ages)
     statistics.insert(0, "cpg", [str(index) for index in range(len(values))])
-    taxon = define_taxa(statistics, **rules)["taxon"].to_numpy(dtype=object)
-    allowed = np.where(ruled_out(statistics, **rules), 0, probabilities)
+    taxon = define_taxa(statistics, **RULES)["taxon"].to_numpy(dtype=object)
+    allowed = np.where(ruled_out(statistics, **RULES), 0, probabilities)
     sure = (taxon == UNCLASSIFIED) & (allowed.max(axis=1) >= CONFIDENCE)
     return np.where(sure, np.array(TAXA, dtype=object)[allowed.argmax(axis=1)], taxon)
 
 
-def cohort_rows(predictor, samples, seed, rules, arguments):
+def cohort_rows(predictor, samples, seed, arguments):
     """One row without a plant, and one per plant and number of planted CpGs."""
     most = max(arguments.planted)
     values, setting, truth = draw_cohort(samples, seed, arguments.cpgs, arguments.boundary_share, most)
     logits, features = outputs_of(predictor, values, setting.ages)
     p = softmax(logits, predictor.temperature)
-    taxon = placed(values, setting.ages, p, rules)
+    taxon = placed(values, setting.ages, p)
     names, boundary = boundary_cpgs(setting.ages, seed)
     boundary = outputs_of(predictor, boundary, setting.ages)[1]
     own = ~np.isin(truth, list(PLANTS))
@@ -125,15 +120,11 @@ def main():
     parser.add_argument("--planted", type=int, nargs="+", default=[40, 100])
     parser.add_argument("--out", type=pathlib.Path)
     arguments = parser.parse_args()
-    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
-    rules = {key: config[key] for key in ("thresholds", "errors")}
-    files = {"weights": "best_model.pt.gz", "stats": "normalization_stat.json", "card": "model.json"}
-    network = {kind: ROOT / f"resources/reference/ResNet18_{name}" for kind, name in files.items()}
-    predictor = load_predictor(**network, model_name="ResNet18", device="cpu")
+    predictor = read_network()
     rows = []
     for samples in arguments.samples:
         for seed in arguments.seeds:
-            rows += cohort_rows(predictor, samples, seed, rules, arguments)
+            rows += cohort_rows(predictor, samples, seed, arguments)
             print(f"{samples} samples, seed {seed}: done", file=sys.stderr, flush=True)
     table = pd.DataFrame(rows)
     columns = ["unclassified", "clusters", "found", "recall", "purity", "ari", "stability", "isolation", "left"]

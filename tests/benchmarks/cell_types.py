@@ -13,20 +13,16 @@ column `cell_type` among CpGs of which 900 change in one type (by 0.3), 600 in a
 
 import argparse
 import pathlib
-import sys
 import time
 
 import numpy as np
 import pandas as pd
+from benchmarking import HERE
+from conftest import SHARED, sorted_cells
+from cpgtaxa.targets.cell_fractions.fractions import project
+from cpgtaxa.targets.cell_types.model import CellModel
+from cpgtaxa.targets.cell_types.table import UNDECIDED, called
 from scipy.stats import rankdata
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
-
-from conftest import SHARED, sorted_cells  # noqa: E402
-from cpgtaxa.targets.cell_fractions.fractions import project  # noqa: E402
-from cpgtaxa.targets.cell_types.model import CellModel  # noqa: E402
-from cpgtaxa.targets.cell_types.table import UNDECIDED, called  # noqa: E402
 
 TYPES = ("Neu", "CD4", "CD8", "NK", "Mono", "B")
 MARKERS = 600
@@ -166,7 +162,7 @@ def named(people: Mixtures, model: CellModel, unchanged: dict, row):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "tests/benchmarks/cell_types.csv")
+    parser.add_argument("--out", type=pathlib.Path, default=HERE / "cell_types.csv")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     arguments = parser.parse_args()
     if not SHARED.is_dir():

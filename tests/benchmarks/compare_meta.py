@@ -15,26 +15,20 @@ import sys
 
 import numpy as np
 import pandas as pd
-import yaml
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests/benchmarks")]
-
-from cpgtaxa.names import INDEX, TAXA, UNCLASSIFIED  # noqa: E402
-from cpgtaxa.simulation.simulate import cohort_setting, plan_cohort  # noqa: E402
-from cpgtaxa.statistics.kernel import compute  # noqa: E402
-from cpgtaxa.targets.compare.pooling import decide, pooled  # noqa: E402
-from cpgtaxa.targets.compare.reading import LEFT, Cohort, lay_beside  # noqa: E402
-from cpgtaxa.taxa.labels import define_taxa, ruled_out  # noqa: E402
-from several_cohorts import draw_in_cohorts  # noqa: E402
+from benchmarking import RULES
+from cpgtaxa.names import INDEX, TAXA, UNCLASSIFIED
+from cpgtaxa.simulation.simulate import cohort_setting, plan_cohort
+from cpgtaxa.statistics.kernel import compute
+from cpgtaxa.targets.compare.pooling import decide, pooled
+from cpgtaxa.targets.compare.reading import LEFT, Cohort, lay_beside
+from cpgtaxa.taxa.labels import define_taxa, ruled_out
+from several_cohorts import draw_in_cohorts
 
 RULE = {"probability": 0.98, "agreement": 0.66, "support": 0.5}
 
 
 def simulate(cpgs: int, samples: int, cohorts: int, seed: int, alike: float = 0.5) -> tuple[list[Cohort], np.ndarray]:
     """Cohorts as `compare` reads them, and the truth (cpgs, 10) bool: which taxa are admissible."""
-    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
-    rules = {key: config[key] for key in ("thresholds", "errors")}
     settings = [cohort_setting(seed + at, samples) for at in range(cohorts)]
     plan = plan_cohort(seed, cpgs, 0.15)
     drawn = [draw_in_cohorts(seed, index, taxon, settings) for index, taxon in enumerate(plan)]
@@ -53,11 +47,11 @@ def simulate(cpgs: int, samples: int, cohorts: int, seed: int, alike: float = 0.
     for at, setting in enumerate(settings):
         statistics = compute(np.stack([values[at] for _, values in drawn]), setting.ages)
         statistics.insert(0, "cpg", index)
-        labels = define_taxa(statistics, **rules)["taxon"]
+        labels = define_taxa(statistics, **RULES)["taxon"]
         own = odds + np.sqrt(1 - alike) * 1.6 * rng.normal(size=odds.shape)
         p = np.exp(own) / np.exp(own).sum(axis=1, keepdims=True)
         by_rules = (labels != UNCLASSIFIED).to_numpy()
-        allowed = np.where(ruled_out(statistics, **rules), 0, p)
+        allowed = np.where(ruled_out(statistics, **RULES), 0, p)
         network = np.where(allowed.max(axis=1) >= 0.8, allowed.argmax(axis=1), LEFT)
         taxon = np.where(by_rules, labels.map(INDEX).fillna(LEFT), network).astype(np.int8)
         p, sure = p.astype(np.float32), p.max(axis=1).astype(np.float32)

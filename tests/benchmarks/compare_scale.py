@@ -13,11 +13,9 @@ import sys
 import tempfile
 import time
 
+import benchmarking  # noqa: F401
 import numpy as np
 import pandas as pd
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripts"))
-
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.targets.compare.reading import STATISTICS
 from cpgtaxa.targets.compare.study import compare

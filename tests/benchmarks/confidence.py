@@ -10,25 +10,17 @@ a confidence below 0.95 (`unsure`) and of 0.99 and more (`sure`).
 """
 
 import argparse
-import os
 import pathlib
-import sys
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("NUMBA_NUM_THREADS", "1")
-
+import benchmarking_in_one_thread  # noqa: F401
 import numpy as np
 import pandas as pd
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from cpgtaxa.names import INDEX, UNCLASSIFIED  # noqa: E402
-from cpgtaxa.simulation import simulate  # noqa: E402
-from cpgtaxa.statistics.kernel import compute  # noqa: E402
-from cpgtaxa.taxa.criteria import Answers, reached  # noqa: E402
-from cpgtaxa.taxa.labels import define_taxa  # noqa: E402
-from real_cohorts import DATA, RULES, load  # noqa: E402
+from cpgtaxa.names import INDEX, UNCLASSIFIED
+from cpgtaxa.simulation import simulate
+from cpgtaxa.statistics.kernel import compute
+from cpgtaxa.taxa.criteria import Answers, reached
+from cpgtaxa.taxa.labels import define_taxa
+from real_cohorts import DATA, RULES, load
 
 REAL, DRAWN = ("random500", "gse40279", "brain"), 4
 SIZES, SEEDS, CPGS, BOUNDARY = (60, 150, 650), (101, 202), 700, 0.5

@@ -21,22 +21,11 @@ import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests/benchmarks")]
+import numpy as np
+import pandas as pd
+from benchmarking import CONFIG, HERE, NETWORK, RULES
+
 ISA = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
-
-import numpy as np  # noqa: E402
-import pandas as pd  # noqa: E402
-import yaml  # noqa: E402
-
-REFERENCE = ROOT / "resources/reference"
-NETWORK = {
-    "weights": REFERENCE / "ResNet18_best_model.pt.gz",
-    "stats": REFERENCE / "ResNet18_normalization_stat.json",
-    "card": REFERENCE / "ResNet18_model.json",
-    "features": REFERENCE / "ResNet18_features.npy",
-}
-CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text())
 SEED, MOST, SURE = 20261130, 1500, 0.9
 PLACED = ("gse42861", "GSE97362")
 ENGINES = {
@@ -157,8 +146,7 @@ def placed(tell):
     from cpgtaxa.statistics.kernel import compute
     from cpgtaxa.taxa.labels import define_taxa
 
-    rules = {key: CONFIG["taxa"][key] for key in ("thresholds", "errors")}
-    settings = rules | {key: CONFIG["rounds"][key] for key in ("error_rate", "confidence", "unlike", "veto")}
+    settings = RULES | {key: CONFIG["rounds"][key] for key in ("error_rate", "confidence", "unlike", "veto")}
     for name in PLACED:
         cohort = real_cohorts.load(name)
         with tempfile.TemporaryDirectory() as work:
@@ -171,10 +159,10 @@ def placed(tell):
             table = compute(cohort.beta, cohort.ages, sexes)
             table.insert(0, "cpg", cohort.cpgs)
             write_parquet(at / "statistics.parquet", table)
-            labels = define_taxa(table, **rules)
+            labels = define_taxa(table, **RULES)
             write_parquet(at / "labels.parquet", labels)
             out = {"out_beta": at / "calibration.arrow", "out_truth": at / "truth.parquet"}
-            simulate_calibration(ids, cohort.ages, seed=SEED, cpgs=8000, **rules, by_rules=True, **out)
+            simulate_calibration(ids, cohort.ages, seed=SEED, cpgs=8000, **RULES, by_rules=True, **out)
             found = {}
             for engine in ("torch float32", "openvino"):
                 chosen = dict(zip(("engine", "precision"), ENGINES[engine], strict=True)) | {
@@ -318,7 +306,7 @@ def main():
     parts = {"pace": pace, "same": same, "placed": placed, "stages": stages, "leave": leave}
     parser.add_argument("--parts", nargs="+", choices=list(parts), default=list(parts))
     parser.add_argument("--instructions", choices=("all", "avx2"), default="all")
-    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "tests/benchmarks/engine.csv")
+    parser.add_argument("--out", type=pathlib.Path, default=HERE / "engine.csv")
     arguments = parser.parse_args()
     if arguments.instructions == "avx2" and not set(ISA) <= set(os.environ):
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | ISA)

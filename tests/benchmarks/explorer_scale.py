@@ -20,18 +20,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripts"))
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-
+from benchmarking import HERE, ROOT
 from browsing import Visit, chromium
 from cpgtaxa.cohort import CohortWriter
 from cpgtaxa.explorer.columns import BOUNDARIES, REASONS, kind_of
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.patterns.columns import CAUSES, SHAPES
 from cpgtaxa.statistics.kernel import NAMES
-
-HERE = pathlib.Path(__file__).resolve().parent
 
 WRITE = """
 import json, logging, resource, sys, time, yaml
@@ -123,20 +118,11 @@ def size_of(path: pathlib.Path) -> float:
     return sum(file.stat().st_size for file in files) / 1e6
 
 
-def until(page, what: str, seconds: float = 120):
-    """Wait until JavaScript says yes: `wait_for_function` needs eval, which the page does not allow."""
-    end = time.monotonic() + seconds
-    while not (found := page.evaluate(what)):
-        assert time.monotonic() < end, what
-        time.sleep(0.01)
-    return found
-
-
 def look(browser, path) -> dict[str, float]:
     """Seconds that a person waits for, in a page opened from disk."""
     with Visit(browser, path) as visit:
         page = visit.page
-        until(page, "performance.getEntriesByName('explorer-first-picture').length")
+        visit.until("performance.getEntriesByName('explorer-first-picture').length")
         found = {"first_picture": page.evaluate("performance.getEntriesByName('explorer-first-picture')[0].startTime")}
         found["count"] = 0.0
 
@@ -155,7 +141,7 @@ def look(browser, path) -> dict[str, float]:
             began = page.evaluate("performance.now()")
             before = page.evaluate(first)
             page.evaluate(act)
-            until(page, f"{first} !== {json.dumps(before)}")
+            visit.until(f"{first} !== {json.dumps(before)}")
             found[name] = page.evaluate("performance.now()") - began
             page.evaluate(
                 "var s = document.getElementById('sheet-sort'); s.value = ''; s.dispatchEvent(new Event('change'))"
@@ -167,14 +153,14 @@ def look(browser, path) -> dict[str, float]:
         page.evaluate("document.getElementById('query').dispatchEvent(new Event('blur'))")
         last = page.evaluate("performance.now()")
         page.locator("#sheet button").nth(7).click()
-        until(page, "performance.getEntriesByName('explorer-opened').length")
+        visit.until("performance.getEntriesByName('explorer-opened').length")
         found["open_first"] = page.evaluate("performance.getEntriesByName('explorer-opened')[0].startTime") - last
-        until(page, "document.querySelectorAll('#beside canvas').length")
+        visit.until("document.querySelectorAll('#beside canvas').length")
         found["neighbours_first"] = page.evaluate("performance.now()") - last
         page.evaluate("performance.clearMarks('explorer-opened')")
         last = page.evaluate("performance.now()")
         page.locator("#detail-after").click()
-        until(page, "performance.getEntriesByName('explorer-opened').length")
+        visit.until("performance.getEntriesByName('explorer-opened').length")
         found["open_again"] = page.evaluate("performance.getEntriesByName('explorer-opened')[0].startTime") - last
         assert not visit.errors, visit.errors
         del found["count"]
@@ -190,9 +176,9 @@ def measure(work: pathlib.Path, cpgs: int, samples: int, drawn: int) -> dict:
         "given": given,
         "out": {"html": str(run / "out/explorer.html"), "folder": str(run / "out/explorer")},
         "settings": {"cpgs": 5000, "samples": drawn, "sample_ids": True},
-        "config": str(HERE.parents[1] / "config/config.yaml"),
+        "config": str(ROOT / "config/config.yaml"),
     }
-    path = {"PYTHONPATH": str(HERE.parents[1] / "scripts")}
+    path = {"PYTHONPATH": str(ROOT / "scripts")}
     call = subprocess.run([sys.executable, "-c", WRITE, json.dumps(asked)], stdout=subprocess.PIPE, env=path, text=True)
     call.check_returncode()
     seconds, busy, peak = json.loads(call.stdout.split("RESULT ")[1])
@@ -212,7 +198,7 @@ def measure(work: pathlib.Path, cpgs: int, samples: int, drawn: int) -> dict:
         (run / "out/explorer").rename(alone / "elsewhere")
         began = time.monotonic()
         with Visit(browser, run / "out/explorer.html") as visit:
-            until(visit.page, "performance.getEntriesByName('explorer-first-picture').length")
+            visit.until("performance.getEntriesByName('explorer-first-picture').length")
             mark = "performance.getEntriesByName('explorer-first-picture')[0].startTime"
             found["page_alone_first_picture_s"] = round(visit.page.evaluate(mark) / 1000, 3)
         logging.info("page alone looked at in %.1f s", time.monotonic() - began)

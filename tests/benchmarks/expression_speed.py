@@ -11,23 +11,18 @@ Writes expression_speed.csv beside this file: cpgs, samples, genes, implementati
 """
 
 import argparse
-import os
-import pathlib
-import sys
 import time
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent.parent / "scripts"))
-
-import numpy as np  # noqa: E402
-import pandas as pd  # noqa: E402
-import torch  # noqa: E402
-from cpgtaxa.targets.expression.batched import RECIPES, new_network  # noqa: E402
-from cpgtaxa.targets.expression.deepmethygene import DeepMethyGene  # noqa: E402
-from cpgtaxa.targets.expression.folds import Gene, Scale, folds  # noqa: E402
-from cpgtaxa.targets.expression.regressors import Gathered  # noqa: E402
-from cpgtaxa.targets.expression.scores import determination  # noqa: E402
+import benchmarking_in_one_thread  # noqa: F401
+import numpy as np
+import pandas as pd
+import torch
+from benchmarking import HERE
+from cpgtaxa.targets.expression.batched import RECIPES, new_network
+from cpgtaxa.targets.expression.deepmethygene import DeepMethyGene
+from cpgtaxa.targets.expression.folds import Gene, Scale, folds
+from cpgtaxa.targets.expression.regressors import Gathered
+from cpgtaxa.targets.expression.scores import determination
 
 SIZES = {24: 16, 60: 8, 110: 4, 200: 2, 640: 1}
 """Genes by their number of CpGs."""

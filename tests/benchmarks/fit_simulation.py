@@ -9,21 +9,17 @@ form are averaged (k-means) and smoothed: the table holds neither values of samp
 """
 
 import argparse
-import pathlib
 import sys
 
 import numpy as np
 import pandas as pd
 import scipy.stats
+from benchmarking import SHARED
+from cpgtaxa.simulation.simulate import GRID, OUTLIER_DISTANCE, SHAPE_FILE, standardised
+from cpgtaxa.statistics.kernel import compute
 from sklearn.cluster import KMeans
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from cpgtaxa.simulation.simulate import GRID, OUTLIER_DISTANCE, SHAPE_FILE, standardised  # noqa: E402
-from cpgtaxa.statistics.kernel import compute  # noqa: E402
-
-DATA = ROOT.parent / "shared/data/methylation"
+DATA = SHARED / "methylation"
 COHORTS = {"gse40279": (140, 0.4), "gse42861": (50, 0.2), "gse42861_random500": (140, 0.4)}
 """Cohort: rows of the table, and its share of the weight."""
 

@@ -22,11 +22,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 import yaml
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from cpgtaxa.simulation.simulate import cohort_setting, draw_cpg, plan_cohort  # noqa: E402
+from benchmarking import ROOT
+from cpgtaxa.simulation.simulate import cohort_setting, draw_cpg, plan_cohort
 
 BLOCK = 500
 SEED = 20

@@ -12,23 +12,15 @@ from all files; the whole validation set is read too (20 batches predicted). Wri
 import argparse
 import csv
 import multiprocessing
-import os
 import pathlib
-import sys
 import tempfile
 import time
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("NUMBA_NUM_THREADS", "1")
-
+import benchmarking_in_one_thread  # noqa: F401
 import numpy as np
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from cpgtaxa.targets.histone import simulated  # noqa: E402
-from cpgtaxa.targets.histone.cells import CellWriter  # noqa: E402
-from cpgtaxa.targets.histone.plan import DEEPCHROME_MARKS, MIX, SPLITS  # noqa: E402
+from cpgtaxa.targets.histone import simulated
+from cpgtaxa.targets.histone.cells import CellWriter
+from cpgtaxa.targets.histone.plan import DEEPCHROME_MARKS, MIX, SPLITS
 
 AT_ONCE = 2000
 DRAWN = 4000

@@ -8,24 +8,17 @@ ROC curve of the test genes by seed.
 
 import argparse
 import csv
-import os
 import pathlib
-import sys
 import tempfile
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
+import benchmarking_in_one_thread  # noqa: F401
 import numpy as np
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from cpgtaxa.files import read_parquet  # noqa: E402
-from cpgtaxa.statistics.areas import auc  # noqa: E402
-from cpgtaxa.targets.histone import simulated  # noqa: E402
-from cpgtaxa.targets.histone.cells import CellWriter  # noqa: E402
-from cpgtaxa.targets.histone.networks import fit_network  # noqa: E402
-from cpgtaxa.targets.histone.plan import DEEPCHROME_MARKS  # noqa: E402
+from cpgtaxa.files import read_parquet
+from cpgtaxa.statistics.areas import auc
+from cpgtaxa.targets.histone import simulated
+from cpgtaxa.targets.histone.cells import CellWriter
+from cpgtaxa.targets.histone.networks import fit_network
+from cpgtaxa.targets.histone.plan import DEEPCHROME_MARKS
 
 AT_ONCE = 2000
 SETTINGS = {"batch_size": 100, "lr": 0.001, "lr_decay": 0.9, "patience": 0, "debug": False}

@@ -7,15 +7,12 @@ import argparse
 import gzip
 import pathlib
 import shutil
-import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from cpgtaxa.input import ingest, plain_text  # noqa: E402
-from cpgtaxa.targets.benchmark import measure as benchmark  # noqa: E402
+import benchmarking  # noqa: F401
+from cpgtaxa.input import ingest, plain_text
+from cpgtaxa.targets.benchmark import measure as benchmark
 
 COLUMNS = {"sample_id": "sample_id", "age": "age", "sex": "sex"}
 

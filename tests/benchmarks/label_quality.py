@@ -9,24 +9,19 @@ of it), by boundary criterion, and for all.
 
 import argparse
 import pathlib
-import sys
 
 import numpy as np
 import pandas as pd
-import yaml
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from cpgtaxa.names import TAXA, UNCLASSIFIED  # noqa: E402
-from cpgtaxa.simulation import simulate  # noqa: E402
-from cpgtaxa.statistics.kernel import compute  # noqa: E402
-from cpgtaxa.taxa.labels import define_taxa  # noqa: E402
+from benchmarking import RULES
+from cpgtaxa.names import TAXA, UNCLASSIFIED
+from cpgtaxa.simulation import simulate
+from cpgtaxa.statistics.kernel import compute
+from cpgtaxa.taxa.labels import define_taxa
 
 BOUNDARY = 0.3
 
 
-def scored(samples, seed, cpgs, rules):
+def scored(samples, seed, cpgs):
     """One row per CpG of one cohort, drawn as the demo draws its own: taxon, admissible, kind, called, right, clear."""
     setting = simulate.cohort_setting(seed, samples)
     plan = simulate.plan_cohort(seed, cpgs, BOUNDARY)
@@ -34,7 +29,7 @@ def scored(samples, seed, cpgs, rules):
     values = np.round(np.stack([values for _, values in drawn]).astype(np.float64), 5).astype(np.float32)
     statistics = compute(values, setting.ages, setting.sex)
     statistics.insert(0, "cpg", [str(index) for index in range(cpgs)])
-    labels = define_taxa(statistics, **rules)
+    labels = define_taxa(statistics, **RULES)
     admissible = [profile.admissible(setting) for profile, _ in drawn]
     return pd.DataFrame(
         {
@@ -75,12 +70,10 @@ def main():
     parser.add_argument("--wrong", type=int, default=0, help="print so many wrong labels of each cohort")
     parser.add_argument("--out", type=pathlib.Path)
     arguments = parser.parse_args()
-    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
-    rules = {key: config[key] for key in ("thresholds", "errors")}
     found = []
     for samples in arguments.samples:
         for seed in arguments.seeds:
-            table = scored(samples, seed, arguments.cpgs, rules)
+            table = scored(samples, seed, arguments.cpgs)
             found += [(samples, seed, *row) for row in rows(table)]
             if arguments.wrong:
                 wrong = table[~table["right"] & (table["called"] != UNCLASSIFIED)]

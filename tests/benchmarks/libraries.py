@@ -10,17 +10,13 @@ times), times (of the library's).
 
 import argparse
 import gzip
-import os
 import pathlib
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripts"))
-
+import benchmarking_in_one_thread  # noqa: F401
 import diptest
 import numba
 import numpy as np

@@ -9,31 +9,22 @@ scheme with near-black and grey; on the dark page its colours mixed with white u
 """
 
 import csv
-import pathlib
 import sys
 
 import numpy as np
-
-HERE = pathlib.Path(__file__).parent
-sys.path[:0] = [str(HERE.parent), str(HERE.parents[1] / "scripts")]
-
-from colour_vision import VISIONS, ciede2000, contrast, distances, lab, rgb  # noqa: E402
-from cpgtaxa.names import COLOURS, ON_DARK  # noqa: E402
+from benchmarking import HERE
+from colour_vision import VISIONS, ciede2000, contrast, distances, lab, rgb
+from cpgtaxa.names import COLOURS, ON_DARK
 
 # Hue (degrees of CIELAB, from, to), chroma (from, to), lightness on the light page and on the dark one.
 RANGES = {
-    "UniStable": ((265, 305), (30, 75), (20, 50), (45, 70)),
-    "UniUnstable": ((220, 280), (25, 60), (40, 62), (60, 90)),
-    "LinAgeHomo": ((10, 40), (35, 68), (40, 62), (60, 85)),
-    "LinAgeHet": ((-5, 30), (30, 65), (22, 50), (43, 70)),
-    "NonAgeHet": ((310, 345), (35, 80), (25, 60), (43, 85)),
-    "Outlier": ((0, 360), (0, 4), (5, 20), (90, 97)),
-    "TriAge": ((135, 180), (25, 60), (28, 50), (43, 70)),
-    "TriNonAge": ((155, 205), (25, 60), (40, 62), (60, 92)),
-    "BiAge": ((55, 95), (35, 75), (25, 50), (43, 70)),
-    "BiNonAge": ((60, 100), (40, 85), (50, 62), (65, 95)),
+    "UniStable": ((265, 305), (30, 75), (20, 50), (45, 70)), "UniUnstable": ((220, 280), (25, 60), (40, 62), (60, 90)),
+    "LinAgeHomo": ((10, 40), (35, 68), (40, 62), (60, 85)), "LinAgeHet": ((-5, 30), (30, 65), (22, 50), (43, 70)),
+    "NonAgeHet": ((310, 345), (35, 80), (25, 60), (43, 85)), "Outlier": ((0, 360), (0, 4), (5, 20), (90, 97)),
+    "TriAge": ((135, 180), (25, 60), (28, 50), (43, 70)), "TriNonAge": ((155, 205), (25, 60), (40, 62), (60, 92)),
+    "BiAge": ((55, 95), (35, 75), (25, 50), (43, 70)), "BiNonAge": ((60, 100), (40, 85), (50, 62), (65, 95)),
     "Unclassified": ((0, 360), (0, 3), (50, 62), (50, 70)),
-}
+}  # fmt: skip
 RELATIVES = (("UniStable", "UniUnstable"), ("LinAgeHet", "LinAgeHomo"), ("TriAge", "TriNonAge"), ("BiAge", "BiNonAge"))
 PAGES = {"light": "#fcfcfa", "dark": "#15181c"}
 BEFORE = {

@@ -13,25 +13,21 @@ CpG, and for half an array of 811,870 CpGs as extrapolated, since two cores shar
 import argparse
 import dataclasses
 import pathlib
-import sys
 import time
 
 import numpy as np
 import pandas as pd
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests/benchmarks")]
-
-import real_cohorts as real  # noqa: E402
-from cpgtaxa.names import TAXA  # noqa: E402
-from cpgtaxa.patterns.shape import UNADJUSTED, Scales  # noqa: E402
-from cpgtaxa.patterns.table import Study, patterns  # noqa: E402
-from cpgtaxa.report.tables import wilson  # noqa: E402
-from cpgtaxa.simulation.simulate import cohort_setting, draw_profile, draw_values  # noqa: E402
-from cpgtaxa.statistics.adjust import Model, code_covariates  # noqa: E402
-from cpgtaxa.statistics.age_ewas import benjamini_hochberg  # noqa: E402
-from cpgtaxa.statistics.kernel import compute  # noqa: E402
-from cpgtaxa.taxa.labels import define_taxa  # noqa: E402
+import real_cohorts as real
+from benchmarking import HERE
+from cpgtaxa.names import TAXA
+from cpgtaxa.patterns.shape import UNADJUSTED, Scales
+from cpgtaxa.patterns.table import Study, patterns
+from cpgtaxa.report.tables import wilson
+from cpgtaxa.simulation.simulate import cohort_setting, draw_profile, draw_values
+from cpgtaxa.statistics.adjust import Model, code_covariates
+from cpgtaxa.statistics.age_ewas import benjamini_hochberg
+from cpgtaxa.statistics.kernel import compute
+from cpgtaxa.taxa.labels import define_taxa
 
 CURVED = ("saturating", "late_onset", "wave", "step")
 TRIALS = 36
@@ -237,7 +233,7 @@ def pooled():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "tests/benchmarks/patterns.csv")
+    parser.add_argument("--out", type=pathlib.Path, default=HERE / "patterns.csv")
     arguments = parser.parse_args()
     compute(np.zeros((1, 40), np.float32), np.arange(40.0))
     begin = time.process_time()

@@ -16,31 +16,27 @@ import argparse
 import dataclasses
 import pathlib
 import resource
-import sys
 import tempfile
 import time
 
+import benchmarking  # noqa: F401
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+import real_cohorts as real
+from cpgtaxa.cohort import Cohort, CohortWriter, read_samples, two_sexes
+from cpgtaxa.files import read_json, write_parquet
+from cpgtaxa.images.render import render
+from cpgtaxa.names import TAXA
+from cpgtaxa.simulation.simulate import cohort_setting, plan_cohort
+from cpgtaxa.statistics.adjust import adjust_cohort
+from cpgtaxa.statistics.kernel import compute_cohort
+from cpgtaxa.targets.pool.pooling import pool_cohort
+from cpgtaxa.targets.pool.summarise import summarise
+from cpgtaxa.targets.pool.summary import KEY, Summary
+from cpgtaxa.taxa.labels import define_taxa
+from several_cohorts import draw_in_cohorts
 from sklearn.metrics import roc_auc_score
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests/benchmarks")]
-
-import real_cohorts as real  # noqa: E402
-from cpgtaxa.cohort import Cohort, CohortWriter, read_samples, two_sexes  # noqa: E402
-from cpgtaxa.files import read_json, write_parquet  # noqa: E402
-from cpgtaxa.images.render import render  # noqa: E402
-from cpgtaxa.names import TAXA  # noqa: E402
-from cpgtaxa.simulation.simulate import cohort_setting, plan_cohort  # noqa: E402
-from cpgtaxa.statistics.adjust import adjust_cohort  # noqa: E402
-from cpgtaxa.statistics.kernel import compute_cohort  # noqa: E402
-from cpgtaxa.targets.pool.pooling import pool_cohort  # noqa: E402
-from cpgtaxa.targets.pool.summarise import summarise  # noqa: E402
-from cpgtaxa.targets.pool.summary import KEY, Summary  # noqa: E402
-from cpgtaxa.taxa.labels import define_taxa  # noqa: E402
-from several_cohorts import draw_in_cohorts  # noqa: E402
 
 SEED = 42
 ARRAY = 811_870

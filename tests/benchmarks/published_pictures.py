@@ -13,23 +13,16 @@ trained or tuned on these pictures.
 """
 
 import argparse
-import os
 import pathlib
 import sys
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("NUMBA_NUM_THREADS", "1")
-
+import benchmarking_in_one_thread  # noqa: F401
 import numpy as np
 import pandas as pd
 import scipy.sparse
 import scipy.stats
-import yaml
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from cpgtaxa.images.render import (  # noqa: E402
+from benchmarking import NETWORK, RULES, SHARED
+from cpgtaxa.images.render import (
     DENSE,
     FAR,
     KERNEL_RADIUS,
@@ -44,15 +37,14 @@ from cpgtaxa.images.render import (  # noqa: E402
     render_smooth,
     to_rgb,
 )
-from cpgtaxa.learning.classifier import MODELS, card_beside  # noqa: E402
-from cpgtaxa.learning.networks import load_predictor  # noqa: E402
-from cpgtaxa.learning.temperature import softmax  # noqa: E402
-from cpgtaxa.names import TAXA  # noqa: E402
-from cpgtaxa.statistics.kernel import compute  # noqa: E402
-from cpgtaxa.taxa.labels import define_taxa  # noqa: E402
+from cpgtaxa.learning.classifier import MODELS, card_beside
+from cpgtaxa.learning.networks import load_predictor
+from cpgtaxa.learning.temperature import softmax
+from cpgtaxa.names import TAXA
+from cpgtaxa.statistics.kernel import compute
+from cpgtaxa.taxa.labels import define_taxa
 
-PICTURES = ROOT.parent / "shared/data/reference_images"
-WEIGHTS = ROOT / "resources/reference/ResNet18_best_model.pt.gz"
+PICTURES = SHARED / "reference_images"
 SAMPLES = 3500
 YEARS = np.arange(67)
 """Years of age above the youngest at which there are samples."""
@@ -148,12 +140,12 @@ def measures(ages, beta):
     return dict(zip((*MEASURES, "skew_young", "skew_old", "far"), (*found, *extra), strict=True))
 
 
-def rules_say(points, settings):
-    """Taxon, reason and boundary of each draw, by the config's `taxa`; draws have ages of their own."""
+def rules_say(points):
+    """Taxon, reason and boundary of each draw, by the config; draws have ages of their own."""
     frames = [compute(beta[None], ages) for ages, beta in points]
     statistics = pd.concat(frames, ignore_index=True)
     statistics.insert(0, "cpg", [str(index) for index in range(len(statistics))])
-    return define_taxa(statistics, settings["thresholds"], settings["errors"])
+    return define_taxa(statistics, **RULES)
 
 
 def network_says(paths, weights):
@@ -193,7 +185,7 @@ def known():
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--weights", default=WEIGHTS, help="a {model}_best_model.pt (.gz), its two JSON files beside it"
+        "--weights", default=NETWORK["weights"], help="a {model}_best_model.pt (.gz), its two JSON files beside it"
     )
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--out", type=pathlib.Path, help="write the answers as CSV")
@@ -201,7 +193,6 @@ def main():
     arguments = parser.parse_args()
     if not PICTURES.is_dir():
         sys.exit("../shared/data/reference_images is absent: nothing to look at")
-    settings = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
     paths = sorted([*PICTURES.glob("*.png"), *PICTURES.glob("*/*.png")], key=lambda path: path.stem)
     probabilities = network_says(paths, arguments.weights)
     answers, recovered, points = [], [], {}
@@ -211,7 +202,7 @@ def main():
         draws = [drawn(*places, seed) for seed in range(arguments.draws)]
         points |= {f"{path.stem}_ages": np.stack([ages for ages, _ in draws])}
         points |= {f"{path.stem}_beta": np.stack([beta for _, beta in draws])}
-        labels = rules_say(draws, settings)
+        labels = rules_say(draws)
         counts = labels["taxon"].value_counts()
         usual = labels[labels["taxon"] == counts.index[0]].iloc[0]
         first, second = np.argsort(-likely)[:2]

@@ -29,19 +29,13 @@ import time
 
 import numpy as np
 import pandas as pd
-import yaml
+from benchmarking import RULES, SHARED
+from cpgtaxa.names import TAXA, UNCLASSIFIED
+from cpgtaxa.report.tables import wilson
+from cpgtaxa.statistics.kernel import compute
+from cpgtaxa.taxa.labels import define_taxa
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from cpgtaxa.names import TAXA, UNCLASSIFIED  # noqa: E402
-from cpgtaxa.report.tables import wilson  # noqa: E402
-from cpgtaxa.statistics.kernel import compute  # noqa: E402
-from cpgtaxa.taxa.labels import define_taxa  # noqa: E402
-
-DATA = ROOT.parent / "shared/data/methylation"
-TAXA_CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
-RULES = {key: TAXA_CONFIG[key] for key in ("thresholds", "errors")}
+DATA = SHARED / "methylation"
 
 TREND = ("LinAgeHomo", "LinAgeHet", "TriAge", "BiAge")
 CHANGING = ("LinAgeHet", "NonAgeHet")

@@ -18,23 +18,20 @@ import pathlib
 import sys
 import tempfile
 
+import benchmarking  # noqa: F401
+import fit_simulation
 import numpy as np
 import pandas as pd
 import scipy.stats
+from cpgtaxa.images.render import planes, render
+from cpgtaxa.simulation import simulate
+from cpgtaxa.simulation.training_images import GROUP
+from cpgtaxa.statistics.kernel import compute
 from scipy.optimize import linear_sum_assignment
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests/benchmarks")]
-
-import fit_simulation  # noqa: E402
-from cpgtaxa.images.render import planes, render  # noqa: E402
-from cpgtaxa.simulation import simulate  # noqa: E402
-from cpgtaxa.simulation.training_images import GROUP  # noqa: E402
-from cpgtaxa.statistics.kernel import compute  # noqa: E402
 
 COLUMNS = ["cohort", "pool", "measure", "value", "median_real", "median_simulated", "importance"]
 COHORTS = ("gse40279", "gse42861", "gse42861_random500")

@@ -15,36 +15,28 @@ import argparse
 import dataclasses
 import functools
 import logging
-import os
 import pathlib
-import sys
 import tempfile
 import time
 from unittest import mock
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("NUMBA_NUM_THREADS", "1")
-
+import benchmarking_in_one_thread  # noqa: F401
 import numpy as np
 import pandas as pd
-import yaml
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from cpgtaxa.images.packed import normalisation  # noqa: E402
-from cpgtaxa.images.render import planes, render  # noqa: E402
-from cpgtaxa.learning import parts  # noqa: E402
-from cpgtaxa.learning.networks import Predictor, load_weights  # noqa: E402
-from cpgtaxa.learning.recipes import RECIPES, TUNED_RESNET18  # noqa: E402
-from cpgtaxa.learning.temperature import expected_calibration_error, softmax  # noqa: E402
-from cpgtaxa.learning.training import Images, calibrate, targets_of, train  # noqa: E402
-from cpgtaxa.names import TAXA  # noqa: E402
-from cpgtaxa.simulation import simulate  # noqa: E402
-from cpgtaxa.simulation.training_images import GROUP, plan, share_of, simulate_group  # noqa: E402
-from cpgtaxa.statistics.kernel import compute  # noqa: E402
-from cpgtaxa.taxa.labels import define_taxa  # noqa: E402
-from sklearn.metrics import f1_score  # noqa: E402
+from benchmarking import NETWORK, RULES
+from cpgtaxa.images.packed import normalisation
+from cpgtaxa.images.render import planes, render
+from cpgtaxa.learning import parts
+from cpgtaxa.learning.networks import Predictor, load_weights
+from cpgtaxa.learning.recipes import RECIPES, TUNED_RESNET18
+from cpgtaxa.learning.temperature import expected_calibration_error, softmax
+from cpgtaxa.learning.training import Images, calibrate, targets_of, train
+from cpgtaxa.names import TAXA
+from cpgtaxa.simulation import simulate
+from cpgtaxa.simulation.training_images import GROUP, plan, share_of, simulate_group
+from cpgtaxa.statistics.kernel import compute
+from cpgtaxa.taxa.labels import define_taxa
+from sklearn.metrics import f1_score
 
 PUBLISHED, RANDOM, SIZE, TESTS = RECIPES["published"], RECIPES["fast"]["ResNet18"], 64, 200
 
@@ -141,9 +133,7 @@ def labelled_by_tests(seed, setting, per_taxon, size):
     values = np.round(values.astype(float), 5).astype(np.float32)
     statistics = compute(values, setting.ages)
     statistics.insert(0, "cpg", [f"c{index}" for index in range(len(wanted))])
-    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
-    rules = {key: config[key] for key in ("thresholds", "errors")}
-    labels = define_taxa(statistics, **rules)["taxon"].to_numpy(dtype=object)
+    labels = define_taxa(statistics, **RULES)["taxon"].to_numpy(dtype=object)
     kept = np.concatenate([np.flatnonzero(labels == taxon)[:per_taxon] for taxon in TAXA])
     return planes(render(values[kept], setting.ages), size), labels[kept]
 
@@ -173,6 +163,19 @@ def test_images(seed, size):
     return images, np.array([TAXA.index(name) for name in names])
 
 
+def shipped_weights() -> dict:
+    return load_weights(NETWORK["weights"], "ResNet18").state_dict()
+
+
+def fit(sets, recipe, statistics, seed, initial=None, model_name="ResNet18", precision="auto"):
+    """A network trained on the first of two sets of images and validated on the second, and its log."""
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        how = {"model_name": model_name, "recipe": recipe, "statistics": statistics, "seed": seed, "initial": initial}
+        how |= {"device": "cpu", "precision": precision, "work": folder / "work", "log_path": folder / "log.csv"}
+        return train(*sets, **how), pd.read_csv(folder / "log.csv")
+
+
 def one(name, seed, per_taxon):
     """Train one variant and evaluate it on the test images, clear CpGs of one admissible taxon."""
     variant = VARIANTS[name]
@@ -183,25 +186,11 @@ def one(name, seed, per_taxon):
     targets = targets_of(labels, others, shares)
     sets = [Images(images[use & rows], targets[use & rows]) for rows in (~held, held)]
     statistics = normalisation(images[use & ~held])
-    initial = None
-    if variant.recipe["warm_start"]:
-        initial = load_weights(ROOT / "resources/reference/ResNet18_best_model.pt.gz", "ResNet18").state_dict()
+    initial = shipped_weights() if variant.recipe["warm_start"] else None
     begun = time.process_time()
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(parts, "SIZE", variant.part):
-        folder = pathlib.Path(folder)
-        network = train(
-            *sets,
-            model_name=variant.model,
-            recipe=variant.recipe,
-            statistics=statistics,
-            seed=seed,
-            device="cpu",
-            precision=variant.precision,
-            work=folder / "work",
-            log_path=folder / "log.csv",
-            initial=initial,
-        )
-        epochs = len(pd.read_csv(folder / "log.csv"))
+    with mock.patch.object(parts, "SIZE", variant.part):
+        of = {"model_name": variant.model, "precision": variant.precision}
+        network, log = fit(sets, variant.recipe, statistics, seed, initial, **of)
     seconds = time.process_time() - begun
     temperature = calibrate(network, statistics, variant.size, sets[1], "cpu", variant.precision)
     predictor = Predictor(network, statistics, variant.size, device="cpu", precision=variant.precision)
@@ -211,7 +200,7 @@ def one(name, seed, per_taxon):
         "variant": name,
         "seed": seed,
         "images": int((use & ~held).sum()),
-        "epochs": epochs,
+        "epochs": len(log),
         "accuracy": np.mean(called == actual),
         "macro_f1": f1_score(actual, called, average="macro"),
         "calibration_error": expected_calibration_error(softmax(logits, temperature), actual),

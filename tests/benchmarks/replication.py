@@ -12,23 +12,18 @@ processor time of one thread.
 """
 
 import argparse
-import pathlib
-import sys
 import time
 
 import numpy as np
 import pandas as pd
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests/benchmarks")]
-
-import real_cohorts as real  # noqa: E402
-from cpgtaxa.names import TAXA, UNCLASSIFIED  # noqa: E402
-from cpgtaxa.patterns import replication as again  # noqa: E402
-from cpgtaxa.simulation import simulate  # noqa: E402
-from cpgtaxa.statistics.kernel import compute  # noqa: E402
-from cpgtaxa.taxa.criteria import MIN_SAMPLES, Answers  # noqa: E402
-from several_cohorts import draw_in_cohorts  # noqa: E402
+import real_cohorts as real
+from benchmarking import HERE
+from cpgtaxa.names import TAXA, UNCLASSIFIED
+from cpgtaxa.patterns import replication as again
+from cpgtaxa.simulation import simulate
+from cpgtaxa.statistics.kernel import compute
+from cpgtaxa.taxa.criteria import MIN_SAMPLES, Answers
+from several_cohorts import draw_in_cohorts
 
 REAL = ("random500", "gse40279", "brain", "gse42861", "GSE111629", "GSE61496", "GSE97362")
 PAIRS, CPGS = 20, 400
@@ -138,7 +133,7 @@ def speed():
 def main():
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", default=ROOT / "tests/benchmarks/replication.csv")
+    parser.add_argument("--out", default=HERE / "replication.csv")
     frames = [frame for name in REAL for frame in real_pairs(name)]
     frames += [frame for pair in range(PAIRS) for frame in simulated_pairs(pair)]
     found = pd.concat(frames, ignore_index=True)

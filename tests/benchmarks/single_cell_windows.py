@@ -10,22 +10,16 @@ of the resident memory (VmHWM) and of the part that is not mapped files (RssAnon
 import argparse
 import csv
 import multiprocessing
-import os
 import pathlib
 import re
-import sys
 import tempfile
 import threading
 import time
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
+import benchmarking_in_one_thread  # noqa: F401
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
 
 CELLS, SPACING, CUT = 20, 100, 250_000
 SETTINGS = {"dna_wlen": 1001, "cpg_wlen": 50, "coordinates": "auto", "columns": None, "max_not_cpg": 0.01, "split": {}}

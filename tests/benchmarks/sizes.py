@@ -11,33 +11,25 @@ published images (../shared/data) those called right, with the least calibrated 
 
 import argparse
 import logging
-import os
 import pathlib
-import sys
-import tempfile
 import time
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("NUMBA_NUM_THREADS", "1")
-
+import benchmarking_in_one_thread  # noqa: F401
 import numpy as np
 import pandas as pd
+from benchmarking import SHARED
+from cpgtaxa.images.packed import normalisation
+from cpgtaxa.images.render import planes_of_rgb, read_png
+from cpgtaxa.learning.networks import Predictor
+from cpgtaxa.learning.recipes import RECIPES, TUNED_RESNET18
+from cpgtaxa.learning.temperature import softmax
+from cpgtaxa.learning.training import Images, calibrate, targets_of
+from cpgtaxa.names import TAXA
+from cpgtaxa.simulation import simulate
+from cpgtaxa.simulation.training_images import plan
+from recipes import fit, shipped_weights, simulated
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from cpgtaxa.images.packed import normalisation  # noqa: E402
-from cpgtaxa.images.render import planes_of_rgb, read_png  # noqa: E402
-from cpgtaxa.learning.networks import Predictor, load_weights  # noqa: E402
-from cpgtaxa.learning.recipes import RECIPES, TUNED_RESNET18  # noqa: E402
-from cpgtaxa.learning.temperature import softmax  # noqa: E402
-from cpgtaxa.learning.training import Images, calibrate, targets_of, train  # noqa: E402
-from cpgtaxa.names import TAXA  # noqa: E402
-from cpgtaxa.simulation import simulate  # noqa: E402
-from cpgtaxa.simulation.training_images import plan  # noqa: E402
-from recipes import simulated  # noqa: E402
-
-PUBLISHED = ROOT.parent / "shared/data/reference_images"
+PUBLISHED = SHARED / "reference_images"
 # Share of made-up cohorts, as the shipped network saw them: half of these have the look of the published images.
 BROAD = 0.6
 STARTS = {"shipped": TUNED_RESNET18, "random": RECIPES["fast"]["ResNet18"]}
@@ -49,23 +41,9 @@ def network(start, size, images, labels, others, shares, seed, epochs=None):
     targets = targets_of(labels, others, shares)
     parts = [Images(images[part], targets[part]) for part in (~held, held)]
     statistics = normalisation(images[~held])
-    initial = None
-    if start == "shipped":
-        initial = load_weights(ROOT / "resources/reference/ResNet18_best_model.pt.gz", "ResNet18").state_dict()
+    initial = shipped_weights() if start == "shipped" else None
     begun = time.process_time()
-    with tempfile.TemporaryDirectory() as folder:
-        trained = train(
-            *parts,
-            model_name="ResNet18",
-            recipe=STARTS[start] | ({"epochs": epochs} if epochs else {}),
-            statistics=statistics,
-            seed=seed,
-            device="cpu",
-            precision="auto",
-            work=pathlib.Path(folder) / "work",
-            log_path=pathlib.Path(folder) / "log.csv",
-            initial=initial,
-        )
+    trained, _ = fit(parts, STARTS[start] | ({"epochs": epochs} if epochs else {}), statistics, seed, initial)
     seconds = time.process_time() - begun
     temperature = calibrate(trained, statistics, size, parts[1], "cpu", "auto")
     return Predictor(trained, statistics, size, temperature, device="cpu"), seconds

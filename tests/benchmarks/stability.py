@@ -14,25 +14,19 @@ that were marked as boundary, as near what no taxon describes, or as Unclassifie
 
 import argparse
 import logging
-import os
 import pathlib
 import sys
 import time
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("NUMBA_NUM_THREADS", "1")
-
+import benchmarking_in_one_thread  # noqa: F401
 import numpy as np
 import pandas as pd
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from cpgtaxa.names import UNCLASSIFIED  # noqa: E402
-from cpgtaxa.statistics.kernel import compute  # noqa: E402
-from cpgtaxa.taxa.labels import define_taxa  # noqa: E402
-from real_cohorts import DATA, load  # noqa: E402
-from unlike import calibration, calls_on, placed, predicted, read_network, read_rules  # noqa: E402
+from benchmarking import REFERENCE, RULES, read_network
+from cpgtaxa.names import UNCLASSIFIED
+from cpgtaxa.statistics.kernel import compute
+from cpgtaxa.taxa.labels import define_taxa
+from real_cohorts import DATA, load
+from unlike import calibration, calls_on, placed, predicted
 
 COHORTS = ("random500", "gse40279", "brain", "GSE111629", "GSE61496", "GSE97362", "gse42861")
 SEED, OTHER_SEED, CALIBRATION = 42, 43, 20000
@@ -43,14 +37,14 @@ class Workflow:
     """Tests and network, as a run without training applies them. Calibrations are kept by ages and seed."""
 
     def __init__(self, folder, n_calibration):
-        self.predictor, self.rules, self.n_calibration = read_network(folder), read_rules(), n_calibration
+        self.predictor, self.n_calibration = read_network(folder), n_calibration
         self.known = {}
 
     def tests(self, beta, ages, sex):
         """Statistics and labels of CpGs (k, n)."""
         statistics = compute(np.ascontiguousarray(beta), ages, sex)
         statistics.insert(0, "cpg", [str(row) for row in range(len(beta))])
-        return statistics, define_taxa(statistics, **self.rules)
+        return statistics, define_taxa(statistics, **RULES)
 
     def __call__(self, beta, ages, sex, seed) -> np.ndarray:
         """The taxa (k,) after one round."""
@@ -61,9 +55,9 @@ class Workflow:
             return taxon
         key = ages.tobytes(), seed
         if key not in self.known:
-            self.known[key] = calibration(ages, self.n_calibration, self.predictor, self.rules, seed)
+            self.known[key] = calibration(ages, self.n_calibration, self.predictor, seed)
         predictions = predicted(np.ascontiguousarray(beta[rows]), ages, self.predictor).assign(cpg=rows.astype(str))
-        taken, _ = placed(calls_on(predictions, statistics.iloc[rows], self.rules), *self.known[key], seed)
+        taken, _ = placed(calls_on(predictions, statistics.iloc[rows]), *self.known[key], seed)
         taxon[taken["cpg"].astype(int)] = taken["taxon"]
         return taxon
 
@@ -121,7 +115,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cohorts", nargs="+", choices=COHORTS, default=COHORTS, metavar="NAME")
     parser.add_argument("--without", type=int, default=20, help="samples left out, one after the other")
-    parser.add_argument("--weights", type=pathlib.Path, default=ROOT / "resources/reference")
+    parser.add_argument("--weights", type=pathlib.Path, default=REFERENCE)
     parser.add_argument("--out", type=pathlib.Path)
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)

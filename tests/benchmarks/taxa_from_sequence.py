@@ -10,25 +10,19 @@ class hang on the density of CpGs in the window, weakly to strongly. Of planted 
 """
 
 import argparse
-import os
 import pathlib
-import sys
 import tempfile
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
+import benchmarking_in_one_thread  # noqa: F401
 import numpy as np
 import pandas as pd
+from benchmarking import SHARED
+from cpgtaxa.targets.single_cell import from_sequence
+from cpgtaxa.targets.single_cell.genome import open_genome
+from cpgtaxa.targets.single_cell.taxa import RECIPE
+from cpgtaxa.targets.single_cell.windows import sequence_windows
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from cpgtaxa.targets.single_cell import from_sequence  # noqa: E402
-from cpgtaxa.targets.single_cell.genome import open_genome  # noqa: E402
-from cpgtaxa.targets.single_cell.taxa import RECIPE  # noqa: E402
-from cpgtaxa.targets.single_cell.windows import sequence_windows  # noqa: E402
-
-DATA = ROOT.parent / "shared/data/single_cell"
+DATA = SHARED / "single_cell"
 OUT = pathlib.Path(__file__).with_suffix(".csv")
 NETWORK = "CnnL1h128"
 FEWEST_READS = 5

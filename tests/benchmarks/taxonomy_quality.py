@@ -19,11 +19,8 @@ import time
 
 import pandas as pd
 import yaml
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from cpgtaxa.names import TAXA  # noqa: E402
+from benchmarking import ROOT
+from cpgtaxa.names import TAXA
 
 
 def run(folder, samples, seed, rounds, cores):

@@ -9,27 +9,20 @@ too. Rows: what was trained on; columns: what was tested on; numbers: accuracy (
 
 import argparse
 import logging
-import os
 import pathlib
-import sys
-import tempfile
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("NUMBA_NUM_THREADS", "1")
-
+import benchmarking_in_one_thread  # noqa: F401
 import numpy as np
 import pandas as pd
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from cpgtaxa.images.packed import normalisation  # noqa: E402
-from cpgtaxa.images.render import planes, render  # noqa: E402
-from cpgtaxa.learning.networks import Predictor, load_predictor  # noqa: E402
-from cpgtaxa.learning.recipes import RECIPES  # noqa: E402
-from cpgtaxa.learning.training import Images, targets_of, train  # noqa: E402
-from cpgtaxa.names import TAXA  # noqa: E402
-from cpgtaxa.simulation import simulate  # noqa: E402
+from benchmarking import read_network
+from cpgtaxa.images.packed import normalisation
+from cpgtaxa.images.render import planes, render
+from cpgtaxa.learning.networks import Predictor
+from cpgtaxa.learning.recipes import RECIPES
+from cpgtaxa.learning.training import Images, targets_of
+from cpgtaxa.names import TAXA
+from cpgtaxa.simulation import simulate
+from recipes import fit
 
 SIZE = 64
 # Kind: samples, youngest and oldest age, and the noise: family, its shape, share of hidden factors and batch shifts.
@@ -71,19 +64,8 @@ def network(images, labels, seed):
     held = np.random.default_rng([seed, 5]).random(len(labels)) < 0.2
     targets = targets_of(labels)
     statistics = normalisation(images[~held])
-    with tempfile.TemporaryDirectory() as folder:
-        folder = pathlib.Path(folder)
-        trained = train(
-            *(Images(images[part], targets[part]) for part in (~held, held)),
-            model_name="ResNet18",
-            recipe=RECIPES["fast"]["ResNet18"],
-            statistics=statistics,
-            seed=seed,
-            device="cpu",
-            precision="auto",
-            work=folder / "work",
-            log_path=folder / "log.csv",
-        )
+    sets = [Images(images[part], targets[part]) for part in (~held, held)]
+    trained, _ = fit(sets, RECIPES["fast"]["ResNet18"], statistics, seed)
     return Predictor(trained, statistics, SIZE, device="cpu")
 
 
@@ -96,19 +78,10 @@ def main():
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
     tests = {kind: pictures(kind, arguments.seed + 1000, 50) for kind in KINDS}
-    beside = ROOT / "resources/reference"
-    stem = "ResNet18_"
-    shipped = load_predictor(
-        *(beside / f"{stem}{name}" for name in ("best_model.pt.gz", "normalization_stat.json", "model.json")),
-        model_name="ResNet18",
-        device="cpu",
-    )
     rows = {}
     for name in [*arguments.trained_on, "the shipped network"]:
-        if name in KINDS:
-            predictor = network(*pictures(name, arguments.seed, arguments.per_taxon), arguments.seed)
-        else:
-            predictor = shipped
+        made = pictures(name, arguments.seed, arguments.per_taxon) if name in KINDS else None
+        predictor = network(*made, arguments.seed) if made else read_network()
         rows[name] = {
             kind: np.mean(np.array(TAXA)[predictor.logits(images).argmax(axis=1)] == labels)
             for kind, (images, labels) in tests.items()

@@ -11,31 +11,22 @@ rows are the cohorts' own CpGs, of which at most one in a hundred should be call
 
 import argparse
 import logging
-import os
 import pathlib
-import sys
 import tempfile
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("NUMBA_NUM_THREADS", "1")
-
+import benchmarking_in_one_thread  # noqa: F401
 import numpy as np
 import pandas as pd
-import yaml
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from cpgtaxa.cohort import Cohort  # noqa: E402
-from cpgtaxa.images.render import planes, render  # noqa: E402
-from cpgtaxa.learning.networks import load_predictor  # noqa: E402
-from cpgtaxa.learning.temperature import softmax  # noqa: E402
-from cpgtaxa.names import PROBABILITY_COLUMNS, UNCLASSIFIED  # noqa: E402
-from cpgtaxa.placement import novelty, selection  # noqa: E402
-from cpgtaxa.simulation import simulate  # noqa: E402
-from cpgtaxa.simulation.calibration_cpgs import simulate_calibration  # noqa: E402
-from cpgtaxa.statistics.kernel import compute  # noqa: E402
-from cpgtaxa.taxa.labels import define_taxa, ruled_out  # noqa: E402
+from benchmarking import REFERENCE, RULES, read_network
+from cpgtaxa.cohort import Cohort
+from cpgtaxa.images.render import planes, render
+from cpgtaxa.learning.temperature import softmax
+from cpgtaxa.names import PROBABILITY_COLUMNS, UNCLASSIFIED
+from cpgtaxa.placement import novelty, selection
+from cpgtaxa.simulation import simulate
+from cpgtaxa.simulation.calibration_cpgs import simulate_calibration
+from cpgtaxa.statistics.kernel import compute
+from cpgtaxa.taxa.labels import define_taxa, ruled_out
 
 
 def noise(rng, x):
@@ -89,41 +80,20 @@ def saturated(rng, x):
 
 
 KINDS = {
-    "step at an age": step,
-    "wave": wave,
-    "U-shape": u_shape,
-    "four bands": four_bands,
-    "two bands late in life": late_bands,
-    "wide in mid-life only": spread_in_mid_life,
-    "uniform noise": uniform,
-    "rounded to tenths": rounded,
-    "some samples at zero": some_at_zero,
-    "two batches": two_batches,
+    "step at an age": step, "wave": wave, "U-shape": u_shape, "four bands": four_bands,
+    "two bands late in life": late_bands, "wide in mid-life only": spread_in_mid_life, "uniform noise": uniform,
+    "rounded to tenths": rounded, "some samples at zero": some_at_zero, "two batches": two_batches,
     "cut off at a value": saturated,
-}
+}  # fmt: skip
 BOUNDARY, CLEAR = "the cohort's boundary CpGs", "the cohort's clear CpGs"
 SETTINGS = {"error_rate": 0.05, "confidence": None, "unlike": 0.01}
 BLOCK = 256
 
 
-def read_rules() -> dict:
-    """The zones and error rates of the tests, as configured by default."""
-    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
-    return {key: config[key] for key in ("thresholds", "errors")}
-
-
-def read_network(folder):
-    """The predictor of a folder that holds a network as resources/reference does."""
-    files = ("best_model.pt.gz", "normalization_stat.json", "model.json", "features.npy")
-    return load_predictor(*(folder / f"ResNet18_{name}" for name in files), model_name="ResNet18", device="cpu")
-
-
 def network_arguments(parser):
     """The arguments, with those of every benchmark in which the network places; quiet from here on."""
     parser.add_argument("--calibration", type=int, default=10000)
-    parser.add_argument(
-        "--weights", type=pathlib.Path, default=ROOT / "resources/reference", help="the network's folder"
-    )
+    parser.add_argument("--weights", type=pathlib.Path, default=REFERENCE, help="the network's folder")
     parser.add_argument("--out", type=pathlib.Path)
     logging.disable(logging.WARNING)
     return parser.parse_args()
@@ -140,22 +110,22 @@ def predicted(values, ages, predictor):
     return table
 
 
-def calls_on(predictions, statistics, rules):
+def calls_on(predictions, statistics):
     """The network's calls on CpGs, given the rows of predictions and statistics."""
     predictions, statistics = (table.reset_index(drop=True) for table in (predictions, statistics))
     numbers = statistics.drop(columns=["cpg", "admissible"], errors="ignore").astype(float)
-    return selection.Calls(predictions, numbers, ruled_out(statistics, **rules))
+    return selection.Calls(predictions, numbers, ruled_out(statistics, **RULES))
 
 
-def calibration(ages, cpgs, predictor, rules, seed):
+def calibration(ages, cpgs, predictor, seed):
     """The network's calls on calibration CpGs for these ages, as the workflow draws them, and their admissible taxa."""
     with tempfile.TemporaryDirectory() as folder:
         out = {f"out_{key}": pathlib.Path(folder) / key for key in ("beta", "truth")}
         samples = [str(index) for index in range(len(ages))]
-        simulate_calibration(samples, ages, seed=seed, cpgs=cpgs, by_rules=True, **rules, **out)
+        simulate_calibration(samples, ages, seed=seed, cpgs=cpgs, by_rules=True, **RULES, **out)
         truth = pd.read_parquet(out["out_truth"])
         values = np.array(Cohort(out["out_beta"]).read(0, len(truth)))
-    return calls_on(predicted(values, ages, predictor), truth, rules), truth["admissible"].to_numpy(dtype=object)
+    return calls_on(predicted(values, ages, predictor), truth), truth["admissible"].to_numpy(dtype=object)
 
 
 def placed(calls, known, truth, seed):
@@ -166,7 +136,7 @@ def placed(calls, known, truth, seed):
         return pd.read_parquet(out["reassigned"]), pd.read_parquet(out["left"])
 
 
-def cohort(seed, samples, n_planted, predictor, rules, n_calibration):
+def cohort(seed, samples, n_planted, predictor, n_calibration):
     """One row per CpG of a cohort: its kind, and what became of it."""
     setting = simulate.cohort_setting(seed, samples)
     x = (setting.ages - setting.ages.min()) / np.ptp(setting.ages)
@@ -181,10 +151,10 @@ def cohort(seed, samples, n_planted, predictor, rules, n_calibration):
     values = np.round(np.stack(values).astype(float), 5).astype(np.float32)
     statistics = compute(values, setting.ages)
     statistics.insert(0, "cpg", [str(index) for index in range(len(values))])
-    by_tests = (define_taxa(statistics, **rules)["taxon"] != UNCLASSIFIED).to_numpy()
+    by_tests = (define_taxa(statistics, **RULES)["taxon"] != UNCLASSIFIED).to_numpy()
     rows = np.flatnonzero(~by_tests)
-    calls = calls_on(predicted(values[rows], setting.ages, predictor), statistics.iloc[rows], rules)
-    left = placed(calls, *calibration(setting.ages, n_calibration, predictor, rules, seed), seed)[1]
+    calls = calls_on(predicted(values[rows], setting.ages, predictor), statistics.iloc[rows])
+    left = placed(calls, *calibration(setting.ages, n_calibration, predictor, seed), seed)[1]
     fate = np.where(by_tests, "by tests", "placed").astype(object)
     fate[rows[left["cpg"].astype(int)]] = left["reason"]
     return pd.DataFrame({"kind": kinds, "fate": fate})
@@ -196,11 +166,11 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--cpgs", type=int, default=100)
     arguments = network_arguments(parser)
-    rules, predictor = read_rules(), read_network(arguments.weights)
+    predictor = read_network(arguments.weights)
     found = []
     for samples in arguments.samples:
         for seed in arguments.seeds:
-            found.append(cohort(seed, samples, arguments.cpgs, predictor, rules, arguments.calibration))
+            found.append(cohort(seed, samples, arguments.cpgs, predictor, arguments.calibration))
             table = pd.concat(found)
             shares = pd.crosstab(table["kind"], table["fate"], normalize="index")
             shares = shares.reindex(index=[*KINDS, BOUNDARY, CLEAR])

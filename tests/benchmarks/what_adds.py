@@ -18,42 +18,29 @@ with_age, the share that gets a taxon with a trend or with changing spread where
 """
 
 import argparse
-import os
-import pathlib
 import sys
 import time
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("NUMBA_NUM_THREADS", "1")
-
+import benchmarking_in_one_thread  # noqa: F401
 import numpy as np
 import pandas as pd
+from benchmarking import RULES, read_network
+from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.simulation import simulate
+from cpgtaxa.simulation.training_images import share_of
+from cpgtaxa.statistics.kernel import compute
+from cpgtaxa.taxa.labels import define_taxa
+from label_quality import BOUNDARY
+from real_cohorts import DATA, TREND, halves, load
 from sklearn.ensemble import HistGradientBoostingClassifier
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED  # noqa: E402
-from cpgtaxa.simulation import simulate  # noqa: E402
-from cpgtaxa.simulation.training_images import share_of  # noqa: E402
-from cpgtaxa.statistics.kernel import compute  # noqa: E402
-from cpgtaxa.taxa.labels import define_taxa  # noqa: E402
-from label_quality import BOUNDARY  # noqa: E402
-from real_cohorts import DATA, TREND, halves, load  # noqa: E402
-from transfers import KINDS, drawn  # noqa: E402
-from unlike import calibration, calls_on, network_arguments, placed, predicted, read_network, read_rules  # noqa: E402
+from transfers import KINDS, drawn
+from unlike import calibration, calls_on, network_arguments, placed, predicted
 
 WAYS = TESTS, TREES, NETWORK, BOTH, WORKFLOW, ALL_BY_NETWORK, ALL_BY_TREES, NETWORK_AGREES, TREES_AGREE = (
-    "tests",
-    "trees on statistics",
-    "network",
-    "trees on statistics and network",
-    "tests, then network",
-    "tests, then network for all that is open",
-    "tests, then trees for all that is open",
-    "tests where the network agrees",
-    "tests where the trees agree",
-)
+    "tests", "trees on statistics", "network", "trees on statistics and network", "tests, then network",
+    "tests, then network for all that is open", "tests, then trees for all that is open",
+    "tests where the network agrees", "tests where the trees agree",
+)  # fmt: skip
 SETTINGS = {"max_iter": 200, "learning_rate": 0.06, "max_leaf_nodes": 12, "max_bins": 64, "early_stopping": False}
 """Those of the selection model in `placement`."""
 TRAINED_ON = (120, 250, 300, 330, 400, 656, 1500, 2000)
@@ -72,7 +59,7 @@ class Ways:
 
     def __init__(self, folder, n_calibration, settings=SETTINGS):
         """folder: of the network. n_calibration: calibration CpGs drawn for each cohort."""
-        self.predictor, self.rules, self.n_calibration = read_network(folder), read_rules(), n_calibration
+        self.predictor, self.n_calibration = read_network(folder), n_calibration
         tables, probabilities, labels = [], [], []
         for number in range(COHORTS_EACH * len(TRAINED_ON)):
             seed = SEED + number
@@ -110,14 +97,14 @@ class Ways:
     def __call__(self, values, ages, sex, seed) -> dict[str, np.ndarray]:
         """The taxa (k,) of CpGs (k, n) by each way; Unclassified where it gives none."""
         statistics, predictions = self._described(values, ages, sex)
-        found = {TESTS: define_taxa(statistics, **self.rules)["taxon"].to_numpy(dtype=object)}
+        found = {TESTS: define_taxa(statistics, **RULES)["taxon"].to_numpy(dtype=object)}
         found[TREES] = self.trees[0].predict(self._numbers(statistics))
         p = predictions[list(PROBABILITY_COLUMNS)].to_numpy()
         found[NETWORK] = np.array(TAXA, dtype=object)[p.argmax(axis=1)]
         found[BOTH] = self.trees[1].predict(self._with(statistics, predictions))
         rows = np.flatnonzero(found[TESTS] == UNCLASSIFIED)
-        calls = calls_on(predictions.iloc[rows], statistics.iloc[rows], self.rules)
-        known = calibration(ages, self.n_calibration, self.predictor, self.rules, seed)
+        calls = calls_on(predictions.iloc[rows], statistics.iloc[rows])
+        known = calibration(ages, self.n_calibration, self.predictor, seed)
         taken, _ = placed(calls, *known, seed)
         found[WORKFLOW] = found[TESTS].copy()
         found[WORKFLOW][taken["cpg"].astype(int)] = taken["taxon"]

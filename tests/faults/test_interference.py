@@ -1,6 +1,5 @@
 """What others do to a run: inputs cut or exchanged, intermediates damaged, a second run in the same folder."""
 
-import gzip
 import json
 import os
 import re
@@ -12,8 +11,8 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from cohorts import cohort_of
 from conftest import ROOT, TINY, copy_run, merged, snakemake
-from cpgtaxa.cohort import CohortWriter
 from cpgtaxa.errors import InputError
 from processes import Started, assert_finishes_as, assert_same, contents, jobs, wait_until
 from test_damaged_files import flip_a_byte
@@ -56,24 +55,6 @@ def bring(cohort, folder):
     (folder / "data").mkdir(parents=True, exist_ok=True)
     for name in FILES.values():
         shutil.copy2(cohort / name, folder / "data")
-
-
-@pytest.mark.parametrize("packed", [True, False])
-def test_a_matrix_cut_short_is_named(tiny_run, tmp_path, packed):
-    bring(tiny_run / "results/simulated_cohort", tmp_path)
-    path = tmp_path / "data/beta.csv.gz"
-    config = SMALL
-    if not packed:
-        config = merged(SMALL, {"cohort": {"beta": "data/beta.csv"}})
-        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
-        path = path.with_suffix("")
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    run = snakemake(tmp_path, "results/cohort/beta.arrow", config=config)
-    assert run.code != 0
-    assert f"data/{path.name}" in run.text
-    assert re.search(r"Input problem|input problems", run.text)
-    assert "Traceback" not in run.text
-    assert not list((tmp_path / "results/cohort").glob("*"))
 
 
 @pytest.fixture(scope="module")
@@ -248,8 +229,7 @@ print(json.dumps(counts))
 def test_no_flipped_bit_anywhere_in_the_matrix_passes_for_another_value(n_bits, tmp_path):
     path = tmp_path / "beta.arrow"
     values = np.random.default_rng(0).random((12, 30)).astype(np.float32)
-    with CohortWriter(path, [f"s{k}" for k in range(30)]) as writer:
-        writer.append([f"cg{k:02d}" for k in range(12)], values)
+    cohort_of(path, values)
     environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
     command = [sys.executable, "-c", FLIPS, str(path), str(n_bits)]
     run = subprocess.run(command, capture_output=True, text=True, env=environment)

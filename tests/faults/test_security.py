@@ -180,34 +180,10 @@ def test_a_checkpoint_with_code_in_the_workflows_folder_is_not_run(tiny_run, tmp
 
 # Every one of these would leave `harm`, or a message of the shell, if it ever met one.
 NAMES = (
-    "it's $(touch harm)",
-    "a b",
-    "it's",
-    'say "x"',
-    "$(touch harm)",
-    "`touch harm`",
-    "x; touch harm;",
-    "x && touch harm",
-    "x | touch harm",
-    "> harm",
-    "${HOME}",
-    "-rf",
-    "--help",
-    "{round}",
-    "{wildcards.x}",
-    "{{x}}",
-    "{0}",
-    "{",
-    "%s %(x)s",
-    "*",
-    "?[a]",
-    "~",
-    "#x",
-    "\\n\\x41",
-    "größe 年 🧬",
-    "e\u0301",
-    "!!python",
-)
+    "it's $(touch harm)", "a b", "it's", 'say "x"', "$(touch harm)", "`touch harm`", "x; touch harm;",
+    "x && touch harm", "x | touch harm", "> harm", "${HOME}", "-rf", "--help", "{round}", "{wildcards.x}", "{{x}}",
+    "{0}", "{", "%s %(x)s", "*", "?[a]", "~", "#x", "\\n\\x41", "größe 年 🧬", "e\u0301", "!!python",
+)  # fmt: skip
 
 
 def write_cohort(folder, beta, samples):
@@ -330,19 +306,9 @@ def test_labels_and_truth_of_any_name(tiny_run, tmp_path, name):
 
 
 KEYS = (
-    "cohort.beta",
-    "cohort.samples",
-    "cohort.truth",
-    "taxa.labels",
-    "images.root",
-    "images.info.training",
-    "predict.images",
-    "predict.root",
-    "predict.weights",
-    "predict.stats",
-    "training.weights",
-    "training.stats",
-)
+    "cohort.beta", "cohort.samples", "cohort.truth", "taxa.labels", "images.root", "images.info.training",
+    "predict.images", "predict.root", "predict.weights", "predict.stats", "training.weights", "training.stats",
+)  # fmt: skip
 
 
 def test_names_with_line_breaks_are_refused_under_every_key(tmp_path):
@@ -415,8 +381,10 @@ def test_image_lists_cannot_leave_their_folder(tmp_path):
             read_image_csv(tmp_path / "list.csv", inside)
         word = "lie outside the folder" if path in leading_out else "are not there"
         assert word in caught.value.text(), path
-    (tmp_path / "list.csv").write_text("x.png,BiAge\n")
-    assert len(read_image_csv(tmp_path / "list.csv", inside)) == 1
+    (inside / "sub").mkdir()
+    for path in ("x.png", f"{inside}/x.png", "sub/../x.png"):
+        (tmp_path / "list.csv").write_text(f"{path},BiAge\n")
+        assert len(read_image_csv(tmp_path / "list.csv", inside)) == 1
 
 
 def test_other_image_formats_are_not_even_tried(tmp_path):

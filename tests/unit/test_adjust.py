@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from cpgtaxa.cohort import Cohort, CohortWriter
+from cohorts import cohort_of
+from cpgtaxa.cohort import Cohort
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import read_parquet, write_parquet
 from cpgtaxa.input.sheets import typed
@@ -271,8 +272,7 @@ def test_a_cohort_is_adjusted_block_by_block(tmp_path, monkeypatch):
     values[0, :30] = 0.0  # adjusting leads out of 0 to 1
     values[::3, 5] = np.nan
     values[1, 6:] = np.nan  # too few values: left as they are
-    with CohortWriter(tmp_path / "beta.arrow", samples["sample_id"]) as writer:
-        writer.append([f"cg{at}" for at in range(230)], np.clip(values, 0, 1))
+    cohort_of(tmp_path, np.clip(values, 0, 1), samples=samples["sample_id"])
     write_parquet(tmp_path / "samples.parquet", samples)
     given = {"beta": tmp_path / "beta.arrow", "samples": tmp_path / "samples.parquet", "fractions": None}
     out = {

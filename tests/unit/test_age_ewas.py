@@ -7,11 +7,10 @@ import subprocess
 import numpy as np
 import pandas as pd
 import pytest
-from cpgtaxa.cohort import CohortWriter
+from cohorts import cohort_of, statistics_of
 from cpgtaxa.files import write_parquet
 from cpgtaxa.statistics.adjust import adjust_cohort
 from cpgtaxa.statistics.age_ewas import NUMBERS, age_ewas, benjamini_hochberg, inflation, write_age_ewas
-from cpgtaxa.statistics.kernel import compute
 from cpgtaxa.statistics.linear import AgeSlope
 from scipy import stats
 
@@ -31,10 +30,8 @@ for (model in list(c("plain", "~ age"), c("adjusted", "~ age + factor(female) + 
 def study(folder, beta, samples, covariates):
     """The study's table, as written to disk and read again, and its summary."""
     write_parquet(folder / "samples.parquet", samples)
-    with CohortWriter(folder / "beta.arrow", samples["sample_id"]) as writer:
-        writer.append(beta.index.tolist(), beta.to_numpy(np.float32))
-    statistics = compute(beta.to_numpy(np.float32), samples["age"].to_numpy(float))
-    statistics.insert(0, "cpg", beta.index)
+    cohort_of(folder, beta.to_numpy(), beta.index, samples["sample_id"])
+    statistics = statistics_of(beta, samples["age"].to_numpy(float), cpgs=beta.index)
     write_parquet(folder / "statistics.parquet", statistics)
     write_parquet(folder / "taxonomy.parquet", pd.DataFrame({"cpg": beta.index, "taxon": "UniStable"}))
     given = {name: folder / f"{name}.parquet" for name in ("statistics", "taxonomy")}
@@ -120,8 +117,7 @@ def test_cpgs_without_a_test_stand_last_and_places_go_along():
     beta = (0.5 + np.outer([0.002, 0, 0, 0.001], ages - 50) + 0.01 * rng.normal(size=(4, 40))).astype(np.float32)
     beta[1] = 0.25
     beta[2, 5:] = np.nan
-    statistics = compute(beta, ages)
-    statistics.insert(0, "cpg", ["a", "b", "c", "d"])
+    statistics = statistics_of(beta, ages, cpgs="abcd")
     places = pd.DataFrame({"chromosome": ["chr1"] * 4, "position": pd.array([111932001, None, 3, 4], "Int64")})
     places = places.assign(gene=list("WXYZ"), island="", flags="")
     table = age_ewas(statistics, pd.Series(["LinAgeHomo"] * 4), None, places)

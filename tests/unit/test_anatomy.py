@@ -3,18 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
-from cpgtaxa.cohort import Cohort, CohortWriter
+from cohorts import cohort_of
 from cpgtaxa.files import write_parquet
 from cpgtaxa.targets.biology import anatomy
 from cpgtaxa.targets.biology.lists import CpgList
 
 N = 300
-
-
-def cohort_of(folder, values, cpgs) -> Cohort:
-    with CohortWriter(folder / "beta.arrow", [f"S{at}" for at in range(values.shape[1])]) as writer:
-        writer.append(list(cpgs), values.astype(np.float32))
-    return Cohort(folder / "beta.arrow")
 
 
 def people(folder, seed=0):

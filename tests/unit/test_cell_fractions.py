@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from browsing import assert_fine
+from cohorts import cohort_of
 from conftest import ROOT, sorted_cells
-from cpgtaxa.cohort import Cohort, CohortWriter
+from cpgtaxa.cohort import Cohort
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import write_parquet
 from cpgtaxa.plan.main import BLOOD
@@ -22,12 +23,6 @@ TYPES = ["Neu", "Mono", "B", "CD4", "CD8", "NK"]
 def pure(cpgs=300, types=TYPES, seed=0) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     return pd.DataFrame(rng.beta(0.4, 0.4, (cpgs, len(types))), [f"cg{at}" for at in range(cpgs)], types)
-
-
-def cohort_of(folder, values, cpgs) -> Cohort:
-    with CohortWriter(folder / "beta.arrow", [f"S{at}" for at in range(values.shape[1])]) as writer:
-        writer.append(list(cpgs), values.astype(np.float32))
-    return Cohort(folder / "beta.arrow")
 
 
 def test_the_projection_is_the_constrained_minimum():

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from browsing import assert_fine
+from cohorts import SHIPPED_RULES, statistics_of
 from conftest import ROOT
 from cpgtaxa.errors import InputError
 from cpgtaxa.input.texts import read_taxa
@@ -460,20 +461,15 @@ def test_all_tables_and_the_page(three, tmp_path, browser):
 
 def test_real_cohorts_of_one_study_type_share_few_cpgs(shared, tmp_path):
     """Of the two blood cohorts' published excerpts (clock CpGs; variable CpGs) the rules' labels are compared."""
-    import yaml
-    from cpgtaxa.statistics.kernel import compute
     from cpgtaxa.taxa.labels import define_taxa
 
-    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
-    rules = {key: config[key] for key in ("thresholds", "errors")}
     files = {}
     for name, column in (("gse40279", "sample"), ("gse42861", None)):
         beta = pd.read_csv(shared / f"methylation/{name}_beta.csv.gz", index_col=0)
         sheet = pd.read_csv(shared / f"methylation/{name}_samples.csv.gz")
         sheet = sheet.set_index(column or sheet.columns[0]).loc[beta.columns]
-        statistics = compute(beta.to_numpy(dtype=np.float32), sheet["age"].to_numpy(dtype=float))
-        statistics.insert(0, "cpg", beta.index.to_numpy(dtype=object))
-        define_taxa(statistics, **rules).to_csv(tmp_path / f"{name}.csv", index=False)
+        statistics = statistics_of(beta, sheet["age"].to_numpy(dtype=float), cpgs=beta.index)
+        define_taxa(statistics, **SHIPPED_RULES).to_csv(tmp_path / f"{name}.csv", index=False)
         files[name] = {"taxonomy": str(tmp_path / f"{name}.csv")}
     one, other = (set(pd.read_csv(some["taxonomy"])["cpg"]) for some in files.values())
     both = one & other

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet
 import pytest
+from cohorts import cohort_of
 from cpgtaxa import files
-from cpgtaxa.cohort import Cohort, CohortWriter
+from cpgtaxa.cohort import Cohort
 from cpgtaxa.errors import InputError
 
 
@@ -69,9 +70,7 @@ def test_a_changed_value_in_the_cohort_is_found_where_it_lies(tmp_path, monkeypa
     monkeypatch.setattr("cpgtaxa.cohort.BATCH_BYTES", 4 * 50 * 10)  # ten CpGs a batch
     path = tmp_path / "beta.arrow"
     values = np.random.default_rng(0).random((35, 50)).astype(np.float32)
-    with CohortWriter(path, [f"s{k}" for k in range(50)]) as writer:
-        writer.append([f"cg{k}" for k in range(35)], values)
-    np.testing.assert_array_equal(Cohort(path).read(0, 35), values)
+    np.testing.assert_array_equal(cohort_of(path, values).read(0, 35), values)
     at = path.read_bytes().find(values[23].tobytes())
     assert at > 0
     flip(path, at + 7)
@@ -88,11 +87,8 @@ def test_a_changed_value_in_the_cohort_is_found_where_it_lies(tmp_path, monkeypa
 
 def test_names_of_a_part(tmp_path, monkeypatch):
     monkeypatch.setattr("cpgtaxa.cohort.BATCH_BYTES", 4 * 50 * 10)
-    path = tmp_path / "beta.arrow"
     names = [f"cg{k}" for k in range(35)]
-    with CohortWriter(path, [f"s{k}" for k in range(50)]) as writer:
-        writer.append(names, np.zeros((35, 50), np.float32))
-    cohort = Cohort(path)
+    cohort = cohort_of(tmp_path, np.zeros((35, 50)))
     for start, stop in ((0, 35), (0, 10), (9, 11), (10, 20), (34, 35), (5, 5), (12, 29)):
         assert cohort.names(start, stop).tolist() == names[start:stop]
 
@@ -101,8 +97,7 @@ def test_names_that_would_lead_out_of_memory_are_found(tmp_path):
     """An offset far beyond the text crashed the interpreter; found by damaging files at random."""
     path = tmp_path / "beta.arrow"
     names = [f"cg{k:04}" for k in range(60)]
-    with CohortWriter(path, ["s1", "s2"]) as writer:
-        writer.append(names, np.full((60, 2), 0.5, np.float32))
+    cohort_of(path, np.full((60, 2), 0.5), names)
     offsets = np.arange(0, 6 * 61, 6, dtype=np.int32).tobytes()
     data = path.read_bytes()
     at = data.find(offsets)

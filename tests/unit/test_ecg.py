@@ -11,6 +11,7 @@ from cpgtaxa.models import create_model
 from cpgtaxa.plan.config import check_config
 from cpgtaxa.targets.ecg import networks, signals
 from cpgtaxa.targets.ecg.plan import AGES, EcgPlan
+from interrupted import interrupted_at
 from scipy import signal
 
 NARROW = {"width": 16, "narrow": 8, "layers": 2, "growth": 4, "heads": 4}
@@ -168,7 +169,7 @@ def test_batch_normalisation_is_that_of_the_records_learnt_from(name):
 
 
 @pytest.mark.parametrize(("name", "group"), [("ResDenseNet", "adult"), ("ResUDenseNet", "child")])
-def test_training_goes_on_after_an_end_by_force_to_the_same_ages(name, group, tmp_path, monkeypatch):
+def test_training_goes_on_after_an_end_by_force_to_the_same_ages(name, group, tmp_path):
     """Records whose beats are as fast as their age is high; stopped after the first of three epochs."""
     rng = np.random.default_rng(0)
     ages = rng.uniform(25, 90, 20) if group == "adult" else rng.uniform(0, 9, 20)
@@ -195,17 +196,8 @@ def test_training_goes_on_after_an_end_by_force_to_the_same_ages(name, group, tm
     low, high = AGES[group]
     assert whole["predicted"].between(low, high).all()
     np.testing.assert_allclose(pd.read_csv(out["log"])["lr"], [0.003, 0.003, 0.0003], rtol=1e-4)
-    begin = loop.TrainingLog.on_train_epoch_start
-
-    def end(self, trainer, module):
-        if trainer.current_epoch == 1:
-            raise KeyboardInterrupt
-        begin(self, trainer, module)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop.TrainingLog, "on_train_epoch_start", end)
-        with pytest.raises((KeyboardInterrupt, SystemExit)):
-            trained(tmp_path / "again")
+    with interrupted_at(1):
+        trained(tmp_path / "again")
     assert list((tmp_path / "again/work").rglob("*.ckpt"))
     _, again = trained(tmp_path / "again")
     pd.testing.assert_frame_equal(again, whole)

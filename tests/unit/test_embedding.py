@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from cpgtaxa.cohort import CohortWriter
+from cohorts import cohort_of
 from cpgtaxa.embedding import clusters
 from cpgtaxa.embedding import embed as embedding
 from cpgtaxa.learning.networks import save_model
@@ -201,8 +201,7 @@ def cohort(tmp_path, monkeypatch):
     setting = simulate.cohort_setting(3, 30)
     cpgs = [f"cg{index:08d} <i>" for index in range(90)]
     values = np.stack([simulate.draw_cpg(3, index, TAXA[index % 10], setting)[1] for index in range(90)])
-    with CohortWriter(tmp_path / "beta.arrow", [f"S{index}" for index in range(30)]) as writer:
-        writer.append(cpgs, values)
+    cohort_of(tmp_path, values, cpgs)
     pd.DataFrame({"sample_id": [f"S{i}" for i in range(30)], "age": setting.ages}).to_parquet(tmp_path / "samples")
     table = pd.DataFrame({"cpg": cpgs, "taxon": [TAXA[0]] * 12 + [TAXA[1]] * 8 + [UNCLASSIFIED] * 70})
     table["source"] = np.where(table["taxon"] == UNCLASSIFIED, "none", "statistical")
@@ -230,15 +229,9 @@ def cohort(tmp_path, monkeypatch):
 
 def run(cohort, folder, **settings):
     suffixes = {
-        "map": "csv",
-        "svg": "svg",
-        "pdf": "pdf",
-        "png": "png",
-        "separability": "csv",
-        "clusters": "csv",
-        "summary": "json",
-        "neighbours": "csv",
-    }
+        "map": "csv", "svg": "svg", "pdf": "pdf", "png": "png", "separability": "csv", "clusters": "csv",
+        "summary": "json", "neighbours": "csv",
+    }  # fmt: skip
     out = {name: folder / f"{name}.{suffix}" for name, suffix in suffixes.items()}
     settings = {"per_taxon": 10, "unclassified": 3000, "device": "cpu", "precision": "float32"} | settings
     embedding.embed(*cohort, out, settings=settings, seed=1)

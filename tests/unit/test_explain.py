@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 from browsing import assert_fine
+from cohorts import SHIPPED_RULES, cohort_of, statistics_of
 from conftest import ROOT
-from cpgtaxa.cohort import Cohort, CohortWriter
 from cpgtaxa.errors import InputError
 from cpgtaxa.explain import page as explain
 from cpgtaxa.learning.classifier import draw
@@ -25,8 +24,6 @@ from cpgtaxa.taxa.criteria import RULES, TABLE, Answers
 from cpgtaxa.taxa.labels import define_taxa
 
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
-SETTINGS = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
-CONFIG = {key: SETTINGS[key] for key in ("thresholds", "errors")}
 NETWORK = {
     "weights": ROOT / "resources/reference/ResNet18_best_model.pt.gz",
     "stats": ROOT / "resources/reference/ResNet18_normalization_stat.json",
@@ -135,15 +132,14 @@ def varied(n):
         change, ratio, sd = rng.choice([0, 0.02, 0.2]), rng.choice([0, 0.3, 1.2]), rng.choice([0.004, 0.014, 0.04])
         gap = rng.choice([0.1, 0.3]) * rng.integers(0, at % 3 + 1, n)
         rows.append(0.3 + change * x + gap + np.exp(ratio * x) * rng.normal(0, sd, n))
-    statistics = compute(np.stack(rows).astype(np.float32), ages)
-    statistics.insert(0, "cpg", [f"cg{index}" for index in range(len(rows))])
+    statistics = statistics_of(rows, ages)
     return statistics
 
 
 def test_answers_and_marks_are_the_rules_own():
     statistics = pd.concat([varied(40), varied(300)], ignore_index=True)
-    answers = Answers(statistics, zones=CONFIG["thresholds"], errors=CONFIG["errors"])
-    labels, seen = define_taxa(statistics, **CONFIG), set()
+    answers = Answers(statistics, zones=SHIPPED_RULES["thresholds"], errors=SHIPPED_RULES["errors"])
+    labels, seen = define_taxa(statistics, **SHIPPED_RULES), set()
     for row in range(len(statistics)):
         found = explain.questions(answers, row)
         assert [one["name"] for one in found] == [one.name for one in TABLE]
@@ -174,15 +170,18 @@ def test_estimates_are_in_natural_units_beside_their_zone():
     x = (ages - 55) / 63
     beta = 0.4 + 0.2 * x + rng.normal(0, 0.03, 400) * np.exp(0.55 * x)
     statistics = compute(beta.astype(np.float32)[None], ages)
-    found = {one["name"]: one for one in explain.questions(Answers(statistics, CONFIG["thresholds"], CONFIG["errors"]))}
+    found = {
+        one["name"]: one
+        for one in explain.questions(Answers(statistics, SHIPPED_RULES["thresholds"], SHIPPED_RULES["errors"]))
+    }
     trend, spread = found["trend"], found["spread"]
     s = statistics.iloc[0]
     assert trend["estimate"] == pytest.approx(abs(s["core_effect"]) / np.hypot(s["core_sd"], 0.015))
-    zone = CONFIG["thresholds"]["trend"]
+    zone = SHIPPED_RULES["thresholds"]["trend"]
     assert trend["cut"] == pytest.approx((zone["no"] + zone["yes"]) / 2)
     assert spread["estimate"] == pytest.approx(np.exp(abs(s["log_sd_ratio"])))
     assert spread["error"] == pytest.approx(np.exp(s["log_sd_ratio_se"]))
-    assert {key: spread[key] for key in ("no", "yes")} == CONFIG["thresholds"]["spread"]
+    assert {key: spread[key] for key in ("no", "yes")} == SHIPPED_RULES["thresholds"]["spread"]
     assert found["width"]["error"] is None
     assert [name for name, one in found.items() if not one["matters"]] == [
         "band_share",
@@ -268,9 +267,7 @@ def test_the_report_does_not_look_at_the_cpgs_asked_for():
 
 def test_unknown_names_all_at_once_with_close_ones(tmp_path):
     names = ["cg16867657", "cg22454769", "rs00000001", HOSTILE]
-    with CohortWriter(tmp_path / "beta.arrow", ["s1"]) as writer:
-        writer.append(names, np.zeros((4, 1), np.float32))
-    cohort = Cohort(tmp_path / "beta.arrow")
+    cohort = cohort_of(tmp_path, np.zeros((4, 1)), names)
     assert explain.find(cohort, [HOSTILE, "cg16867657"]).tolist() == [3, 0]
     with pytest.raises(InputError) as caught:
         explain.find(cohort, ["cg22454769", "CG16867657", "cg22454796", "nothing"])
@@ -294,13 +291,11 @@ def page(tmp_path, planted, monkeypatch):
     values = np.stack([beta, rng.normal(0.5, 0.05, 200), np.where(ages < 40, np.nan, 0.2 + 0.001 * ages)])
     values[2] += rng.normal(0, 0.02, 200)
     samples = pd.DataFrame({"sample_id": [f"S{i}" for i in range(200)], "age": ages})
-    with CohortWriter(tmp_path / "beta.arrow", samples["sample_id"]) as writer:
-        writer.append(cpgs, values)
+    cohort_of(tmp_path, values, cpgs)
     samples.to_parquet(tmp_path / "samples.parquet")
-    statistics = compute(values, ages)
-    statistics.insert(0, "cpg", cpgs)
+    statistics = statistics_of(values, ages, cpgs=cpgs)
     statistics.to_parquet(tmp_path / "statistics.parquet")
-    labels = define_taxa(statistics, **CONFIG).assign(reason="one band; <em>narrow</em>")
+    labels = define_taxa(statistics, **SHIPPED_RULES).assign(reason="one band; <em>narrow</em>")
     labels.to_parquet(tmp_path / "labels.parquet")
     taxonomy = pd.DataFrame({"cpg": cpgs, "taxon": ["Outlier", "UniUnstable", UNCLASSIFIED]})
     taxonomy["source"], taxonomy["confidence"] = ["statistical", "round_1", "none"], [0.1, 0.97, np.nan]
@@ -328,7 +323,13 @@ def page(tmp_path, planted, monkeypatch):
     def write(cpgs=cpgs, folder="out", **changes) -> tuple[str, pd.DataFrame]:
         out = {kind: str(tmp_path / folder / f"explain.{kind}") for kind in ("html", "csv")}
         out["figures"] = str(tmp_path / folder / "figures")
-        settings = CONFIG | {"own_labels": False, "confidence": None, "veto": True, "device": "cpu", "error_rate": 0.05}
+        settings = SHIPPED_RULES | {
+            "own_labels": False,
+            "confidence": None,
+            "veto": True,
+            "device": "cpu",
+            "error_rate": 0.05,
+        }
         explain.write_explanation(inputs, out, cpgs, **settings | changes)
         table = pd.read_csv(out["csv"], dtype=str, keep_default_na=False)
         return pathlib.Path(out["html"]).read_text(), table

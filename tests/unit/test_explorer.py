@@ -10,9 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import yaml
-from conftest import ROOT
-from cpgtaxa.cohort import CohortWriter
+from cohorts import SHIPPED_RULES, cohort_of, statistics_of
 from cpgtaxa.errors import InputError
 from cpgtaxa.explorer import packing
 from cpgtaxa.explorer.choosing import choose_cpgs, choose_samples, shares
@@ -20,10 +18,7 @@ from cpgtaxa.explorer.columns import BOUNDARIES, Index, kept, scale_of
 from cpgtaxa.explorer.writing import described_samples, in_json, in_steps, write_explorer
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.patterns.columns import CAUSES, SHAPES
-from cpgtaxa.statistics.kernel import NAMES, compute
-
-SETTINGS = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
-RULES = {key: SETTINGS[key] for key in ("thresholds", "errors")}
+from cpgtaxa.statistics.kernel import NAMES
 
 
 def unpacked(text: str) -> bytes:
@@ -156,11 +151,9 @@ def run(tmp_path_factory):
     values[5] = np.nan
     values = np.clip(values, 0, 1).astype(np.float32)
     ids = [f"s{number}" for number in range(40)]
-    with CohortWriter(folder / "beta.arrow", ids) as writer:
-        writer.append(names, values)
+    cohort_of(folder, values, names, ids)
     pd.DataFrame({"sample_id": ids, "age": ages}).to_parquet(folder / "samples.parquet", index=False)
-    statistics = compute(values, ages)
-    statistics.insert(0, "cpg", names)
+    statistics = statistics_of(values, ages, cpgs=names)
     statistics.to_parquet(folder / "statistics.parquet", index=False)
     taxon = rng.choice([*TAXA, UNCLASSIFIED], 90).astype(object)
     p = rng.dirichlet(np.ones(10), 90).astype(np.float32)
@@ -195,7 +188,7 @@ def write(run, folder, **settings):
     given = {name: path for name, path in run.items() if name not in ("values", "names")}
     out = {"html": str(folder / "explorer.html"), "folder": str(folder / "explorer")}
     settings = {"cpgs": 30, "samples": 25, "sample_ids": True} | settings
-    write_explorer(given, out, settings=settings, rules=RULES, seed=1)
+    write_explorer(given, out, settings=settings, rules=SHIPPED_RULES, seed=1)
     page = (folder / "explorer.html").read_text()
     return page, json.loads(re.search(r'id="about">(.*?)</script>', page, re.S).group(1))
 
@@ -247,7 +240,7 @@ def test_a_small_cohort_is_whole_in_the_page_and_needs_no_folder(run, tmp_path):
 
 
 def test_bands_are_those_of_tests_and_taxon(run):
-    index = Index(*(run[name] for name in ("taxonomy", "unclassified", "statistics", "patterns")), RULES)
+    index = Index(*(run[name] for name in ("taxonomy", "unclassified", "statistics", "patterns")), SHIPPED_RULES)
     statistics = pd.read_parquet(run["statistics"])
     assert index.bands[5] == 0  # no values
     single = np.isin(index.taxon, [code for code, name in enumerate(TAXA) if not name.startswith(("Bi", "Tri"))])

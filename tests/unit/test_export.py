@@ -13,8 +13,8 @@ import numpy as np
 import openpyxl
 import pandas as pd
 import pytest
+from cohorts import cohort_of, statistics_of
 from conftest import ROOT, SHARED
-from cpgtaxa.cohort import CohortWriter
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import write_parquet
 from cpgtaxa.input.positions import chromosomes, read_positions
@@ -22,7 +22,6 @@ from cpgtaxa.names import COLOURS, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.patterns.columns import CAUSES, DESCRIPTION, SHAPES
 from cpgtaxa.plan.config import check_config
 from cpgtaxa.plan.main import Plan
-from cpgtaxa.statistics.kernel import compute
 from cpgtaxa.targets.export import write as e
 
 CPGS = [*(f"cg{at:03d}" for at in range(57)), "ch.1.5R", "rs77", "NA"]
@@ -54,8 +53,7 @@ def results(tmp_path):
     table = pd.concat([table, pd.DataFrame(p, columns=list(PROBABILITY_COLUMNS))], axis=1)
     table["criterion"], table["margin"] = "trend", np.float32(0.5)
     table["network_p"], table["disagrees"] = p.max(axis=1), np.arange(n) % 7 == 0
-    statistics = compute(beta, ages)
-    statistics.insert(0, "cpg", CPGS)
+    statistics = statistics_of(beta, ages, cpgs=CPGS)
     left = pd.DataFrame({"cpg": CPGS[50:], "reason": "ambiguous", "taxa": "", "unlike_p": 0.5, "detail": "open: trend"})
     patterns = pd.DataFrame({name: rng.random(n) for name in DESCRIPTION}).assign(cpg=CPGS)
     patterns["shape"], patterns["cause"] = rng.choice(list(SHAPES), n), rng.choice([*CAUSES, None], n)
@@ -71,8 +69,7 @@ def results(tmp_path):
     }.items():
         given[name] = tmp_path / f"{name}.parquet"
         write_parquet(given[name], frame)
-    with CohortWriter(given["beta"], samples["sample_id"]) as writer:
-        writer.append(CPGS, beta)
+    cohort_of(given["beta"], beta, CPGS, samples["sample_id"])
     places = pd.DataFrame({"cpg": CPGS[:-1][::-1]})
     places["chrom"] = [("chr1", "2", "X", "chr10")[at % 4] for at in range(len(places))]
     places["position"] = [1000 + 37 * (at * 17 % 59) for at in range(len(places))]

@@ -401,7 +401,7 @@ def real(folder, changes, example="expression"):
     config = yaml.safe_load((ROOT / f"config/examples/{example}.yaml").read_text())
     section = config["expression"] | changes
     for key in ("beta", "expression", "positions", "genes"):
-        if section.get(key):
+        if section.get(key) and not section[key].startswith("/"):
             section[key] = str(SHARED / "expression" / section[key].rsplit("/", 1)[1])
     plan = ExpressionPlan(check_config({"expression": section}, ROOT / "workflow/schemas/config.schema.yaml"))
     out = {name: str(folder / name) for name in OUT}
@@ -428,16 +428,9 @@ def test_real_promoters_give_the_same_starts_as_genes(tmp_path):
     expression.index = pd.Index(genes.loc[expression.index, "external_gene_name"], name="gene")
     expression = expression[~expression.index.duplicated()]
     expression.to_csv(tmp_path / "expression.csv")
-    plan_section = yaml.safe_load((ROOT / "config/examples/expression.yaml").read_text())["expression"]
-    section = plan_section | {"regions": "promoters", "duplicates": "first", "columns": columns | {"genes": names}}
-    section |= {"beta": str(SHARED / "expression/tcga_coad_chr21_beta.csv.gz")}
-    section |= {"expression": str(tmp_path / "expression.csv")}
-    section |= {"positions": str(SHARED / "expression/probe_positions_hg19.csv.gz")}
-    section |= {"genes": str(SHARED / "expression/promoters_hg19.csv.gz")}
-    plan = ExpressionPlan(check_config({"expression": section}, ROOT / "workflow/schemas/config.schema.yaml"))
-    out = {name: str(tmp_path / name) for name in OUT}
-    inputs.prepare(plan.input_files(), out, settings=plan.input_settings(), seed=1)
-    found = pd.read_parquet(out["genes"]).set_index("gene")["tss"]
+    changes = {"regions": "promoters", "duplicates": "first", "columns": columns | {"genes": names}}
+    changes |= {"expression": str(tmp_path / "expression.csv"), "genes": "x/promoters_hg19.csv.gz"}
+    found = real(tmp_path, changes)["genes"].set_index("gene")["tss"]
     start = np.where(genes["strand"] == 1, genes["start_position"], genes["end_position"])
     expected = pd.Series(start, genes["external_gene_name"])
     expected = expected[~expected.index.duplicated()].reindex(found.index)

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from cpgtaxa.learning import loop
+from interrupted import interrupted_at
 
 
 class Line:
@@ -120,20 +121,11 @@ class Dropped(torch.nn.Linear):
         return torch.nn.functional.dropout(super().forward(x), 0.5, self.training)
 
 
-def test_a_killed_run_goes_on_to_the_same_weights(tmp_path, monkeypatch, caplog):
+def test_a_killed_run_goes_on_to_the_same_weights(tmp_path, caplog):
     options = {"lr_decay": 0.9, "warmup": 22}  # the kill is in the sixth epoch of four batches, within the warm-up
     whole = run(tmp_path / "whole", learner(Dropped, **options))
-    original = loop.TrainingLog.on_train_epoch_start
-
-    def die(self, trainer, module):
-        if trainer.current_epoch == 5:
-            raise KeyboardInterrupt
-        original(self, trainer, module)
-
-    monkeypatch.setattr(loop.TrainingLog, "on_train_epoch_start", die)
-    with pytest.raises((KeyboardInterrupt, SystemExit)):
+    with interrupted_at(5):
         run(tmp_path / "killed", learner(Dropped, **options))
-    monkeypatch.setattr(loop.TrainingLog, "on_train_epoch_start", original)
     caplog.set_level("INFO")
     resumed = run(tmp_path / "killed", learner(Dropped, **options))
     assert "continuing" in caplog.text
@@ -144,23 +136,14 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path, monkeypatch, caplog)
     pd.testing.assert_frame_equal(*logs)
 
 
-def test_a_folder_may_be_moved_in_between(tmp_path, monkeypatch):
+def test_a_folder_may_be_moved_in_between(tmp_path):
     """The best epoch lies before the kill, and stays the best."""
     options = {"lr": 0.05, "lr_decay": 1.7}
     whole = run(tmp_path / "whole", learner(**options), epochs=14)
     log = pd.read_csv(tmp_path / "whole/log.csv")
     assert log["val_loss"].argmin() < 9
-    original = loop.TrainingLog.on_train_epoch_start
-
-    def die(self, trainer, module):
-        if trainer.current_epoch == 11:
-            raise KeyboardInterrupt
-        original(self, trainer, module)
-
-    monkeypatch.setattr(loop.TrainingLog, "on_train_epoch_start", die)
-    with pytest.raises((KeyboardInterrupt, SystemExit)):
+    with interrupted_at(11):
         run(tmp_path / "before", learner(**options), epochs=14)
-    monkeypatch.setattr(loop.TrainingLog, "on_train_epoch_start", original)
     (tmp_path / "before").rename(tmp_path / "after")
     moved = run(tmp_path / "after", learner(**options), epochs=14)
     assert all(torch.equal(whole[name], moved[name]) for name in whole)

@@ -4,19 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from browsing import assert_fine
-from cpgtaxa.cohort import Cohort, CohortWriter
+from cohorts import cohort_of
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import write_parquet
 from cpgtaxa.targets.methylation_age import ages as clock
-
-
-def cohort_of(folder, values: np.ndarray) -> Cohort:
-    """values: (CpGs, people)."""
-    with CohortWriter(folder / "beta.arrow", [f"S{at}" for at in range(values.shape[1])]) as writer:
-        for start in range(0, len(values), 100):
-            block = values[start : start + 100].astype(np.float32)
-            writer.append([f"cg{start + at}" for at in range(len(block))], block)
-    return Cohort(folder / "beta.arrow")
 
 
 def people(n=150, cpgs=400, drifting=25, seed=0):

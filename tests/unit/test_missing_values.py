@@ -1,12 +1,9 @@
 """Missing values: a CpG that lacks samples is looked at as if the cohort had not had them, nothing is filled in."""
 
-import pathlib
-
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
-from cpgtaxa.cohort import Cohort, CohortWriter
+from cohorts import SHIPPED_RULES, cohort_of, statistics_of
 from cpgtaxa.images import render
 from cpgtaxa.models import vision  # noqa: F401  (vision before torch)
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
@@ -23,9 +20,6 @@ torch = pytest.importorskip("torch")
 from cpgtaxa.explain import page as explain  # noqa: E402
 from cpgtaxa.images import render_torch  # noqa: E402
 
-ROOT = pathlib.Path(__file__).parents[2]
-CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
-RULES = {key: CONFIG[key] for key in ("thresholds", "errors")}
 N = 240
 
 
@@ -125,9 +119,8 @@ def test_without_the_extremes_colours_are_the_samples_own_and_places_the_cohorts
 
 
 def labelled(beta, ages):
-    statistics = compute(beta, ages)
-    statistics.insert(0, "cpg", [f"cg{at}" for at in range(len(beta))])
-    return define_taxa(statistics, **RULES), ruled_out(statistics, **RULES)
+    statistics = statistics_of(beta, ages)
+    return define_taxa(statistics, **SHIPPED_RULES), ruled_out(statistics, **SHIPPED_RULES)
 
 
 def test_labels_and_vetoes_are_those_of_the_samples_with_a_value():
@@ -169,7 +162,7 @@ def test_smallest_band_is_counted_in_samples_of_the_cpg():
     statistics = pd.concat([compute(beta.astype(np.float32)[None], ages)] * 2, ignore_index=True)
     assert statistics["two_weight"][0] == pytest.approx(1 / 3, abs=1e-3)
     statistics["n"] = [16, 12]
-    assert Answers(statistics, RULES["thresholds"], RULES["errors"]).bands.tolist() == [2, 1]
+    assert Answers(statistics, SHIPPED_RULES["thresholds"], SHIPPED_RULES["errors"]).bands.tolist() == [2, 1]
 
 
 def test_what_criteria_look_at_is_that_of_the_samples_with_a_value():
@@ -188,7 +181,7 @@ def test_lines_and_outliers_of_an_explanation_are_those_of_the_samples_with_a_va
     for beta in BETA:
         holed = np.where(gone, np.float32(np.nan), beta)
         statistics = compute(holed[None], AGES)
-        bands = int(Answers(statistics, RULES["thresholds"], RULES["errors"]).bands[0])
+        bands = int(Answers(statistics, SHIPPED_RULES["thresholds"], SHIPPED_RULES["errors"]).bands[0])
         found, outlying = explain.lines(holed, AGES, statistics, bands)
         wanted, others = explain.lines(beta[~gone], AGES[~gone], compute(beta[None, ~gone], AGES[~gone]), bands)
         assert found == wanted
@@ -273,9 +266,8 @@ def test_the_clock_fills_in_the_mean_of_those_it_learns_from(tmp_path):
     holed[:3] = np.nan  # CpGs of which nothing is known: as good as not there
     predicted = {}
     for name, values in (("whole", beta), ("holed", holed)):
-        with CohortWriter(tmp_path / f"{name}.arrow", [f"S{at}" for at in range(60)]) as writer:
-            writer.append([f"cg{at}" for at in range(80)], values.astype(np.float32))
-        found = methylation_age.cross_fitted_ages(Cohort(tmp_path / f"{name}.arrow"), ages, folds=3, cpgs=80, seed=0)
+        cohort = cohort_of(tmp_path / f"{name}.arrow", values)
+        found = methylation_age.cross_fitted_ages(cohort, ages, folds=3, cpgs=80, seed=0)
         assert np.isfinite(found["methylation_age"]).all()
         predicted[name] = found["methylation_age"].to_numpy()
     assert ages.mean() < predicted["holed"][oldest] < predicted["whole"][oldest] - 10

@@ -3,14 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
-from cpgtaxa.cohort import Cohort, CohortWriter
+from cohorts import cohort_of, statistics_of
+from cpgtaxa.cohort import Cohort
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import write_parquet
 from cpgtaxa.patterns import causes
 from cpgtaxa.patterns.columns import DESCRIPTION, SHAPES
 from cpgtaxa.patterns.shape import Design, Scales, describe
 from cpgtaxa.patterns.table import Study, describe_shard, gather, patterns, significant
-from cpgtaxa.statistics.kernel import compute
 from cpgtaxa.taxa import criteria
 
 N = 600
@@ -180,16 +180,10 @@ def banded_cohort(rng, ages):
     return values, sheet, list(bands)
 
 
-def statistics_of(values, study, sheet):
-    statistics = compute(values, sheet["age"].to_numpy(), study.sexes)
-    statistics.insert(0, "cpg", [f"cg{i}" for i in range(len(values))])
-    return statistics
-
-
 def test_bands_have_their_causes(rng, ages):
     values, sheet, wanted = banded_cohort(rng, ages)
     study = Study.of(sheet)
-    statistics = statistics_of(values, study, sheet)
+    statistics = statistics_of(values, sheet["age"].to_numpy(), study.sexes)
     found = patterns(lambda low, high: values[low:high], statistics, study, **RULES)
     assert found["cause"].fillna("").tolist() == wanted
     assert found["shape"].tolist() == ["none"] * 4  # bands are no change with age
@@ -202,7 +196,7 @@ def test_bands_of_the_old_alone_are_no_genotypes(rng, ages):
     sheet = pd.DataFrame({"sample_id": [f"s{i}" for i in range(N)], "age": ages})
     values = noisy(rng, 0.2 + 0.4 * late[None, :], 0.02)
     study = Study.of(sheet)
-    fit = statistics_of(values, study, sheet).iloc[0]
+    fit = statistics_of(values, sheet["age"].to_numpy(), study.sexes).iloc[0]
     member = causes.members(values[0], fit, 2, study.position)
     assert (member == late).mean() > 0.99
     assert causes.cause_of(member, fit, 2, study.sexes, {})[0] == "unknown"
@@ -211,9 +205,8 @@ def test_bands_of_the_old_alone_are_no_genotypes(rng, ages):
 def test_shards_and_what_is_gathered_from_them(rng, ages, tmp_path):
     values, sheet, _ = banded_cohort(rng, ages)
     study, cpgs = Study.of(sheet), [f"cg{i}" for i in range(4)]
-    statistics = statistics_of(values, study, sheet)
-    with CohortWriter(tmp_path / "beta.arrow", sheet["sample_id"]) as writer:
-        writer.append(cpgs, values)
+    statistics = statistics_of(values, sheet["age"].to_numpy(), study.sexes)
+    cohort_of(tmp_path, values, cpgs, sheet["sample_id"])
     for shard, rows in enumerate((slice(0, 3), slice(3, 4), slice(4, 4))):
         write_parquet(tmp_path / f"statistics_{shard}", statistics[rows])
         out = tmp_path / f"{shard}.parquet"

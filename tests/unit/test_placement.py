@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+from cohorts import SHIPPED_RULES, statistics_of
 from cpgtaxa.cohort import Cohort
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.placement import novelty, selection
@@ -168,21 +169,15 @@ def test_evidence_has_no_infinities():
 
 
 def test_calibration_cpgs_are_those_the_tests_leave_open(tmp_path):
-    import yaml
-    from conftest import ROOT
-
-    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
-    rules = {key: config[key] for key in ("thresholds", "errors")}
     ages = np.random.default_rng(1).uniform(20, 80, 90)
-    settings = {"seed": 1, "cpgs": 300} | rules
+    settings = {"seed": 1, "cpgs": 300} | SHIPPED_RULES
     out = {"out_beta": tmp_path / "beta.arrow", "out_truth": tmp_path / "truth.parquet"}
     calibration_cpgs.simulate_calibration([f"s{n}" for n in range(90)], ages, by_rules=True, **settings, **out)
     truth, cohort = pd.read_parquet(out["out_truth"]), Cohort(out["out_beta"])
     assert cohort.cpgs.tolist() == truth["cpg"].tolist()
     assert 10 < len(truth) < 150
-    again = compute(cohort.read(0, len(truth)), ages)
-    again.insert(0, "cpg", truth["cpg"])
-    assert define_taxa(again, **rules)["taxon"].eq(UNCLASSIFIED).all()
+    again = statistics_of(cohort.read(0, len(truth)), ages, cpgs=truth["cpg"])
+    assert define_taxa(again, **SHIPPED_RULES)["taxon"].eq(UNCLASSIFIED).all()
     assert set("|".join(truth["admissible"]).split("|")) <= {"", *TAXA}
     assert 0 < (truth["admissible"] == "").mean() < 0.6
     calibration_cpgs.simulate_calibration([f"s{n}" for n in range(90)], ages, by_rules=False, **settings, **out)

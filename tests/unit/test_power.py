@@ -18,15 +18,9 @@ from cpgtaxa.taxa import criteria
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 RULES = {"thresholds": criteria.default_zones(), "errors": {"beyond": 0.05, "chance": 0.001}}
 SETTINGS = {
-    "taxa": ["LinAgeHomo", "TriAge"],
-    "trend": [0.02],
-    "spread": [1.1],
-    "sd": 0.03,
-    "people": [300, 40],
-    "ages": [[20, 80]],
-    "distribution": ["uniform"],
-    "cpgs": 40,
-}
+    "taxa": ["LinAgeHomo", "TriAge"], "trend": [0.02], "spread": [1.1], "sd": 0.03, "people": [300, 40],
+    "ages": [[20, 80]], "distribution": ["uniform"], "cpgs": 40,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -91,13 +91,6 @@ def test_disc_lies_where_the_published_axes_put_it(age, column, value, row):
     np.testing.assert_array_equal(code[row - 3 : row + 4, column - 3 : column + 4] > 0, DISC)
 
 
-def test_age_axis_is_the_cohorts_also_where_the_youngest_is_missing():
-    ages = np.array([20.0, 40.0, 90.0])
-    whole, part = r.render(np.array([[0.5, 0.5, 0.5], [np.nan, 0.5, 0.5]], np.float32), ages)
-    np.testing.assert_array_equal(whole[:, 40:] > 0, part[:, 40:] > 0)
-    assert not part[:, :40].any()
-
-
 def test_later_samples_hide_earlier_ones():
     # A crowd of 30 at row 112 is dark, a lone sample at row 108 is light: their discs overlap.
     rng = np.random.default_rng(0)
@@ -197,16 +190,6 @@ def visible_samples(values, columns):
         last[row, column] = i
     seen = np.array(sorted(last.values()))
     return owner[rows[seen], columns[seen]] == seen
-
-
-@pytest.mark.parametrize("draw", [r.render, r.render_smooth])
-def test_missing_values_are_as_if_the_samples_were_absent(draw):
-    beta, ages = cohort(400)
-    # The youngest and the oldest stay, for they set the axis.
-    gone = np.random.default_rng(1).random(400) < 0.3
-    gone[[ages.argmin(), ages.argmax()]] = False
-    holed = np.where(gone, np.nan, beta).astype(np.float32)
-    np.testing.assert_array_equal(draw(holed, ages), draw(beta[:, ~gone], ages[~gone]))
 
 
 @pytest.mark.parametrize("draw", [r.render, r.render_smooth])

@@ -1,6 +1,5 @@
 """The report on a small made-up run: right numbers, everything escaped, the same bytes each time."""
 
-import hashlib
 import itertools
 import json
 import pathlib
@@ -11,10 +10,8 @@ import xml.etree.ElementTree
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from branches import one_way, watched
-from conftest import ROOT
-from cpgtaxa.cohort import CohortWriter
+from cohorts import TAXA_CONFIG, cohort_of, statistics_of
 from cpgtaxa.embedding.clusters import PAIR_COLUMNS
 from cpgtaxa.errors import InputError
 from cpgtaxa.names import COLOURS, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
@@ -24,7 +21,7 @@ from cpgtaxa.report import gallery, tables
 from cpgtaxa.report.page import write_report
 from cpgtaxa.report.summary import WIDTH, summary_text
 from cpgtaxa.statistics.age_ewas import write_age_ewas
-from cpgtaxa.statistics.kernel import compute
+from pages import digests, text_of
 
 HOSTILE = "<script>alert(1)</script>"
 HOSTILE_SEX = "</text></svg><b>$x_{$"
@@ -37,7 +34,7 @@ CONFIG = {
         "max_missing_cpg": 0.2,
         "max_missing_sample": 0.2,
     },
-    "taxa": yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"],
+    "taxa": TAXA_CONFIG,
     "images": {"info": None},
     "rounds": {"max": 3, "error_rate": 0.05, "unlike": 0.01, "confidence": None, "veto": True},
     "report": {"gallery": 2},
@@ -152,8 +149,7 @@ def make_run(tmp_path):
     cpgs = [HOSTILE] + [f"cg{index:08d}" for index in range(1, 60)]
     samples = pd.DataFrame({"sample_id": [f"S{i}" for i in range(40)], "age": ages})
     samples["sex"] = np.where(np.arange(40) % 2, "F", HOSTILE_SEX)
-    with CohortWriter(folder / "beta.arrow", samples["sample_id"]) as writer:
-        writer.append(cpgs, values)
+    cohort_of(folder, values, cpgs)
     samples.to_parquet(folder / "samples.parquet")
 
     # CpGs 0..29 by the rules, 30..39 by round 0, 40..44 by round 1, 45..59 left.
@@ -171,8 +167,7 @@ def make_run(tmp_path):
     labels = pd.DataFrame({"cpg": cpgs, "taxon": taxonomy["taxon"], "reason": "one band; <em>narrow</em>"})
     labels.loc[50:, "reason"] = "open: trend; UniUnstable or LinAgeHomo"
     labels.to_parquet(folder / "labels.parquet")
-    statistics = compute(values, ages)
-    statistics.insert(0, "cpg", cpgs)
+    statistics = statistics_of(values, ages, cpgs=cpgs)
     statistics.to_parquet(folder / "statistics.parquet")
     seen = pd.DataFrame({"cpg": cpgs, "n_missing": np.isnan(values).sum(axis=1), "kept": True, "reason": None})
     seen.loc[60] = ["cg_missing", 20, False, "missing"]
@@ -340,11 +335,6 @@ def test_truth_file_problems_are_listed_together(tmp_path):
     assert "UniStabel" in caught.value.text()
     assert "TriAg'" in caught.value.text()
     assert "'b'" in caught.value.text()
-    path.write_text("probe,taxon\na,BiAge\n")
-    with pytest.raises(InputError, match="cpg and taxon"):
-        tables.read_truth(path)
-    with pytest.raises(InputError, match="is not there"):
-        tables.read_truth(tmp_path / "absent.csv")
 
 
 def test_truth_reads_tab_separated_and_packed_tables(tmp_path):
@@ -420,12 +410,6 @@ def test_the_cohorts_page_says_what_was_adjusted(run, tmp_path, written, undrawn
     assert "2 warnings about the cohort" in _text(outputs["summary"])
 
 
-def test_probes_that_are_no_cpgs_are_called_so(written):
-    html = _text(written.outputs["html"])
-    assert "2 mostly missing, 1 constant, 4 not CpGs (methylation outside CpGs)" in html
-    assert "in the list" not in html
-
-
 def test_page_is_self_contained(written):
     html = _text(written.outputs["html"])
     assert not re.search(
@@ -440,7 +424,7 @@ def test_page_is_self_contained(written):
     assert "left out" in html
 
 
-def test_error_rates_reasons_and_boundary_cpgs_are_shown(written):
+def test_error_rates_reasons_and_counts_of_cpgs_are_shown(written):
     html = _text(written.outputs["html"])
     assert "at most 5\u00a0% of the calls are wrong" in html
     row = r'ambiguous</th><td>open: trend</td><td class="n">10</td><td class="n">66.7\u00a0%</td>.*?'
@@ -458,6 +442,9 @@ def test_error_rates_reasons_and_boundary_cpgs_are_shown(written):
     assert html.count("That is little: this cohort is unlike the simulated ones") == 1
     assert '<td class="n">–</td><td class="n">–</td>' in html  # round 1 has no error rate
     assert '<tr><th scope="row">0</th><td class="n">4</td><td class="n">3</td><td class="n">1</td></tr>' in html
+    assert "2 mostly missing, 1 constant, 4 not CpGs (methylation outside CpGs)" in html
+    assert "in the list" not in html
+    assert "Of 50, 37 are likely to get the same taxon in another cohort" in text_of(html)
 
 
 def test_figures_have_their_data(written):
@@ -555,14 +542,10 @@ def test_gallery_images_are_the_rendered_ones(written):
 
 
 def test_same_input_same_bytes_and_nothing_old_stays(written):
-    def digests():
-        files = sorted(path for path in written.folder.rglob("*") if path.is_file())
-        return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-    before = digests()
+    before = digests(written.folder)
     (written.folder / "report/figures/old.svg").write_text("")
     write_report(written.run, written.outputs, CONFIG)
-    assert digests() == before
+    assert digests(written.folder) == before
     assert len(before) > 10
     assert not re.search(r"<dc:date>", _text(written.outputs["html"]))
 
@@ -592,7 +575,7 @@ def test_no_test_images_and_nothing_placed(run, tmp_path):
 def test_the_page_says_whether_ten_taxa_are_needed_and_enough(written):
     outputs = written.outputs
     section = re.search(r'<section id="enough">.*?</section>', _text(outputs["html"]), re.S).group()
-    text = " ".join(re.sub(r"<[^>]*>", " ", section).split())
+    text = text_of(section)
     assert "1,045 placed and 1,061 of 2,000 Unclassified CpGs" in text
     assert "Fewer than 10 CpGs are placed in BiNonAge." in text
     assert "UniStable 20 UniUnstable 61.0 % 52.0 % little" in text
@@ -607,9 +590,8 @@ def test_the_page_says_whether_ten_taxa_are_needed_and_enough(written):
 
 def test_the_page_says_so_where_there_are_no_clusters(run, tmp_path, undrawn):
     pd.read_csv(run.clusters, nrows=0).to_csv(run.clusters, index=False)
-    section = (
-        _text(_write(run, tmp_path / "a")["html"]).partition('<section id="enough">')[2].partition("</section>")[0]
-    )
+    html = _text(_write(run, tmp_path / "a")["html"])
+    section = html.partition('<section id="enough">')[2].partition("</section>")[0]
     assert "No clusters were found." in section
     assert "<img" not in section
 

@@ -82,14 +82,10 @@ def test_thinning_keeps_what_is_apart_and_each_group():
 
 def test_columns_that_components_go_with_are_offered_as_a_line_of_the_config():
     rows = [
-        ("age", "PC1", 0.5, True),
-        ("neutrophils", "PC1", 0.75, True),
-        ("batch: no", "PC1", 0.2, True),
-        ("batch: no", "PC2", 0.4, True),
-        ("chance", "PC2", 0.2, False),
-        ("little", "PC1", 0.05, True),
+        ("age", "PC1", 0.5, True), ("neutrophils", "PC1", 0.75, True), ("batch: no", "PC1", 0.2, True),
+        ("batch: no", "PC2", 0.4, True), ("chance", "PC2", 0.2, False), ("little", "PC1", 0.05, True),
         ("sex", "PC2", 0.3, True),
-    ]
+    ]  # fmt: skip
     table = pd.DataFrame(rows, columns=["column", "of", "r2", "surely"])
     found = quality.suggestion(table, np.array([0.116, 0.066]), ["sex"])
     assert [(row["component"], row["column"], row["r2"]) for row in found["goes_with"]] == [

@@ -3,16 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
-from conftest import ROOT
-from cpgtaxa.cohort import Cohort, CohortWriter
+from cohorts import SHIPPED_RULES, cohort_of, statistics_of
 from cpgtaxa.names import UNCLASSIFIED
 from cpgtaxa.report import quality, runtime, tables, thresholds
-from cpgtaxa.statistics.kernel import compute
 from cpgtaxa.taxa.criteria import TABLE, Answers
 from statsmodels.stats.proportion import proportion_confint
-
-RULES = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
 
 
 def test_flow_by_hand():
@@ -44,14 +39,14 @@ def widths():
     sds = np.array([0.004, 0.007, 0.012, 0.018, 0.03, 0.05, 0.05])
     values = 0.5 + sds[:, None] * noise
     values[6, 10:] = np.nan
-    statistics = compute(values.astype(np.float32), ages)
-    statistics.insert(0, "cpg", list("abcdefg"))
-    return statistics
+    return statistics_of(values, ages, cpgs="abcdefg")
 
 
 def test_answers_are_counted_below_in_and_above_the_zone(widths):
     # In two blocks, as files are read. The zone is 0.008 to 0.025, its middle 0.0141; too few samples do not count.
-    found, drawn = thresholds.count_answers([widths[:4], widths[4:]], RULES["thresholds"], RULES["errors"])
+    found, drawn = thresholds.count_answers(
+        [widths[:4], widths[4:]], SHIPPED_RULES["thresholds"], SHIPPED_RULES["errors"]
+    )
     assert list(found["criterion"]) == [one.name for one in TABLE]
     assert list(found["key"]) == [f"taxa.thresholds.{one.name}" for one in TABLE]
     row = found.set_index("criterion").loc["width"]
@@ -63,7 +58,7 @@ def test_answers_are_counted_below_in_and_above_the_zone(widths):
 
 
 def test_the_nearest_criterion_is_that_of_the_boundary_or_the_nearest_zone(widths):
-    found = thresholds.nearest_criterion(Answers(widths, RULES["thresholds"], RULES["errors"]))
+    found = thresholds.nearest_criterion(Answers(widths, SHIPPED_RULES["thresholds"], SHIPPED_RULES["errors"]))
     assert found["criterion"][2:4].tolist() == ["width", "width"]
     assert (found["margin"][2:4] <= 1).all()
     assert found["value"][2] == pytest.approx(0.012, rel=0.01)
@@ -72,16 +67,10 @@ def test_the_nearest_criterion_is_that_of_the_boundary_or_the_nearest_zone(width
     assert (found["margin"][:2] > 1).all()
 
 
-def _cohort(path, values) -> Cohort:
-    with CohortWriter(path, [f"S{index}" for index in range(values.shape[1])]) as writer:
-        writer.append([f"cg{index}" for index in range(len(values))], values.astype(np.float32))
-    return Cohort(path)
-
-
 def test_missing_values_by_hand(tmp_path):
     values = np.full((4, 5), 0.5)
     values[0, 0] = values[1, 0] = values[2, 3] = np.nan
-    by_sample = quality.missing_by_sample(_cohort(tmp_path / "beta.arrow", values))
+    by_sample = quality.missing_by_sample(cohort_of(tmp_path, values))
     assert by_sample.tolist() == [0.5, 0, 0, 0.25, 0]
     reasons = [None, None, None, None, "missing", "constant"]
     cpgs = pd.DataFrame({"n_missing": [1, 1, 1, 0, 4, 3], "kept": [True] * 4 + [False] * 2, "reason": reasons})
@@ -110,7 +99,7 @@ def test_a_batch_is_found_and_noise_is_not(tmp_path):
     assert set(left_out) == {"id", "one"}
     assert columns["slide"].nunique() == 15
     assert isinstance(columns["slide"][0], str)
-    cohort = _cohort(tmp_path / "beta.arrow", values)
+    cohort = cohort_of(tmp_path, values)
     scores, shares, centred = quality.components(cohort, values.std(axis=1))
     assert scores.shape == (60, quality.COMPONENTS)
     assert shares[0] > 0.8

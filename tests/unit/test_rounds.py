@@ -15,16 +15,9 @@ from cpgtaxa.plan.main import Plan
 from cpgtaxa.plan.paths import shard_bounds
 
 SETTINGS = {
-    "source": "both",
-    "min_per_taxon": 20,
-    "fallback": False,
-    "max_per_taxon": 50,
-    "val_share": 0.2,
-    "test_share": 0.2,
-    "max_test_per_taxon": 10,
-    "max_added_per_taxon": 5,
-    "trains": True,
-}
+    "source": "both", "min_per_taxon": 20, "fallback": False, "max_per_taxon": 50, "val_share": 0.2, "test_share": 0.2,
+    "max_test_per_taxon": 10, "max_added_per_taxon": 5, "trains": True,
+}  # fmt: skip
 
 
 def inputs(own=40, made=30):

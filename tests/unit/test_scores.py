@@ -6,8 +6,9 @@ import subprocess
 import numpy as np
 import pandas as pd
 import pytest
+from cohorts import cohort_of
 from conftest import ROOT
-from cpgtaxa.cohort import Cohort, CohortWriter
+from cpgtaxa.cohort import Cohort
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import write_parquet
 from cpgtaxa.targets.biology import scores
@@ -31,8 +32,7 @@ def made(folder, values, cpgs=None, ages=None):
     """Inputs of `write` for a cohort of values (CpGs, samples)."""
     cpgs = cpgs or [f"cg{at:03d}" for at in range(len(values))]
     ids = [f"S{at}" for at in range(values.shape[1])]
-    with CohortWriter(folder / "beta.arrow", ids) as writer:
-        writer.append(cpgs, values.astype(np.float32))
+    cohort_of(folder, values, cpgs)
     ages = np.linspace(20, 90, len(ids)) if ages is None else ages
     write_parquet(folder / "samples.parquet", pd.DataFrame({"sample_id": ids, "age": ages}))
     return {"beta": folder / "beta.arrow", "samples": folder / "samples.parquet", "noise": [], "signature": []}

@@ -482,14 +482,8 @@ def test_statistics_by_hand():
 def simulate(folder, seed=5, **changes):
     plan = {"cells": 4, "chromosomes": 3, "length": 120_000} | changes
     names = (
-        "genome.fa.gz",
-        "islands.bed",
-        "motif_sites.bed",
-        "truth.csv",
-        "motif.txt",
-        "positions.csv",
-        "taxonomy.csv",
-    )
+        "genome.fa.gz", "islands.bed", "motif_sites.bed", "truth.csv", "motif.txt", "positions.csv", "taxonomy.csv",
+    )  # fmt: skip
     out = {name.split(".")[0]: folder / name for name in names}
     out["profiles"] = [folder / f"cell{cell}.tsv.gz" for cell in range(1, plan["cells"] + 1)]
     simulated.write_cells(plan, seed, out)

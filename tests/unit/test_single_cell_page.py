@@ -1,16 +1,13 @@
 """The page of the target `single_cell` on small made-up runs: right numbers, nothing unescaped, the same bytes."""
 
 import gzip
-import hashlib
 import json
 import pathlib
-import re
 import shutil
 import xml.etree.ElementTree
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 from browsing import assert_fine
 from conftest import ROOT
@@ -21,6 +18,8 @@ from cpgtaxa.targets.single_cell.counts import calibrate, site_counts, window_va
 from cpgtaxa.targets.single_cell.statistics import site_statistics
 from cpgtaxa.targets.single_cell.summary import choose_network
 from cpgtaxa.targets.single_cell.tables import Sites, predictions_writer
+from pages import digests, lead_of, printed, table_after, text_of
+from single_cell_files import write_sites
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 TEMPLATE = ROOT / "scripts/cpgtaxa/templates/single_cell.html.j2"
@@ -31,20 +30,6 @@ ALL = ("dna", "cpg", "joint", "window_mean", "random_forest")
 NOISE = {"dna": 4.0, "cpg": 1.0, "joint": 0.2, "window_mean": 9.0, "random_forest": 2.2}
 CHROMS = {"chr1": 2, "chr2": 0, "chr3": 1}
 """Chromosomes and their splits."""
-
-
-def write_sites(path, cells, chrom, position, split, states):
-    """sites.arrow. chrom: names, of which the file lists each once."""
-    names = list(dict.fromkeys(chrom))
-    columns = {
-        "chrom": pa.DictionaryArray.from_arrays(pa.array([names.index(one) for one in chrom], pa.int32()), names),
-        "position": pa.array(position, pa.int64()),
-        "split": pa.array(split, pa.int8()),
-        "states": pa.FixedSizeListArray.from_arrays(pa.array(states.ravel(), pa.int8()), states.shape[1]),
-    }
-    table = pa.table(columns).replace_schema_metadata({b"cells": json.dumps(cells)})
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table, 64)
 
 
 class Made:
@@ -84,7 +69,8 @@ class Made:
         return self.folder / name
 
     def _input(self, annotations):
-        write_sites(self._path("sites", "sites.arrow"), self.cells, self.chrom, self.position, self.split, self.states)
+        at = self.chrom, self.position, self.split
+        write_sites(self._path("sites", "sites.arrow"), *at, self.states, rows=64, cells=self.cells)
         places = pd.DataFrame({"chrom": self.chrom, "position": self.position})
         write_parquet(self._path("statistics", "statistics.parquet"), places.join(site_statistics(self.states)))
         inside = {"site": np.arange(len(self.position))}
@@ -227,22 +213,6 @@ def summary(out):
     return pd.read_csv(out["summary"]).set_index(["model", "metric"])
 
 
-def text_of(html):
-    """The page's words."""
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", re.sub(r"<(style|svg).*?</\1>", "", html, flags=re.S)))
-
-
-def table_after(html, heading):
-    """Cells of the first table behind a heading, row by row."""
-    found = re.search(r"<tbody>(.*?)</tbody>", html[html.index(heading) :], re.S).group(1)
-    rows = re.findall(r"<tr.*?</tr>", found, re.S)
-    return [[text_of(cell).strip() for cell in re.findall(r"<t[hd].*?</t[hd]>", row, re.S)] for row in rows]
-
-
-def printed(value, sign=""):
-    return f"{value:{sign}.3f}".replace("-", "−")
-
-
 def percent(value, digits=1):
     return f"{100 * value:.{digits}f} %"
 
@@ -283,7 +253,7 @@ def test_the_page_shows_the_numbers_of_the_tables(made, out, html, summary):
     assert names["random_forest"][8:] == ["", ""]
 
     states = sum(made.tested(cell).sum() for cell in range(3))
-    lead = text_of(re.search(r'<p class="lead">(.*?)</p>', html, re.S).group(1))
+    lead = lead_of(html)
     auc = summary.loc[("joint", "auc")]
     assert "on chr1, which no model was trained on" in lead
     interval = f"{printed(auc['ci_low'])} to {printed(auc['ci_high'])}"
@@ -336,7 +306,7 @@ def test_what_was_filled_in(made, out, html):
     assert f"of the {tested.sum():,} observed test states that are predicted so, {percent(right)} are right" in text_of(
         html
     )
-    lead = text_of(re.search(r'<p class="lead">(.*?)</p>', html, re.S).group(1))
+    lead = lead_of(html)
     share = percent((unobserved & sure).sum() / unobserved.sum(), 0)
     assert f"{unobserved.sum():,} states that were not observed ({percent(unobserved.mean(), 0)} of all)" in lead
     assert f"filled in, {share} of them surely" in lead
@@ -450,13 +420,7 @@ def test_the_page_is_fine_in_a_browser(made, out, tmp_path, browser):
 
 
 def test_the_same_bytes_twice(made, out):
-    def digests(outputs):
-        paths = [path for path in outputs["html"].parent.rglob("*") if path.is_file()]
-        return {
-            path.relative_to(outputs["html"].parent): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths
-        }
-
-    assert digests(made.write("again")) == digests(out)
+    assert digests(made.write("again")["html"].parent) == digests(out["html"].parent)
 
 
 # --- shapes ----------------------------------------------------------------------------------------------------------
@@ -598,18 +562,6 @@ def test_variance_of_windows_against_the_slow_way(tmp_path, monkeypatch, rows):
         if here:
             assert row.variance == pytest.approx(np.mean([one[1] for one in here]))
             assert row.chance == pytest.approx(np.mean([one[2] for one in here]))
-
-
-def test_cells_that_are_alike_have_the_variance_of_chance(tmp_path):
-    rng = np.random.default_rng(1)
-    n = 20_000
-    states = (rng.random((n, 6)) < np.repeat(rng.random(n // 20), 20)[:, None]).astype(np.int8)
-    states[rng.random(states.shape) < 0.5] = -1
-    position = np.arange(n) * 50 + 1
-    write_sites(tmp_path / "sites.arrow", list("abcdef"), ["1"] * n, position, np.zeros(n, np.int8), states)
-    found = window_variance(Sites(tmp_path / "sites.arrow"), 1000)
-    ratio = (found["variance"] * found["windows"]).sum() / (found["chance"] * found["windows"]).sum()
-    assert ratio == pytest.approx(1, abs=0.05)
 
 
 def test_a_motif_is_found_by_a_filter_that_is_alike_and_not_by_chance():

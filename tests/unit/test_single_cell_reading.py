@@ -16,28 +16,12 @@ from cpgtaxa.models import create_model
 from cpgtaxa.pages.drawing import svg_text
 from cpgtaxa.targets.single_cell import effects, imputation, kmers, metrics, motifs, peers
 from cpgtaxa.targets.single_cell.tables import Sites, predictions_writer, window_blocks
+from single_cell_files import write_sites
 
 FAR = 25_000
 
 
 # --- files in the form that the data steps write ---------------------------------------------------------------------
-
-
-def write_sites(path, chrom, position, split, states, rows=None):
-    """sites.arrow. chrom: names."""
-    cells = [f"cell{number}" for number in range(1, states.shape[1] + 1)]
-    names = list(dict.fromkeys(chrom))
-    codes = pa.array([names.index(name) for name in chrom], pa.int32())
-    columns = {
-        "chrom": pa.DictionaryArray.from_arrays(codes, pa.array(names)),
-        "position": pa.array(position, pa.int64()),
-        "split": pa.array(split, pa.int8()),
-        "states": pa.FixedSizeListArray.from_arrays(pa.array(states.ravel(), pa.int8()), states.shape[1]),
-    }
-    table = pa.table(columns).replace_schema_metadata({b"cells": json.dumps(cells)})
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table, rows or 1 << 16)
-    return cells
 
 
 def neighbours_of(chrom, position, states, wlen):
@@ -310,7 +294,7 @@ def test_window_mean_by_hand(tmp_path):
     """Neighbours within 1,500 bases either way, of the same chromosome and cell, without the site's own state."""
     chrom = ["1"] * 4 + ["2"] * 2
     position = np.array([100, 1600, 1601, 9000, 120, 1620])
-    states = np.array([[1, 0], [1, -1], [0, -1], [0, 1], [-1, 1], [1, 0]], dtype=np.int8)
+    states = np.array([[1, 0, -1], [1, -1, -1], [0, -1, -1], [0, 1, 1], [-1, 1, -1], [1, 0, -1]], dtype=np.int8)
     write_sites(tmp_path / "sites.arrow", chrom, position, [0, 0, 0, 2, 0, 0], states)
     peers.window_mean(tmp_path / "sites.arrow", tmp_path / "out.parquet")
     found = read_parquet(tmp_path / "out.parquet")
@@ -319,6 +303,7 @@ def test_window_mean_by_hand(tmp_path):
     # Training rates: cell1 3 of 4, cell2 1 of 3 (the fourth row is for testing).
     assert found["cell1"].tolist() == pytest.approx([1, 0.5, 1, 0.75, 1, 0.75])
     assert found["cell2"].tolist() == pytest.approx([1 / 3, 0, 1 / 3, 1 / 3, 0, 1])
+    assert found["cell3"].tolist() == [0.5] * 6  # never seen in training
 
 
 def test_window_mean_against_the_slow_way_over_many_blocks(tmp_path, monkeypatch):
@@ -341,13 +326,6 @@ def test_window_mean_against_the_slow_way_over_many_blocks(tmp_path, monkeypatch
             assert found[row, cell] == pytest.approx(np.mean(near) if near else training.mean(), abs=1e-6)
 
 
-def test_a_cell_never_seen_in_training_falls_back_to_a_half(tmp_path):
-    states = np.array([[1, -1], [0, 1]], dtype=np.int8)
-    write_sites(tmp_path / "sites.arrow", ["1", "2"], np.array([5, 9]), [0, 2], states)
-    peers.window_mean(tmp_path / "sites.arrow", tmp_path / "out.parquet")
-    assert read_parquet(tmp_path / "out.parquet")["cell2"].tolist() == [0.5, 0.5]
-
-
 def test_kmer_frequencies_by_hand():
     dna = np.array([[0, 1, 2, 1, 2], [0, 1, 4, 1, 2], [4, 4, 4, 4, 4]], dtype=np.uint8)  # ACGCG, ACNCG, NNNNN
     found = kmers.frequencies(dna, 2)
@@ -364,11 +342,6 @@ def test_one_hot_codes():
     found = kmers.one_hot(np.array([[3, 4, 0]], dtype=np.uint8))
     assert found.dtype == np.float32
     assert found[0].tolist() == [[0, 0, 1], [0, 0, 0], [0, 0, 0], [1, 0, 0]]
-
-
-def test_features_of_neighbours():
-    states, far = np.array([[1, 0, -1]], dtype=np.int8), np.array([[40, 70_000, -1]], dtype=np.int32)
-    assert peers.neighbour_features(states, far).tolist() == [[1, 0, 0.5, 40, FAR, FAR]]
 
 
 def forest_files(folder, dna=True, seed=0):

@@ -15,13 +15,12 @@ import pandas as pd
 import pytest
 import scipy.stats
 import statsmodels.api as sm
-from cpgtaxa.cohort import Cohort, CohortWriter
+from cohorts import cohort_of
 from cpgtaxa.small_sort import heap_sort
 from cpgtaxa.statistics import kernel as statistics
 from cpgtaxa.statistics.kernel import DESCRIPTION, NAMES, compute, compute_cohort
 from cpgtaxa.taxa import criteria
 from diptest.consts import Consts
-from sklearn.mixture import GaussianMixture
 from statsmodels.stats.diagnostic import het_breuschpagan
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -293,24 +292,6 @@ def test_bands_agree_with_plain_em(case, n):
         assert row["bic3"] < row["bic2"]
 
 
-@pytest.mark.parametrize("levels", [[0.3, 0.5], [0.2, 0.5, 0.8]])
-def test_bands_without_trend_agree_with_scikit_learn(levels):
-    rng = np.random.default_rng(len(levels))
-    ages = ages_of(2000, rng)
-    k = len(levels)
-    y = bands(ages, levels, np.full(k, 1 / k), np.full(k, 0.045), np.zeros(k), rng)
-    row = compute(y[None], ages).iloc[0]
-    peer = GaussianMixture(k, n_init=3, tol=1e-8, max_iter=1000, random_state=0).fit(y[:, None].astype(float))
-    order = np.argsort(peer.means_[:, 0])
-    name = "two" if k == 2 else "three"
-    assert row[f"{name}_weight"] == pytest.approx(peer.weights_.min(), abs=0.006)
-    assert row[f"{name}_gap"] == pytest.approx(np.diff(peer.means_[order, 0]).min(), abs=0.003)
-    assert row[f"{name}_sd"] == pytest.approx(np.sqrt(peer.covariances_.max()), abs=0.001)
-    # The peer has no slopes: up to chance, k slopes buy k / 2 units of log-likelihood.
-    slopes = k * np.log(2000)
-    assert row[f"bic{k}"] - slopes == pytest.approx(peer.bic(y[:, None].astype(float)), abs=4 * k)
-
-
 @pytest.mark.parametrize("n", [300, 1200])
 def test_binned_em_agrees_with_exact_em(n):
     rng = np.random.default_rng(n)
@@ -401,22 +382,6 @@ def test_mixtures_run_only_where_bands_could_matter():
 
 
 # ------------------------------------------------------------------------------------------------------------ behaviour
-
-
-def test_missing_values_equal_dropped_samples():
-    rng = np.random.default_rng(6)
-    beta, ages = assorted(300, rng)
-    missing = rng.random(300) < 0.2
-    holed = beta.copy()
-    holed[:, missing] = np.nan
-    pd.testing.assert_frame_equal(compute(holed, ages), compute(beta[:, ~missing], ages[~missing]), check_exact=True)
-    # And holes of one CpG do not touch the others.
-    single = beta.copy()
-    single[4, ::3] = np.nan
-    others = [row for row in range(len(beta)) if row != 4]
-    whole = compute(beta, ages)
-    pd.testing.assert_frame_equal(compute(single, ages).iloc[others], whole.iloc[others], check_exact=True)
-    assert compute(single, ages).n[4] == 200
 
 
 def test_sample_order_does_not_matter():
@@ -537,9 +502,7 @@ def test_cohort_in_batches(tmp_path, caplog):
     rng = np.random.default_rng(11)
     beta, ages = assorted(60, rng)
     names = [f"cg{i}" for i in range(len(beta))]
-    with CohortWriter(tmp_path / "beta.arrow", [f"s{i}" for i in range(60)]) as writer:
-        writer.append(names, beta)
-    cohort = Cohort(tmp_path / "beta.arrow")
+    cohort = cohort_of(tmp_path, beta)
     with caplog.at_level(logging.INFO):
         part = compute_cohort(cohort, ages, 2, 9, batch=3)
     assert "statistics of 7 CpGs" in caplog.text

@@ -10,43 +10,37 @@ import pytest
 import wfdb
 import yaml
 from browsing import assert_fine
-from conftest import ROOT, TINY, copy_run, merged, snakemake
-from cpgtaxa.files import sha256
+from companion import Companion
+from conftest import ROOT, TINY, merged, snakemake
 from cpgtaxa.targets.ecg.signals import preprocess
-from processes import killed_when
 
-SMALL = {
-    "training": {"threads": 1},
-    "ecg_age": {
-        # The children's network is quick enough for both groups.
-        "networks": {"adult": "ResUDenseNet", "child": "ResUDenseNet"},
-        "size": "narrow",
-        "shards": 1,
-        "epochs": 8,
-        "batch_size": 8,
-        "lr": 0.003,
-        "lr_step": 6,
-        "held_out": 1,
-        "reading": {"records": 3, "steps": 8, "drawn": 1},
-        "simulate": {"adults": 90, "children": 60},
+ECG = Companion(
+    "ecg_age",
+    {
+        "training": {"threads": 1},
+        "ecg_age": {
+            # The children's network is quick enough for both groups.
+            "networks": {"adult": "ResUDenseNet", "child": "ResUDenseNet"},
+            "size": "narrow",
+            "shards": 1,
+            "epochs": 8,
+            "batch_size": 8,
+            "lr": 0.003,
+            "lr_step": 6,
+            "held_out": 1,
+            "reading": {"records": 3, "steps": 8, "drawn": 1},
+            "simulate": {"adults": 90, "children": 60},
+        },
     },
-}
-FOLDER = "results/ecg_age"
+)
+FOLDER = ECG.folder
 NETWORK = "ResUDenseNet"
 GROUPS = ("adult", "child")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ecg_age")
-    run = snakemake(folder, "ecg_age", config=SMALL)
-    assert run.code == 0, run.text
-    assert (folder / FOLDER / "summary.txt").read_text() in run.text
-    return folder
-
-
-def summary(folder):
-    return pd.read_csv(folder / FOLDER / "summary.csv").set_index(["model", "metric"])["value"]
+    return ECG.finished(tmp_path_factory.mktemp("ecg_age"))
 
 
 def records_of(folder):
@@ -54,9 +48,7 @@ def records_of(folder):
 
 
 def test_the_models_find_the_drift_of_ages(finished):
-    table = pd.read_csv(finished / FOLDER / "summary.csv")
-    assert list(table) == ["model", "metric", "value", "ci_low", "ci_high", "n"]
-    found = summary(finished)
+    found = ECG.summary(finished)
     for group in GROUPS:
         assert found["GradientBoosting", f"{group}_mae"] < 0.7 * found["Median", f"{group}_mae"]
         # Trained for a few epochs only; `test_the_default_beats_the_median_by_half` trains as by default.
@@ -80,7 +72,7 @@ def test_patients_are_on_one_side_and_each_record_is_tested_once(finished):
 
 def test_what_is_written_agrees(finished):
     folder = finished / FOLDER
-    found, gaps = summary(finished), pd.read_csv(folder / "gaps.csv")
+    found, gaps = ECG.summary(finished), pd.read_csv(folder / "gaps.csv")
     submission = pd.read_csv(folder / "submission.csv")
     assert list(submission) == ["FILENAME", "AGE"]
     predicted = gaps.set_index("record")["predicted"]
@@ -130,7 +122,7 @@ def test_both_age_gaps_are_joined_by_person(finished):
         gap = clock.loc[person, "methylation_age"] - clock.loc[person, "age"]
         assert row["methylation_gap"] == pytest.approx(gap, abs=1e-3)
     r = np.corrcoef(both["ecg_gap_adjusted"], both["methylation_gap_adjusted"])[0, 1]
-    assert r == pytest.approx(summary(finished)[NETWORK, "adult_gap_correlation"], abs=1e-3)
+    assert r == pytest.approx(ECG.summary(finished)[NETWORK, "adult_gap_correlation"], abs=1e-3)
 
 
 def test_attributions_add_up_to_what_they_share_out(finished):
@@ -149,17 +141,8 @@ def test_attributions_add_up_to_what_they_share_out(finished):
 
 
 def test_what_is_deleted_is_made_anew_and_nothing_else(finished, tmp_path):
-    copy_run(finished, tmp_path)
-    before = sha256(tmp_path / FOLDER / "summary.csv")
-    run = snakemake(tmp_path, "ecg_age", config=SMALL)
-    assert run.jobs() == {}
-    assert (tmp_path / FOLDER / "summary.txt").read_text() in run.text
-    for name in ("summary.csv", "predictions/child/GradientBoosting.parquet"):
-        (tmp_path / FOLDER / name).unlink()
-    run = snakemake(tmp_path, "ecg_age", config=SMALL)
-    assert run.code == 0, run.text
-    assert run.jobs() == {"ecg_peers": 1, "ecg_page": 1, "ecg_complete": 1, "ecg_age": 1}
-    assert sha256(tmp_path / FOLDER / "summary.csv") == before
+    jobs = ECG.made_anew(finished, tmp_path, "predictions/child/GradientBoosting.parquet")
+    assert jobs == {"ecg_peers": 1, "ecg_page": 1, "ecg_complete": 1}
 
 
 @pytest.mark.parametrize(
@@ -173,29 +156,13 @@ def test_what_is_deleted_is_made_anew_and_nothing_else(finished, tmp_path):
     ids=str,
 )
 def test_a_key_costs_what_hangs_on_it(finished, tmp_path, change, jobs):
-    copy_run(finished, tmp_path)
-    run = snakemake(tmp_path, "ecg_age", "--dry-run", config=merged(SMALL, {"ecg_age": change}))
-    assert run.jobs() == jobs | {"ecg_complete": 1, "ecg_age": 1}
+    assert ECG.jobs(finished, tmp_path, **change) == jobs | {"ecg_complete": 1}
 
 
 @pytest.mark.slow
 def test_a_killed_training_goes_on_to_the_same_network(finished, tmp_path):
-    copy_run(finished, tmp_path)
-    weights = tmp_path / FOLDER / f"saved/adult/{NETWORK}_0.pt"
-    before = sha256(weights)
-    weights.unlink()
-    target = str(weights.relative_to(tmp_path))
-    killed_when(tmp_path, target, f"{FOLDER}/.checkpoints/adult_0/*/last.ckpt", SMALL)
-    assert not weights.exists()
-    run = snakemake(tmp_path, target, config=SMALL)
-    assert run.code == 0, run.text
-    assert "continuing from the checkpoint" in run.text
-    assert sha256(weights) == before
-    one, other = (
-        pd.read_csv(folder / FOLDER / f"saved/adult/{NETWORK}_0_log.csv").drop(columns="epoch_duration_s")
-        for folder in (finished, tmp_path)
-    )
-    pd.testing.assert_frame_equal(one, other)
+    ECG.goes_on(finished, tmp_path, f"saved/adult/{NETWORK}_0.pt", ".checkpoints/adult_0/*/last.ckpt")
+    ECG.same_log(finished, tmp_path, f"saved/adult/{NETWORK}_0_log.csv")
 
 
 # --- people's own records --------------------------------------------------------------------------------------------
@@ -213,7 +180,7 @@ def own(finished, folder, records=60):
     )
     section = {"records": "ecgs", "sheet": "sheet.csv", "networks": {"child": None}, "epochs": 1, "held_out": 1}
     section |= {"reading": {"records": 0}, "peers": ["Median"]}
-    return merged(SMALL, {"ecg_age": section})
+    return merged(ECG.config, {"ecg_age": section})
 
 
 @pytest.fixture(scope="module")
@@ -301,23 +268,13 @@ def test_records_of_no_age_are_asked_about(own_records):
     assert (predicted["spread"] > 0).all()
 
 
-def refused(folder, config):
-    """What is said of it; no traceback, and nothing left that looks like a result."""
-    run = snakemake(folder, "ecg_age", "--keep-going", config=config)
-    assert run.code != 0
-    assert "Traceback" not in run.text
-    assert not list((folder / FOLDER).rglob("*.parquet"))
-    assert not (folder / FOLDER / "report.html").exists()
-    return run.text
-
-
 def test_what_is_wrong_as_a_whole_is_reported_at_once(tmp_path):
     config = {"ecg_age": {"records": "none", "sheet": "none.csv", "asked": {"child": "neither"}}}
-    found = refused(tmp_path, config)
+    found = ECG.refused(tmp_path, config)
     for text in ("ecg_age.records: none is not there", "ecg_age.sheet: none.csv is not", "asked.child: neither is not"):
         assert text in found
     config = {"ecg_age": {"sheet": "s.csv", "networks": {"adult": None, "child": None}}}
-    found = refused(tmp_path, config)
+    found = ECG.refused(tmp_path, config)
     assert "ecg_age.sheet is set, but ecg_age.records is not" in found
     assert "ecg_age.networks has no network" in found
 
@@ -329,7 +286,7 @@ def real_config(shared):
     config = yaml.safe_load((ROOT / "config/examples/ecg_age.yaml").read_text())
     section = {"records": str(shared / "ecg/records"), "networks": {"adult": NETWORK}, "epochs": 2, "held_out": 1}
     section |= {"asked": {"adult": str(shared / "ecg/code15")}, "sheet": str(shared / "ecg/code15/meta.csv")}
-    return merged(merged(SMALL, config), {"ecg_age": section | {"reading": {"records": 1}}})
+    return merged(merged(ECG.config, config), {"ecg_age": section | {"reading": {"records": 1}}})
 
 
 def test_real_records_are_read_and_measured(shared, tmp_path):
@@ -356,6 +313,6 @@ def test_real_records_run(shared, tmp_path):
 def test_the_default_beats_the_median_by_half(tmp_path):
     run = snakemake(tmp_path, "ecg_age", config={"seed": 42})
     assert run.code == 0, run.text
-    found = summary(tmp_path)
+    found = ECG.summary(tmp_path)
     for group, network in (("adult", "ResDenseNet"), ("child", "ResUDenseNet")):
         assert found[network, f"{group}_mae"] < 0.5 * found["Median", f"{group}_mae"]

@@ -2,51 +2,33 @@
 
 import json
 import shutil
-import time
 
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from browsing import DESKTOP, PHONE, Visit
-from conftest import ROOT
-from cpgtaxa.cohort import Cohort, CohortWriter
+from cohorts import TAXA_CONFIG, cohort_of
+from cpgtaxa.cohort import Cohort
 from cpgtaxa.explorer.writing import write_explorer
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA
 
 TABLES = {
-    "taxonomy": "taxonomy.parquet",
-    "unclassified": "unclassified.parquet",
-    "statistics": "statistics/statistics.parquet",
-    "patterns": "patterns.parquet",
-    "beta": "cohort/beta.arrow",
-    "samples": "cohort/samples.parquet",
-    "map": "embedding/map.csv",
-    "neighbours": "embedding/neighbours.csv",
-}
+    "taxonomy": "taxonomy.parquet", "unclassified": "unclassified.parquet", "patterns": "patterns.parquet",
+    "statistics": "statistics/statistics.parquet", "beta": "cohort/beta.arrow", "samples": "cohort/samples.parquet",
+    "map": "embedding/map.csv", "neighbours": "embedding/neighbours.csv",
+}  # fmt: skip
 HOSTILE = (
-    "cg<img src=x onerror=alert(1)>",
-    "</script><script>alert(2)</script>",
-    '"><b>',
-    "=HYPERLINK(1)",
-    "cg,1",
-    "{{7*7}}",
-    "' onmouseover=alert(3) '",
-    "\\u003c/",
-    "--><svg/onload=alert(4)>",
-    "&lt;i&gt;",
-    "Ünïcode 日本",
-    "__proto__",
-)
+    "cg<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>", '"><b>', "=HYPERLINK(1)", "cg,1", "{{7*7}}",
+    "' onmouseover=alert(3) '", "\\u003c/", "--><svg/onload=alert(4)>", "&lt;i&gt;", "Ünïcode 日本", "__proto__",
+)  # fmt: skip
 
 
 def write(tables: dict, folder, **settings) -> None:
     """A page of these tables in a folder, and its companion."""
     folder.mkdir(parents=True, exist_ok=True)
-    rules = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
     out = {"html": str(folder / "explorer.html"), "folder": str(folder / "explorer")}
     settings = {"cpgs": 5000, "samples": 1000, "sample_ids": True} | settings
-    write_explorer(tables, out, settings=settings, rules=rules, seed=1)
+    write_explorer(tables, out, settings=settings, rules=TAXA_CONFIG, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +59,8 @@ def hostile(tables, tmp_path_factory):
     samples.loc[0, "sample_id"] = "<script>alert(5)</script>"
     samples["<img src=x onerror=alert(6)>"] = np.where(np.arange(len(samples)) % 2, "<b>no</b>", "</select>yes")
     given = {name: str(folder / path.rpartition("/")[2]) for name, path in TABLES.items()}
-    with CohortWriter(given["beta"], samples["sample_id"]) as writer:
-        writer.append([renamed.get(name, name) for name in cohort.cpgs], cohort.read(0, len(cohort)))
+    cpgs = [renamed.get(name, name) for name in cohort.cpgs]
+    cohort_of(given["beta"], cohort.read(0, len(cohort)), cpgs, samples["sample_id"])
     samples.to_parquet(given["samples"], index=False)
     for name in ("taxonomy", "unclassified", "statistics", "patterns"):
         frame = pd.read_parquet(tables[name])
@@ -91,15 +73,6 @@ def hostile(tables, tmp_path_factory):
     return folder
 
 
-def until(page, what: str, seconds: float = 60):
-    """Wait until JavaScript says yes; `wait_for_function` needs eval, which the page does not allow."""
-    end = time.monotonic() + seconds
-    while not (found := page.evaluate(what)):
-        assert time.monotonic() < end, what
-        time.sleep(0.02)
-    return found
-
-
 def ready(visit, view: str | None = None):
     """The page, once it shows something; in a view."""
     visit.page.wait_for_selector("html[data-ready]", timeout=60_000)
@@ -108,16 +81,16 @@ def ready(visit, view: str | None = None):
     return visit.page
 
 
-def opened(page, cpg: str) -> None:
+def opened(visit, cpg: str) -> None:
     """Wait until a CpG's plot and neighbours are there."""
-    until(page, f"document.getElementById('detail-name').textContent === {json.dumps(cpg)}")
-    until(page, "document.querySelectorAll('#plot .scatterlayer .point').length > 5")
-    until(page, "document.querySelectorAll('#beside canvas').length > 0")
+    visit.until(f"document.getElementById('detail-name').textContent === {json.dumps(cpg)}")
+    visit.until("document.querySelectorAll('#plot .scatterlayer .point').length > 5")
+    visit.until("document.querySelectorAll('#beside canvas').length > 0")
 
 
-def counted(page, n: int) -> None:
+def counted(visit, n: int) -> None:
     """Wait until so many CpGs are found."""
-    until(page, f"/^(All )?{n:,} CpGs?( of|$)/.test(document.getElementById('count').textContent)")
+    visit.until(f"/^(All )?{n:,} CpGs?( of|$)/.test(document.getElementById('count').textContent)")
 
 
 @pytest.mark.parametrize(
@@ -128,9 +101,9 @@ def test_it_opens_quietly_fits_and_passes_axe(results, browser, size, dark, view
         page = ready(visit, view)
         cpg = pd.read_parquet(results / "taxonomy.parquet")["cpg"].iloc[3]
         page.evaluate(f"location.hash = 'cpg={cpg}' + ({json.dumps(view)} ? '&view={view}' : '')")
-        opened(page, cpg)
+        opened(visit, cpg)
         if view == "map":
-            until(page, "document.querySelectorAll('#map .point').length > 50")
+            visit.until("document.querySelectorAll('#map .point').length > 50")
         assert visit.violations() == []
         assert visit.wider_than_the_window() == 0
         assert visit.errors == []
@@ -144,7 +117,7 @@ def test_what_is_found_is_what_the_tables_say(results, browser):
     numbers = pd.read_parquet(results / "statistics/statistics.parquet")
     with Visit(browser, results / "explorer.html") as visit:
         page = ready(visit, "table")
-        counted(page, len(table))
+        counted(visit, len(table))
         # By id: suggestions by prefix, arrow keys and Enter.
         page.fill("#query", table["cpg"].iloc[7].upper()[:-1])
         prefix = table["cpg"].iloc[7][:-1]
@@ -152,50 +125,50 @@ def test_what_is_found_is_what_the_tables_say(results, browser):
         assert page.locator("#suggestions li span:first-child").all_inner_texts() == expected
         page.press("#query", "ArrowDown")
         page.press("#query", "Enter")
-        opened(page, expected[0])
+        opened(visit, expected[0])
         page.fill("#query", "nosuchcpg")
         assert page.locator("#suggestions li").all_inner_texts() == ["No CpG of this run has this id"]
         page.press("#query", "Escape")
         # Conditions combine.
         page.click("#taxa-none")
-        counted(page, 0)
+        counted(visit, 0)
         for taxon in ("UniStable", "BiAge"):
             page.locator("#taxa label", has_text=taxon).click()
         mine = table["taxon"].isin(["UniStable", "BiAge"])
-        counted(page, int(mine.sum()))
+        counted(visit, int(mine.sum()))
         page.fill("#confidence-low", "0.99")
         mine &= table["confidence"] >= 0.99
-        counted(page, int(mine.sum()))
+        counted(visit, int(mine.sum()))
         page.click("#add-condition")
         page.select_option(".condition select", "core_slope_p")
         page.locator(".condition input[type=number]").nth(1).fill("1e-6")
         mine &= numbers["core_slope_p"] <= 1e-6
-        counted(page, int(mine.sum()))
+        counted(visit, int(mine.sum()))
         others = (table["confidence"] >= 0.99) & (numbers["core_slope_p"] <= 1e-6)
         beside = page.locator("#taxa label", has_text="LinAgeHomo").locator(".count").inner_text()
         assert beside == str(int((others & (table["taxon"] == "LinAgeHomo")).sum())), "counts follow the other filters"
         page.locator(".condition input[type=checkbox]").check()
-        counted(page, int((mine & numbers["core_slope_p"].isna()).sum()))
+        counted(visit, int((mine & numbers["core_slope_p"].isna()).sum()))
         # All that is in the address: the page opened by it shows the same.
         page.locator(".condition input[type=checkbox]").uncheck()
-        counted(page, int(mine.sum()))
+        counted(visit, int(mine.sum()))
         address = page.url
         page.click("#reset")
-        counted(page, len(table))
+        counted(visit, len(table))
         page.select_option("#second", "BiNonAge")
-        counted(page, int((table["second_taxon"] == "BiNonAge").sum()))
+        counted(visit, int((table["second_taxon"] == "BiNonAge").sum()))
         page.click("#reset")
         page.locator("#sources label", has_text="statistical").click()
-        counted(page, int((table["source"] != "statistical").sum()))
+        counted(visit, int((table["source"] != "statistical").sum()))
         page.goto("about:blank")
         page.goto(address)
         ready(visit)
-        counted(page, int(mine.sum()))
+        counted(visit, int(mine.sum()))
         # A list with what is not there.
         page.click("#reset")
         page.fill("#list", f"{table['cpg'].iloc[0]}, {table['cpg'].iloc[9]}\nnot_there;{table['cpg'].iloc[9]} neither")
         page.click("#list-apply")
-        counted(page, 2)
+        counted(visit, 2)
         assert page.inner_text("#list-status") == "2 CpGs found. 2 are not in this run: not_there, neither."
         assert visit.errors == []
 
@@ -206,7 +179,7 @@ def test_sorting_selecting_and_the_csv(results, browser, tmp_path):
     names = "[...document.querySelectorAll('#table tbody th')].map((cell) => cell.textContent)"
     with Visit(browser, results / "explorer.html") as visit:
         page = ready(visit, "table")
-        until(page, "document.querySelectorAll('#table tbody tr').length === 50")
+        visit.until("document.querySelectorAll('#table tbody tr').length === 50")
         for way, ascending in (("descending", False), ("ascending", True)):
             page.click("[data-sort=core_effect]")
             page.wait_for_selector(f"#table th[aria-sort={way}] [data-sort=core_effect]")
@@ -263,11 +236,11 @@ def test_how_a_cpg_changes_and_why_it_has_bands_is_said_and_filtered(results, br
             value = banded.loc[cpg, key]
             page.select_option(f"#{key}", value)
             n = int((patterns[key] == value).sum())
-            until(page, f"document.getElementById('count').textContent.startsWith('{n:,} CpG')")
+            visit.until(f"document.getElementById('count').textContent.startsWith('{n:,} CpG')")
             assert f"({n:,})" in page.locator(f"#{key} option[value='{value}']").inner_text()
             page.select_option(f"#{key}", "")
         page.evaluate(f"location.hash = 'cpg={cpg}'")
-        opened(page, cpg)
+        opened(visit, cpg)
         said = page.inner_text("#detail-pattern")
         assert f"Shape: {banded.loc[cpg, 'shape'].replace('_', ' ')}" in said
         assert f"Bands: {banded.loc[cpg, 'cause']} (" in said
@@ -283,7 +256,7 @@ def test_a_cpg_its_plot_neighbours_and_the_way_back(results, browser):
     with Visit(browser, f"{results}/explorer.html") as visit:
         page = ready(visit)
         page.evaluate(f"location.hash = 'cpg={cpg}'")
-        opened(page, cpg)
+        opened(visit, cpg)
         assert page.locator("#beside b").all_inner_texts() == beside.loc[cpg].tolist()
         assert "what the last network sees" in page.inner_text("#beside-note")
         drawn = page.evaluate(
@@ -295,12 +268,12 @@ def test_a_cpg_its_plot_neighbours_and_the_way_back(results, browser):
         row = page.locator("#shares tr", has_text=TAXA[0]).first.inner_text().split()
         assert float(row[-1]) == pytest.approx(table.loc[cpg, PROBABILITY_COLUMNS[0]], abs=1e-4)
         page.select_option("#colour", label="sex")
-        until(page, "document.querySelectorAll('#plot .legendtext').length > 1")
+        visit.until("document.querySelectorAll('#plot .legendtext').length > 1")
         page.locator("#beside button").first.click()
-        opened(page, other)
+        opened(visit, other)
         assert page.evaluate("new URLSearchParams(location.hash.slice(1)).get('cpg')") == other
         page.go_back()
-        opened(page, cpg)
+        opened(visit, cpg)
         page.keyboard.press("Tab")
         page.locator("#detail-close").click()
         assert page.locator("#detail").is_hidden()
@@ -312,21 +285,21 @@ def test_names_from_data_are_text_and_nothing_else(hostile, browser, tmp_path):
         dialogs = []
         visit.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
         page = ready(visit, "table")
-        until(page, "document.querySelectorAll('#table tbody tr').length === 50")
+        visit.until("document.querySelectorAll('#table tbody tr').length === 50")
         shown = page.evaluate("[...document.querySelectorAll('#table tbody th')].map((cell) => cell.textContent)")
         assert shown[: len(HOSTILE)] == list(HOSTILE)
         for number in (0, 1):
             page.fill("#query", HOSTILE[number])
             page.press("#query", "Enter")
-            opened(page, HOSTILE[number])
+            opened(visit, HOSTILE[number])
         page.select_option("#colour", label="<img src=x onerror=alert(6)>")
-        until(page, "document.querySelectorAll('#plot .legendtext').length > 1")
+        visit.until("document.querySelectorAll('#plot .legendtext').length > 1")
         legend = page.evaluate("[...document.querySelectorAll('#plot .legendtext')].map((text) => text.textContent)")
         assert sorted(legend) == ["</select>yes", "<b>no</b>"]
         assert page.locator("img, b img, #detail script").count() == 0
         page.fill("#list", f"=HYPERLINK(1) <b>x</b>\n{HOSTILE[0]}")  # a line that is an id may hold blanks
         page.click("#list-apply")
-        counted(page, 2)
+        counted(visit, 2)
         assert "<b>x</b>" in page.inner_text("#list-status")
         page.click("#reset")
         with page.expect_download() as download:
@@ -342,18 +315,18 @@ def test_a_page_of_a_sample_shows_all_where_the_folder_lies_beside_it(sampled, r
     table = pd.read_parquet(results / "taxonomy.parquet")
     with Visit(browser, sampled / "explorer.html") as visit:
         page = ready(visit, "table")
-        counted(page, len(table))
+        counted(visit, len(table))
         page.click("[data-sort=core_sd]")
         page.wait_for_selector("#table th[aria-sort=descending]")
         page.locator("#table tbody button").nth(2).click()
-        until(page, "document.querySelectorAll('#beside canvas').length > 0")
+        visit.until("document.querySelectorAll('#beside canvas').length > 0")
         assert "50 samples of 150" in page.inner_text("#about-samples")
         assert page.locator("#notice").is_hidden()
         assert (visit.errors, visit.asked) == ([], [])
     shutil.copy(sampled / "explorer.html", tmp_path)
     with Visit(browser, tmp_path / "explorer.html", size=PHONE) as visit:
         page = ready(visit)
-        counted(page, 60)
+        counted(visit, 60)
         assert "60 of 300 CpGs" in page.inner_text("#notice")
         assert "is not beside it" in page.inner_text("#notice")
         assert visit.violations() == []
@@ -363,7 +336,7 @@ def test_a_page_of_a_sample_shows_all_where_the_folder_lies_beside_it(sampled, r
     (tmp_path / "explorer/about.js").write_text('cpgtaxaPiece("about","of another run")\n')
     with Visit(browser, tmp_path / "explorer.html") as visit:
         page = ready(visit)
-        counted(page, 60)
+        counted(visit, 60)
         assert "is of another run" in page.inner_text("#notice")
         assert visit.errors == []
 
@@ -380,23 +353,23 @@ def test_a_gene_is_searched_and_chromosomes_are_filtered(tables, browser, tmp_pa
     with Visit(browser, tmp_path / "explorer.html") as visit:
         page = ready(visit, "table")
         page.fill("#query", "elovl2")
-        until(page, "document.querySelectorAll('#suggestions [role=option]').length === 10")
+        visit.until("document.querySelectorAll('#suggestions [role=option]').length === 10")
         page.keyboard.press("Enter")
-        opened(page, cpgs[0])
+        opened(visit, cpgs[0])
         assert page.inner_text("#detail-place") == "chr6:11,044,877 · ELOVL2, <b> · OpenSea"
         page.select_option("#chromosome", "chrX")
-        counted(page, 5)
+        counted(visit, 5)
         assert page.locator("#flag option").all_inner_texts()[1:3] == ["SNP (2)", "icr (2)"]
         page.select_option("#flag", "SNP")
-        counted(page, 2)
+        counted(visit, 2)
         page.select_option("#chromosome", "")
         page.select_option("#flag", "icr")
-        counted(page, 3)
+        counted(visit, 3)
         page.select_option("#flag", "")
         page.fill("#gene", "fhl2, Elovl2")
-        counted(page, 15)
+        counted(visit, 15)
         assert "gene=fhl2" in page.evaluate("location.hash")
         page.click("[data-sort=position]")
-        until(page, "document.querySelector('#table tbody td:nth-child(6)').textContent === '11,044,877'")
+        visit.until("document.querySelector('#table tbody td:nth-child(6)').textContent === '11,044,877'")
         assert visit.violations() == []
         assert visit.errors == []

@@ -6,41 +6,35 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, copy_run, merged, snakemake
+from companion import Companion
+from conftest import ROOT, snakemake
 from cpgtaxa.files import sha256
 from processes import killed_when
 
-SMALL = {
-    "expression": {
-        "simulate": {"samples": 160, "genes": 24, "cpgs": 480},
-        "models": ["DeepMethyGene", "ElasticNet", "Ridge", "Mean"],
-        "windows": [10_000, 1_000_000],
-        "window_models": ["Ridge"],
-        "shards": 1,
-        "folds": 4,
-        "by_taxon": {"min_cpgs": 3, "random_sets": 3},
-    }
-}
-FOLDER = "results/expression"
+EXPRESSION = Companion(
+    "expression",
+    {
+        "expression": {
+            "simulate": {"samples": 160, "genes": 24, "cpgs": 480},
+            "models": ["DeepMethyGene", "ElasticNet", "Ridge", "Mean"],
+            "windows": [10_000, 1_000_000],
+            "window_models": ["Ridge"],
+            "shards": 1,
+            "folds": 4,
+            "by_taxon": {"min_cpgs": 3, "random_sets": 3},
+        }
+    },
+)
+FOLDER = EXPRESSION.folder
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("expression")
-    run = snakemake(folder, "expression", config=SMALL)
-    assert run.code == 0, run.text
-    assert (folder / FOLDER / "summary.txt").read_text() in run.text
-    return folder
-
-
-def summary(folder):
-    return pd.read_csv(folder / FOLDER / "summary.csv").set_index(["model", "metric"])["value"]
+    return EXPRESSION.finished(tmp_path_factory.mktemp("expression"))
 
 
 def test_the_models_find_what_was_planted(finished):
-    table = pd.read_csv(finished / FOLDER / "summary.csv")
-    assert list(table) == ["model", "metric", "value", "ci_low", "ci_high", "n"]
-    found = summary(finished)
+    found = EXPRESSION.summary(finished)
     for model in ("DeepMethyGene", "ElasticNet", "Ridge"):
         # Few genes and samples, and processors differ: linear models are at 0.25, the network at 0.09.
         assert found[model, "r2"] > found["Mean", "r2"] + (0.03 if model == "DeepMethyGene" else 0.12)
@@ -62,50 +56,31 @@ def test_every_gene_has_predictions_of_every_model(finished):
     assert found.groupby("model")["gene"].nunique().eq(24).all()
     html = (finished / FOLDER / "report.html").read_text()
     assert re.search(r"<h1>[^<]+</h1>", html)
-    assert f"{summary(finished)['ElasticNet', 'r2']:.3f}" in html
+    assert f"{EXPRESSION.summary(finished)['ElasticNet', 'r2']:.3f}" in html
 
 
 def test_what_is_deleted_is_made_anew_and_nothing_else(finished, tmp_path):
-    copy_run(finished, tmp_path)
-    before = sha256(tmp_path / FOLDER / "summary.csv")
-    run = snakemake(tmp_path, "expression", config=SMALL)
-    assert run.jobs() == {}
-    assert (tmp_path / FOLDER / "summary.txt").read_text() in run.text
-    for name in ("summary.csv", "fits/Ridge_1Mb/0-of-1.parquet"):
-        (tmp_path / FOLDER / name).unlink()
-    run = snakemake(tmp_path, "expression", config=SMALL)
-    assert run.code == 0, run.text
-    assert run.jobs() == {"expression_fit": 1, "expression": 1}
-    assert sha256(tmp_path / FOLDER / "summary.csv") == before
+    assert EXPRESSION.made_anew(finished, tmp_path, "fits/Ridge_1Mb/0-of-1.parquet") == {"expression_fit": 1}
 
 
-def test_another_model_costs_its_own_fits(finished, tmp_path):
-    copy_run(finished, tmp_path)
-    config = merged(SMALL, {"expression": {"models": ["DeepMethyGene", "ElasticNet", "Ridge", "SVM", "Mean"]}})
-    run = snakemake(tmp_path, "expression", "--dry-run", config=config)
-    assert run.jobs() == {"expression_fit": 1, "expression": 1}
-
-
-def test_how_networks_are_trained_concerns_the_networks_alone(finished, tmp_path):
-    copy_run(finished, tmp_path)
-    run = snakemake(tmp_path, "expression", "--dry-run", config=merged(SMALL, {"expression": {"epochs": 7}}))
-    assert run.jobs()["expression_fit"] == 1
+@pytest.mark.parametrize(
+    "change",
+    [{"models": ["DeepMethyGene", "ElasticNet", "Ridge", "SVM", "Mean"]}, {"epochs": 7}],
+    ids=["another model", "how networks are trained"],
+)
+def test_a_key_costs_the_fits_that_it_concerns(finished, tmp_path, change):
+    assert EXPRESSION.jobs(finished, tmp_path, **change) == {"expression_fit": 1}
 
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_result(finished, tmp_path):
-    killed_when(tmp_path, "expression", f"{FOLDER}/fits/*/*.parquet", SMALL)
+    killed_when(tmp_path, "expression", f"{FOLDER}/fits/*/*.parquet", EXPRESSION.config)
     assert not (tmp_path / FOLDER / "summary.csv").exists()
-    run = snakemake(tmp_path, "expression", config=SMALL)
-    assert run.code == 0, run.text
-    for name in ("summary.csv", "comparisons.csv", "scores.csv.gz"):
-        if name == "scores.csv.gz":
-            one, other = (
-                pd.read_csv(folder / FOLDER / name).drop(columns="seconds") for folder in (finished, tmp_path)
-            )
-            pd.testing.assert_frame_equal(one, other)
-        else:
-            assert sha256(finished / FOLDER / name) == sha256(tmp_path / FOLDER / name)
+    EXPRESSION.run(tmp_path)
+    for name in ("summary.csv", "comparisons.csv"):
+        assert sha256(finished / FOLDER / name) == sha256(tmp_path / FOLDER / name)
+    one, other = (pd.read_csv(at / FOLDER / "scores.csv.gz").drop(columns="seconds") for at in (finished, tmp_path))
+    pd.testing.assert_frame_equal(one, other)
 
 
 def test_models_carry_over_to_another_cohort(finished, tmp_path):
@@ -128,29 +103,24 @@ def test_models_carry_over_to_another_cohort(finished, tmp_path):
     run = snakemake(tmp_path, "expression", config={"expression": section})
     assert run.code == 0, run.text
     assert run.jobs()["expression_fit"] == 4
-    found = summary(tmp_path)
+    found = EXPRESSION.summary(tmp_path)
     assert found["ElasticNet", "r2_in_other"] > 0.15 > 0.01 > found["Mean", "r2_in_other"]
     assert pd.read_csv(tmp_path / FOLDER / "taxa.csv").empty
 
 
 def test_bad_input_is_reported_by_the_workflow_and_leaves_nothing(tmp_path):
     config = {"expression": {"beta": "b.csv", "expression": "e.csv", "positions": "p.csv"}}
-    run = snakemake(tmp_path, "expression", config=config)
-    assert run.code != 0
-    assert "expression.positions and expression.genes go together" in run.text
+    assert "expression.positions and expression.genes go together" in EXPRESSION.refused(tmp_path, config)
     del config["expression"]["positions"]
-    run = snakemake(tmp_path, "expression", config=config)
-    assert "expression.beta: b.csv is not there" in run.text
-    assert "expression.expression: e.csv is not there" in run.text
+    found = EXPRESSION.refused(tmp_path, config)
+    assert "expression.beta: b.csv is not there" in found
+    assert "expression.expression: e.csv is not there" in found
     rows, samples = [f"r{number}" for number in range(5)], [f"s{number}" for number in range(12)]
     frame = pd.DataFrame(np.random.default_rng(0).uniform(size=(5, 12)), rows, samples)
     frame.rename_axis("cpg").to_csv(tmp_path / "b.csv")
     frame.rename(columns={"s3": "x3"}).rename_axis("gene").to_csv(tmp_path / "e.csv")
-    run = snakemake(tmp_path, "expression", config=config)
-    assert run.code != 0
-    assert "1 samples of b.csv are not in e.csv: 's3'; 1 samples of e.csv are not in b.csv: 'x3'" in run.text
-    assert "Traceback" not in run.text
-    assert not list((tmp_path / FOLDER).rglob("*.parquet"))
+    found = EXPRESSION.refused(tmp_path, config)
+    assert "1 samples of b.csv are not in e.csv: 's3'; 1 samples of e.csv are not in b.csv: 'x3'" in found
 
 
 @pytest.mark.parametrize("name", ["expression", pytest.param("expression_brca", marks=pytest.mark.slow)])
@@ -167,7 +137,7 @@ def test_the_examples_run_on_real_tumours(shared, tmp_path, name):
         section["train_on"] = "01"  # tumours; normal tissue shows how far it carries
     run = snakemake(tmp_path, "expression", config=config)
     assert run.code == 0, run.text
-    found = summary(tmp_path)
+    found = EXPRESSION.summary(tmp_path)
     assert np.isfinite(found["Ridge", "r2"])
     if name == "expression":
         assert np.isfinite(found["Ridge", "r2_in_11"])

@@ -9,43 +9,35 @@ import pandas as pd
 import pytest
 import yaml
 from browsing import assert_fine
-from conftest import ROOT, copy_run, merged, snakemake
-from cpgtaxa.files import sha256
-from processes import killed_when
+from companion import Companion
+from conftest import ROOT, snakemake
 
-SMALL = {
-    "training": {"threads": 1},
-    "histone": {
-        "models": ["GeneNet", "RandomForest", "OneMark"],
-        "debug": True,
-        "epochs": 10,
-        "batch_size": 20,
-        "lr": 1e-3,
-        "occlusion": {"bins": 5, "genes": 10},
-        "simulate": {"cells": 2, "genes": 360},
+HISTONE = Companion(
+    "histone",
+    {
+        "training": {"threads": 1},
+        "histone": {
+            "models": ["GeneNet", "RandomForest", "OneMark"],
+            "debug": True,
+            "epochs": 10,
+            "batch_size": 20,
+            "lr": 1e-3,
+            "occlusion": {"bins": 5, "genes": 10},
+            "simulate": {"cells": 2, "genes": 360},
+        },
     },
-}
-FOLDER = "results/histone"
-MODELS = SMALL["histone"]["models"]
+)
+FOLDER = HISTONE.folder
+MODELS = HISTONE.config["histone"]["models"]
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("histone")
-    run = snakemake(folder, "histone", config=SMALL)
-    assert run.code == 0, run.text
-    assert (folder / FOLDER / "summary.txt").read_text() in run.text
-    return folder
-
-
-def summary(folder):
-    return pd.read_csv(folder / FOLDER / "summary.csv").set_index(["model", "metric"])["value"]
+    return HISTONE.finished(tmp_path_factory.mktemp("histone"))
 
 
 def test_the_models_find_what_was_planted(finished):
-    table = pd.read_csv(finished / FOLDER / "summary.csv")
-    assert list(table) == ["model", "metric", "value", "ci_low", "ci_high", "n"]
-    found = summary(finished)
+    found = HISTONE.summary(finished)
     for model, least in (("RandomForest", 0.75), ("OneMark", 0.6)):
         for name in (model, f"{model}_mix"):
             assert found[name, "auc"] > least, name
@@ -57,7 +49,7 @@ def test_the_models_find_what_was_planted(finished):
 
 def test_what_is_written_agrees(finished):
     folder = finished / FOLDER
-    found = summary(finished)
+    found = HISTONE.summary(finished)
     cells = pd.read_csv(folder / "cells.csv").set_index(["model", "cell"])
     for name, model in (("output.csv", "GeneNet"), ("output-mix.csv", "GeneNet_mix")):
         lines = [line.split(",") for line in (folder / "saved" / name).read_text().splitlines()]
@@ -101,17 +93,7 @@ def test_debug_writes_logs_for_tensorboard(finished):
 
 
 def test_what_is_deleted_is_made_anew_and_nothing_else(finished, tmp_path):
-    copy_run(finished, tmp_path)
-    before = sha256(tmp_path / FOLDER / "summary.csv")
-    run = snakemake(tmp_path, "histone", config=SMALL)
-    assert run.jobs() == {}
-    assert (tmp_path / FOLDER / "summary.txt").read_text() in run.text
-    for name in ("summary.csv", "predictions/C02/RandomForest.parquet"):
-        (tmp_path / FOLDER / name).unlink()
-    run = snakemake(tmp_path, "histone", config=SMALL)
-    assert run.code == 0, run.text
-    assert run.jobs() == {"histone_peers": 1, "histone": 1}
-    assert sha256(tmp_path / FOLDER / "summary.csv") == before
+    assert HISTONE.made_anew(finished, tmp_path, "predictions/C02/RandomForest.parquet") == {"histone_peers": 1}
 
 
 @pytest.mark.parametrize(
@@ -127,29 +109,13 @@ def test_what_is_deleted_is_made_anew_and_nothing_else(finished, tmp_path):
     ids=str,
 )
 def test_a_key_costs_what_hangs_on_it(finished, tmp_path, change, jobs):
-    copy_run(finished, tmp_path)
-    run = snakemake(tmp_path, "histone", "--dry-run", config=merged(SMALL, {"histone": change}))
-    assert run.jobs() == jobs | {"histone": 1}
+    assert HISTONE.jobs(finished, tmp_path, **change) == jobs
 
 
 @pytest.mark.slow
 def test_a_killed_training_goes_on_to_the_same_network(finished, tmp_path):
-    copy_run(finished, tmp_path)
-    weights = tmp_path / FOLDER / "saved/C01/GeneNet_model.pt"
-    before = sha256(weights)
-    weights.unlink()
-    target = str(weights.relative_to(tmp_path))
-    killed_when(tmp_path, target, f"{FOLDER}/.checkpoints/C01_GeneNet/*/last.ckpt", SMALL)
-    assert not weights.exists()
-    run = snakemake(tmp_path, target, config=SMALL)
-    assert run.code == 0, run.text
-    assert "continuing from the checkpoint" in run.text
-    assert sha256(weights) == before
-    one, other = (
-        pd.read_csv(folder / FOLDER / "saved/C01/GeneNet_log.csv").drop(columns="epoch_duration_s")
-        for folder in (finished, tmp_path)
-    )
-    pd.testing.assert_frame_equal(one, other)
+    HISTONE.goes_on(finished, tmp_path, "saved/C01/GeneNet_model.pt", ".checkpoints/C01_GeneNet/*/last.ckpt")
+    HISTONE.same_log(finished, tmp_path, "saved/C01/GeneNet_log.csv")
 
 
 # --- what is wrong is said -------------------------------------------------------------------------------------------
@@ -160,16 +126,6 @@ def own(finished, folder):
     for cell in ("C01", "C02"):
         shutil.copytree(finished / FOLDER / f"simulated/{cell}", folder / f"data/{cell}")
     return {"histone": {"data_dir": "data"}}
-
-
-def refused(folder, config):
-    """What is said of it; no traceback, and nothing left that looks like a result."""
-    run = snakemake(folder, "histone", "--keep-going", config=config)
-    assert run.code != 0
-    assert "Traceback" not in run.text
-    assert not list((folder / FOLDER).rglob("*.parquet"))
-    assert not (folder / FOLDER / "report.html").exists()
-    return run.text
 
 
 def test_bad_files_are_reported_all_at_once(finished, tmp_path):
@@ -184,7 +140,7 @@ def test_bad_files_are_reported_all_at_once(finished, tmp_path):
     valid.unlink()
     test = tmp_path / "data/C02/classification/test.csv"
     test.write_text(re.sub(r"[01]$", "1", test.read_text(), flags=re.M))
-    found = refused(tmp_path, config)
+    found = HISTONE.refused(tmp_path, config)
     assert "1 genes with negative counts: line 5 ('000001', H3K36me3): -7" in found
     assert "1 genes with another number of rows: '000003' (from line 201) has 99, not 100" in found
     assert "valid.csv.gz is damaged or cut off" in found
@@ -195,11 +151,11 @@ def test_bad_files_are_reported_all_at_once(finished, tmp_path):
 def test_bad_folders_are_reported_before_anything_runs(finished, tmp_path):
     config = own(finished, tmp_path)
     (tmp_path / "data/C02/classification/test.csv").unlink()
-    assert "cell type C02 lacks test.csv" in refused(tmp_path, config)
+    assert "cell type C02 lacks test.csv" in HISTONE.refused(tmp_path, config)
     (tmp_path / "empty").mkdir()
-    assert "empty is empty" in refused(tmp_path, {"histone": {"data_dir": "empty"}})
+    assert "empty is empty" in HISTONE.refused(tmp_path, {"histone": {"data_dir": "empty"}})
     config["histone"]["tables"] = {"E1": "t.csv"}
-    assert "histone.data_dir and histone.tables are both set" in refused(tmp_path, config)
+    assert "histone.data_dir and histone.tables are both set" in HISTONE.refused(tmp_path, config)
     assert not (tmp_path / FOLDER).exists()
 
 
@@ -224,7 +180,7 @@ def test_two_real_cell_types_have_their_promoters_found(shared, tmp_path):
     section |= {"models": ["GeneNet", "RandomForest"], "mix": False, "occlusion": {"bins": 5, "genes": 20}}
     run = snakemake(tmp_path, "histone", config=config)
     assert run.code == 0, run.text
-    found = summary(tmp_path)
+    found = HISTONE.summary(tmp_path)
     assert found["RandomForest", "auc"] > 0.75
     assert found["GeneNet", "auc"] > 0.65
     # Taken over both cell types and all marks, the bins within 1 kb of the start matter more than those beyond 3 kb.

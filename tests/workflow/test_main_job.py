@@ -11,6 +11,7 @@ import pytest
 from conftest import TINY, Run, call, copy_run, snakemake
 from cpgtaxa.names import PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.patterns.columns import DESCRIPTION, SHAPES
+from cpgtaxa.placement.rounds import PARTS
 from PIL import Image
 from processes import contents
 
@@ -74,7 +75,7 @@ def test_what_stays_unclassified_has_a_reason_and_taxa(tiny_run):
 @pytest.mark.parametrize(("number", "model"), [(0, "ResNet18"), (1, "MixResNet18")])
 def test_each_round_leaves_the_published_files(tiny_run, number, model):
     folder = tiny_run / f"results/round_{number}"
-    for part in ("training", "val", "test"):
+    for part in PARTS:
         rows = pd.read_csv(folder / f"{part}_info.csv", header=None)
         assert rows.shape[1] == 2
         assert set(rows[1]) <= set(TAXA)
@@ -97,23 +98,16 @@ def test_each_round_leaves_the_published_files(tiny_run, number, model):
     assert metrics["test"]["accuracy"] == pytest.approx(right)
 
 
-def test_rounds_enlarge_the_training_set_and_keep_the_test_set(tiny_run):
-    first, second = (tiny_run / f"results/round_{number}" for number in (0, 1))
-    before = set(pd.read_csv(first / "training_info.csv", header=None)[0])
-    after = set(pd.read_csv(second / "training_info.csv", header=None)[0])
+def test_rounds_enlarge_the_training_set_and_keep_the_test_set_and_no_image_is_in_two_parts(tiny_run):
+    first, second = (
+        {part: pd.read_csv(tiny_run / f"results/round_{number}/{part}_info.csv", header=None)[0] for part in PARTS}
+        for number in (0, 1)
+    )
+    before, after = set(first["training"]), set(second["training"])
     assert before < after
     assert all(path.startswith("results/round_1/CpG_image/") for path in after - before)
-    assert set(pd.read_csv(first / "test_info.csv", header=None)[0]) == set(
-        pd.read_csv(second / "test_info.csv", header=None)[0]
-    )
-
-
-def test_no_image_is_in_two_parts(tiny_run):
-    for number in (0, 1):
-        paths = []
-        for part in ("training", "val", "test"):
-            paths += pd.read_csv(tiny_run / f"results/round_{number}/{part}_info.csv", header=None)[0].tolist()
-        assert len(paths) == len(set(paths))
+    assert set(first["test"]) == set(second["test"])
+    assert all(pd.concat(parts.values()).is_unique for parts in (first, second))
 
 
 def test_the_map_shows_the_taxonomys_cpgs(tiny_run):
@@ -134,13 +128,9 @@ def test_a_second_run_finds_nothing_to_do(tiny_run):
     assert (tiny_run / "results/summary.txt").read_text() in run.text
 
 
-def test_the_end_of_the_run_shows_a_table(tiny_run):
+def test_the_terminal_shows_what_begins_what_ends_how_far_it_is_and_a_table(tiny_run):
     text = (tiny_run / "run.txt").read_text()
     assert (tiny_run / "results/summary.txt").read_text().strip() in text
-
-
-def test_the_terminal_shows_what_begins_what_ends_and_how_far_it_is(tiny_run):
-    text = (tiny_run / "run.txt").read_text()
     for job in ("cohort", "compute_statistics 2 of 2", "train round 0, ResNet18", "predict round 1, 1 of 2", "report"):
         assert re.search(rf"^\d\d:\d\d:\d\d  {job} begins$", text, re.M), job
         assert re.search(rf"^\d\d:\d\d:\d\d  {job} is done: \d+ of \d+ steps \(\d+ %\)$", text, re.M), job

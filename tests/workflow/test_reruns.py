@@ -167,18 +167,9 @@ KEYS += [
     ("taxa.thresholds", key, value, THRESHOLDS) for key, value in (("trend", {"no": 0.2}), ("width", {"yes": 0.03}))
 ]
 IN_EVERY_TEST_RUN = {
-    "adjust.covariates",
-    "adjust.reference",
-    "expression.folds",
-    "seed",
-    "cohort.bad_cpgs",
-    "taxa.errors",
-    "training.epochs_mix",
-    "rounds.max_added_per_taxon",
-    "predict.size",
-    "report.gallery",
-    "embedding.unclassified",
-}
+    "adjust.covariates", "adjust.reference", "expression.folds", "seed", "cohort.bad_cpgs", "taxa.errors",
+    "training.epochs_mix", "rounds.max_added_per_taxon", "predict.size", "report.gallery", "embedding.unclassified",
+}  # fmt: skip
 
 
 def changes(section, key, value) -> dict:
@@ -245,14 +236,9 @@ def test_the_table_covers_every_key_but_thresholds_and_other_starts():
         lacking |= names - covered
     # Tested below with files, in test_middle.py, or of targets of their own, which the main job must not look at.
     others = {
-        "simulate_cohort",
-        "cohort.beta",
-        "cohort.samples",
-        "training.weights",
-        "training.stats",
-        "images.info",
+        "simulate_cohort", "cohort.beta", "cohort.samples", "training.weights", "training.stats", "images.info",
         "images.png",
-    }
+    }  # fmt: skip
     others |= {
         "cohort.index",
         "cohort.filters",

@@ -7,50 +7,42 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, copy_run, merged, snakemake
-from cpgtaxa.files import sha256
-from processes import killed_when
+from companion import Companion
+from conftest import ROOT, snakemake
 
 # A planted word lies within 100 bases of the CpG, so that 221 are enough to see it; the CNN of one layer learns it.
-SMALL = {
-    "training": {"threads": 1},
-    "single_cell": {
-        "dna_wlen": 221,
-        "cpg_wlen": 20,
-        "shards": 2,
-        "dna_model": "CnnL1h128",
-        "cpg_model": "FcAvg",
-        "joint_model": "JointL1h512",
-        "epochs": 5,
-        "batch": 64,
-        "lr_decay": 0.8,
-        "peer_rows": 1500,
-        "reading": {"motif_windows": 1500, "effect_sites": 20, "span": 20},
-        "taxa": {"folds": 3, "max_per_taxon": 150, "epochs": 3},
-        "simulate": {"cells": 4, "chromosomes": 5, "length": 150_000},
+CELLS = Companion(
+    "single_cell",
+    {
+        "training": {"threads": 1},
+        "single_cell": {
+            "dna_wlen": 221,
+            "cpg_wlen": 20,
+            "shards": 2,
+            "dna_model": "CnnL1h128",
+            "cpg_model": "FcAvg",
+            "joint_model": "JointL1h512",
+            "epochs": 5,
+            "batch": 64,
+            "lr_decay": 0.8,
+            "peer_rows": 1500,
+            "reading": {"motif_windows": 1500, "effect_sites": 20, "span": 20},
+            "taxa": {"folds": 3, "max_per_taxon": 150, "epochs": 3},
+            "simulate": {"cells": 4, "chromosomes": 5, "length": 150_000},
+        },
     },
-}
-FOLDER = "results/single_cell"
+)
+FOLDER = CELLS.folder
 MODELS = ["dna", "cpg", "joint", "window_mean", "random_forest"]
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cells")
-    run = snakemake(folder, "single_cell", config=SMALL)
-    assert run.code == 0, run.text
-    assert (folder / FOLDER / "summary.txt").read_text() in run.text
-    return folder
-
-
-def summary(folder):
-    return pd.read_csv(folder / FOLDER / "summary.csv").set_index(["model", "metric"])["value"]
+    return CELLS.finished(tmp_path_factory.mktemp("cells"))
 
 
 def test_sequence_and_neighbours_are_both_recovered(finished):
-    table = pd.read_csv(finished / FOLDER / "summary.csv")
-    assert list(table) == ["model", "metric", "value", "ci_low", "ci_high", "n"]
-    found = summary(finished)
+    found = CELLS.summary(finished)
     assert found["dna", "auc"] > 0.65  # sees the planted word and the islands, not the cells' own neighbourhoods
     assert found["cpg", "auc"] > 0.75
     assert found["joint", "auc"] > max(found["dna", "auc"], found["cpg", "auc"]) - 0.01
@@ -91,7 +83,7 @@ def test_what_is_written_agrees(finished):
         for chrom, position, value in profile.itertuples(index=False):
             assert at[chrom, int(position)] == float(value)
     html = (folder / "report.html").read_text()
-    assert f"{summary(finished)['joint', 'auc']:.3f}" in html
+    assert f"{CELLS.summary(finished)['joint', 'auc']:.3f}" in html
     assert not re.search(r'(?:src|href)="https?://', html)
     card = json.loads((folder / "models/joint.json").read_text())
     assert card["models"] == {"dna": "CnnL1h128", "cpg": "FcAvg", "joint": "JointL1h512"}
@@ -101,17 +93,7 @@ def test_what_is_written_agrees(finished):
 
 
 def test_what_is_deleted_is_made_anew_and_nothing_else(finished, tmp_path):
-    copy_run(finished, tmp_path)
-    before = sha256(tmp_path / FOLDER / "summary.csv")
-    run = snakemake(tmp_path, "single_cell", config=SMALL)
-    assert run.jobs() == {}
-    assert (tmp_path / FOLDER / "summary.txt").read_text() in run.text
-    for name in ("summary.csv", "predictions/cpg.parquet"):
-        (tmp_path / FOLDER / name).unlink()
-    run = snakemake(tmp_path, "single_cell", config=SMALL)
-    assert run.code == 0, run.text
-    assert run.jobs() == {"single_cell_predict": 1, "single_cell": 1}
-    assert sha256(tmp_path / FOLDER / "summary.csv") == before
+    assert CELLS.made_anew(finished, tmp_path, "predictions/cpg.parquet") == {"single_cell_predict": 1}
 
 
 @pytest.mark.parametrize(
@@ -129,31 +111,17 @@ def test_what_is_deleted_is_made_anew_and_nothing_else(finished, tmp_path):
     ids=str,
 )
 def test_a_key_costs_what_hangs_on_it(finished, tmp_path, change, jobs):
-    copy_run(finished, tmp_path)
-    run = snakemake(tmp_path, "single_cell", "--dry-run", config=merged(SMALL, {"single_cell": change}))
-    assert run.jobs() == jobs | {"single_cell": 1}
+    assert CELLS.jobs(finished, tmp_path, **change) == jobs
 
 
 @pytest.mark.slow  # the loop itself is killed and goes on in test_training.py and test_ecg.py
 def test_a_killed_training_goes_on_to_the_same_network(finished, tmp_path):
-    copy_run(finished, tmp_path)
-    weights = tmp_path / FOLDER / "models/dna.pt"
-    before = sha256(weights)
-    weights.unlink()
-    target = str(weights.relative_to(tmp_path))
-    killed_when(tmp_path, target, f"{FOLDER}/models/.checkpoints_dna/*/last.ckpt", SMALL)
-    assert not weights.exists()
-    run = snakemake(tmp_path, target, config=SMALL)
-    assert run.code == 0, run.text
-    assert "continuing from the checkpoint" in run.text
-    assert sha256(weights) == before
+    CELLS.goes_on(finished, tmp_path, "models/dna.pt", "models/.checkpoints_dna/*/last.ckpt")
 
 
 @pytest.mark.slow
 def test_trained_jointly_there_is_one_network(tmp_path):
-    config = merged(SMALL, {"single_cell": {"train": "jointly", "epochs": 1, "peers": ["window_mean"]}})
-    run = snakemake(tmp_path, "single_cell", config=config)
-    assert run.code == 0, run.text
+    run = CELLS.run(tmp_path, train="jointly", epochs=1, peers=["window_mean"])
     assert run.jobs()["single_cell_train"] == 1
     assert set(pd.read_csv(tmp_path / FOLDER / "scores.csv")["model"]) == {"joint", "window_mean"}
 
@@ -192,43 +160,23 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_bad_profiles_are_named(finished, tmp_path, name):
     change, message = BAD[name]
-    config = own(finished, tmp_path, change)
-    run = snakemake(tmp_path, "single_cell", config=config)
-    assert run.code != 0
-    assert "Traceback" not in run.text
-    assert re.search(message, run.text), run.text
+    assert re.search(message, CELLS.refused(tmp_path, own(finished, tmp_path, change)))
     assert not list((tmp_path / FOLDER).glob("input/*"))
 
 
-def test_a_gzip_that_ends_early_and_cells_without_overlap(finished, tmp_path):
+def test_a_gzip_that_ends_early(finished, tmp_path):
     config = own(finished, tmp_path)
     whole = (finished / FOLDER / "simulated/profiles/cell1.tsv.gz").read_bytes()
     (tmp_path / "cell1.tsv.gz").write_bytes(whole[: len(whole) // 2])
     config["single_cell"]["profiles"]["cell1"] = "cell1.tsv.gz"
-    run = snakemake(tmp_path, "single_cell", config=config)
-    assert run.code != 0
-    assert "cell1.tsv.gz" in run.text
-    assert "Traceback" not in run.text
-
-
-def test_cells_that_share_no_site_are_refused(finished, tmp_path):
-    config = own(finished, tmp_path)
-    profiles = config["single_cell"]["profiles"]
-    for number, path in enumerate(profiles.values(), 1):
-        lines = [line for line in (tmp_path / path).read_text().splitlines() if line.startswith(f"chr{number}\t")]
-        (tmp_path / path).write_text("\n".join(lines) + "\n")
-    run = snakemake(tmp_path, "single_cell", config=config)
-    assert run.code != 0
-    assert "Traceback" not in run.text
-    assert re.search(r"share|overlap|in common", run.text)
+    assert "cell1.tsv.gz" in CELLS.refused(tmp_path, config)
 
 
 def test_problems_of_the_config_come_all_at_once(tmp_path):
     config = {"single_cell": {"genome": "g.fa", "dna_wlen": 1000, "cpg_wlen": 51, "dna_model": None}}
-    run = snakemake(tmp_path, "single_cell", config=config)
-    assert run.code != 0
+    found = CELLS.refused(tmp_path, config)
     for key in ("single_cell.genome", "single_cell.dna_wlen", "single_cell.cpg_wlen", "single_cell.joint_model"):
-        assert key in run.text
+        assert key in found
 
 
 # --- real data -------------------------------------------------------------------------------------------------------
@@ -259,7 +207,7 @@ def test_without_a_genome_there_is_one_network_and_nothing_to_read_in_it(tmp_pat
 def test_two_mouse_cells_without_a_genome(tmp_path):
     run = snakemake(tmp_path, "single_cell", config={"single_cell": MOUSE})
     assert run.code == 0, run.text
-    found = summary(tmp_path)
+    found = CELLS.summary(tmp_path)
     assert {"cpg", "window_mean", "random_forest"} == set(found.index.get_level_values("model"))
     assert found["cpg", "auc"] > 0.6
     cells = pd.read_csv(tmp_path / FOLDER / "cells.csv").set_index("cell")
