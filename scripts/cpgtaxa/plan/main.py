@@ -15,6 +15,7 @@ from cpgtaxa.plan.paths import (
     MODEL_FILES,
     MODELS,
     NETWORK,
+    in_braces,
     model_file,
     model_of,
     parts,
@@ -68,13 +69,6 @@ def missing(key: str, path) -> str:
         return ""
     what = "is a directory, not a file" if pathlib.Path(path).is_dir() else "is not there"
     return f"{key}: {path} {what} (looked in {pathlib.Path.cwd()})"
-
-
-def in_braces(key: str, path) -> str:
-    """What to say of a name that Snakemake misreads; "" where it does not."""
-    if not set("{}") & set(path or ""):
-        return ""
-    return f"{key}: {path} has braces in its name, which Snakemake takes for wildcards: rename the file or folder"
 
 
 def results_of(folder, key: str) -> pathlib.Path:

@@ -46,3 +46,10 @@ def shard_bounds(shard: int, shards: int, n: int, least: int = 1) -> tuple[int, 
     """First and one-past-last of a shard's CpGs: `least` at least, so that of few CpGs the last shards have none."""
     filled = max(min(shards, n // least), 1)
     return min(shard, filled) * n // filled, min(shard + 1, filled) * n // filled
+
+
+def in_braces(key: str, path) -> str:
+    """What to say of a name that Snakemake misreads; "" where it does not."""
+    if not set("{}") & set(path or ""):
+        return ""
+    return f"{key}: {path} has braces in its name, which Snakemake takes for wildcards: rename the file or folder"

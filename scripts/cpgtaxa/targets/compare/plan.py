@@ -4,7 +4,8 @@ import pathlib
 import re
 
 from cpgtaxa.errors import InputError, gathered, refuse
-from cpgtaxa.plan.main import in_braces, results_of
+from cpgtaxa.plan.main import results_of
+from cpgtaxa.plan.paths import in_braces
 
 FOLDER = "results/compare"
 OWN = pathlib.Path("results")

@@ -5,6 +5,7 @@ import os
 import pathlib
 
 from cpgtaxa.errors import InputError
+from cpgtaxa.plan.paths import in_braces
 
 FOLDER = "results/ecg_age"
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -61,10 +62,8 @@ class EcgPlan:
         for group in settings["asked"] or {}:
             if group not in self.networks:
                 problems.append(f"ecg_age.asked.{group}: ecg_age.networks.{group} is null; name a network to ask")
-        for key, path in {"save_dir": settings["save_dir"], **self._given()}.items():
-            if path and set("{}") & set(path):
-                problems.append(f"ecg_age.{key}: {path} has braces in its name, which Snakemake takes for wildcards")
-        return problems
+        paths = {"save_dir": settings["save_dir"], **self._given()}
+        return problems + [problem for key, path in paths.items() if (problem := in_braces(f"ecg_age.{key}", path))]
 
     def _published_conflicts(self) -> list[str]:
         """What lacks for ages of another network to stand beside ours."""

@@ -3,7 +3,7 @@
 import pathlib
 
 from cpgtaxa.errors import InputError
-from cpgtaxa.plan.paths import shard_files
+from cpgtaxa.plan.paths import in_braces, shard_files
 
 TRAIN = "train"
 """The set of the samples that models are trained and cross-validated on."""
@@ -76,12 +76,7 @@ class ExpressionPlan:
             problems.append(f"expression.window_models names {', '.join(lacking)}, not among expression.models")
         if settings["published"]:
             given["published"] = settings["published"]
-        for name, path in given.items():
-            if set("{}") & set(path):
-                problems.append(
-                    f"expression.{name}: {path} has braces in its name, which Snakemake takes for wildcards"
-                )
-        return problems
+        return problems + [problem for key, path in given.items() if (problem := in_braces(f"expression.{key}", path))]
 
     def given_paths(self) -> dict[str, str]:
         """The user's files by name; `other_beta` and `other_expression` are the other cohort's."""

@@ -8,6 +8,7 @@ import re
 import zlib
 
 from cpgtaxa.errors import InputError, some
+from cpgtaxa.plan.paths import in_braces
 
 FOLDER = "results/histone"
 SPLITS = ("train", "valid", "test")
@@ -78,9 +79,7 @@ class HistonePlan:
         paths = {"data_dir": settings["data_dir"], "save_dir": settings["save_dir"]}
         paths |= {f"tables.{cell}": path for cell, path in (settings["tables"] or {}).items()}
         paths |= {f"published.{cell}": path for cell, path in (settings["published"] or {}).items()}
-        for key, path in paths.items():
-            if path and set("{}") & set(path):
-                problems.append(f"histone.{key}: {path} has braces in its name, which Snakemake takes for wildcards")
+        problems += [problem for key, path in paths.items() if (problem := in_braces(f"histone.{key}", path))]
         for cell in settings["tables"] or {}:
             problems += _bad_name(cell, f"histone.tables names the cell type {cell!r}")
         return problems
@@ -325,8 +324,7 @@ def _folders(data_dir: str, wanted: list[str] | None) -> tuple[dict[str, dict[st
                 f"{place / 'classification'}): add them, or name the cell types to use in `histone.cells`"
             )
         problems += _bad_name(folder.name, f"the folder {place} is called {folder.name!r}")
-        braces = [path for path in found.values() if set("{}") & set(path)]
-        problems += [f"{path} has braces in its name, which Snakemake takes for wildcards" for path in braces]
+        problems += [problem for path in found.values() if (problem := in_braces("histone.data_dir", path))]
         cells[folder.name] = {part: found[part] for part in SPLITS if part in found}
     if not folders:
         problems.append(

@@ -6,7 +6,7 @@ import struct
 import zipfile
 
 from cpgtaxa.errors import InputError, reason_of
-from cpgtaxa.plan.paths import shard_files
+from cpgtaxa.plan.paths import in_braces, shard_files
 
 FOLDER = "results/single_cell"
 PARTS = {"dna": ("dna",), "cpg": ("cpg",), "joint": ("dna", "cpg")}
@@ -106,12 +106,8 @@ class SingleCellPlan:
                 "single_cell: no model is left to train; name single_cell.cpg_model, or single_cell.dna_model and the "
                 "genome"
             )
-        for key, path in self.given_paths().items():
-            if set("{}") & set(path):
-                problems.append(
-                    f"single_cell.{key}: {path} has braces in its name, which Snakemake takes for wildcards"
-                )
-        return problems
+        paths = self.given_paths()
+        return problems + [problem for key, path in paths.items() if (problem := in_braces(f"single_cell.{key}", path))]
 
     # --- what there is ---
 
