@@ -470,6 +470,8 @@ class Trace:
         if "network_as_labels" in found and found["network_as_labels"] is not None:
             start = f"In round {number} the network’s first taxon is the label on {pc(found['network_as_labels'])} of "
             self.says(section, f"{start}the {n(found['labelled_cpgs'])} labelled CpGs that are clear")
+        if found.get("engine") == "torch":
+            self.says(section, f"In round {number} torch classified the CpGs")
         if found.get("checked_cpgs"):
             k = {key: found[f"checked_{key}"] for key in ("cpgs", "same", "placed_same", "placed", "difference")}
             self.says(section, f"In round {number} OpenVINO classified the CpGs, in whole numbers")
