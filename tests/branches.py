@@ -1,6 +1,13 @@
 """Which way the conditions of page templates go: a page is checked in every state that its template can say."""
 
+import contextlib
+import html
+import re
+
 import jinja2
+import pytest
+from cpgtaxa.pages import drawing
+from cpgtaxa.pages.page import environment
 from jinja2 import nodes
 
 
@@ -35,3 +42,64 @@ def one_way(seen: dict) -> list[str]:
         for (number, line), outcomes in seen.items()
         for missing in {True, False} - outcomes
     ]
+
+
+class Page:
+    """A page that was made of real inputs, to be rendered in other states of its data."""
+
+    def __init__(self, template: str, page: dict, filters: dict | None = None):
+        found = environment()
+        found.filters |= filters or {}
+        self.page = page
+        self.template, self.seen = watched(found, template)
+
+    def render(self, **changes) -> str:
+        """The page as text without markup.
+
+        Changes: what replaces a value of the page, is put into a dictionary of it, or is called with it; ... takes it out.
+        """
+        page = dict(self.page)
+        for name, new in changes.items():
+            old = page.get(name)
+            if new is ...:
+                del page[name]
+            elif callable(new):
+                page[name] = new(old)
+            else:
+                page[name] = old | new if isinstance(new, dict) and isinstance(old, dict) else new
+        text = re.sub(r"<svg.*?</svg>|<style.*?</style>|<[^>]+>", " ", self.template.render(page), flags=re.S)
+        text = html.unescape(re.sub(r"\s+([.,;:)])", r"\1", " ".join(text.split())))
+        return text.replace("\u00a0", " ")
+
+    def check(self, changes: dict, said=(), unsaid=()) -> None:
+        """Every text of `said` stands on the page in this state, none of `unsaid`, and nothing wrong in any state."""
+        text = self.render(**changes)
+        missing, untrue = [words for words in said if words not in text], [words for words in unsaid if words in text]
+        assert (missing, untrue, WRONG.findall(text)) == ([], [], []), text
+
+    def left_out(self, states) -> list[str]:
+        """The conditions that come out one way only in the page as it was made and in all states."""
+        for changes in [{}, *(state[0] for state in states)]:
+            self.render(**changes)
+        return one_way(self.seen)
+
+
+WRONG = re.compile(
+    r"(?<![\w.,−–+:-])(?<!than )1 (?:CpGs|genes|cells|samples|people|pairs|cohorts|models|folds|sites|records|marks|beats)\b"
+    r"|\b(?:None|nan|inf)\b|\(\)"
+)
+"""What no page says in any state: a plural of one, a missing number as programs write it, brackets without words."""
+
+
+@contextlib.contextmanager
+def kept_from(module: str):
+    """Pages of a module are not written, but kept: {} that takes what the arguments of a `Page` are. Figures are empty."""
+    kept = {}
+
+    def keep(path, template, page, filters=None):
+        kept.update(template=template, page=page, filters=filters)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, keep)
+        patch.setattr(drawing, "svg_text", lambda figure, name: "<svg ></svg>")
+        yield kept
