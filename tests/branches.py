@@ -2,6 +2,7 @@
 
 import contextlib
 import html
+import pathlib
 import re
 
 import jinja2
@@ -92,14 +93,18 @@ WRONG = re.compile(
 
 
 @contextlib.contextmanager
-def kept_from(module: str):
-    """Pages of a module are not written, but kept: {} that takes what the arguments of a `Page` are. Figures are empty."""
+def kept_from(writer: str):
+    """Files of pages, which a module writes by this name of its own, and of figures are left empty; the page is kept.
+
+    Yields what becomes the arguments of a `Page`.
+    """
     kept = {}
 
     def keep(path, template, page, filters=None):
         kept.update(template=template, page=page, filters=filters)
+        pathlib.Path(path).touch()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, keep)
+        patch.setattr(writer, keep)
         patch.setattr(drawing, "svg_text", lambda figure, name: "<svg ></svg>")
         yield kept
