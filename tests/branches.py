@@ -78,11 +78,12 @@ class Page:
         missing, untrue = [words for words in said if words not in text], [words for words in unsaid if words in text]
         assert (missing, untrue, WRONG.findall(text)) == ([], [], [])
 
-    def left_out(self, states) -> list[str]:
-        """The conditions that come out one way only in the page as it was made and in all states."""
+    def check_ways(self, states) -> None:
+        """Every condition of the template comes out both ways, in the page as it was made or in one of the states."""
         for changes in [{}, *(state[0] for state in states)]:
             self.render(**changes)
-        return one_way(self.seen)
+        left = one_way(self.seen)
+        assert not left, "\n".join(left)
 
 
 WRONG = re.compile(

@@ -948,4 +948,4 @@ def test_what_the_page_says_is_true_of_each_state(rendered, state):
 
 def test_no_sentence_of_the_page_is_left_without_a_state(rendered):
     """Each condition of the template comes out both ways in the states above, or in the made-up run itself."""
-    assert rendered.left_out(STATES) == []
+    rendered.check_ways(STATES)
