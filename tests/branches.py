@@ -57,14 +57,12 @@ class Page:
     def render(self, **changes) -> str:
         """The page as text without markup.
 
-        Changes: what replaces a value of the page, is put into a dictionary of it, or is called with it; ... takes it out.
+        Changes: what replaces a value of the page, is put into a dictionary of it, or is called with it.
         """
         page = dict(self.page)
         for name, new in changes.items():
             old = page.get(name)
-            if new is ...:
-                del page[name]
-            elif callable(new):
+            if callable(new):
                 page[name] = new(old)
             else:
                 page[name] = old | new if isinstance(new, dict) and isinstance(old, dict) else new
@@ -86,8 +84,9 @@ class Page:
         assert not left, "\n".join(left)
 
 
+THINGS = "CpGs|genes|cells|samples|people|patients|pairs|cohorts|models|folds|sites|records|marks|substitutions"
 WRONG = re.compile(
-    r".{,20}(?<![\w.,−–+:-])(?<!than )1 (?:CpGs|genes|cells|samples|people|pairs|cohorts|models|folds|sites|records|marks|beats)\b.{,20}"
+    rf".{{,20}}(?<![\w.,−–+:-])(?<!than )1 (?:{THINGS})\b.{{,20}}"
     r"|.{,20}\b(?:None|nan|inf)\b.{,20}|\(\)"
 )
 """What no page says in any state: a plural of one, a missing number as programs write it, brackets without words."""

@@ -607,9 +607,9 @@ STATES = [
         {"n_genes": "1"},
         [
             "expression of 1 gene from methylation",
-            "Predicted were 3 genes with no methylation effect, 3 genes with CpGs near the start that silence it, 3 genes "
-            "with an effect of CpGs 5 to 500 kb away, 3 genes with a threshold",
-            "samples of a simulated cohort and 3 folds: every sample by a model that had not seen it (but for DeepMethyG",
+            "Predicted were 3 genes with no methylation effect, 3 genes with CpGs near the start that silence it, "
+            "3 genes with an effect of CpGs 5 to 500 kb away, 3 genes with a threshold",
+            "samples of a simulated cohort and 3 folds: every sample by a model that had not seen it (but for Deep",
             "summary.csv, figures/others.csv",
             "promoter 3 genes",
         ],
@@ -619,8 +619,8 @@ STATES = [
         row_of("DeepMethyGene", n="1", mean=0.2, r2="0.200", r2_range="–", above=["0", "0"])
         | {"best": "DeepMethyGene", "first": "DeepMethyGene", "rows": lambda rows: rows[:1], "leak": None},
         [
-            "DeepMethyGene predicts expression from methylation with a mean R² of 0.200 over 1 gene: R² is above 0.1 for "
-            "none of them, and above 0.5 for none.",
+            "DeepMethyGene predicts expression from methylation with a mean R² of 0.200 over 1 gene: R² is above 0.1 "
+            "for none of them, and above 0.5 for none.",
             "had not seen it.",
             "Files Model Model",
         ],
@@ -639,14 +639,26 @@ STATES = [
     ),
     (
         row_of("DeepMethyGene", leaky=True, n="1") | {"best": "DeepMethyGene"},
-        ["the only model here, reaches a mean squared correlation of", "over 1 gene, but", "squared correlation, leaky"],
+        [
+            "the only model here, reaches a mean squared correlation of",
+            "over 1 gene, but",
+            "squared correlation, leaky",
+        ],
         ["predicts best with", "that had not seen it"],
     ),
-    ({"leak": {"difference": None, "n": "1"}}, ["over 1 gene; add DeepMethyGene to the"], ["what the leak is worth is"]),
+    (
+        {"leak": {"difference": None, "n": "1"}},
+        ["over 1 gene; add DeepMethyGene to the"],
+        ["what the leak is worth is"],
+    ),
     ({"recipe": "published"}, ["On the same 12 genes its squared"], ["A part of it may be"]),
     ({"recipe": None, "leak": None}, [], ["is inflated", "were trained by the recipe"]),
     ({"recipe": "fast", "leak": None}, ["trained by the recipe fast."], ["the published loop has its own"]),
-    ({"strip": False, "dense": True}, ["The area shows", "The shade shows how many genes lie there"], ["A point is a gene"]),
+    (
+        {"strip": False, "dense": True},
+        ["The area shows", "The shade shows how many genes lie there"],
+        ["A point is a gene"],
+    ),
     (
         {"drawn": lambda drawn: drawn | {"models": (drawn["models"][0], {"SVM": 1, "Ridge": 0, "Mean": 2})}},
         ["Beyond the left end: 1 gene of SVM, 2 genes of Mean."],
@@ -669,23 +681,51 @@ STATES = [
             "window": None,
         },
         ["the methylation of all CpGs,", "no taxonomy is given, or no gene has enough CpGs of one taxon"],
-        ["against Ridge", "every other model", "From how far", "CpGs of one taxon alone", "Where the CpGs lie", "Other s"],
+        [
+            "against Ridge",
+            "every other model",
+            "From how far",
+            "CpGs of one taxon alone",
+            "Where the CpGs lie",
+            "Other s",
+        ],
     ),
     (
         {"others": [], "lacking": ["other samples"]},
         ["For other samples there is nothing", "Numbers: summary.csv "],
         ["figures/others.csv", "Held out: the"],
     ),
-    ({"published": [PUBLISHED], "files": {"published": "published.csv"}}, ["Beside published scores", "on the genes that both have"], []),
-    ({"truth": {"causal": []}}, ["By kind of effect"], ["CpGs found (AUC)"]),
-    ({"profile_genes": [("Ridge", "1")]}, ["Over 1 gene by Ridge: those that", "or, where these are fewer than ten, all."], []),
     (
-        {"examples": first(n_cpgs="1", truth={"kind": "none", "r2": "0"}, cpgs=[]), "explainer": "Ridge", "first": "SVM"},
-        ["The gene that SVM predicts best.", "SVM gives no attributions; the CpGs are those of Ridge.", ", 1 CpG; in truth no"],
+        {"published": [PUBLISHED], "files": {"published": "published.csv"}},
+        ["Beside published scores", "on the genes that both have"],
+        [],
+    ),
+    ({"truth": {"causal": []}}, ["By kind of effect"], ["CpGs found (AUC)"]),
+    (
+        {"profile_genes": [("Ridge", "1")]},
+        ["Over 1 gene by Ridge: those that", "or, where these are fewer than ten, all."],
+        [],
+    ),
+    (
+        {
+            "examples": first(n_cpgs="1", truth={"kind": "none", "r2": "0"}, cpgs=[]),
+            "explainer": "Ridge",
+            "first": "SVM",
+        },
+        [
+            "The gene that SVM predicts best.",
+            "SVM gives no attributions; the CpGs are those of Ridge.",
+            ", 1 CpG; in truth no",
+        ],
         ["Strongest CpGs"],
     ),
     (
-        {"examples": first(n_cpgs="2", truth={"kind": "distal", "r2": "0.5"}), "window": None, "explainer": None, "drawn": {"cpgs": None}},
+        {
+            "examples": first(n_cpgs="2", truth={"kind": "distal", "r2": "0.5"}),
+            "window": None,
+            "explainer": None,
+            "drawn": {"cpgs": None},
+        },
         ["2 CpGs; in truth distal, 0.5"],
         ["Distance Attribution", "Distances in bases", "gives no attributions"],
     ),

@@ -334,8 +334,9 @@ def test_what_was_filled_in(made, out, html):
     ]
     tested = ~unobserved & (made.split == 2)[:, None] & sure
     right = ((values > 0.5) == (made.states == 1))[tested].mean()
-    assert f"{percent(right)} of the observed test states that are predicted so ({tested.sum():,}) are right" in text_of(
-        html
+    assert (
+        f"{percent(right)} of the observed test states that are predicted so ({tested.sum():,}) are right"
+        in text_of(html)
     )
     lead = text_of(re.search(r'<p class="lead">(.*?)</p>', html, re.S).group(1))
     share = percent((unobserved & sure).sum() / unobserved.sum(), 0)
@@ -653,7 +654,7 @@ STATES = [
             "; the random forest, the better of the peers, has ",
             "The first layer found the motif that was planted, TGACTTCA (p ",
             "predicted better than by chance",
-            "23 given substitutions do to the predicted methylation of the CpGs nearest to them: the first 20 of 23 rows.",
+            "23 given substitutions do to the predicted methylation of the CpGs nearest to them: the first 20 of 23",
             "Scored were the ",
         ],
         ["There are no intervals", "are all of one kind", "empty: there is one"],
@@ -663,7 +664,7 @@ STATES = [
         [
             "methylation of 1 single cell",
             "of a single cell be predicted? In a simulated cell, whether",
-            "on stretches of the genome that no model was trained on. The test states (1) are all of one kind, so that there",
+            "on stretches of the genome that no model was trained on. The test states (1) are all of one kind, so that",
             "CpGs observed in it",
             "states on test stretches of chr1",
             "1 cell: what was observed Cell",
@@ -681,7 +682,11 @@ STATES = [
         ["1 state that was not observed (1 % of all) was filled in, 0 % of them surely."],
         ["predicted as surely", "are right"],
     ),
-    ({"imputed": {"tested": "1", "right": "100.0 %"}}, ["100.0 % of the observed test states that are predicted so (1)"], []),
+    (
+        {"imputed": {"tested": "1", "right": "100.0 %"}},
+        ["100.0 % of the observed test states that are predicted so (1)"],
+        [],
+    ),
     (
         NOTHING | {"blocks": 1, "ranked": lambda ranked: ranked[:1]},
         ["was predicted from", "Whether a CpG", "make only 1 block of 10 kb", "(empty: there is one model)"],
@@ -699,7 +704,11 @@ STATES = [
             "and annotation",
         ],
     ),
-    ({"blocks": 2, "intervals": False}, ["only 2 blocks of", "mean over the cells. All pairs"], ["p is after Holm for"]),
+    (
+        {"blocks": 2, "intervals": False},
+        ["only 2 blocks of", "mean over the cells. All pairs"],
+        ["p is after Holm for"],
+    ),
     ({"drawn": {"annotations": None}}, ["Within annotations"], ["AUC among the sites"]),
     (
         {"networks": ["joint", "dna"], "ranked": lambda ranked: ranked[:3]},
@@ -710,9 +719,14 @@ STATES = [
     ({"chosen": "cpg"}, ["predicted from the states of its neighbours", "Sequence alone reaches an AUC of "], []),
     (
         {
-            "reading": lambda found: within("planted", match=found["planted"]["match"] | {
-                "found": False, "correlation": "–", "strand": "-"
-            }, effects={})(found) | {"motifs": 1, "sites": "1"}
+            "reading": lambda found: (
+                within(
+                    "planted",
+                    match=found["planted"]["match"] | {"found": False, "correlation": "–", "strand": "-"},
+                    effects={},
+                )(found)
+                | {"motifs": 1, "sites": "1"}
+            )
         },
         [
             "No filter of the first layer fits the motif that was planted,",
@@ -724,9 +738,12 @@ STATES = [
         ["found the motif", "and has a correlation", "A substitution within"],
     ),
     (
-        {"reading": lambda found: within("planted", match=None, effects={"motif_effect": ("+0.5", "1")})(found) | {
-            "motifs": 0, "logos": None
-        }},
+        {
+            "reading": lambda found: (
+                within("planted", match=None, effects={"motif_effect": ("+0.5", "1")})(found)
+                | {"motifs": 0, "logos": None}
+            )
+        },
         [
             "No filter has a motif that could be compared",
             "+0.5 on average (1 substitution).",
