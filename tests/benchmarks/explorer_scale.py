@@ -189,7 +189,7 @@ def measure(work: pathlib.Path, cpgs: int, samples: int, drawn: int) -> dict:
     asked = {
         "given": given,
         "out": {"html": str(run / "out/explorer.html"), "folder": str(run / "out/explorer")},
-        "settings": {"cpgs": 5000, "samples": drawn, "sample_ids": True},
+        "settings": {"cpgs": 5000, "samples": drawn, "sample_ids": True, "own_labels": False},
         "config": str(HERE.parents[1] / "config/config.yaml"),
     }
     path = {"PYTHONPATH": str(HERE.parents[1] / "scripts")}

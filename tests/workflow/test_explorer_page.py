@@ -45,7 +45,7 @@ def write(tables: dict, folder, **settings) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     rules = yaml.safe_load((ROOT / "config/config.yaml").read_text())["taxa"]
     out = {"html": str(folder / "explorer.html"), "folder": str(folder / "explorer")}
-    settings = {"cpgs": 5000, "samples": 1000, "sample_ids": True} | settings
+    settings = {"cpgs": 5000, "samples": 1000, "sample_ids": True, "own_labels": False} | settings
     write_explorer(tables, out, settings=settings, rules=rules, seed=1)
 
 
