@@ -677,7 +677,11 @@ STATES = [
     ({"own_labels": True}, ["the labels that were given name 30"], ["statistical tests name", "Boundary CpGs lie"]),
     (
         {"ageing": {"any": True, "changing": "1", "up": "1", "down": "0", "where": [("BiAge", "1")], "small": 0}},
-        ["1 of 60 CpGs change with age", "Of the 1, 1 is BiAge.", "above the dashed line"],
+        [
+            "1 of 60 CpGs changes with age (q < 0.05; 1 gains and 0 lose",
+            "Of the 1, 1 is BiAge.",
+            "above the dashed line",
+        ],
         ["change surely, but by little", "No CpG of"],
     ),
     (
@@ -742,6 +746,31 @@ STATES = [
         },
         ["changes with age (q", "along the genome."],
         ["along the genome; above"],
+    ),
+    (
+        {
+            "ageing": {
+                "any": True,
+                "small": 1,
+                "with_trend": "1",
+                "unclassified": "1",
+                "spread": "1",
+                "not_tested": "1",
+            },
+            "n_sure": "1",
+            "n_unplaced": "1",
+            "patterns": {"likely": "1", "asked": "2"},
+        },
+        [
+            "and 1 changes in spread",
+            "1 has a taxon with a trend and 1 is Unclassified. The other 1 changes surely, but by little beside its",
+            "1 CpG has too few values, or the same value in all samples, and is not tested.",
+            "1 CpG has its taxon with a confidence",
+            "; 1 stays Unclassified.",
+            "Of 2, 1 is likely to get",
+            "1 CpG (",
+        ],
+        [],
     ),
     ({"simulated_cohort": True}, ["A simulated cohort of 40 samples"], ["A cohort of 40"]),
     ({"patterns": {"batch": "1"}}, ["): its taxon says nothing of ageing."], ["their taxa say"]),
