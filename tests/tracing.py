@@ -235,7 +235,6 @@ class Trace:
         self.shows("CpGs in each taxon after each stage", rows, [0, *range(2, len(rows[0]) + 1)])
         self.says(
             "taxa",
-            "taxa",
             one_or((t["confidence"] >= 0.95).sum(), "CpG has its", "CpGs have their")
             + " taxon with a confidence of at least 95 %.",
         )
