@@ -14,6 +14,8 @@ import yaml
 # Threads that wait without spinning, as the workflow's jobs do: tests share their cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+pytest.register_assert_rewrite("branches")
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 

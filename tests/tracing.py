@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import yaml
 from cpgtaxa.names import TAXA
+from cpgtaxa.wording import plural
 from scipy.stats import binom, chi2
 
 ROWS = (*TAXA, "Unclassified")
@@ -77,6 +78,10 @@ class Page(html.parser.HTMLParser):
 
 def n(value) -> str:
     return f"{int(value):,}"
+
+
+def one_or(value, one: str, many: str) -> str:
+    return f"{n(value)} {plural(int(value), one, many)}"
 
 
 def pc(value, digits: int = 1) -> str:
@@ -177,14 +182,14 @@ class Trace:
         left = f"networks placed {n(networks) if networks else 'none'} of the other {n(total - by_tests)}"
         left = (f"{left} in {rounds}" if networks else left) if total > by_tests else "leave none"
         self.says("header", f"How {n(total)} CpGs change with age")
-        self.says("header", f"{n(self.c)} of {tested} CpGs change with age (q < 0.05; {n(up)} gain and {n(self.c - up)} lose methylation), and {n(self.s)} change in spread{ends}.")  # fmt: skip # noqa: E501
+        self.says("header", f"{n(self.c)} of {tested} CpGs {plural(self.c, 'changes', 'change')} with age (q < 0.05; {one_or(up, 'gains', 'gain')} and {one_or(self.c - up, 'loses', 'lose')} methylation), and {one_or(self.s, 'changes', 'change')} in spread{ends}.")  # fmt: skip # noqa: E501
         self.says(
             "header", f"Of the {n(self.c)}, {', '.join(words)}{', the others elsewhere' if len(where) > 4 else ''}."
         )
         kind = "A simulated cohort" if self.page.config.get("simulate_cohort") else "A cohort"
         self.says("header", f"{kind} of {n(len(ages))} samples, {ages.min():g} to {ages.max():g} years old. {pc(placed)} of the CpGs have one of the ten taxa: statistical tests name {n(by_tests)}, and {left}")  # fmt: skip # noqa: E501
         if (self.taxon == "Unclassified").any():
-            self.says("header", f"{n((self.taxon == 'Unclassified').sum())} stay Unclassified")
+            self.says("header", one_or((self.taxon == "Unclassified").sum(), "stays", "stay") + " Unclassified")
         self.says("header", f"{n(self.c)} change with age", f"{n(self.s)} change in spread", f"{lambda_:.2f} genomic inflation λ")  # fmt: skip # noqa: E501
         self.says("header", f"{pc(placed)} of {n(total)} CpGs have a taxon", f"{n(len(ages))} samples")
         self.labelled, self.networks_placed, self.rounds_word = by_tests, networks, rounds
@@ -207,8 +212,8 @@ class Trace:
         trends, none = where.reindex(TRENDS).sum(), where.get("Unclassified", 0)
         others = self.c - trends - none
         if others:
-            unclassified = f" and {n(none)} are Unclassified" if none else ""
-            self.says("ageing", f"Of the {n(self.c)}, {n(trends)} have a taxon with a trend{unclassified}. The other {n(others)} change surely")  # fmt: skip # noqa: E501
+            unclassified = f" and {one_or(none, 'is', 'are')} Unclassified" if none else ""
+            self.says("ageing", f"Of the {n(self.c)}, {one_or(trends, 'has', 'have')} a taxon with a trend{unclassified}. The other {one_or(others, 'changes', 'change')} surely")  # fmt: skip # noqa: E501
         covariates = [one["name"] for one in self.adjusted["covariates"]] if self.adjusted else []
         self.says("ageing", f"Model: {' + '.join(['beta ~ age', *covariates])}, least squares")
         self.says("ageing", f"The {min(10, len(e))} surest")
@@ -229,7 +234,9 @@ class Trace:
             rows.append([taxon, *stages, pc(mine.mean()), n(clear), n(mine.sum() - clear), *map(n, ends)])
         self.shows("CpGs in each taxon after each stage", rows, [0, *range(2, len(rows[0]) + 1)])
         self.says(
-            "taxa", f"{n((t['confidence'] >= 0.95).sum())} CpGs have their taxon with a confidence of at least 95 %."
+            "taxa",
+            one_or((t["confidence"] >= 0.95).sum(), "CpG has its", "CpGs have their")
+            + " taxon with a confidence of at least 95 %.",
         )
         self.says("taxa", f"{n(t['disagrees'].sum())} of the {n(self.labelled)} that the tests named would be another")
 
@@ -238,7 +245,10 @@ class Trace:
         likely, left = table["replication"], (self.taxon == "Unclassified").to_numpy()
         if table["sex_q"].notna().any():
             self.says("patterns", f"In {n((table['sex_q'] < 0.05).sum())} women and men change differently (q < 0.05).")
-        self.says("patterns", f"Of {n(likely.notna().sum())}, {n((likely >= 0.9).sum())} are likely to get the same")
+        self.says(
+            "patterns",
+            f"Of {n(likely.notna().sum())}, {one_or((likely >= 0.9).sum(), 'is', 'are')} likely to get the same",
+        )
         rows = []
         for shape in ("none", "linear", "saturating", "late_onset", "wave", "step", "undecided"):
             mine = table["shape"] == shape
@@ -257,7 +267,7 @@ class Trace:
         assert set(left["cpg"]) == set(self.taxonomy["cpg"][self.taxon == "Unclassified"])
         if left.empty:
             return
-        self.says("unclassified", f"{n(len(left))} CpGs ({pc(len(left) / len(self.taxon))})")
+        self.says("unclassified", f"{one_or(len(left), 'CpG', 'CpGs')} ({pc(len(left) / len(self.taxon))})")
         said = left["detail"].astype(str).str.split(";").str[0]
         sizes = left.groupby([left["reason"].astype(str), said]).size().sort_values(ascending=False, kind="stable")
         rows = [[reason, detail, n(k), pc(k / len(left))] for (reason, detail), k in sizes.items()]
@@ -303,7 +313,7 @@ class Trace:
         if not share.any():
             return
         limits = self.page.config["cohort"]
-        self.says("cohort", f"{n((share > 0).sum())} of {n(len(share))} samples and {n((cpgs['n_missing'] > 0).sum())} CpGs lack a value; the sample that lacks most, {self.samples['sample_id'][share.argmax()]}, lacks {pc(share.max(), 2)} of the CpGs used. Samples may lack up to {pc(limits['max_missing_sample'], 0)}, CpGs up to {pc(limits['max_missing_cpg'], 0)}")  # fmt: skip # noqa: E501
+        self.says("cohort", f"{n((share > 0).sum())} of {n(len(share))} samples and {one_or((cpgs['n_missing'] > 0).sum(), 'CpG', 'CpGs')} lack a value; the sample that lacks most, {self.samples['sample_id'][share.argmax()]}, lacks {pc(share.max(), 2)} of the CpGs used. Samples may lack up to {pc(limits['max_missing_sample'], 0)}, CpGs up to {pc(limits['max_missing_cpg'], 0)}")  # fmt: skip # noqa: E501
         rows = int((np.isnan(self.beta).sum(axis=1) > 0).sum())
         assert rows == (cpgs["n_missing"] > 0).sum()
 
@@ -424,7 +434,7 @@ class Trace:
     def networks(self):
         section = "rounds"
         rate = pc(self.page.config["rounds"]["error_rate"], 0)
-        self.says(section, f"{n(self.networks_placed)} CpGs placed in {self.rounds_word}")
+        self.says(section, f"{one_or(self.networks_placed, 'CpG', 'CpGs')} placed in {self.rounds_word}")
         self.page.text[section] = self.page.text[section].replace(f"at most {rate}", "·")
         unlike = pc(1 - self.page.config["rounds"]["unlike"], 0)
         self.says(section, f"than {unlike} of the latter")

@@ -65,6 +65,11 @@ def count(value) -> str:
     return NONE if str(value) in ("None", "nan", "<NA>") else f"{int(value):,}"
 
 
+def plural(n, one: str, many: str) -> str:
+    """`one` where n, a number or its text, is 1, else `many`."""
+    return one if str(n) == "1" else many
+
+
 def counted(values) -> str:
     """How often each of a Series' values occurs, most often first: `UniStable 547, Outlier 304`."""
     return ", ".join(f"{name} {n:,}" for name, n in values.value_counts().items())

@@ -175,7 +175,7 @@ def measure(work: pathlib.Path, cpgs: int, samples: int, drawn: int) -> dict:
     asked = {
         "given": given,
         "out": {"html": str(run / "out/explorer.html"), "folder": str(run / "out/explorer")},
-        "settings": {"cpgs": 5000, "samples": drawn, "sample_ids": True},
+        "settings": {"cpgs": 5000, "samples": drawn, "sample_ids": True, "own_labels": False},
         "config": str(ROOT / "config/config.yaml"),
     }
     path = {"PYTHONPATH": str(ROOT / "scripts")}

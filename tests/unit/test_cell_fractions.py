@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from branches import Page, kept_from
 from browsing import assert_fine
 from cohorts import cohort_of
 from conftest import ROOT, sorted_cells
@@ -216,3 +217,50 @@ def test_correlations_have_fishers_interval():
     expected = pearsonr(x, y)
     np.testing.assert_allclose((r, low, high), (expected.statistic, *expected.confidence_interval()), rtol=1e-6)
     assert np.isnan(correlation(np.ones(50), x)).all()
+
+
+@pytest.fixture(scope="module")
+def stated(tmp_path_factory):
+    """The page of twelve samples, to be rendered with other numbers."""
+    rng, folder = np.random.default_rng(3), tmp_path_factory.mktemp("stated")
+    table = pd.DataFrame(rng.dirichlet([9, 3, 1, 4, 2, 1], 12), columns=TYPES)
+    table = table.assign(sample_id=[f"S{at}" for at in range(12)], residual=0.02, n_cpgs=300)
+    with kept_from("cpgtaxa.targets.cell_fractions.page.write_page") as kept:
+        page({"html": folder / "r.html", "figures": folder / "figures"}, table, TYPES, rng.uniform(20, 90, 12), 320)
+    return Page(**kept)
+
+
+STATES = [
+    (
+        {},
+        [
+            "cell types of 12 samples",
+            ": means of 12 samples, from 300 of the reference’s 320 CpGs.",
+            "Each bar is a sample. The most",
+            "A point is a sample; line: means of ten groups",
+            "Largest: S0 (0.020), ",
+        ],
+        [],
+    ),
+    (
+        {"n": 1, "worst": lambda worst: worst[:1], "note": "Taken: EPIC"},
+        [
+            "cell types of 1 sample What",
+            ": 1 sample, from",
+            "A point is a sample.",
+            "first: S0 (0.020).",
+            "Taken: EPIC.",
+        ],
+        ["means of 1", "ten groups", "Largest:"],
+    ),
+    ({"grouped": True}, ["Each bar is the mean of a few samples"], ["bar is a sample"]),
+]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_what_the_page_says_is_true_of_each_state(stated, state):
+    stated.check(*state)
+
+
+def test_no_sentence_of_the_page_is_left_without_a_state(stated):
+    stated.check_ways(STATES)

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from branches import Page, kept_from
 from cohorts import cohort_of
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import read_parquet, write_parquet
@@ -163,6 +164,10 @@ def test_fractions_that_leave_a_rest_get_one_and_others_are_divided_by_their_sum
 
 @pytest.fixture
 def cohort(tmp_path):
+    return make_cohort(tmp_path)
+
+
+def make_cohort(tmp_path):
     """A cohort of 120 people and 40 CpGs, of which the first ten change in neutrophils; and where results go."""
     rng, (fractions, ages) = np.random.default_rng(6), people(120, 6)
     values = 0.4 + 0.01 * rng.normal(size=(40, 120))
@@ -206,7 +211,8 @@ def test_the_table_has_a_row_for_each_cpg_and_type(cohort):
     )
     trends, undecided = ((one["cell_type"] != "").sum(), (one["cell_type"] == UNDECIDED).sum())
     assert f"{trends} of 40 CpGs change with age in 120 people" in page
-    assert f"Of {trends - undecided} of these it can be said whose cells change; {undecided} are undecided" in page
+    assert undecided == 0
+    assert f"Of {trends - undecided} of these it can be said whose cells change. Model" in page
     surest = one.loc[one["p"].idxmin()]
     assert f"{surest['cpg']} +{surest['slope_per_year']:.5f} {surest['se']:.5f}" in page
     drawn = pd.read_csv(out["figures"] / "slopes.csv")
@@ -231,3 +237,41 @@ def test_columns_that_are_not_there_and_too_few_people_are_told(cohort):
     with pytest.raises(InputError, match="no cell type can be tested"):
         write(given, out, columns=NAMES, covariates=[])
     assert not any(path.exists() for path in out.values())
+
+
+@pytest.fixture(scope="module")
+def stated(tmp_path_factory):
+    """The page of a cohort, to be rendered with other numbers."""
+    given, out, _ = make_cohort(tmp_path_factory.mktemp("stated"))
+    with kept_from("cpgtaxa.targets.cell_types.page.write_page") as kept:
+        write(given, out, columns=NAMES, covariates=["sex"])
+    return Page(**kept)
+
+
+STATES = [
+    (
+        {"counts": {"changing": "12", "named": "9", "undecided": "3"}},
+        ["12 of 40 CpGs change with age", "Of 9 of these it can be said whose cells change; 3 are undecided: no type"],
+        ["No CpG of"],
+    ),
+    (
+        {"counts": {"changing": "1", "named": "0", "undecided": "1"}},
+        ["1 of 40 CpGs changes with age", "Of none of these it can be said whose cells change; 1 is undecided"],
+        ["CpGs of which this type is named", "coloured are"],
+    ),
+    ({"counts": {"changing": "1", "named": "1", "undecided": "0"}}, ["Of 1 of these", "coloured are"], ["undecided:"]),
+    (
+        {"counts": {"changing": "0", "named": "0", "undecided": "0"}},
+        ["No CpG of 40 changes with age in 120 people, the mixture"],
+        ["it can be said", "undecided:"],
+    ),
+]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_what_the_page_says_is_true_of_each_state(stated, state):
+    stated.check(*state)
+
+
+def test_no_sentence_of_the_page_is_left_without_a_state(stated):
+    stated.check_ways(STATES)

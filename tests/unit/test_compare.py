@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from branches import Page, kept_from
 from browsing import assert_fine
 from cohorts import SHIPPED_RULES, statistics_of
 from conftest import ROOT
@@ -55,6 +56,10 @@ def statistics(cpgs, seed) -> pd.DataFrame:
 
 @pytest.fixture
 def three(tmp_path):
+    return make_three(tmp_path)
+
+
+def make_three(tmp_path):
     """Files of three cohorts in three formats; the second starts 100 CpGs later, the third tells taxa alone."""
     files = {"a": {}, "b": {}, "c": {}}
     frames = {"a": taxonomy(seed=1), "b": taxonomy(seed=2, start=100), "c": taxonomy(seed=3)[["cpg", "taxon"]]}
@@ -457,6 +462,86 @@ def test_all_tables_and_the_page(three, tmp_path, browser):
     study.compare(files, again, settings=SETTINGS, seed=3)
     assert again["html"].read_bytes() == out["html"].read_bytes(), "the same input gives the same page"
     assert again["taxonomy_csv"].read_bytes() == out["taxonomy_csv"].read_bytes()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """The page about three cohorts, to be rendered with other numbers."""
+    folder = tmp_path_factory.mktemp("page")
+    with kept_from("cpgtaxa.targets.compare.page.write_html") as kept:
+        study.compare(make_three(folder)[0], outputs_of(folder / "out"), settings=SETTINGS, seed=3)
+    return Page(**kept)
+
+
+def first(n):
+    return lambda rows: rows[:n]
+
+
+def side(**changes):
+    """The examples: one CpG in one cohort."""
+    return lambda cards: [cards[0] | {"sides": [cards[0]["sides"][0] | changes]}]
+
+
+NO_KAPPA = {"value": "–", "range": "–"}
+STATES = [
+    (
+        {},
+        [
+            "in all cohorts?",
+            "300 CpGs are in all 3 cohorts; the taxon is the same everywhere for ",
+            " that all could place, it is the same for ",
+            "Fleiss’ for all",
+            "For ",
+            "i2, tau2), figures/effects_*.csv",
+        ],
+        ["No CpG was placed", "more pair", "rarer kind is", "EPICv2", "several probes"],
+    ),
+    (
+        {"cohorts": first(2), "n_every": "1", "best": {"equal": {"value": "100.0 %"}, "kappa": NO_KAPPA}},
+        ["age alike in both cohorts?", "1 CpG is in both cohorts; the taxon is the same in both for 100.0 %. Of the"],
+        ["Fleiss’ for all", "in all"],
+    ),
+    (
+        {"best": {"kappa": {"value": "0.5", "range": "–"}, "placed": "0"}},
+        ["% (κ 0.5). No CpG was placed by all."],
+        ["could place, it"],
+    ),
+    ({"cohorts": first(2), "best": {"placed": "0"}}, ["No CpG was placed by both."], []),
+    (
+        {"n_every": "0", "n_several": "1"},
+        ["No CpG is in all 3 cohorts; 1 is in more than one."],
+        ["the taxon is the same", "CpGs in every cohort, by taxon"],
+    ),
+    ({"more_pairs": 1}, ["1 more pair is in contingency.csv only."], []),
+    ({"moved": False, "examples": []}, [], ["Kinds of moves", "Moves", "CpGs that moved", "moved.parquet,  moved"]),
+    ({"n_moved": "1", "more_kinds": 1}, ["1 CpG has another taxon", "1 rarer kind is in figures/moves.csv only."], []),
+    ({"more_kinds": 0}, [], ["rarer kind"]),
+    (
+        {"meta": {"n": "1", "significant": "0"}, "effects": []},
+        ["Of 1 CpG with slopes in several cohorts, none changes with age", "meta_p, q_p, i2, tau2) "],
+        ["central 90 % of each", "figures/effects_"],
+    ),
+    ({"meta": {"significant": "1"}}, ["several cohorts, 1 changes with age"], []),
+    ({"meta": {"significant": "2"}}, ["several cohorts, 2 change with age"], []),
+    (
+        {"meta": None, "effects": lambda found: [found[0] | {"r": "–"}]},
+        ["a, b: change of beta over the central 90 % of each cohort’s ages. Cohorts", "Numbers: figures/effects_*.csv"],
+        ["correlation over", "combined by inverse variance", "slopes in several"],
+    ),
+    ({"meta": None, "effects": []}, [], ["Effects of age"]),
+    ({"examples": side(taxon="BiAge", confidence="–", effect="–", png="")}, ["BiAge"], ["BiAge, –", "spread ×"]),
+    ({"examples": side(taxon="BiAge", confidence="97 %", effect="+0.1", png="x")}, ["BiAge, 97 % effect +0.1"], []),
+    ({"replicates": True}, ["Names of EPICv2 were shortened", "CpGs with several probes"], []),
+]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_what_the_page_says_is_true_of_each_state(page, state):
+    page.check(*state)
+
+
+def test_no_sentence_of_the_page_is_left_without_a_state(page):
+    page.check_ways(STATES)
 
 
 def test_real_cohorts_of_one_study_type_share_few_cpgs(shared, tmp_path):

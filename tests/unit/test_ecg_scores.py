@@ -1,15 +1,17 @@
 """Scores, intervals and joined gaps of ECG ages, and how networks are asked."""
 
+import json
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from branches import Page, kept_from
 from cpgtaxa.errors import InputError
 from cpgtaxa.learning.loop import Learner
 from cpgtaxa.statistics.comparisons import holm
-from cpgtaxa.targets.ecg import attributions, clock, networks, reading, scores
+from cpgtaxa.targets.ecg import attributions, clock, networks, page, reading, scores
 from cpgtaxa.targets.ecg.plan import SIZES
 from scipy import stats
 
@@ -282,3 +284,144 @@ def test_the_rate_falls_in_steps_and_rises_within_the_warm_up():
         optimiser.step()
         schedule.step()
     np.testing.assert_allclose(found, [1, 1, 1, 0.1, 0.1, 0.1, 0.01])
+
+
+# --- what the page says in each state --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stated(tmp_path_factory):
+    """The page of made-up ages of adults, to be rendered with other numbers."""
+    folder, tested = tmp_path_factory.mktemp("stated"), table()
+    tested[["record", "patient", "sex", "age"]].assign(group="adult").to_parquet(folder / "records.parquet")
+    np.save(folder / "leads.npy", np.zeros((1, 1)))
+    (folder / "left_out.csv").write_text("record,reason\nR99,damaged\n")
+    counted = ("resampled", "filled_with_zeros", "limb_leads_worked_out", "with_leads_ignored", "without_sex")
+    counted += ("too_short", "too_many_lost_leads", "between", "group_not_wanted")
+    qc = dict.fromkeys(counted, 0) | {"used": 60, "files": 61, "leads": {}, "notes": {}, "warnings": []}
+    qc |= {"groups": {"adult": {"records": 60, "bins": {"18 to 40": 20, "40 to 60": 40}}}}
+    (folder / "qc.json").write_text(json.dumps(qc))
+    (folder / "adult").mkdir()
+    given = {"peers": [folder / "adult/Median.parquet"], "networks": [folder / "adult/Net_0.parquet"]}
+    columns = tested[["record", "age", "predicted"]].assign(fold=0)
+    columns.to_parquet(given["networks"][0])
+    columns.assign(predicted=50.0).to_parquet(given["peers"][0])
+    log = {"epoch": [1, 2], "train_loss": [9.0, 8.0], "val_loss": [9.0, 8.5]}
+    pd.DataFrame(log).to_csv(folder / "adult/Net_0_log.csv", index=False)
+    given |= {"logs": [folder / "adult/Net_0_log.csv"], "records": folder / "records.parquet"}
+    given |= {"leads": folder / "leads.npy", "left_out": [folder / "left_out.csv"], "qc": folder / "qc.json"}
+    names = ("summary", "gaps", "submission", "comparisons", "left_out", "attributions", "joined")
+    outputs = {name: folder / "out" / f"{name}.csv" for name in names}
+    outputs |= {"html": folder / "out/report.html", "figures": folder / "out/figures"}
+    settings = {"networks": {"adult": "Net"}, "coverage": 0.8, "peers": ["GradientBoosting", "Median"], "held_out": 1}
+    settings |= {"epochs": 2, "batch_size": 16, "lr": 0.001, "lr_step": 5, "lr_decay": 0.5, "warmup": 0}
+    settings |= {
+        "max_lost_leads": 3,
+        "min_seconds": 5,
+        "reading": {"drawn": 0},
+        "size": "published",
+        "simulated": False,
+    }
+    with kept_from("cpgtaxa.targets.ecg.page.write_page") as kept:
+        page.write(given, outputs, settings=settings, seed=1)
+    return Page(**kept)
+
+
+def group(**changes):
+    return lambda groups: [groups[0] | changes]
+
+
+READING = {"title": "Adults", "beat": "", "n": 1, "leads": "II 20 %", "missed": "0.10"}
+READING |= {"records": [{"title": "R1", "drawing": ""}, {"title": "R2", "drawing": ""}]}
+JOINED = {"title": "Adults", "n": 12, "r": "+0.30", "range": "–"}
+STATES = [
+    (
+        {
+            "groups": group(
+                unusual=12, n="60", slope="−0.10", mae="4.0", range="3.0 to 5.0", ratio="30 %", ratio_range="–"
+            )
+        },
+        [
+            "error of 4.0 years (95 % interval 3.0 to 5.0), 30 % of the error of always saying the median age.",
+            "A tenth of the patients was held out, as published",
+            "Adults: 60 patients were tested. So few give",
+            "12 of 60 records of adults lie outside the interval; about 80 % are inside",
+            "here the gap changes by −0.10 years (adults) with each year of age. Compare",
+            "amplitudes (neurokit2) and the sex. The median age is that",
+            "1 record could not be used R99: damaged Numbers",
+            "every 5 epochs, L1 loss",
+            "of the records held out, as the challenge",
+        ],
+        ["further", "Thin lines", "more, all in", "methylation age"],
+    ),
+    (
+        {
+            "groups": group(
+                few=True, patients="1", n="1", learnt="1", unusual=0, slope="–", range="–", ratio="–", compared=[]
+            ),
+            "settings": {"peers": [], "held_out": 10, "lr_step": 1, "warmup": 1, "epochs": 1, "size": "narrow"},
+        },
+        [
+            "Adults: 1 patient was tested.",
+            "Adults: 1 record of 1 patient tested",
+            "none of 1 record of adults lies outside",
+            "learnt. Compare",
+            "Each tenth of the patients was held out in turn",
+            "narrow variant",
+            "1 epoch, batches",
+            "every epoch, to which it rises over the first epoch, L1",
+            "Thin lines: networks of single tenths.",
+        ],
+        ["interval –", "always saying", "regress", "Gradient boosting learns", "The median age", "Net against"],
+    ),
+    (
+        {
+            "groups": lambda groups: [groups[0] | {"few": False, "ratio": "30 %", "ratio_range": "20 % to 40 %"}] * 2,
+            "settings": {"held_out": 3, "warmup": 2, "simulated": True},
+            "asked": 1,
+            "n_left": 20,
+        },
+        [
+            "the median age (20 % to 40 %).",
+            "3 tenths of the patients were held out in turn.",
+            "Simulated records of 12 leads",
+            "rises over the first 2 epochs, L1",
+            "further age predicted",
+            "records that could not be used",
+            "20 records could not be used",
+            "and 19 more, all in left_out.csv",
+            "of the records asked about, as the challenge",
+            "and of those asked about",
+        ],
+        ["were tested. So few"],
+    ),
+    (
+        {"reading": [READING | {"beat": "<svg></svg>"}, READING | {"beat": None, "n": 3}], "asked": 2, "n_left": 0},
+        ["mean over the beats of 1 record held out. Largest: II 20 %", "Adults, R2", "further ages predicted"],
+        ["beats of 3", "records could not be used", "none was asked for"],
+    ),
+    (
+        {"joined": [JOINED, JOINED | {"r": None}], "drawn": {"joined": ""}},
+        ["A point is a person with an ECG", "Adults 12 +0.30 –", "Adults 12 – –", "both age gaps by person"],
+        ["No person has both"],
+    ),
+    ({"joined": [JOINED], "drawn": {"joined": ""}}, ["Adults 12 +0.30"], ["Adults 12 –"]),
+    ({"joined": []}, ["No person has both an ECG", "both age gaps by person"], ["A point is a person with"]),
+    ({"truth": [{"title": "Adults", "floor": "3.0", "r": "+0.5"}]}, ["Adults 3.0 years +0.5"], []),
+    (
+        {"qc": {"resampled": 3, "notes": {"odd": 2}, "leads": {"V1": {"flat": 1, "missing": 2}}, "warnings": ["Hm."]}},
+        ["Resampled to 500 Hz 3", "Noticed: odd 2", "V1 1 2 Such a lead is 0", "What was noticed while reading Hm."],
+        [],
+    ),
+    ({"n_left": 0, "left": [], "qc": {"warnings": ["Hm."]}}, ["Hm."], ["records could not be used"]),
+    ({"n_left": 0, "left": []}, [], ["What was noticed", "could not be used R"]),
+]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_what_the_page_says_is_true_of_each_state(stated, state):
+    stated.check(*state)
+
+
+def test_no_sentence_of_the_page_is_left_without_a_state(stated):
+    stated.check_ways(STATES)

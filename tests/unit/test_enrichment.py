@@ -5,6 +5,7 @@ import gzip
 import numpy as np
 import pandas as pd
 import pytest
+from branches import Page, kept_from
 from conftest import ROOT
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import write_parquet
@@ -244,3 +245,103 @@ def test_wrong_taxonomies_are_named(tmp_path):
             lists.read_taxonomy(tmp_path / name, "enrichment.taxonomy")
         assert "not known: 'LinAge'" in reported.value.problems[0]
         assert "more than once: 'cg1'" in reported.value.problems[1]
+
+
+@pytest.fixture(scope="module")
+def stated(tmp_path_factory):
+    """The page of a taxonomy against a list with weights, to be rendered with other numbers."""
+    folder, taxonomy = tmp_path_factory.mktemp("stated"), taxonomy_of(400)
+    write_parquet(folder / "taxonomy.parquet", taxonomy)
+    pd.DataFrame({"cpg": taxonomy["cpg"][:60], "weight": [1.0, -1.0] * 30}).to_csv(folder / "mine.csv", index=False)
+    slopes = pd.DataFrame({"cpg": taxonomy["cpg"], "slope": 0.001, "slope_p": 0.01})
+    write_parquet(folder / "statistics.parquet", slopes.assign(slope=np.tile([0.001, -0.001], 200)))
+    inputs = {"taxonomy": folder / "taxonomy.parquet", "lists": [folder / "mine.csv"]}
+    inputs |= {"statistics": folder / "statistics.parquet"}
+    names = ("enrichment", "overlaps", "signs", "summary", "anatomy", "gaps")
+    outputs = {name: folder / f"{name}.csv" for name in names}
+    outputs |= {"html": folder / "report.html", "figures": folder / "figures"}
+    with kept_from("cpgtaxa.targets.biology.enrichment.write_page") as kept:
+        enrichment.write(inputs, outputs, settings={"names": ["mine"], "background": "all", "seed": 1})
+    return Page(**kept)
+
+
+ROW = {"name": "mine", "taxon": "BiAge", "overlap": "9", "expected": "2.0", "odds": "5.00", "range": "2.00 to 9.00"}
+ROW |= {"p": "0.001", "q": "0.010"}
+ANATOMY = {"set": "mine", "by": "taxon", "group": "BiAge", "cpgs": 9} | dict.fromkeys(
+    ("signal", "noise", "spread"), "1 %"
+)
+ANATOMY |= dict.fromkeys(("signal_range", "noise_range", "spread_range"), "–")
+GAPS = {"set": "mine", "cpgs": 9} | dict.fromkeys(("r_age", "gap_sd", "predicted_median", "seen_median", "r"), "0.5")
+GAPS = [GAPS | {"range": "–"}]
+STATES = [
+    (
+        {"clear": 2, "tests": 1000, "rows": [ROW, ROW], "woolf": True, "notes": []},
+        [
+            "Of 1,000 comparisons of a taxon with a list or a genomic context, 2 are beyond chance (q < 0.05).",
+            "among the 400 CpGs of the taxonomy:",
+            "exact interval; Woolf’s",
+        ],
+        ["What are clocks made of", "with the smallest p of", "Blue: odds ratio above 1", "Not drawn"],
+    ),
+    (
+        {"clear": 1, "tests": 1, "rows": [ROW], "background": "placed", "woolf": False, "notes": ["mine: said"]},
+        ["Of 1 comparison of", ", 1 is beyond chance", "CpGs that have a taxon:", "mine: said"],
+        ["Woolf"],
+    ),
+    ({"clear": 60, "rows": [ROW] * 40}, ["The 40 with the smallest p of 60."], []),
+    (
+        {"clear": 0, "rows": [], "tests": 20},
+        [", none is beyond chance", "Nothing is beyond chance, after correction for 20 tests."],
+        ["Of none"],
+    ),
+    (
+        {"clear": 0, "rows": [], "tests": 0},
+        ["No taxon can be compared with", "Nothing is beyond chance."],
+        ["for 0 tests"],
+    ),
+    (
+        {
+            "clocks": 1,
+            "anatomy": {"rows": [ANATOMY], "gaps": GAPS},
+            "drawn": {"anatomy": "", "context": ""},
+            "not_drawn": ["tiny"],
+            "large": True,
+        },
+        [
+            "What are clocks made of?",
+            "Share of each taxon’s CpGs in signal",
+            "List By Group",
+            "Not drawn, with fewer than",
+        ],
+        [],
+    ),
+    (
+        {"clocks": 2, "anatomy": {"rows": [], "gaps": GAPS}, "drawn": {"anatomy": "", "context": "<svg></svg>"}},
+        ["Blue: odds ratio above 1"],
+        ["List By Group"],
+    ),
+    (
+        {
+            "signs": [],
+            "summary": lambda rows: [rows[0] | {"positive": 0, "negative": 0, "most_enriched": ""}],
+            "drawn": {"lists": None},
+        },
+        ["No list with weights has five CpGs here.", "also by taxon (empty)"],
+        ["Orange: what the numbers of signs", "Lists of CpGs"],
+    ),
+    (
+        {"summary": lambda rows: [rows[0] | {"positive": 30, "negative": 30, "most_enriched": "BiAge"}]},
+        ["30 / 30 BiAge"],
+        [],
+    ),
+    ({"summary": [], "statistics": False}, [], ["How much of each list", "Do CpGs of positive"]),
+]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_what_the_page_says_is_true_of_each_state(stated, state):
+    stated.check(*state)
+
+
+def test_no_sentence_of_the_page_is_left_without_a_state(stated):
+    stated.check_ways(STATES)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from branches import Page, kept_from
 from browsing import assert_fine
 from cohorts import SHIPPED_RULES, cohort_of, statistics_of
 from conftest import ROOT
@@ -282,9 +283,13 @@ def test_unknown_names_all_at_once_with_close_ones(tmp_path):
 
 @pytest.fixture
 def page(tmp_path, planted, monkeypatch):
-    """A function that writes the page about three CpGs: placed by the rules, by round 1, and by nothing."""
     monkeypatch.setattr(explain, "STEPS", 4)
     monkeypatch.setattr(explain, "MOST_STEPS", 4)
+    return make_page(tmp_path, planted)
+
+
+def make_page(tmp_path, planted):
+    """A function that writes the page about three CpGs: placed by the rules, by round 1, and by nothing."""
     ages, beta, _ = planted
     cpgs = [HOSTILE, "cg2", "cg3"]
     rng = np.random.default_rng(1)
@@ -433,3 +438,61 @@ def test_what_placed_it_or_was_lacking_is_said(source, left, confidence, says):
     left = left and dict(zip(("reason", "taxa", "unlike_p", "detail"), left, strict=True))
     settings = {"own_labels": False, "confidence": confidence, "error_rate": 0.05, "veto": True}
     assert explain.verdict(row, p, "", left, settings).replace("\u00a0", " ") == says
+
+
+@pytest.fixture(scope="module")
+def stated(tmp_path_factory, planted):
+    """The page about three CpGs, to be rendered with other numbers."""
+    with kept_from("cpgtaxa.explain.page.write_page") as kept, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(explain, "STEPS", 4)
+        patch.setattr(explain, "MOST_STEPS", 4)
+        make_page(tmp_path_factory.mktemp("stated"), planted)()
+    return Page(**kept)
+
+
+def one(at=0, **changes):
+    """The page about one of the CpGs alone."""
+    return {"entries": lambda entries: [entries[at] | changes]}
+
+
+LINE = explain.Line(slope=0.0, level=0.3, share=0.4, sd=0.01)
+STATES = [
+    (
+        {},
+        ["behind the taxa of 3 of this cohort's 3 CpGs (200 samples", "likeliest: ", "fitted without outliers; SD"],
+        ["label given"],
+    ),
+    (
+        one(outdone=True, confidence=0.1, doubtful=True),
+        ["behind the taxon of 1 of", "confidence: 10.0 %", "the network's choice: ", "The network finds another"],
+        ["second: ", "likeliest: ", "The rules:"],
+    ),
+    (one(outdone=False, confidence=np.nan, doubtful=False), ["second: "], ["confidence:", "finds another taxon"]),
+    (one(1, reason="open: trend", verdict="Placed."), ["Placed. The rules: open: trend."], []),
+    (one(1, reason="open: trend", verdict="Ambiguous (open: trend)."), [], ["The rules:"]),
+    (
+        one(1) | {"own_labels": True},
+        ["the CpG; a label given is taken as it is."],
+        ["The rules:", "by the tests where"],
+    ),
+    (one(lines=[]), ["No line could be fitted."], ["The line,", "bands of"]),
+    (
+        one(lines=[LINE, LINE]),
+        ["The 2 bands of the mixture of regressions, at the mean age: 0.3 (40.0 %, SD 0.01), "],
+        [],
+    ),
+    (one(grid=None), [], ["without some of the samples"]),
+    (one(few=True, patterns=[]), ["Too few samples have a value"], ["No taxon:"]),
+    (one(few=False, patterns=explain.PATTERNS[:1]), ["No taxon: "], ["Too few samples"]),
+    ({"veto": True, "asked": "sure"}, ["call is sure, unless the tests rule the taxon out; CpGs that"], []),
+    ({"veto": False, "asked": "sure"}, ["call is sure; CpGs that"], ["rule the taxon out;"]),
+]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_what_the_page_says_is_true_of_each_state(stated, state):
+    stated.check(*state)
+
+
+def test_no_sentence_of_the_page_is_left_without_a_state(stated):
+    stated.check_ways(STATES)

@@ -187,7 +187,7 @@ def write(run, folder, **settings):
     folder.mkdir(parents=True, exist_ok=True)
     given = {name: path for name, path in run.items() if name not in ("values", "names")}
     out = {"html": str(folder / "explorer.html"), "folder": str(folder / "explorer")}
-    settings = {"cpgs": 30, "samples": 25, "sample_ids": True} | settings
+    settings = {"cpgs": 30, "samples": 25, "sample_ids": True, "own_labels": False} | settings
     write_explorer(given, out, settings=settings, rules=SHIPPED_RULES, seed=1)
     page = (folder / "explorer.html").read_text()
     return page, json.loads(re.search(r'id="about">(.*?)</script>', page, re.S).group(1))
@@ -201,6 +201,7 @@ def test_page_and_folder_hold_what_the_tables_say(run, tmp_path, monkeypatch):
     monkeypatch.setattr("cpgtaxa.explorer.writing.SHARD_VALUES", 25 * 16)
     page, about = write(run, tmp_path)
     assert (about["n"], about["total"], about["companion"], about["perShard"]) == (30, 90, "explorer", 16)
+    assert about["ownLabels"] is False
     assert [source["name"] for source in about["sources"]] == ["statistical", "round_0", "round_10", "none"]
     drawn = [int(name[1:]) for name in about["samples"]["ids"]]
     assert len(drawn) == 25

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from branches import Page, kept_from
 from browsing import assert_fine
 from cpgtaxa.cohort import CohortWriter
 from cpgtaxa.errors import InputError
@@ -557,3 +558,168 @@ def test_published_tables_that_cannot_be_used_are_named(tmp_path, text, said):
     with pytest.raises(InputError) as error:
         published.beside(wide, published.read_published(tmp_path / "published.csv", {"gene_versions": "keep"}), 1)
     assert said in error.value.text()
+
+
+@pytest.fixture(scope="module")
+def stated(tmp_path_factory):
+    """The page of a study, to be rendered with other numbers."""
+    with kept_from("cpgtaxa.targets.expression.page.write_page") as kept:
+        Made(tmp_path_factory.mktemp("stated")).write()
+    return Page(**kept)
+
+
+def row_of(model, **changes):
+    """The page with a model's row changed."""
+    return {"row_of": lambda rows: rows | {model: rows[model] | changes}}
+
+
+def first(**changes):
+    """The first of some rows alone, changed."""
+    return lambda rows: [rows[0] | changes]
+
+
+PUBLISHED = {"published": "DMG", "model": "Ridge", "n": "5", "p": "0.1", "theirs": "0.2", "ours": "0.3"}
+PUBLISHED |= {"difference": "+0.1", "range": "–"}
+STATES = [
+    (
+        {"n_genes": "1"},
+        [
+            "expression of 1 gene from methylation",
+            "Predicted were 3 genes with no methylation effect, 3 genes with CpGs near the start that silence it, "
+            "3 genes with an effect of CpGs 5 to 500 kb away, 3 genes with a threshold",
+            "samples of a simulated cohort and 3 folds: every sample by a model that had not seen it (but for Deep",
+            "summary.csv, figures/others.csv",
+            "promoter 3 genes",
+        ],
+        ["people", "Published scores"],
+    ),
+    (
+        row_of("DeepMethyGene", n="1", mean=0.2, r2="0.200", r2_range="–", above=["0", "0"])
+        | {"best": "DeepMethyGene", "first": "DeepMethyGene", "rows": lambda rows: rows[:1], "leak": None},
+        [
+            "DeepMethyGene predicts expression from methylation with a mean R² of 0.200 over 1 gene: R² is above 0.1 "
+            "for none of them, and above 0.5 for none.",
+            "had not seen it.",
+            "Files Model Model",
+        ],
+        ["than guessing the mean for every", "predicts best with", "DeepMethyGene reaches", "interval –"],
+    ),
+    (
+        row_of("Ridge", n="12", mean=-0.1, r2="−0.100", r2_range="−0.2 to −0.1", above=["2", "1"])
+        | {"best": "Ridge", "several": True, "n_people": "20", "simulated": False},
+        [
+            "Ridge predicts best with a mean R² of −0.100 over 12 genes (95 % interval −0.2 to −0.1)",
+            "On average that is no better than guessing the mean for every sample. DeepMethyGene reaches a mean R²",
+            "in 30 samples of 20 people and 3 folds",
+            ", nor another of its person",
+        ],
+        ["simulated cohort and"],
+    ),
+    (
+        row_of("DeepMethyGene", leaky=True, n="1") | {"best": "DeepMethyGene"},
+        [
+            "the only model here, reaches a mean squared correlation of",
+            "over 1 gene, but",
+            "squared correlation, leaky",
+        ],
+        ["predicts best with", "that had not seen it"],
+    ),
+    (
+        {"leak": {"difference": None, "n": "1"}},
+        ["over 1 gene; add DeepMethyGene to the"],
+        ["what the leak is worth is"],
+    ),
+    ({"recipe": "published"}, ["On the same 12 genes its squared"], ["A part of it may be"]),
+    ({"recipe": None, "leak": None}, [], ["is inflated", "were trained by the recipe"]),
+    ({"recipe": "fast", "leak": None}, ["trained by the recipe fast."], ["the published loop has its own"]),
+    (
+        {"strip": False, "dense": True},
+        ["The area shows", "The shade shows how many genes lie there"],
+        ["A point is a gene"],
+    ),
+    (
+        {"drawn": lambda drawn: drawn | {"models": (drawn["models"][0], {"SVM": 1, "Ridge": 0, "Mean": 2})}},
+        ["Beyond the left end: 1 gene of SVM, 2 genes of Mean."],
+        ["of Ridge"],
+    ),
+    (
+        {"drawn": lambda drawn: drawn | {"pair": (drawn["pair"][0], 1), "cpgs": (drawn["cpgs"][0], 2)}},
+        ["1 gene lies beyond the axes.", "2 genes lie beyond the axes."],
+        [],
+    ),
+    (
+        {
+            "drawn": {"pair": None, "cpgs": None, "distance": None},
+            "comparisons": {"r2": []},
+            "windows": [],
+            "taxa": [],
+            "truth": None,
+            "examples": [],
+            "others": [],
+            "window": None,
+        },
+        ["the methylation of all CpGs,", "no taxonomy is given, or no gene has enough CpGs of one taxon"],
+        [
+            "against Ridge",
+            "every other model",
+            "From how far",
+            "CpGs of one taxon alone",
+            "Where the CpGs lie",
+            "Other s",
+        ],
+    ),
+    (
+        {"others": [], "lacking": ["other samples"]},
+        ["For other samples there is nothing", "Numbers: summary.csv "],
+        ["figures/others.csv", "Held out: the"],
+    ),
+    (
+        {"published": [PUBLISHED], "files": {"published": "published.csv"}},
+        ["Beside published scores", "on the genes that both have"],
+        [],
+    ),
+    ({"truth": {"causal": []}}, ["By kind of effect"], ["CpGs found (AUC)"]),
+    (
+        {"profile_genes": [("Ridge", "1")]},
+        ["Over 1 gene by Ridge: those that", "or, where these are fewer than ten, all."],
+        [],
+    ),
+    (
+        {
+            "examples": first(n_cpgs="1", truth={"kind": "none", "r2": "0"}, cpgs=[]),
+            "explainer": "Ridge",
+            "first": "SVM",
+        },
+        [
+            "The gene that SVM predicts best.",
+            "SVM gives no attributions; the CpGs are those of Ridge.",
+            ", 1 CpG; in truth no",
+        ],
+        ["Strongest CpGs"],
+    ),
+    (
+        {
+            "examples": first(n_cpgs="2", truth={"kind": "distal", "r2": "0.5"}),
+            "window": None,
+            "explainer": None,
+            "drawn": {"cpgs": None},
+        },
+        ["2 CpGs; in truth distal, 0.5"],
+        ["Distance Attribution", "Distances in bases", "gives no attributions"],
+    ),
+    (
+        {"examples": first(truth=None), "truth": None},
+        ["Distances in bases"],
+        ["; in truth", "this CpG has a true effect"],
+    ),
+    ({"skipped": [], "warnings": []}, ["No gene: all that have expression were predicted."], ["by reason:"]),
+]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_what_the_page_says_is_true_of_each_state(stated, state):
+    stated.check(*state)
+
+
+def test_no_sentence_of_the_page_is_left_without_a_state(stated):
+    stated.check_ways(STATES)

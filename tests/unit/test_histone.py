@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from branches import Page, kept_from
 from cpgtaxa.errors import InputError
 from cpgtaxa.learning import loop
 from cpgtaxa.models import create_model
 from cpgtaxa.statistics import areas
-from cpgtaxa.targets.histone import inputs, networks, published, scores, simulated, study
+from cpgtaxa.targets.histone import inputs, networks, page, published, scores, simulated, study
 from cpgtaxa.targets.histone.cells import ROWS, Cell, CellWriter, gather, preprocess
 from cpgtaxa.targets.histone.occlusion import occluded
 from cpgtaxa.targets.histone.plan import DEEPCHROME_MARKS, MIX, SPLITS, HistonePlan, marks_of
@@ -654,3 +655,155 @@ def test_published_tables_are_of_cell_types_that_are_there(tmp_path):
         plan(data_dir=str(tmp_path / "cells"), published={"E1": str(tmp_path / "p.csv")}).page_files()
     with pytest.raises(InputError, match=r"published.C: .*nope.csv is not there"):
         plan(data_dir=str(tmp_path / "cells"), published={"C": str(tmp_path / "nope.csv")}).page_files()
+
+
+# --- what the page says in each state --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stated(tmp_path_factory):
+    """The page of two simulated cell types with made-up predictions, to be rendered with other numbers."""
+    folder, rng = tmp_path_factory.mktemp("stated"), np.random.default_rng(2)
+    files = [folder / f"{cell}_{part}.csv" for cell in ("C01", "C02") for part in SPLITS]
+    simulated.write_cells({"cells": 2, "genes": 30}, 5, files, folder / "truth.csv", folder / "planted.csv")
+    given = {"truth": folder / "truth.csv", "planted": folder / "planted.csv"}
+    given |= {key: [] for key in ("input", "qc", "predictions", "logs", "occlusion")}
+    maps = pd.DataFrame([(mark, at, at + 9, 0.1, 0.1, 10) for mark in DEEPCHROME_MARKS for at in range(1, 100, 10)])
+    maps.columns = ["mark", "bin_from", "bin_to", "change", "signed", "genes"]
+    log = {"epoch": [1, 2], "epoch_duration_s": [1.0, 1.0]}
+    log |= {f"{part}_{name}": [0.5, 0.6] for part in ("train", "val") for name in ("loss", "auc", "acc")}
+    for at, cell in enumerate(("C01", "C02")):
+        out = {"cell": folder / f"{cell}.arrow", "qc": folder / f"{cell}.json"}
+        marks = list(DEEPCHROME_MARKS)
+        inputs.prepare(dict(zip(SPLITS, files[3 * at :], strict=False)), out, cell=cell, marks=marks, bins=100)
+        given["input"].append(out["cell"])
+        given["qc"].append(out["qc"])
+    for unit in ("C01", "C02", MIX):
+        (folder / unit).mkdir()
+        cells = [Cell(path) for path in given["input"] if unit in (path.stem, MIX)]
+        for name in ("GeneNet", "OneMark"):
+            tested = [cell.split == SPLITS.index("test") for cell in cells]
+            frames = [
+                pd.DataFrame({"cell": cell.name, "gene": cell.genes()[rows], "label": cell.label[rows]})
+                for cell, rows in zip(cells, tested, strict=True)
+            ]
+            frame = pd.concat(frames, ignore_index=True)
+            frame["probability"] = np.clip(0.3 * frame["label"] + 0.7 * rng.random(len(frame)), 0, 1)
+            frame.to_parquet(folder / unit / f"{name}.parquet")
+            given["predictions"].append(folder / unit / f"{name}.parquet")
+        pd.DataFrame(log).to_csv(folder / unit / "GeneNet_log.csv", index=False)
+        given["logs"].append(folder / unit / "GeneNet_log.csv")
+        (folder / "maps" / unit).mkdir(parents=True)
+        maps.to_parquet(folder / "maps" / unit / "GeneNet.parquet")
+        given["occlusion"].append(folder / "maps" / unit / "GeneNet.parquet")
+    settings = {"models": ["GeneNet", "OneMark"], "units": ["C01", "C02", MIX], "cells": ["C01", "C02"]}
+    settings |= {"bin_size": 100, "save_dir": "saved", "published": [], "epochs": 2, "patience": None, "warmup": 0}
+    settings |= {"batch_size": 20, "lr": 0.001, "lr_decay": 0.9, "occlusion": {"bins": 10, "genes": 10}}
+    outputs = {name: folder / f"{name}.csv" for name in ("summary", "cells", "comparisons", "occlusion")}
+    outputs |= {"html": folder / "report.html", "figures": folder / "figures"}
+    with kept_from("cpgtaxa.targets.histone.page.write_page") as kept:
+        page.write(given, outputs, settings=settings, seed=1)
+    return Page(**kept)
+
+
+def first(n=1, **changes):
+    return lambda rows: [row | changes for row in rows[:n]]
+
+
+ONE_CELL = {"n_cells": 1, "mixed": None, "names": ["C01"], "drawn": {"cells": None}, "table": [], "input": first()}
+BESIDE = {"cell": "C01", "model": "as published", "both": True, "n": "9", "auc": "0.9", "range": "–", "accuracy": "0.8"}
+BESIDE = [BESIDE | {"differ": "1"}, BESIDE | {"both": False, "differ": ""}]
+STATES = [
+    (
+        {"best": "GeneNet, mixed", "first": "GeneNet"},
+        [
+            "from histone marks in 2 cell types",
+            "GeneNet, mixed separates genes of high from genes of low expression best with an area",
+            "mean over 2 cell types): so often",
+            "GeneNet reaches ",
+            "Simulated counts of",
+            "has not seen, in no cell type.",
+            "others; the rest have a model for each cell type. Diamond",
+            "Each run of 10 bins of each mark",
+            "over 10 test genes of each cell type.",
+            "without one mark, the others of the bin grow.",
+        ],
+        ["Only", "Files have", "The first", "Beside published"],
+    ),
+    (
+        ONE_CELL
+        | {
+            "rows": first(own=True, auc_range="–"),
+            "best": "OneMark",
+            "first": "OneMark",
+            "against": [],
+            "one_mark": False,
+            "simulated": False,
+            "truth": None,
+            "maps": first(1, units=[]),
+            "width": 1,
+            "by_largest": False,
+        },
+        [
+            "in 1 cell type",
+            "OneMark separates genes of high from genes of low expression with an area under the ROC curve of",
+            "(C01): so often",
+            "Counts of H3K",
+            "in one cell type; every score",
+            "DeLong’s method. Diamond and line: area",
+            "Each bin of each mark",
+        ],
+        [
+            "reaches",
+            "expression best",
+            "is what a model must beat",
+            "GeneNet is given",
+            "truly follow",
+            "in no cell type",
+        ],
+    ),
+    (
+        {"rows": lambda rows: [row | {"auc_range": "–"} for row in rows], "best": "a", "first": "b"},
+        ["b reaches 0."],
+        ["interval –", "(–)"],
+    ),
+    ({"settings": {"units": [MIX]}}, ["others. Diamond"], ["the rest have"]),
+    (
+        {"n_cells": 20, "panels": 8, "maps": lambda maps: [maps[0] | {"units": [""] * 8}]},
+        ["All 20 cell types", "The first 8 of 20 cell types.", "the first 8 cell types"],
+        ["Lines: 95 % intervals.", "cell type by cell type"],
+    ),
+    (
+        {"published": BESIDE, "files": {"beside": "beside.csv", "published": "output.csv"}},
+        ["C01 as published tested here too 9", "all of the table 9", "and output.csv as published"],
+        [],
+    ),
+    (
+        {"drawn": {"training": None}, "maps": []},
+        ["(empty: no maps were asked for)"],
+        ["Training Solid", "Where networks"],
+    ),
+    ({"settings": {"patience": 3, "warmup": 1}}, ["epochs at most, ", "over the first epoch."], []),
+    ({"settings": {"warmup": 2}}, ["over the first 2 epochs."], []),
+    ({"truth": {"bins": []}}, ["would reach"], ["Finds the bins"]),
+    (
+        {"cut": [40, 200], "mixed": {"lost": 1}, "warnings": ["Odd."]},
+        ["Files have 40 or 200 bins a gene", "1 gene of a cell type was left out of", "Odd."],
+        ["Nothing was left out"],
+    ),
+    (
+        {"cut": [], "mixed": {"lost": 0}, "warnings": []},
+        ["Nothing was left out: every gene"],
+        ["left out of the mixed"],
+    ),
+    ({"mixed": {"lost": 20}}, ["20 genes of a cell type were left out of the mixed models: in the"], []),
+]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_what_the_page_says_is_true_of_each_state(stated, state):
+    stated.check(*state)
+
+
+def test_no_sentence_of_the_page_is_left_without_a_state(stated):
+    stated.check_ways(STATES)

@@ -3,11 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from branches import Page, kept_from
 from browsing import assert_fine
 from cohorts import cohort_of
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import write_parquet
 from cpgtaxa.targets.methylation_age import ages as clock
+from cpgtaxa.targets.methylation_age.page import page
 
 
 def people(n=150, cpgs=400, drifting=25, seed=0):
@@ -104,3 +106,49 @@ def test_the_page_shows_what_the_tables_hold_and_is_fine_in_a_browser(tmp_path, 
     assert (weights["cpg"].head(10).str.removeprefix("cg").astype(int) < 25).all()
     assert weights["folds"].between(1, 3).all()
     assert_fine(browser, outputs["html"])
+
+
+@pytest.fixture(scope="module")
+def stated(tmp_path_factory):
+    """The page of forty people, to be rendered with other numbers."""
+    rng, folder = np.random.default_rng(1), tmp_path_factory.mktemp("stated")
+    found = pd.DataFrame({"person": [f"S{at}" for at in range(40)], "age": rng.uniform(20, 80, 40)})
+    found["gap"] = rng.normal(0, 3, 40)
+    found["methylation_age"] = found["age"] + found["gap"]
+    weights = pd.DataFrame({"cpg": [f"cg{at}" for at in range(25)], "weight": 0.5, "folds": [3] * 5 + [1] * 20})
+    outputs = {"html": folder / "report.html", "figures": folder / "figures"}
+    with kept_from("cpgtaxa.targets.methylation_age.page.write_page") as kept:
+        page(outputs, found, None, weights, 200, {"folds": 3, "cpgs": 60})
+    return Page(**kept)
+
+
+STATES = [
+    (
+        {},
+        [
+            "trained on the other 2 folds, on the 60 CpGs (of 200) that change most with age among those.",
+            "25 CpGs are weighed in one fold or more, 5 in all. The strongest 20:",
+        ],
+        [],
+    ),
+    (
+        {"settings": {"folds": 2}, "chosen": "", "regress": True, "shown": 0, "every": "0", "n_weighed": "1"},
+        [
+            "trained on the other fold, on all 200 CpGs.",
+            "Predictions regress to the mean: the gap changes",
+            "1 CpG is weighed in one fold or more, none in all. CpG Years",
+        ],
+        ["that change most", "The strongest"],
+    ),
+    ({"regress": False}, ["The gap changes by"], ["regress to"]),
+    ({"cpgs": []}, ["No CpG is weighed in any fold"], ["Mean weight over", "in one fold or more"]),
+]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_what_the_page_says_is_true_of_each_state(stated, state):
+    stated.check(*state)
+
+
+def test_no_sentence_of_the_page_is_left_without_a_state(stated):
+    stated.check_ways(STATES)

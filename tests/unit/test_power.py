@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from branches import Page, kept_from
 from conftest import ROOT
 from cpgtaxa.errors import InputError
 from cpgtaxa.plan.config import check_config
@@ -152,3 +153,35 @@ def test_the_page_has_a_figure_for_each_taxon(table, tmp_path):
 def test_nonsense_is_refused_with_the_key(wrong, words):
     with pytest.raises(InputError, match=words.replace(".", r"\.")):
         Plan(check_config({"power": wrong}, SCHEMA))
+
+
+@pytest.fixture(scope="module")
+def stated(table, tmp_path_factory):
+    """The page of a plan, to be rendered with other numbers."""
+    folder = tmp_path_factory.mktemp("stated")
+    with kept_from("cpgtaxa.targets.power.page.write_page") as kept:
+        page({"html": folder / "r.html", "figures": folder / "f"}, table, needed(table), SETTINGS, asks_network=False)
+    return Page(**kept)
+
+
+STATES = [
+    (
+        {"network": False, "doubtful": False},
+        ["The tests alone decide.", "Dotted: 80 % and 90 %."],
+        ["the shipped", "zone of"],
+    ),
+    (
+        {"network": True, "doubtful": True},
+        ["the shipped network is asked", "lies in the zone of a criterion"],
+        ["alone"],
+    ),
+]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_what_the_page_says_is_true_of_each_state(stated, state):
+    stated.check(*state)
+
+
+def test_no_sentence_of_the_page_is_left_without_a_state(stated):
+    stated.check_ways(STATES)

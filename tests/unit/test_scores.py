@@ -6,6 +6,7 @@ import subprocess
 import numpy as np
 import pandas as pd
 import pytest
+from branches import Page, kept_from
 from cohorts import cohort_of
 from conftest import ROOT
 from cpgtaxa.cohort import Cohort
@@ -201,3 +202,58 @@ def test_horvaths_signs_follow_age_in_real_blood(shared, tmp_path):
     _, summary, _ = run(tmp_path, inputs, names={"noise": [], "signature": ["Horvath2013"]})
     assert summary["cpgs_used"][0] == 353
     assert summary["r_age"][0] == pytest.approx(0.82, abs=0.01)
+
+
+@pytest.fixture(scope="module")
+def stated(tmp_path_factory):
+    """The page of a cohort's scores, to be rendered with other numbers."""
+    folder = tmp_path_factory.mktemp("stated")
+    inputs = made(folder, betas()[0])
+    weights = np.random.default_rng(1).normal(size=40)
+    inputs["noise"] = inputs["signature"] = [listed(folder, [f"cg{at:03d}" for at in range(10, 50)], weights)]
+    with kept_from("cpgtaxa.targets.biology.scores.write_page") as kept:
+        run(folder, inputs, names=NAMES)
+    return Page(**kept)
+
+
+STATES = [
+    (
+        {"notes": []},
+        [
+            "Scores of 80 samples noise_mine: r with age ",
+            "A noise score is how far a sample’s betas lie from the CpGs’ means, on average over a set of CpGs. A sig",
+            "weights. Means and spreads are those of these samples.",
+            "line: means of ten groups",
+        ],
+        ["cell fractions", "not known"],
+    ),
+    (
+        {
+            "n": 1,
+            "rows": lambda rows: [rows[0] | {"r": "–"}],
+            "types": ["Neu", "NK"],
+            "reference": True,
+            "signature": False,
+            "large": False,
+            "notes": ["Few."],
+        },
+        [
+            "Scores of 1 sample noise_mine: r with age not known.",
+            "what its cell fractions (Neu, NK) let expect. Means and spreads are those of the reference",
+            "A point is a sample. SVG",
+            "its coefficients on the cell fractions",
+            "Few.",
+        ],
+        ["signature score is", "ten groups"],
+    ),
+    ({"noise": False}, ["A signature score is"], ["A noise score is", "noise score then falls"]),
+]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_what_the_page_says_is_true_of_each_state(stated, state):
+    stated.check(*state)
+
+
+def test_no_sentence_of_the_page_is_left_without_a_state(stated):
+    stated.check_ways(STATES)

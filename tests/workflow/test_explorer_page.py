@@ -27,7 +27,7 @@ def write(tables: dict, folder, **settings) -> None:
     """A page of these tables in a folder, and its companion."""
     folder.mkdir(parents=True, exist_ok=True)
     out = {"html": str(folder / "explorer.html"), "folder": str(folder / "explorer")}
-    settings = {"cpgs": 5000, "samples": 1000, "sample_ids": True} | settings
+    settings = {"cpgs": 5000, "samples": 1000, "sample_ids": True, "own_labels": False} | settings
     write_explorer(tables, out, settings=settings, rules=TAXA_CONFIG, seed=1)
 
 

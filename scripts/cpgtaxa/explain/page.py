@@ -37,7 +37,7 @@ from cpgtaxa.report.thresholds import in_units
 from cpgtaxa.report.words import percent
 from cpgtaxa.statistics.kernel import OUTLIER_IQR, OUTLIER_MARGIN
 from cpgtaxa.taxa.criteria import BY_NAME, PATTERNS, RULES, TABLE, Answers
-from cpgtaxa.wording import number, signed
+from cpgtaxa.wording import number, plural, signed
 
 COLUMNS = ("cpg", "kind", "name", "detail", "value")
 CRITERION = ("answer", "matters", "boundary", "estimate", "error", "no", "cut", "yes")
@@ -320,8 +320,9 @@ def verdict(row, p, reason: str, left, settings: dict) -> str:
             f"It is unlike the training CpGs, by its image or its statistics (p = {left['unlike_p']:.2g} against "
             f"simulated CpGs that the rules leave too), so that {sure} means little."
         )
-    likely = left["taxa"].replace("|", ", ")
-    return f"Ambiguous{f' ({detail})' if detail else ''}: {sure} was not selected. In question are {likely}."
+    likely = left["taxa"].split("|") if left["taxa"] else []
+    question = f" In question {plural(len(likely), 'is', 'are')} {', '.join(likely)}." if likely else ""
+    return f"Ambiguous{f' ({detail})' if detail else ''}: {sure} was not selected.{question}"
 
 
 def _selection(settings: dict) -> str:
@@ -475,6 +476,7 @@ def _entry(row, found: dict, at: int, predictor, beta, ages, answers: Answers, w
         "confidence": float(row["confidence"]),
         "network_p": float(row["network_p"]),
         "second": second,
+        "outdone": taxon != TAXA[order[0]],
         "looked": bool(found),
         "network": f"{model_of(at)} of round {at}",
         "reason": why[0],

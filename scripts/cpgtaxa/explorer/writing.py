@@ -63,7 +63,8 @@ def write_explorer(given: dict, out: dict, *, settings: dict, rules: dict, seed:
     """Write the page, and the folder with every CpG's betas where it is wanted.
 
     given: paths `taxonomy`, `unclassified`, `statistics`, `patterns`, `beta`, `samples`, the embedding's `map` and
-    `neighbours`, and perhaps `annotation`. out: paths `html` and perhaps `folder`. settings: the config's `explorer`.
+    `neighbours`, and perhaps `annotation`. out: paths `html` and perhaps `folder`. settings: the config's `explorer`,
+    and `own_labels`: whether labels were given in place of the rules'.
     rules: its `taxa.thresholds` and `taxa.errors`, by which the tests find bands.
 
     Memory holds a few columns of all CpGs, and betas and statistics of some thousands at a time. Raises InputError for
@@ -97,6 +98,7 @@ def write_explorer(given: dict, out: dict, *, settings: dict, rules: dict, seed:
         "companion": pathlib.Path(out["folder"]).name if whole else None,
         "perShard": per_shard,
         "samples": described_samples(samples, drawn, settings["sample_ids"]),
+        "ownLabels": settings["own_labels"],
         "taxa": described_taxa(index.taxon),
         "sources": [
             {"name": name, "total": int((index.source == code).sum())} for code, name in enumerate(index.sources)

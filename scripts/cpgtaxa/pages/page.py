@@ -8,6 +8,7 @@ import jinja2
 
 from cpgtaxa.files import atomic
 from cpgtaxa.names import COLOURS, ON_DARK
+from cpgtaxa.wording import plural
 
 PALETTE = {taxon: (colour, ON_DARK[taxon]) for taxon, colour in COLOURS.items()}
 """Each taxon's colour on a light and on a dark page; in templates `palette`, with palette.css.j2 --c-<taxon>."""
@@ -23,6 +24,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     found.globals["palette"] = PALETTE
+    found.filters["plural"] = plural
     return found
 
 

@@ -644,7 +644,8 @@ class Plan:
 
     def explorer_settings(self) -> dict:
         """What the explorer's page and folder hold; that there is a folder is an output of the rule."""
-        return {key: value for key, value in self.config["explorer"].items() if key != "whole"}
+        own = {"own_labels": self.config["taxa"]["labels"] is not None}
+        return own | {key: value for key, value in self.config["explorer"].items() if key != "whole"}
 
     def training_settings(self, wildcards) -> dict:
         """Recipe and overrides for the round's network."""

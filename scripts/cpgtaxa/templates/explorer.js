@@ -804,7 +804,7 @@ function close(step = true) {
 function placeOf(row) {
   if (!PLACED) return "";
   const [chromosome, position, gene, island, flags] = PLACES.map((name) => columns.get(name)[row]);
-  const at = chromosome === NO_NAME ? "" : `${about.chromosomes[chromosome].name}:${position.toLocaleString("en")}`;
+  const at = chromosome === NO_NAME ? "" : `${about.chromosomes[chromosome].name}${position ? `:${position.toLocaleString("en")}` : ""}`;
   return [at, gene.replaceAll(";", ", "), island === NO_NAME ? "" : about.islands[island].name.replaceAll("_", " "), flags === NO_NAME ? "" : about.flags[flags].name.replaceAll(";", ", ").replaceAll("_", " ")].filter(Boolean).join(" · ");
 }
 
@@ -822,18 +822,18 @@ function patternOf(row) {
 
 function verdict(cpg) {
   const source = about.sources[cpg.source].name, sure = Number.isNaN(cpg.confidence) ? "" : ` (confidence ${cpg.confidence.toFixed(3)})`;
-  const second = cpg.second === NO_NAME ? "" : ` Second: ${TAXA[cpg.second].name} (${cpg.shares[cpg.second].toFixed(3)}).`;
+  const second = cpg.second === NO_NAME || Number.isNaN(cpg.shares[cpg.second]) ? "" : ` Second: ${TAXA[cpg.second].name} (${cpg.shares[cpg.second].toFixed(3)}).`;
   const name = el("b", { text: ` ${TAXA[cpg.taxon].name}` });
   const criterion = cpg.criterion === NO_NAME ? "" : about.boundaries[cpg.criterion].name.replaceAll("_", " ");
   const decides = !criterion ? "" : cpg.boundary === NO_NAME ? ` Nearest criterion: ${criterion}, margin ${number(cpg.margin, 2)}.` : ` Boundary CpG: ${criterion}, margin ${number(cpg.margin, 2)}.`;
   if (cpg.taxon === UNCLASSIFIED) {
-    const said = cpg.detail === NO_NAME ? "" : ` By the tests: ${about.details[cpg.detail].name}.`;
+    const said = cpg.detail === NO_NAME ? "" : ` ${about.ownLabels ? "Labels" : "By the tests"}: ${about.details[cpg.detail].name}.`;
     if (Number.isNaN(cpg.networkP)) return [name, `, and no network looked at it.${said}`];
     const reason = cpg.reason === NO_NAME ? "" : `: ${about.reasons[cpg.reason].name}, ${about.reasons[cpg.reason].meaning}`;
     const best = cpg.shares.indexOf(Math.max(...cpg.shares));
     return [name, `${reason}.${said} The network's first: ${TAXA[best].name} (${cpg.shares[best].toFixed(3)}).${second}${decides}`];
   }
-  const by = source === "statistical" ? "the statistical rules" : source.replace(/^round_(\d+)$/, "the network of round $1");
+  const by = source === "statistical" ? (about.ownLabels ? "taxa.labels" : "the statistical rules") : source.replace(/^round_(\d+)$/, "the network of round $1");
   const against = cpg.disagrees ? " The network disagrees." : "";
   const own = Number.isNaN(cpg.networkP) ? "" : ` The network's probability of it: ${cpg.networkP.toFixed(3)}.`;
   const other = second.replace(" Second:", cpg.disagrees ? " Its first:" : " Next:");
@@ -914,7 +914,7 @@ function inWords(cpg, fit, wanted) {
   let text = `${count(fit.n, "sample")} with a value${drawn}; ages ${number(YOUNGEST)} to ${number(OLDEST)}; beta ${number(s("q05"))} to ${number(s("q95"))} (5th to 95th percentile). `;
   if (!fit.lines.length) return text + "No line was fitted.";
   if (fit.lines.length === 1) {
-    text += `One line: ${signed(s("core_effect"))} over the central 90 % of ages (p ${number(s("core_slope_p"), 2)}), residual SD ${number(s("core_sd"))}, ${number(Math.exp(s("log_sd_ratio")), 2)} times as wide at old as at young age`;
+    text += `One line: ${signed(s("core_effect"))} over the central 90 % of ages (p ${number(s("core_slope_p"), 2)}), residual SD ${number(s("core_sd"))}${Number.isFinite(s("log_sd_ratio")) ? `, ${number(Math.exp(s("log_sd_ratio")), 2)} times as wide at old as at young age` : ""}`;
     text += fit.outlying.size ? `; ${count(fit.outlying.size, "outlier")} (ringed) left out. ` : "; no outliers. ";
   } else {
     const parts = fit.lines.map((line) => `beta ${number(line.level)} (${number(100 * line.share, 3)} % of samples, SD ${number(line.sd(0), 2)})`);
@@ -953,7 +953,7 @@ async function showBeside(cpg, turn) {
     rows = Array.from({ length: about.map.neighbours }, (_, rank) => neighbours[rank * n + at]);
     const away = rows.filter((row) => row < 0).length;
     rows = rows.filter((row) => row >= 0);
-    note = `Nearest by what the last network sees in them (its features), among the ${count(n, "CpG")} on the map${away ? `; ${away} of ${about.map.neighbours} are not in this page` : ""}.`;
+    note = `Nearest by what the last network sees in them (its features), among the ${count(n, "CpG")} on the map${away ? `; ${away} of ${about.map.neighbours} ${away === 1 ? "is" : "are"} not in this page` : ""}.`;
   } else {
     const began = performance.now();
     rows = await nearest(cpg);
@@ -1299,7 +1299,7 @@ function sayWhat(folder) {
   notice(texts[folder] ?? "");
   const samples = M < about.samples.total ? `${count(M, "sample")} of ${about.samples.total.toLocaleString("en")} are drawn, at random and spread over the ages; statistics are of all.` : `All ${count(M, "sample")} are drawn.`;
   $("about-samples").textContent = `${samples} Lines and bands are those of the tests.`;
-  $("facts").textContent = `${count(about.total, "CpG")}, ${count(about.samples.total, "sample")} aged ${number(YOUNGEST)} to ${number(OLDEST)}${folder === "whole" || !folder ? "" : `; ${about.n.toLocaleString("en")} CpGs in this page`}`;
+  $("facts").textContent = `${count(about.total, "CpG")}, ${count(about.samples.total, "sample")} aged ${number(YOUNGEST)} to ${number(OLDEST)}${folder === "whole" || !folder ? "" : `; ${count(about.n, "CpG")} in this page`}`;
 }
 
 async function start() {

@@ -363,6 +363,7 @@ def write(inputs: dict, outputs: dict, *, settings: dict) -> None:
         "drawn": drawn,
         "large": len(summary) > 1,
         "noise": any(one.kind == "noise" for one in wanted),
+        "signature": any(one.kind == "signature" for one in wanted),
         "files": file_names(outputs),
     }
     write_page(outputs["html"], "scores.html.j2", page)

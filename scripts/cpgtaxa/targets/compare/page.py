@@ -17,7 +17,6 @@ from cpgtaxa.cohort import Cohort as Matrix
 from cpgtaxa.cohort import read_samples
 from cpgtaxa.errors import InputError
 from cpgtaxa.images.render import png_text, render
-from cpgtaxa.names import TAXA
 from cpgtaxa.pages.drawing import ACCENT, INK, LINE, MUTED, SECOND, counts_grid, figures_in
 from cpgtaxa.pages.page import write_page as write_html
 from cpgtaxa.targets.compare.agreement import ALL
@@ -30,7 +29,7 @@ DRAWN = 6
 POINTS = 3000
 """CpGs drawn of a pair's effects."""
 KINDS = 14
-"""Kinds of moves in the figure and the table."""
+"""Kinds of moves in the figure."""
 COUNTED = ("cpgs", "placed", "cpgs_in_every_cohort", "cpgs_in_no_other", "replicates", "replicates_that_differ")
 """What the page reports of each cohort, by its name in the summary."""
 MARKS = "osD^vP*Xhp<>d8H"
@@ -319,17 +318,16 @@ def write_page(
         "drawn": drawn,
         "effects": effects,
         "meta": _meta(found, values),
-        "moved": moved.head(KINDS).to_dict("records"),
+        "moved": len(moved) > 0,
+        "more_kinds": max(moved["kind"].nunique() - KINDS, 0),
         "n_moved": count(moved["n"].sum()),
         "verdicts": [_verdict(found, at, name, len(beside.cpgs)) for at, name in enumerate(VERDICTS)],
-        "n": count(len(beside.cpgs)),
         "n_several": count(several.sum()),
         "n_every": count((beside.taxon >= 0).all(axis=1).sum()),
         "n_given": count((several & (found["taxon"] < LEFT)).sum()),
         "examples": _examples(beside, files, shown),
         "settings": settings | {key: percent(settings[key]) for key in ("probability", "agreement", "support")},
         "replicates": any(cohort.replicates for cohort in beside.cohorts),
-        "taxa": TAXA,
         "dash": NONE,
     }
     write_html(outputs["html"], "compare.html.j2", page)

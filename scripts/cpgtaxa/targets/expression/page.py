@@ -93,7 +93,7 @@ def _truth_page(figures, scores, truth, summary, found, model: str) -> dict:
         "drawing": drawn,
         "below": below,
         "rows": rows,
-        "kinds": [(kind, f"{(truth['kind'] == kind).sum():,}") for kind in kinds],
+        "kinds": [(kind, f"{(one['kind'] == kind).sum():,}") for kind in kinds],
         "possible": [decimal(one["r2_true"][one["kind"] == kind].mean()) for kind in kinds],
         "by_kind": [
             (name, [decimal(by_kind.loc[name].get(kind, np.nan)) for kind in kinds])

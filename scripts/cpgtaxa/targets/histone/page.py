@@ -55,7 +55,7 @@ def _maps(figures, maps: pd.DataFrame, cells: list[str], bins: int, size: int, p
         title = f"{model}, {units[0]}" if len(units) == 1 and units != [MIX] else title
         name = f"occlusion_{model}"
         one = {"title": title, "drawing": draw.map_figure(figures, name, mean, title, bins, size, planted)}
-        one |= {"rows": _map_rows(mean), "genes": int(some["genes"].iloc[0]), "units": [], "mixed": units == [MIX]}
+        one |= {"rows": _map_rows(mean), "genes": _genes(some["genes"]), "units": [], "mixed": units == [MIX]}
         if len(units) > 1:
             for unit in units[: draw.PANELS]:
                 table = some[some["cell"] == unit].drop(columns=["model", "cell", "genes"])
@@ -65,6 +65,11 @@ def _maps(figures, maps: pd.DataFrame, cells: list[str], bins: int, size: int, p
                 )
         drawn.append(one)
     return drawn
+
+
+def _genes(n: pd.Series) -> str:
+    """How many genes maps are of: one number, or the least to the most of the cell types."""
+    return f"{n.min():,}" if n.min() == n.max() else f"{n.min():,} to {n.max():,}"
 
 
 def _best_epochs(logs: pd.DataFrame) -> list[dict]:
@@ -217,6 +222,8 @@ def write(inputs: dict, outputs: dict, *, settings: dict, seed: int) -> None:
         "columns": [words(one.model) for one in study.scored],
         "published": _published_rows(published),
         "maps": maps,
+        "by_largest": any(words(model).startswith(FIRST) for model in study.maps["model"].unique()),
+        "one_mark": any(one.model.startswith("OneMark") for one in study.scored),
         "epochs": _best_epochs(study.logs),
         "truth": _truth_page(study),
         "input": [_input_row(one) for one in qc],

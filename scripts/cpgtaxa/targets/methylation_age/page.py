@@ -105,7 +105,10 @@ def page(outputs: dict, found: pd.DataFrame, sex, weights: pd.DataFrame, n_cpgs:
             }
             for one in parts.itertuples()
         ],
+        "regress": slope < 0,
         "n_cpgs": f"{n_cpgs:,}",
+        "chosen": f"{settings['cpgs']:,}" if settings["cpgs"] < n_cpgs else "",
+        "shown": SHOWN if len(weights) > SHOWN else 0,
         "n_weighed": f"{len(weights):,}",
         "every": f"{int((weights['folds'] == settings['folds']).sum()):,}",
         "settings": settings,
