@@ -44,6 +44,11 @@ def close_taxon(text: str) -> str | None:
     return plain[found[0]] if found else None
 
 
+def any_open(taxa) -> bool:
+    """Whether the tests left a CpG without a taxon. taxa: (n,) names."""
+    return any(taxon not in INDEX for taxon in set(taxa))
+
+
 def label_of(rule: str, wildcards) -> str:
     """A job's name on the terminal: its rule, and its own wildcards, as in `predict round 1, 3 of 8`."""
     values = dict(wildcards.items())

@@ -16,7 +16,7 @@ from cpgtaxa.plan.paths import shard_bounds
 
 SETTINGS = {
     "source": "both", "min_per_taxon": 20, "fallback": False, "max_per_taxon": 50, "val_share": 0.2, "test_share": 0.2,
-    "max_test_per_taxon": 10, "max_added_per_taxon": 5, "trains": True,
+    "max_test_per_taxon": 10, "max_added_per_taxon": 5, "trains": True, "may_train_nothing": False,
 }  # fmt: skip
 
 
@@ -49,13 +49,24 @@ def test_where_nothing_is_trained_there_are_only_test_images(tmp_path):
         parts = rounds.read_parts(out)
         assert {part: len(rows) for part, rows in parts.items()} == {"training": 0, "val": 0, "test": 400}
         assert origins(parts["test"]) == {False: 100, True: 300}
+    # So too with given weights where the tests leave no CpG open; where they leave one, a later round may train.
+    given = SETTINGS | {"may_train_nothing": True}
+    rounds.split_first_round(labels[:-1], simulated, "results/round_0", given, 1, out)
+    assert {part: len(rows) for part, rows in rounds.read_parts(out).items()} == {"training": 0, "val": 0, "test": 400}
+    rounds.split_first_round(labels, simulated, "results/round_0", given, 1, out)
+    assert len(rounds.read_parts(out)["training"]) > 0
 
     whole = {"training": {"weights": "reference"}, "rounds": {"max": 1}}
     settings = {one: plan(whole | {"simulation": {"per_taxon": one}}) for one in (1000, 5, 0)}
     assert [found.simulation_settings()["per_taxon"] for found in settings.values()] == [20, 5, 0]
     assert [found.simulates for found in settings.values()] == [True, True, False]
     assert settings[1000].simulation_settings()["boundary"] == 0
-    assert plan({"training": {"weights": "reference"}}).simulation_settings()["per_taxon"] == 1000
+    given = plan({"training": {"weights": "reference"}})
+    assert given.simulation_settings()["per_taxon"] == 1000
+    assert given.simulation_settings(trains=False)["per_taxon"] == 20
+    assert given.labels_first()
+    assert not plan(whole).labels_first()
+    assert not plan({}).labels_first()
     assert plan({"rounds": {"max": 1}}).split_settings()["trains"]
 
 

@@ -3,6 +3,7 @@
 
 rule simulate_training:
     input:
+        **PLAN.labels_first(),
         samples=COHORT.samples,
         shapes=SHAPES,
         library=library_files(SCRIPTS / "simulate_training.py"),
@@ -22,6 +23,7 @@ rule simulate_training:
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         settings=PLAN.simulation_settings(),
+        tests_alone=PLAN.simulation_settings(trains=False),
         size=config["images"]["size"],
         seed=config["seed"],
     script:

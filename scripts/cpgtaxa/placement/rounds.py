@@ -10,7 +10,7 @@ import pandas as pd
 
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import atomic, gzipped, read_parquet, write_parquet
-from cpgtaxa.names import INDEX, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
+from cpgtaxa.names import INDEX, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED, any_open
 from cpgtaxa.wording import counted
 
 PARTS = ("training", "val", "test")
@@ -50,17 +50,20 @@ def split_first_round(labels: pd.DataFrame, simulated: pd.DataFrame, folder: str
     """Choose the training, validation and test images of round 0 and write the three published CSVs.
 
     labels: cpg, taxon (the statistical ones). simulated: path, label, other of the simulated images. settings: the
-    config's `training`, and `trains`: if false there are only test images. out: paths by part. Raises InputError where
+    config's `training`, `trains`: if false there are only test images; and `may_train_nothing`: if true there are only
+    test images where every CpG has a label. out: paths by part. Raises InputError where
     a taxon has too few clean CpGs to learn from.
     """
-    source = settings["source"]
+    source, trains = settings["source"], settings["trains"]
+    if settings["may_train_nothing"] and not any_open(labels["taxon"]):
+        trains = False
     rng = np.random.default_rng([seed, 5])
     if simulated is None:
         simulated = pd.DataFrame(columns=["path", "label", "other"])
     clean = simulated[simulated["other"] == ""]
     counts = labels["taxon"].value_counts().reindex(TAXA).fillna(0).astype(int)
     short = {taxon: int(count) for taxon, count in counts.items() if count < settings["min_per_taxon"]}
-    if source == "statistical" and short and settings["trains"]:
+    if source == "statistical" and short and trains:
         text = ", ".join(f"{taxon} {count}" for taxon, count in short.items())
         message = f"fewer than training.min_per_taxon = {settings['min_per_taxon']} statistically labelled CpGs: {text}"
         if not settings["fallback"]:
@@ -74,7 +77,7 @@ def split_first_round(labels: pd.DataFrame, simulated: pd.DataFrame, folder: str
         own = labels.loc[labels["taxon"] == taxon, ["cpg"]]
         own = own.assign(label=taxon, path=[image_path(f"{folder}/CpG_image", cpg) for cpg in own["cpg"]])
         made = clean[clean["label"] == taxon]
-        if not settings["trains"]:
+        if not trains:
             own = own.iloc[rng.permutation(len(own))][: settings["max_test_per_taxon"]]
             _collect(pieces, {"test": pd.concat([own, made])})
             continue

@@ -232,11 +232,20 @@ class Plan:
         """Whether any network may be trained: not with given weights and a single round."""
         return not self.config["training"]["weights"] or self.config["rounds"]["max"] > 1
 
-    def simulation_settings(self) -> dict:
+    @property
+    def may_train_nothing(self) -> bool:
+        """Whether the labels decide if any network is trained: with given weights, none is where nothing is open."""
+        return self.trains and bool(self.config["training"]["weights"]) and not self.own_images
+
+    def labels_first(self) -> dict[str, str]:
+        """The tests' labels as a named input of what depends on whether anything is trained."""
+        return {"labels": "results/taxa/statistical.parquet"} if self.may_train_nothing else {}
+
+    def simulation_settings(self, trains: bool | None = None) -> dict:
         """What simulating training images needs to know; where nothing is trained, they only test."""
         settings = self.config["simulation"]
         fewer = {"per_taxon": min(TESTED, settings["per_taxon"]), "boundary": 0}
-        return settings if self.trains else settings | fewer
+        return settings if (self.trains if trains is None else trains) else settings | fewer
 
     @property
     def other_run(self) -> bool:
@@ -608,7 +617,10 @@ class Plan:
         """What splitting into training, validation and test needs to know."""
         training = self.config["training"]
         keys = ("source", "min_per_taxon", "fallback", "max_per_taxon", "val_share", "test_share", "max_test_per_taxon")
-        return {key: training[key] for key in keys} | {"trains": self.trains}
+        return {key: training[key] for key in keys} | {
+            "trains": self.trains,
+            "may_train_nothing": self.may_train_nothing,
+        }
 
     def enlarge_settings(self) -> dict:
         """What adding a round's CpGs to the images needs to know."""
