@@ -156,7 +156,7 @@ def test_narrow_networks_have_a_schedule_of_their_own_and_what_the_config_says_g
         settings = EcgPlan(config).fit_settings()
         return [settings[key] for key in keys]
 
-    assert found() == found(records="my_ecgs", size="narrow") == [15, 32, 0.003, 5, 0.1, 1]
+    assert found() == found(records="my_ecgs", size="narrow") == [20, 32, 0.003, 7, 0.1, 1]
     assert found(size="published") == [60, 32, 0.001, 20, 0.1, 0]
     assert found(epochs=6, warmup=0, lr=0.01) == [6, 32, 0.01, 2, 0.1, 0]
     assert found(epochs=1, batch_size=8, lr_step=5) == [1, 8, 0.003, 5, 0.1, 1]

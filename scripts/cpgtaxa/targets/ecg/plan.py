@@ -31,7 +31,7 @@ Of a narrow one, four samples averaged leave 125 Hz: the filter lets nothing abo
 """
 TRAINING = {
     "published": {"epochs": 60, "batch_size": 32, "lr": 0.001, "warmup": 0},
-    "narrow": {"epochs": 15, "batch_size": 32, "lr": 0.003, "warmup": 1},
+    "narrow": {"epochs": 20, "batch_size": 32, "lr": 0.003, "warmup": 1},
 }
 """How networks of a size are trained where the config does not say; `lr_step` is a third of the epochs."""
 
