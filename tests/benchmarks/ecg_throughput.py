@@ -32,21 +32,25 @@ BATCH = 32
 NETWORKS = (("ResDenseNet", "adult"), ("ResUDenseNet", "child"))
 
 
-def pace(work, at_least: float, records: int, wait=lambda: None) -> float:
-    """Records a second of `work()`, which handles so many, repeated for some seconds after a first time."""
+def pace(work, at_least: float, records: int, wait=None) -> float:
+    """Records a second of `work()`, which handles so many, repeated for some seconds after a first time.
+
+    Seconds of processor time, which other work on the machine leaves as it is; of time where `wait` waits for a GPU.
+    """
+    clock, wait = (time.perf_counter, wait) if wait else (time.process_time, lambda: None)
     work()
     wait()
-    n, start = 0, time.perf_counter()
-    while n == 0 or time.perf_counter() - start < at_least:
+    n, start = 0, clock()
+    while n == 0 or clock() - start < at_least:
         work()
         n += records
     wait()
-    return n / (time.perf_counter() - start)
+    return n / (clock() - start)
 
 
 def network_paces(name: str, group: str, size: str, device: str, seconds: float):
     """Records a second of training and of prediction."""
-    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+    wait = torch.cuda.synchronize if device == "cuda" else None
     network = new_network(name, group, SIZES[size]).to(device)
     optimiser = torch.optim.Adam(network.parameters(), 1e-3)
     signals, ages = torch.randn(BATCH, 12, 4096, device=device), torch.rand(BATCH, device=device)

@@ -149,6 +149,31 @@ def test_the_schedule_is_as_published_unless_the_config_says_otherwise():
     assert type(learner.configure_optimizers()[0][0]) is torch.optim.Adam
 
 
+def test_narrow_networks_have_a_schedule_of_their_own_and_what_the_config_says_goes_before_it():
+    keys = ("epochs", "batch_size", "lr", "lr_step", "lr_decay", "warmup")
+
+    def found(**section):
+        config = check_config({"ecg_age": section}, ROOT / "workflow/schemas/config.schema.yaml")
+        settings = EcgPlan(config).fit_settings()
+        return [settings[key] for key in keys]
+
+    assert found() == found(records="my_ecgs", size="narrow") == [20, 32, 0.003, 7, 0.1, 1]
+    assert found(size="published") == [60, 32, 0.001, 20, 0.1, 0]
+    assert found(epochs=6, warmup=0, lr=0.01) == [6, 32, 0.01, 2, 0.1, 0]
+    assert found(epochs=1, batch_size=8, lr_step=5) == [1, 8, 0.003, 5, 0.1, 1]
+
+
+@pytest.mark.parametrize("name", ["ResDenseNet", "ResUDenseNet"])
+def test_a_network_may_average_samples_before_all_else(name):
+    records = torch.randn(2, 12, 2048, generator=torch.Generator().manual_seed(0))
+    whole = create_model(name, **NARROW).eval()
+    averaged = create_model(name, **NARROW, averaged=4).eval()
+    averaged.load_state_dict(whole.state_dict())
+    with torch.no_grad():
+        expected = whole(records.reshape(2, 12, -1, 4).mean(dim=3))
+        torch.testing.assert_close(averaged(records), expected)
+
+
 @pytest.mark.parametrize("name", ["ResDenseNet", "ResUDenseNet"])
 def test_batch_normalisation_is_that_of_the_records_learnt_from(name):
     """Whatever the last batches left; and of equal batches: nine records by fours are three threes, not one alone."""

@@ -239,7 +239,7 @@ def test_attention_is_that_of_the_last_layer():
     network = networks.new_network("ResUDenseNet", "adult", SIZES["narrow"]).eval()
     with torch.no_grad():
         signals = torch.randn(2, 12, 2048)
-        given = network.second(network.first(network.blocks(network.enter(signals)))).transpose(1, 2)
+        given = network.second(network.first(network.blocks(network.enter(network.averaged(signals))))).transpose(1, 2)
         # With random weights moments hardly differ.
         network.attention.heads.in_proj_weight.mul_(3 / (given - given.mean(dim=1, keepdim=True)).std())
         expected = network.attention.heads(given, given, given, need_weights=True, average_attn_weights=False)[1]

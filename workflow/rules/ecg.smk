@@ -79,7 +79,7 @@ rule ecg_fit:
         "results/benchmarks/ecg_fit_{group}_{ecg_network}_{tenth}.tsv"
     conda:
         "../../envs/ecg_fit.yaml"
-    threads: config["training"]["threads"]
+    threads: ECG.training["threads"]
     resources:
         mem_mb=ECG.memory,
         runtime=lambda wildcards, attempt: 1440 * attempt,
@@ -106,7 +106,7 @@ rule ecg_predict:
         "results/benchmarks/ecg_predict_{group}.tsv"
     conda:
         "../../envs/ecg_predict.yaml"
-    threads: config["training"]["threads"]
+    threads: ECG.training["threads"]
     resources:
         mem_mb=ECG.memory,
         runtime=lambda wildcards, attempt: 240 * attempt,
@@ -133,7 +133,7 @@ rule ecg_published:
         "results/benchmarks/ecg_published.tsv"
     conda:
         "../../envs/ecg_published.yaml"
-    threads: config["training"]["threads"]
+    threads: ECG.training["threads"]
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
@@ -227,7 +227,7 @@ rule ecg_reading:
         "results/benchmarks/ecg_reading_{group}.tsv"
     conda:
         "../../envs/ecg_reading.yaml"
-    threads: config["training"]["threads"]
+    threads: ECG.training["threads"]
     resources:
         mem_mb=ECG.memory,
         runtime=lambda wildcards, attempt: 240 * attempt,

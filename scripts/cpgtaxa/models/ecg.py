@@ -118,16 +118,20 @@ class Attention(torch.nn.Module):
 
 
 class _Age(torch.nn.Module):
-    """`features`, (batch, leads, time) to (batch, channels, time), and the age they predict: (batch,) years."""
+    """`features`, (batch, leads, time) to (batch, channels, time), and the age they predict: (batch,) years.
 
-    def __init__(self, channels: int, ages: tuple[float, float], dropout: float):
+    averaged: samples of a lead that are averaged into one before all else; 1 as published.
+    """
+
+    def __init__(self, channels: int, ages: tuple[float, float], dropout: float, averaged: int):
         super().__init__()
         self.low, self.range = ages
+        self.averaged = torch.nn.AvgPool1d(averaged) if averaged > 1 else torch.nn.Identity()
         self.dropout = torch.nn.Dropout(dropout)
         self.age = torch.nn.Linear(channels, 1)
 
     def forward(self, x):
-        highest = self.features(x).amax(dim=2)
+        highest = self.features(self.averaged(x)).amax(dim=2)
         # In bfloat16 ages from 64 on would be half years.
         with torch.autocast(x.device.type, enabled=False):
             return self.low + self.range * self.age(highest.float()).squeeze(1).sigmoid()
@@ -139,8 +143,10 @@ class ResDenseNet(_Age):
     Convolutions over leads and time, then leads become channels. Dropout comes before the last attention.
     """
 
-    def __init__(self, width=128, narrow=64, layers=16, growth=12, heads=8, ages=ADULT, dropout=0.5, leads=LEADS):
-        super().__init__(width, ages, dropout)
+    def __init__(
+        self, width=128, narrow=64, layers=16, growth=12, heads=8, ages=ADULT, dropout=0.5, leads=LEADS, averaged=1
+    ):
+        super().__init__(width, ages, dropout, averaged)
         between = (width + layers * growth) // 2
         self.enter = torch.nn.Sequential(*_convolved(1, width, (3, 15), (1, 2)))
         self.blocks = torch.nn.Sequential(*(ResidualUBlock(width, narrow, levels, (3, 9)) for levels in BLOCKS))
@@ -163,8 +169,10 @@ class ResUDenseNet(_Age):
     Convolutions over time, leads as channels from the start.
     """
 
-    def __init__(self, width=256, narrow=64, layers=16, growth=12, heads=8, ages=CHILD, dropout=0.5, leads=LEADS):
-        super().__init__(width, ages, dropout)
+    def __init__(
+        self, width=256, narrow=64, layers=16, growth=12, heads=8, ages=CHILD, dropout=0.5, leads=LEADS, averaged=1
+    ):
+        super().__init__(width, ages, dropout, averaged)
         between = (width + layers * growth) // 2
         self.enter = torch.nn.Sequential(*_convolved(leads, width, (15,), 2))
         self.blocks = torch.nn.Sequential(*(ResidualUBlock(width, narrow, levels, (9,)) for levels in BLOCKS))
