@@ -153,18 +153,6 @@ def whole_slope(fit: dict, shares: np.ndarray) -> np.ndarray:
     return t_tests(sums)[2][:, 0]
 
 
-def holm(p: np.ndarray) -> np.ndarray:
-    """Holm's adjusted p-values over the last axis of (k, K); NaN is no test, and stays NaN."""
-    order = np.argsort(p, axis=1)
-    ordered = np.take_along_axis(p, order, axis=1)
-    number = np.isfinite(p).sum(axis=1, keepdims=True)
-    scaled = np.minimum(ordered * np.maximum(number - np.arange(p.shape[1]), 1), 1)
-    scaled = np.fmax.accumulate(scaled, axis=1)
-    found = np.empty_like(p)
-    np.put_along_axis(found, order, np.where(np.isnan(ordered), np.nan, scaled), axis=1)
-    return found
-
-
 class CellModel:
     """The model of a cohort's CpGs, and of their squared residuals.
 

@@ -16,7 +16,8 @@ from cpgtaxa.plan.paths import CELL_FRACTIONS
 from cpgtaxa.progress import Progress
 from cpgtaxa.statistics.adjust import code_covariates
 from cpgtaxa.statistics.age_ewas import LEVEL, benjamini_hochberg
-from cpgtaxa.targets.cell_types.model import CellModel, holm
+from cpgtaxa.statistics.comparisons import holm
+from cpgtaxa.targets.cell_types.model import CellModel
 from cpgtaxa.targets.cell_types.page import write_cell_types_page
 
 KEY = "cell_types.fractions"
