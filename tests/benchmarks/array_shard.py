@@ -4,9 +4,9 @@
         [--samples 3500] [--predicted 4000] [--engines openvino torch] [--out F.csv]
 
 Processor seconds, in this process and without Snakemake; the functions are those that the rules call. Simulated CpGs (a
-thousand different ones, repeated) are written as a cohort, their statistics computed and labelled, and the shipped
-network predicts `--predicted` of them by either engine; `start` sets the engine up. Reading text is measured by
-ingest_pace.py and full_array.py.
+thousand different ones, repeated) are written as a cohort, their statistics computed and labelled, their patterns
+described, and the shipped network predicts `--predicted` of them by either engine; `start` sets the engine up. Reading
+text is measured by ingest_pace.py and full_array.py.
 """
 
 import argparse
@@ -57,6 +57,7 @@ def main():
     from cpgtaxa.images.render import planes, render
     from cpgtaxa.learning.classifier import BLOCK
     from cpgtaxa.learning.prediction import _classify, _predictor
+    from cpgtaxa.patterns.table import Study, describe_shard
     from cpgtaxa.simulation.simulate import cohort_setting, draw_cpg, plan_cohort
     from cpgtaxa.statistics.kernel import compute
     from cpgtaxa.taxa.labels import define_taxa
@@ -91,6 +92,11 @@ def main():
         table.insert(0, "cpg", cohort.cpgs)
         labels = measured(rows, "labels", n, lambda: define_taxa(table, **RULES))
         measured(rows, "statistics written", n, lambda: write_parquet(at / "statistics.parquet", table))
+        sheet = pd.DataFrame({"sample_id": ids, "age": ages, "chip": np.arange(len(ids)) // 8})
+        describe = functools.partial(
+            describe_shard, cohort, Study.of(sheet), at / "statistics.parquet", 0, at / "patterns"
+        )
+        measured(rows, "patterns", n, functools.partial(describe, **RULES))
         share = float((labels["taxon"] == "Unclassified").mean())
         wanted = np.arange(min(arguments.predicted, n))
 
