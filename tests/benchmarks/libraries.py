@@ -24,8 +24,10 @@ import pandas as pd
 import torch
 from cpgtaxa.models.deepmethygene import AdaptiveRegressionCNN
 from cpgtaxa.statistics import kernel
+from cpgtaxa.statistics.comparisons import holm
 from cpgtaxa.targets.expression.batched import Stack
 from cpgtaxa.targets.single_cell.genome import open_genome
+from statsmodels.stats.multitest import multipletests
 
 SAMPLES, CPGS, TIMES = 3500, 400, 7
 BASES = 60_000_000
@@ -74,6 +76,12 @@ def of_statistics():
     yield "three quantiles", "ours", pace(lambda: quantiles_by_kernel(values, *space), CPGS)
     yield "dip", "diptest", pace(lambda: [diptest.dipstat(row, sort_x=False) for row in ordered], CPGS)
     yield "dip", "ours", pace(lambda: dips_by_kernel(ordered, scratch), CPGS)
+
+
+def of_comparisons():
+    p = np.random.default_rng(1).random(5)
+    yield "Holm", "statsmodels multipletests", pace(lambda: multipletests(p, method="holm"))
+    yield "Holm", "ours", pace(lambda: holm(p))
 
 
 def of_genome(folder: pathlib.Path):
@@ -129,9 +137,9 @@ def main(argv=None) -> None:
     parser.add_argument("--out", default="libraries.csv")
     out = parser.parse_args(argv).out
     torch.set_num_threads(1)
-    sizes = {"genome": f"{BASES:,} bases", "networks": "80 networks, 24 CpGs, 192 samples"}
+    sizes = {"genome": f"{BASES:,} bases", "networks": "80 networks, 24 CpGs, 192 samples", "Holm": "5 p-values"}
     with tempfile.TemporaryDirectory() as folder:
-        rows = [*of_statistics(), *of_networks(), *of_genome(pathlib.Path(folder))]
+        rows = [*of_statistics(), *of_comparisons(), *of_networks(), *of_genome(pathlib.Path(folder))]
     table = pd.DataFrame(rows, columns=["what", "implementation", "milliseconds"])
     table.insert(1, "size", table["what"].map(sizes).fillna(f"{SAMPLES:,} samples"))
     library = table.groupby("what")["milliseconds"].transform("first")
