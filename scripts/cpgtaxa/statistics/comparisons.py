@@ -10,7 +10,7 @@ FEWEST = 6
 def holm(p) -> np.ndarray:
     """p-values (…, k) after Holm's correction over the last axis; NaN is no test, and stays NaN.
 
-    Equal to statsmodels' `multipletests`, which collects garbage at each call (tens of ms and more), here made for each CpG.
+    Equal to statsmodels' `multipletests`, which collects garbage at each call, here made for each CpG.
     """
     p = np.asarray(p, dtype=float)
     order = np.argsort(p, axis=-1)

@@ -3,8 +3,8 @@
 A gene has a network per fold, most of them so small that a processor spends its time on calls and not on numbers. Those
 of one width are stacked, convolutions and layers become batched matrix products, and each network still goes its own
 way: its own weights, samples, order of batches, early stop. Wide networks fill a processor alone; they take turns.
-`torch.func.vmap` stacks networks too, but only of one length, and takes 187 ms for a step of 80 small ones where these
-products take 72 (tests/benchmarks/libraries.py).
+`torch.func.vmap` stacks networks too, but only of one length, and takes 139 ms for a step of 80 small ones where these
+products take 89 (tests/benchmarks/libraries.py).
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """Reference sequences from FASTA, one chromosome in memory at a time.
 
-pyfaidx reads no gzip but blocked, neither checks letters nor names all problems, and takes 505 ms for 60 million bases
-unpacked to scratch, indexed there and read; this reads the gzipped file, checks included, in 304 ms without scratch
+pyfaidx reads no gzip but blocked, neither checks letters nor names all problems, and takes 500 ms for 60 million bases
+unpacked to scratch, indexed there and read; this reads the gzipped file, checks included, in 306 ms without scratch
 (tests/benchmarks/libraries.py). It notes where each sequence lies while it checks.
 """
 
