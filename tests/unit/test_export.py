@@ -101,6 +101,12 @@ def test_anndata_reads_back_and_so_does_hdf5(results, tmp_path, monkeypatch):
         np.testing.assert_array_equal(found.var[name].to_numpy(), statistics[name].to_numpy())
     for name in (*PROBABILITY_COLUMNS, "confidence"):
         np.testing.assert_array_equal(found.var[name], table[name])
+    patterns = pd.read_parquet(given["patterns"])
+    for name in patterns.columns[1:]:
+        if name in ("shape", "cause"):
+            assert found.var[name].astype(object).fillna("").tolist() == patterns[name].fillna("").tolist()
+        else:
+            np.testing.assert_array_equal(found.var[name], patterns[name])
     given_at = places.set_index("cpg")
     assert found.var.loc["cg003", "chrom"] == "chr" + given_at.loc["cg003", "chrom"].removeprefix("chr")
     assert found.var.loc["cg003", "position"] == given_at.loc["cg003", "position"]
@@ -198,6 +204,12 @@ def test_workbook_and_csv_are_one_table(results, tmp_path):
     statistics = pd.read_parquet(given["statistics"])
     for name in e.MAIN:
         np.testing.assert_allclose(frame[name], statistics[name].replace(np.inf, np.nan), rtol=5.1e-4)
+    patterns = pd.read_parquet(given["patterns"])
+    for name in e.CHANGES:
+        if name in e.WORDS:
+            assert frame[name].fillna("").tolist() == patterns[name].fillna("").tolist()
+        else:
+            np.testing.assert_allclose(frame[name], patterns[name], rtol=5.1e-4)
     assert frame["reason"].notna().sum() == frame["detail"].notna().sum() == 10
     assert frame["boundary"].notna().sum() == 5
     legend = pd.read_csv(out["legend"], keep_default_na=False)

@@ -202,6 +202,17 @@ def test_bands_of_the_old_alone_are_no_genotypes(rng, ages):
     assert causes.cause_of(member, fit, 2, study.sexes, {})[0] == "unknown"
 
 
+def test_no_cpg_pays_for_a_collection_of_garbage(rng, ages, monkeypatch):
+    values, sheet, _ = banded_cohort(rng, ages)
+    study = Study.of(sheet)
+    statistics = statistics_of(values, sheet["age"].to_numpy(), study.sexes).assign(cpg=[f"cg{i}" for i in range(4)])
+    calls = []
+    monkeypatch.setattr("gc.collect", lambda *_: calls.append(1))
+    found = patterns(lambda low, high: values[low:high], statistics, study, **RULES)
+    assert (found["cause"] == "batch").any()
+    assert not calls
+
+
 def test_shards_and_what_is_gathered_from_them(rng, ages, tmp_path):
     values, sheet, _ = banded_cohort(rng, ages)
     study, cpgs = Study.of(sheet), [f"cg{i}" for i in range(4)]
