@@ -259,6 +259,7 @@ def test_ages_outside_the_range_are_left_out(bench):
         (lambda name: f"P{name[1:]}", lambda name: f"P{name[1:].zfill(3)}", "zeros are lacking in one of them"),
         (lambda name: f"{name[1:]}00000", lambda name: f"{name[1:]}e5", "wrote numbers in another way"),
         (lambda name: name[1:], lambda name: f"X{name[1:]}", "R changed the names"),
+        (lambda name: f"SEPT{name[1:]}", lambda name: f"{int(name[1:]) + 1}-Sep", "made dates of ids"),
         (lambda name: f"20_{name}", lambda name: f"20.0_{name}", "made numbers of the chips"),
         (lambda name: f"10{name[1:]}", lambda name: f"10{name[1:]}.0", "made numbers of the ids"),
         (lambda name: f"a-{name}", lambda name: f"a.{name}", "R changed the names"),

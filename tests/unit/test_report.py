@@ -767,6 +767,7 @@ STATES = [
         [
             "The bands of 2 of 8 CpGs called Bi… or Tri… go with a technical column of the sheet, or with the chip",
             "their taxa say nothing of ageing. results/logs/patterns_… name the column",
+            "give it to adjust (the chip: once it is a column of the sheet), or leave these CpGs out",
             "In 3 women and men change differently (q",
             "Of 50, 37 are likely to get the same taxon in another cohort",
             "late onset most of the change comes after the change point 20 33.3 % 15",
