@@ -30,6 +30,17 @@ def test_the_plan_covers_every_stage_and_peer_once():
     }
 
 
+def test_peers_that_are_not_installed_are_named(tmp_path, monkeypatch):
+    (tmp_path / "Rscript").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "Rscript").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert benchmark._lacking("R limma, trend alone") == "R's package limma"
+    assert benchmark._lacking("R densCols + png") is None
+    (tmp_path / "Rscript").unlink()
+    assert benchmark._lacking("R densCols + png") == "Rscript"
+    assert benchmark._lacking("statsmodels loop") is None
+
+
 def test_ratios_compare_cost_per_cpg():
     rows = [
         ("images", "cpgtaxa", 1000, 3500, 0.1, 1.0),
