@@ -54,6 +54,8 @@ SLOW_lab := tests/workflow/test_day_in_a_lab.py
 SLOW_reruns := tests/workflow/test_reruns.py
 #: elsewhere      the whole job as a module of another workflow
 SLOW_elsewhere := tests/workflow/test_elsewhere.py
+#: read-aloud     each command of the documentation, as it stands there, in a fresh clone
+SLOW_read-aloud := tests/workflow/test_read_aloud.py
 #: environments   each rule in an environment of its own
 SLOW_environments := tests/workflow/test_environments.py
 #: targets        the other targets at full size
