@@ -264,8 +264,8 @@ SECTIONS = (
         "full_array.py --work FOLDER --out tests/benchmarks/full_array.csv",
         "811,870 simulated CpGs × 3,500 samples as a CSV file of 22 GB, settings of "
         "[two_cores.yaml](../config/two_cores.yaml), two cores: seconds summed over a rule's jobs, and peak "
-        "memory of a job. The tests leave 7,475 of these CpGs open, whose images are classified; each further one costs "
-        "0.8 ms of one core.",
+        "memory of a job. The tests leave 7,475 of these CpGs open, whose images are classified; each further one "
+        "costs 0.8 ms of one core.",
     ),
     Section(
         "Speed of each stage beside its peers",
