@@ -271,13 +271,14 @@ SECTIONS = (
         "Speed of each stage beside its peers",
         "speed.csv",
         "",
-        "`.venv/bin/snakemake benchmark --cores 2` with `benchmark: {network_images: 8000}`; 224 pixels. Peers "
-        "get fewer CpGs: compare per CpG.",
+        "`.venv/bin/snakemake benchmark --cores 2`; 224 pixels. Peers get fewer CpGs: compare per CpG. *limit*: what "
+        "no implementation can do without, on one core: the file's bytes read once, each CpG's values sorted once, the "
+        "images' bytes written or read once, the network's products as one product of matrices.",
     ),
     Section(
         "Explorer",
         "explorer_scale.csv",
-        "explorer_scale.py FOLDER 10000x656 811870x100 811870x656",
+        "explorer_scale.py FOLDER 10000x656 811870x656 811870x3500",
         "Seconds and memory to write the explorer of random betas, its size, and how quickly it answers in "
         "headless Chromium.",
         turned=True,
@@ -444,7 +445,7 @@ def page() -> str:
         comma = ", " if command else ""
         parts.append(f"{comma}[{section.file}](../tests/benchmarks/{section.file})\n\n{rows}\n")
         if section.file == "speed.csv":
-            parts.append("\n![Cost against CpGs, against samples, beside peers](../tests/benchmarks/speed.png)\n")
+            parts.append("\n![Cost against CpGs, samples and cores, beside peers](../tests/benchmarks/speed.png)\n")
     return "".join(parts)
 
 

@@ -78,7 +78,7 @@ def make_run(folder: pathlib.Path, cpgs: int, samples: int) -> dict[str, str]:
     table["network_p"], table["disagrees"] = table["confidence"], rng.random(cpgs) < 0.1
     table.to_parquet(folder / "taxonomy.parquet", index=False)
     left = table.loc[taxon == UNCLASSIFIED, ["cpg"]]
-    left = left.assign(reason=rng.choice(list(REASONS), len(left)), detail="open: spread; LinAgeHomo or LinAgeUnivar")
+    left = left.assign(reason=rng.choice(list(REASONS), len(left)), detail="open: spread; LinAgeHomo or LinAgeHet")
     left.to_parquet(folder / "unclassified.parquet", index=False)
     patterns = table[["cpg"]].assign(shape=rng.choice(list(SHAPES), cpgs), cause=rng.choice([*CAUSES, None], cpgs))
     patterns = patterns.assign(change_point=rng.uniform(20, 90, cpgs), replication=rng.random(cpgs))

@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 from branches import Page, kept_from
+from cpgtaxa.targets.benchmark.measure import COLUMNS
 from cpgtaxa.targets.benchmark.page import page
 
 
@@ -11,9 +12,9 @@ def stated(tmp_path_factory):
     """The page of made-up measurements, to be rendered with other numbers."""
     folder, rows = tmp_path_factory.mktemp("stated"), []
     for stage in ("ingest", "statistics", "images"):
-        for cpgs, samples in ((1000, 100), (4000, 100), (1000, 400)):
-            rows += [(stage, who, cpgs, samples, 2.0, 300.0) for who in ("cpgtaxa", "peer")]
-    table = pd.DataFrame(rows, columns=["stage", "implementation", "n_cpgs", "n_samples", "seconds", "peak_mb"])
+        for cpgs, samples, cores in ((1000, 100, 2), (4000, 100, 2), (1000, 400, 2), (1000, 100, 1)):
+            rows += [(stage, who, cpgs, samples, cores, 2.0, 300.0) for who in ("cpgtaxa", "peer")]
+    table = pd.DataFrame(rows, columns=COLUMNS)
     outputs = {"html": folder / "report.html", "plot": folder / "plot.png", "figures": folder / "figures"}
     with kept_from("cpgtaxa.targets.benchmark.page.write_page") as kept:
         page(table, outputs, 100)
@@ -22,8 +23,8 @@ def stated(tmp_path_factory):
 
 STATES = [
     (
-        {"peers": [{}] * 3, "least": "2×", "most": "12×"},
-        ["Per CpG, 3 other ways of doing the same take 2× to 12× as long as", "Right:"],
+        {"peers": [{}] * 3, "least": "2×", "most": "12×", "limits": [dict.fromkeys(("stage", "what", "times"), "")]},
+        ["Per CpG, 3 other ways of doing the same take 2× to 12× as long as", "on the right", "the machine’s limit"],
     ),
     (
         {"peers": [{}], "least": "2×", "most": "2×"},
@@ -31,9 +32,9 @@ STATES = [
         ["2× to 2×"],
     ),
     (
-        {"peers": [], "least": None, "most": None},
+        {"peers": [], "least": None, "most": None, "limits": []},
         ["Every stage, timed in a process of its own."],
-        ["Per CpG,", "Right:"],
+        ["Per CpG,", "on the right", "the machine’s limit"],
     ),
 ]
 

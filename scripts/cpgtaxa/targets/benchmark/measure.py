@@ -7,6 +7,7 @@ the plot. Work that is done once (imports, compilation, making the data) is not 
 whole process's.
 """
 
+import functools
 import itertools
 import json
 import logging
@@ -21,12 +22,13 @@ import time
 
 import numpy as np
 
-from cpgtaxa.targets.benchmark.stages import STAGES
+from cpgtaxa.targets.benchmark.stages import LIMIT, STAGES
 
 PEERS = {"pandas read_csv": 1.0, "statsmodels loop": 0.01, "R densCols + png": 0.02, "matplotlib": 0.02}
 """Share of the CpGs that a slow peer is given; its time grows in proportion."""
 
-COLUMNS = ("stage", "implementation", "n_cpgs", "n_samples", "seconds", "peak_mb")
+COLUMNS = ("stage", "implementation", "n_cpgs", "n_samples", "cores", "seconds", "peak_mb")
+SHIPPED = pathlib.Path(__file__).parents[4] / "resources/reference"
 DISTINCT = 1000
 """Different simulated CpGs; a larger array repeats them."""
 
@@ -59,9 +61,13 @@ def _tiled(n_cpgs: int, n_samples: int):
 
 
 def _timed(work, *arguments) -> float:
-    began = time.perf_counter()
-    work(*arguments)
-    return time.perf_counter() - began
+    """Seconds of work(*arguments); of the least of several times where it is short."""
+    times = []
+    while len(times) < 5 and sum(times) < 2:
+        began = time.perf_counter()
+        work(*arguments)
+        times.append(time.perf_counter() - began)
+    return min(times)
 
 
 # --- one function per stage and implementation: (folder, n_cpgs, n_samples, settings) → seconds ----------------------
@@ -88,9 +94,13 @@ def _csv(folder, n_cpgs, n_samples):
 def ingest_cpgtaxa(folder, n_cpgs, n_samples, settings):
     from cpgtaxa.input.ingest import ingest
 
-    path = _csv(folder, n_cpgs, n_samples)
     out = [folder / name for name in ("beta.arrow", "samples.parquet", "cpgs.parquet", "qc.json")]
-    return _timed(lambda: ingest(path, folder / "samples.csv", *out, **settings["cohort"]))
+
+    def read(path):
+        ingest(path, folder / "samples.csv", *out, **settings["cohort"])
+
+    read(_csv(folder, 20, n_samples))
+    return _timed(read, _csv(folder, n_cpgs, n_samples))
 
 
 def ingest_pandas_read_csv(folder, n_cpgs, n_samples, settings):
@@ -360,23 +370,30 @@ def training_published_loop(folder, n_cpgs, n_samples, settings):
     return _timed(epoch, None)
 
 
-def prediction_cpgtaxa(folder, n_cpgs, n_samples, settings):
-    """From the matrix to probabilities; images are drawn on the fly."""
+def prediction_cpgtaxa(folder, n_cpgs, n_samples, settings, engine="auto"):
+    """From the matrix to probabilities, by the shipped network; images are drawn on the fly."""
+    from cpgtaxa.learning import engine as engines
     from cpgtaxa.learning.classifier import BLOCK, draw
-    from cpgtaxa.learning.networks import Predictor
+    from cpgtaxa.learning.networks import Predictor, load_statistics, load_weights
     from cpgtaxa.learning.temperature import softmax
-    from cpgtaxa.models import create_model
 
     cohort, ages = _cohort(folder, n_cpgs, n_samples)
-    predictor = Predictor(create_model("ResNet18"), STATISTICS, settings["size"])
+    weights = load_weights(SHIPPED / "ResNet18_best_model.pt.gz", "ResNet18")
+    predictor = Predictor(weights, load_statistics(SHIPPED / "ResNet18_normalization_stat.json"), settings["size"])
     step = BLOCK[predictor.device]
+    if engines.wanted(engine, predictor.device, "auto", engines.MANY):
+        predictor = engines.quicker(predictor, engines.settling_images(ages, settings["size"], 1))
 
     def predict(n):
         for start in range(0, n, step):
-            softmax(predictor.logits(draw(cohort.read(start, start + step), ages, predictor)))
+            softmax(predictor.outputs(draw(cohort.read(start, start + step), ages, predictor))[0])
 
     predict(min(n_cpgs, 64))
     return _timed(predict, n_cpgs)
+
+
+def prediction_cpgtaxa_torch(folder, n_cpgs, n_samples, settings):
+    return prediction_cpgtaxa(folder, n_cpgs, n_samples, settings, "torch")
 
 
 def prediction_published_loop(folder, n_cpgs, n_samples, settings):
@@ -399,6 +416,72 @@ def prediction_published_loop(folder, n_cpgs, n_samples, settings):
     return _timed(loop)
 
 
+def ingest_limit(folder, n_cpgs, n_samples, settings):
+    path, buffer = _csv(folder, n_cpgs, n_samples), bytearray(1 << 20)
+
+    def read():
+        with open(path, "rb", buffering=0) as file:
+            while file.readinto(buffer):
+                pass
+
+    return _timed(read)
+
+
+def statistics_limit(folder, n_cpgs, n_samples, settings):
+    values, _ = _tiled(n_cpgs, n_samples)
+    return _timed(lambda: np.sort(values, axis=1))
+
+
+PIXELS = (224, 224, 3)
+
+
+def images_limit(folder, n_cpgs, n_samples, settings):
+    block = np.zeros((min(n_cpgs, 256), *PIXELS), dtype=np.uint8)
+
+    def write():
+        for start in range(0, n_cpgs, len(block)):
+            block[: n_cpgs - start] = 255
+
+    return _timed(write)
+
+
+def normalisation_limit(folder, n_cpgs, n_samples, settings):
+    block = np.ones((min(n_cpgs, 256), *PIXELS), dtype=np.uint8).reshape(-1).view(np.uint64)
+
+    def read():
+        for _ in range(0, n_cpgs, 256):
+            np.bitwise_xor.reduce(block)
+
+    return _timed(read)
+
+
+def _products(n_images: int, size: int, training: bool) -> float:
+    """Seconds for as many operations as a ResNet18 has for its images, in products of large matrices."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from cpgtaxa.learning.devices import use_bfloat16
+    from cpgtaxa.models import create_model
+
+    with FlopCounterMode(display=False) as counter, torch.set_grad_enabled(training):
+        outputs = create_model("ResNet18")(torch.zeros((2, 3, size, size)))
+        if training:
+            outputs.sum().backward()
+    wanted, side = n_images * counter.get_total_flops() / 2, 2048
+    kind = torch.bfloat16 if use_bfloat16("auto", "cpu") else torch.float32
+    left, right = torch.ones((side, side), dtype=kind), torch.ones((side, side), dtype=kind)
+    left @ right
+    return _timed(lambda: [left @ right for _ in range(20)]) / 20 * wanted / (2 * side**3)
+
+
+def training_limit(folder, n_cpgs, n_samples, settings):
+    return _products(n_cpgs, settings["size"], True)
+
+
+def prediction_limit(folder, n_cpgs, n_samples, settings):
+    return _products(n_cpgs, settings["size"], False)
+
+
 # --- measuring -------------------------------------------------------------------------------------------------------
 
 
@@ -408,44 +491,49 @@ def _function(stage: str, implementation: str):
 
 
 def measure(task: dict) -> dict:
-    """Run one measurement in this process: the task with `seconds` and `peak_mb`."""
+    """Run one measurement in this process, on the cores that it has: the task with `seconds` and `peak_mb`."""
+    task = {"cores": len(os.sched_getaffinity(0))} | task
     function = _function(task["stage"], task["implementation"])
     with tempfile.TemporaryDirectory(dir=task["settings"]["scratch"]) as folder:
         seconds = function(pathlib.Path(folder), task["n_cpgs"], task["n_samples"], task["settings"])
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
-    return {key: task[key] for key in COLUMNS[:4]} | {"seconds": seconds, "peak_mb": peak}
+    return {key: task[key] for key in COLUMNS[:5]} | {"seconds": seconds, "peak_mb": peak}
 
 
-def plan(settings: dict) -> list[dict]:
-    """All measurements: cost against CpGs at the most samples, against samples at the fewest CpGs; peers at one size.
+def plan(settings: dict, cores: int) -> list[dict]:
+    """All measurements: cost against CpGs at the most samples, against samples at the fewest CpGs, against cores, and
+    peers and limits at one size.
 
-    settings: the config's `benchmark`.
+    settings: the config's `benchmark`. cores: how many there are; all are used but where less are asked for.
     """
     cpgs, samples = sorted(settings["cpgs"]), sorted(settings["samples"])
     most = settings["peer_samples"]
+    fewer = [2**power for power in range(cores.bit_length()) if 2**power < cores]
     tasks = []
 
-    def add(stage, implementation, n_cpgs, n_samples):
+    def add(stage, implementation, n_cpgs, n_samples, cores=cores):
         share = PEERS.get(implementation, 1.0)
-        task = {"stage": stage, "implementation": implementation, "n_samples": n_samples}
+        task = {"stage": stage, "implementation": implementation, "n_samples": n_samples, "cores": cores}
         task |= {"n_cpgs": max(round(share * n_cpgs), min(n_cpgs, 20))}
         if task not in tasks:
             tasks.append(task)
 
-    for stage in ("ingest", "statistics", "images"):
-        ours, *peers = STAGES[stage]
-        for n in cpgs:
+    for stage, (ours, *peers) in STAGES.items():
+        if stage in ("ingest", "statistics", "images"):
+            for n in cpgs:
+                add(stage, ours, n, most)
+            for n in samples:
+                add(stage, ours, cpgs[0], n)
+            # Reading has costs that do not grow with the CpGs, such as comparing all samples: they hardly count there.
+            n = cpgs[-1] if stage == "ingest" else cpgs[0]
+        else:
+            n = settings["images" if stage == "normalisation" else "network_images"]
             add(stage, ours, n, most)
-        for n in samples:
-            add(stage, ours, cpgs[0], n)
         for peer in peers:
-            # Reading has costs that do not grow with the matrix: compared at a size where they hardly count.
-            add(stage, peer, cpgs[min(1, len(cpgs) - 1)] if stage == "ingest" else cpgs[0], most)
-    for implementation in STAGES["normalisation"]:
-        add("normalisation", implementation, settings["images"], most)
-    for stage in ("training", "prediction"):
-        for implementation in STAGES[stage]:
-            add(stage, implementation, settings["network_images"], most)
+            add(stage, peer, n, most)
+        for number in fewer:
+            add(stage, ours, n, most, number)
+        add(stage, LIMIT, n, most, 1)
     return tasks
 
 
@@ -475,7 +563,8 @@ def run(settings: dict, outputs: dict, scratch) -> None:
     from cpgtaxa.targets.benchmark.page import page
 
     pathlib.Path(scratch).mkdir(parents=True, exist_ok=True)
-    tasks, rows = plan(settings), []
+    there = sorted(os.sched_getaffinity(0))
+    tasks, rows = plan(settings, len(there)), []
     progress = Progress(len(tasks), "measurements")
     for number, task in enumerate(tasks, 1):
         if lacking := _lacking(task["implementation"]):
@@ -484,13 +573,14 @@ def run(settings: dict, outputs: dict, scratch) -> None:
         inner = {"scratch": str(scratch), "size": settings["size"], "cohort": settings["cohort"]}
         command = [sys.executable, "-m", "cpgtaxa.targets.benchmark.measure", json.dumps(task | {"settings": inner})]
         environment = os.environ | {"PYTHONPATH": str(pathlib.Path(__file__).parents[3])}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        begin = functools.partial(os.sched_setaffinity, 0, there[: task["cores"]])
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, preexec_fn=begin)
         if done.returncode:
             raise RuntimeError(f"{task} failed:\n{done.stderr}")
         row = json.loads(done.stdout.splitlines()[-1])
         rows.append(row)
         cost = f"{row['seconds']:.3g} s ({1e6 * row['seconds'] / row['n_cpgs']:.3g} µs each), {row['peak_mb']:.0f} MB"
-        sizes = f"{row['n_cpgs']:,} CpGs x {row['n_samples']:,} samples"
+        sizes = f"{row['n_cpgs']:,} CpGs x {row['n_samples']:,} samples, cores: {row['cores']}"
         logging.info(f"{number} of {len(tasks)}: {row['stage']}, {row['implementation']}: {sizes}, {cost}")
         progress.step()
     table = pd.DataFrame(rows)[list(COLUMNS)]
