@@ -141,13 +141,15 @@ def test_every_command_of_the_page_works_as_it_stands(clone, page):
         assert "my_cohort" in own
         assert (cohort_run(clone) / "results/explorer.html").exists()
         return
-    where = before(page, clone)
-    missing = {language for language, _ in blocks(page) if not shutil.which(COMMANDS[language][0])}
-    for language, text in blocks(page):
+    where, sessions = before(page, clone), {}
+    for language, text in blocks(page):  # those in R or Python go on from one another
+        sessions.setdefault(language, []).append(text)
+    missing = [language for language in sessions if not shutil.which(COMMANDS[language][0])]
+    for language, texts in sessions.items():
         if language not in missing:
-            say(clone, language, text, where)
+            say(clone, language, "\n".join(texts), where)
     if missing:
-        pytest.skip(f"read but for what asks for {COMMANDS[missing.pop()][0]}, which is not installed")
+        pytest.skip(f"read but for what asks for {COMMANDS[missing[0]][0]}, which is not installed")
 
 
 @pytest.mark.parametrize("page", PATHS, ids=lambda page: str(page.relative_to(ROOT)))
