@@ -9,9 +9,10 @@ from branches import Page, kept_from
 from cohorts import cohort_of
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import read_parquet, write_parquet
+from cpgtaxa.statistics.cell_types import DESCRIPTION, OF_CPG, UNDECIDED, read_cell_types
 from cpgtaxa.statistics.comparisons import holm
 from cpgtaxa.targets.cell_types.model import CellModel, Interactions, equal_slopes, t_tests
-from cpgtaxa.targets.cell_types.table import DESCRIPTION, UNDECIDED, called, whole_fractions, write
+from cpgtaxa.targets.cell_types.table import called, whole_fractions, write
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
@@ -80,6 +81,14 @@ def test_planted_changes_are_found_in_their_type():
     found = model.test(values)
     assert np.mean(found["spread_p"][:100].argmin(axis=1) == 0) > 0.9
     assert (found["spread_t"][:100, 0] > 0).all()
+    said, q = called(found, model.names, "spread_")
+    assert np.mean(said[:100] == "Neu") > 0.4
+    assert np.mean([one.startswith("Neu") or one == UNDECIDED for one in said[:100]]) > 0.95
+    assert (q[:100] < 0.05).mean() > 0.9
+    assert np.mean(said[100:] == "") > 0.9
+    wider = 0.5 + 0.02 * (1 + 3 * (ages - 20) / 60) * rng.normal(size=(100, 600))
+    said, _ = called(model.test(wider), model.names, "spread_")
+    assert np.mean(said == UNDECIDED) > 0.9  # noise that grows in all cells belongs to none
     assert np.mean(found["spread_p"][100:] < 0.05) < 0.08
 
 
@@ -150,6 +159,8 @@ def test_what_is_wrong_with_fractions_is_told():
     assert "divide percent by 100" in error.value.problems[1]
     with pytest.raises(InputError, match=r"more than 1\.2"):
         whole_fractions(pd.DataFrame({"T": [0.5, 0.6, 0.5], "CD4": [0.8, 0.7, 0.3]}), ids, "KEY")
+    with pytest.raises(InputError, match=r"'T\|B' cannot be a cell type's name"):
+        whole_fractions(pd.DataFrame({"T|B": [0.5, 0.6, 0.5], "CD4": [0.5, 0.4, 0.5]}), ids, "KEY")
     with pytest.raises(InputError, match="one cell type alone"):
         whole_fractions(pd.DataFrame({"T": [1.0, 1, 1]}), ids, "KEY")
     with pytest.raises(InputError, match="all types are 0"):
@@ -207,7 +218,13 @@ def test_the_table_has_a_row_for_each_cpg_and_type(cohort):
         check_dtype=False,
         rtol=1e-4,
     )
+    said = read_cell_types(out["parquet"], one["cpg"].to_numpy(dtype=object))
+    pd.testing.assert_frame_equal(said, one[list(OF_CPG)])
+    for other in (one["cpg"][::-1], one["cpg"][1:], [*one["cpg"], "cg99"]):
+        with pytest.raises(InputError, match="is not of this taxonomy"):
+            read_cell_types(out["parquet"], np.array(other, dtype=object))
     types = pd.read_csv(out["types"])
+    assert types["spread_changing"][0] == (one["spread_cell_type"] == "Neu").sum()
     assert types["type"].tolist() == NAMES
     assert types["changing"][0] == (one["cell_type"] == "Neu").sum()
     page = re.sub(
@@ -264,6 +281,8 @@ STATES = [
         ["CpGs of which this type is named", "coloured are"],
     ),
     ({"counts": {"changing": "1", "named": "1", "undecided": "0"}}, ["Of 1 of these", "coloured are"], ["undecided:"]),
+    ({"counts": {"spread_undecided": "1"}}, ["In 1 CpG a spread changes, but no type is shown"], []),
+    ({"counts": {"spread_undecided": "0"}}, [], ["a spread changes"]),
     (
         {"counts": {"changing": "0", "named": "0", "undecided": "0"}},
         ["No CpG of 40 changes with age in 120 people, the mixture"],

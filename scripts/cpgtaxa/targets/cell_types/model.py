@@ -184,7 +184,8 @@ class CellModel:
 
     def test(self, values: np.ndarray) -> dict[str, np.ndarray]:
         """Of each CpG and tested type, (k, K) float64: slope (per year), se, p, spread_t, spread_p; and (k,) equal_p,
-        that all slopes are the same, and trend_p, that cells mixed as they are on average have none.
+        that all slopes are the same, and trend_p, that cells mixed as they are on average have none; spread_equal_p and
+        spread_trend_p likewise of the spread.
 
         values: (k, n) float64, NaN where missing.
         """
@@ -192,7 +193,10 @@ class CellModel:
         error, _, p = t_tests(fit)
         squares = fit["left"] ** 2 / fit["free"]
         size = np.nansum(squares, axis=1, keepdims=True) / max(squares.shape[1], 1)
-        _, spread_t, spread_p = t_tests(self.interactions.fit(squares / np.where(size > 0, size, 1)))
+        spread = self.interactions.fit(squares / np.where(size > 0, size, 1))
+        _, spread_t, spread_p = t_tests(spread)
         found = {"slope": fit["b"] / self.sd_age, "se": error / self.sd_age, "p": p}
         found |= {"spread_t": spread_t, "spread_p": spread_p}
-        return found | {"equal_p": equal_slopes(fit), "trend_p": whole_slope(fit, self.shares)}
+        for prefix, one in (("", fit), ("spread_", spread)):
+            found |= {f"{prefix}equal_p": equal_slopes(one), f"{prefix}trend_p": whole_slope(one, self.shares)}
+        return found
