@@ -778,7 +778,7 @@ STATES = [
         [
             "12 CpGs change with age, the mixture of the cells taken into account (q < 0.05). Of 9 of these it can be "
             "said in which cells; 3 are undecided: no type is shown to differ from the others. Slopes of each type",
-            "Neu 60 % 9 4 NK 5 % 0 1 Eos 1 % fewer than 1%",
+            "Neu 60.0 % 9 4 NK 5.0 % 0 1 Eos 0.9 % fewer than 1%",
             "In spread 2 of 7 are undecided.",
         ],
         [],

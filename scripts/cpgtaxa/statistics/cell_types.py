@@ -15,17 +15,17 @@ DESCRIPTION = {
     "se": "its standard error (HC3)",
     "p": "p-value that it is 0",
     "q": "the same, adjusted over all CpGs and types (Benjamini–Hochberg)",
-    "spread_t": "**experimental**: t of the change of the squared residuals with age in this type; above 0 where the "
-    "spread grows",
+    "spread_t": "**experimental**: t of the change of the squared residuals with age in this type, beside the rival "
+    "that explains most of it: another type alone, or all cells alike; above 0 where the spread grows",
     "spread_p": "**experimental**: its p-value",
     "spread_q": "**experimental**: the same, adjusted over all CpGs and types (Benjamini–Hochberg)",
     "cell_type": "of the CpG: types whose slope is not 0, `A|B`; `undecided` where there is a trend, but none that the "
     "types are shown to differ in (Wald's test); empty where there is none",
     "cell_type_q": "of the CpG: smallest p over its types (Holm), adjusted over all CpGs (Benjamini–Hochberg)",
-    "spread_cell_type": "**experimental**: of the CpG: types whose spread changes with age, as `cell_type` says it of "
-    "the slopes",
-    "spread_cell_type_q": "**experimental**: of the CpG: smallest p of a change of spread over its types, as "
-    "`cell_type_q`",
+    "spread_cell_type": "**experimental**: of the CpG: types whose `spread_q` is below 0.05, `A|B`; `undecided` where "
+    "there are none, but `spread_cell_type_q` is below 0.05; empty where there is no change",
+    "spread_cell_type_q": "**experimental**: of the CpG: smallest p of a change in one type, or of all cells alike, "
+    "without rivals (Holm), adjusted over all CpGs (Benjamini–Hochberg)",
 }
 """One line on each column."""
 OF_CPG = tuple(DESCRIPTION)[-4:]

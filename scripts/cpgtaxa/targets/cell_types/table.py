@@ -18,7 +18,7 @@ from cpgtaxa.statistics.adjust import code_covariates
 from cpgtaxa.statistics.age_ewas import LEVEL, benjamini_hochberg
 from cpgtaxa.statistics.cell_types import DESCRIPTION, OF_CPG, UNDECIDED
 from cpgtaxa.statistics.comparisons import holm
-from cpgtaxa.targets.cell_types.model import CellModel
+from cpgtaxa.targets.cell_types.model import CellModel, least_of
 from cpgtaxa.targets.cell_types.page import write_cell_types_page
 
 KEY = "cell_types.fractions"
@@ -122,23 +122,29 @@ def study(given: dict, columns: list | None, covariates: list) -> tuple[CellMode
     return model, [one.name for one in coded], notes
 
 
-def called(tests: dict, names: list[str], prefix: str = "") -> tuple[np.ndarray, np.ndarray]:
-    """`cell_type` (k,) str objects and `cell_type_q` (k,) of DESCRIPTION, or with the prefix `spread_` of the spread.
-
-    tests: of `CellModel.test`.
-    """
-    adjusted = holm(tests[f"{prefix}p"])
-    least = np.full(len(adjusted), np.nan)
-    tested = np.isfinite(adjusted).any(axis=1)
-    least[tested] = np.nanmin(adjusted[tested], axis=1)
-    q, differ, trend = (
-        benjamini_hochberg(p) for p in (least, *(tests[f"{prefix}{name}"] for name in ("equal_p", "trend_p")))
-    )
+def called(tests: dict, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """`cell_type` (k,) str objects and `cell_type_q` (k,) of DESCRIPTION. tests: of `CellModel.test`."""
+    adjusted = holm(tests["p"])
+    least = least_of(adjusted)
+    q, differ, trend = (benjamini_hochberg(p) for p in (least, tests["equal_p"], tests["trend_p"]))
     changing = q < LEVEL
     found = np.where(changing | (trend < LEVEL), UNDECIDED, "").astype(object)
     cut = least[changing].max(initial=0)
     for row in np.flatnonzero(changing & (differ < LEVEL) if len(names) > 1 else changing):
         found[row] = "|".join(name for name, p in zip(names, adjusted[row], strict=True) if p <= cut)
+    return found, q
+
+
+def spread_called(tests: dict, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """`spread_cell_type` (k,) str objects and `spread_cell_type_q` (k,) of DESCRIPTION.
+
+    tests: of `CellModel.test`, and `spread_q` (k, K).
+    """
+    q = benjamini_hochberg(tests["spread_any_p"])
+    found = np.where(q < LEVEL, UNDECIDED, "").astype(object)
+    named = tests["spread_q"] < LEVEL
+    for row in np.flatnonzero(named.any(axis=1)):
+        found[row] = "|".join(name for name, mine in zip(names, named[row], strict=True) if mine)
     return found, q
 
 
@@ -163,7 +169,7 @@ def write(given: dict, out: dict, *, columns: list | None, covariates: list) -> 
     found = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
     for name in ("p", "spread_p"):
         found[name.removesuffix("p") + "q"] = benjamini_hochberg(found[name].ravel()).reshape(found[name].shape)
-    said = dict(zip(OF_CPG, (*called(found, model.names), *called(found, model.names, "spread_")), strict=True))
+    said = dict(zip(OF_CPG, (*called(found, model.names), *spread_called(found, model.names)), strict=True))
     _write_tables(cohort, model, found, said, out)
     cell_type = said["cell_type"]
     changing, spread = (
