@@ -7,8 +7,11 @@ import pandas as pd
 import pytest
 from branches import Page, kept_from
 from cohorts import cohort_of
+from conftest import ROOT
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import read_parquet, write_parquet
+from cpgtaxa.plan.config import check_config
+from cpgtaxa.plan.main import Plan
 from cpgtaxa.statistics.age_ewas import benjamini_hochberg
 from cpgtaxa.statistics.cell_types import DESCRIPTION, OF_CPG, UNDECIDED, read_cell_types
 from cpgtaxa.statistics.comparisons import holm
@@ -291,6 +294,17 @@ def test_columns_that_are_not_there_and_too_few_people_are_told(cohort):
     with pytest.raises(InputError, match="no cell type can be tested"):
         write(given, out, columns=NAMES, covariates=[])
     assert not any(path.exists() for path in out.values())
+
+
+def test_what_shows_them_reads_them_only_where_asked():
+    plans = [
+        Plan(check_config({"cell_types": {"show": show}}, ROOT / "workflow/schemas/config.schema.yaml"))
+        for show in (True, False)
+    ]
+    files = {"cell_types": "results/cell_types.parquet", "types": "results/cell_types/types.csv"}
+    assert [plan.cell_types() for plan in plans] == [files, {}]
+    assert [plan.export_input() for plan in plans] == [files, {}]
+    assert ["cell_types" in plan.report_config() for plan in plans] == [True, False]
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ errors.
 For spread the squared residuals are looked at: Σ f_k a_k + covariates where nothing changes, and f_k² age comes to it
 where cells of type k vary more, independently of the others. Such changes are held against each other two by two
 (`Spread`). With a slope for each type at once, as for the means, the right type is told less often (0.84 in place of
-0.90), and so it is with unweighted squares, with logarithms or with absolute residuals.
+0.90), without weights too (0.88).
 """
 
 import dataclasses
