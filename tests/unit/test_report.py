@@ -794,8 +794,8 @@ STATES = [
     ),
     (
         {"cells": CELLS | {"named": "12", "undecided": "0", "spread_undecided": "0"}},
-        ["in which cells; none are undecided"],
-        ["In spread 0"],
+        ["in which cells. Slopes of each type"],
+        ["In spread 0", "undecided: no type"],
     ),
     ({"cells": CELLS | {"changing": "0"}}, ["No CpG changes with age, the mixture"], ["it can be said in which"]),
     ({"looked_at": False}, ["CpGs have their taxon with a confidence of"], ["Rules and network"]),

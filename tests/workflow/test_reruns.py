@@ -170,7 +170,8 @@ KEYS += [
 ]
 IN_EVERY_TEST_RUN = {
     "adjust.covariates", "adjust.reference", "cell_types.show", "expression.folds", "seed", "cohort.bad_cpgs",
-    "taxa.errors", "training.epochs_mix", "rounds.max_added_per_taxon", "predict.size", "report.gallery", "embedding.unclassified",
+    "taxa.errors", "training.epochs_mix", "rounds.max_added_per_taxon", "predict.size", "report.gallery",
+    "embedding.unclassified",
 }  # fmt: skip
 
 
