@@ -42,9 +42,9 @@ def q_of(p):
     return benjamini_hochberg(p.ravel()).reshape(p.shape)
 
 
-def by_hand(base, changes, squares):
+def by_hand(base, changes, squares, df):
     """`Spread`, step by step: the smallest t of each change but the last, alone or beside another; p of all alone."""
-    y, variance = squares / squares.mean(), np.ones(len(squares))
+    y, variance = squares, np.ones(len(squares))
     for _ in range(2):
         b = np.linalg.lstsq(base / variance[:, None], y / variance, rcond=None)[0]
         variance = np.maximum(base @ b, 0.25)
@@ -63,7 +63,7 @@ def by_hand(base, changes, squares):
         for rival in np.delete(others, at, axis=1).T:
             ways.append(tested(column - rival * (column @ rival) / (rival @ rival)))
         found.append(min(ways, key=abs))
-    return np.array(found), 2 * stats.t.sf(np.abs(alone), len(y) - base.shape[1] - 1)
+    return np.array(found), 2 * stats.t.sf(np.abs(alone), df)
 
 
 def test_slopes_errors_and_p_are_the_textbooks_with_and_without_missing_values():
@@ -90,9 +90,11 @@ def test_slopes_errors_and_p_are_the_textbooks_with_and_without_missing_values()
         assert found["trend_p"][row] == pytest.approx(2 * stats.t.sf(abs(t), df), rel=1e-6)
         left = y[known] - columns[known] @ b
         hat = np.sum(columns[known] @ np.linalg.inv(columns[known].T @ columns[known]) * columns[known], axis=1)
-        own, age = fractions[known], (ages[known] - ages.mean())[:, None]
-        base = np.hstack([own, (sex - sex.mean())[known]])
-        t, p = by_hand(base, np.hstack([own**2 * age, age]), left**2 / (1 - hat))
+        squares, age, beside = np.ones(200), (ages - ages.mean())[:, None], sex - sex.mean()
+        squares[known] = left**2 / (1 - hat) / np.mean(left**2 / (1 - hat))
+        given = np.column_stack([fractions, fractions**2 * age, age, squares])
+        given = (given - beside @ np.linalg.pinv(beside) @ given)[known]
+        t, p = by_hand(given[:, :3], given[:, 3:7], given[:, 7], known.sum() - 5)
         np.testing.assert_allclose(found["spread_t"][row], t, rtol=1e-6)
         np.testing.assert_allclose(found["spread_p"][row], 2 * stats.t.sf(np.abs(t), known.sum() - 5), rtol=1e-6)
         assert found["spread_any_p"][row] == pytest.approx(holm(p).min(), rel=1e-6)

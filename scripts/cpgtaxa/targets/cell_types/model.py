@@ -173,17 +173,24 @@ class Spread:
 
     A change in each type alone, and one of all cells alike, is tested beside what does not change, and beside each of
     the others: what another explains as well belongs to no type. Samples are weighted by the variance that a fit
-    without changes gives them; errors are robust.
+    without changes gives them; errors are robust. What goes with the covariates is taken out first, without weights, so
+    that many of them cost no time.
     """
 
-    def __init__(self, base: np.ndarray, fractions: np.ndarray, age: np.ndarray):
-        """base: (n, q), what spread depends on without a change; fractions: (n, K) of the types; age: (n,), centred."""
-        size = np.sqrt(np.mean(base**2, axis=0))
-        self.base = base / np.where(size > 0, size, 1)
-        self.changes = np.column_stack([fractions**2 * age[:, None], age])
-        columns = np.hstack([self.base, self.changes])
-        self.products = _products(columns)
+    def __init__(self, fractions: np.ndarray, tested: list[int], age: np.ndarray, covariates: np.ndarray):
+        """fractions: (n, q), adding up to nearly 1; tested: the columns of the K types; age: (n,) and covariates (n, c)
+        are centred."""
+        left, size, _ = np.linalg.svd(covariates, full_matrices=False)
+        self.beside = left[:, size > FLAT * size[:1].sum()]
+        size = np.sqrt(np.mean(fractions**2, axis=0))
+        self.base = self._without(fractions / size)
+        self.changes = self._without(np.column_stack([fractions[:, tested] ** 2 * age[:, None], age]))
+        self.products = _products(np.hstack([self.base, self.changes]))
         self.base_products = _products(self.base)
+
+    def _without(self, columns: np.ndarray) -> np.ndarray:
+        """Columns (n, p) without what goes with the covariates."""
+        return columns - self.beside @ (self.beside.T @ columns)
 
     def test(self, squares: np.ndarray) -> dict[str, np.ndarray]:
         """t and p (k, K) of each type, beside its closest rival, and any_p (k,) that nothing changes.
@@ -206,7 +213,8 @@ class Spread:
         known = np.isfinite(squares)
         n, q, c = known.sum(axis=1), self.base.shape[1], self.base.shape[1] + self.changes.shape[1]
         mean = np.nansum(squares, axis=1) / np.maximum(n, 1)
-        y = np.where(known, squares, 0) / np.where(mean > 0, mean, 1)[:, None]
+        y = np.where(known, squares / np.where(mean > 0, mean, 1)[:, None], 1)
+        y = np.where(known, self._without(y.T).T, 0)
         weights = known.astype(np.float64)
         for _ in range(2):
             variance = np.maximum(self._solved(weights, y)[0], LEAST_VARIANCE)
@@ -220,7 +228,7 @@ class Spread:
             [-inverse @ gram[:, :q, q:], np.broadcast_to(np.eye(c - q), (len(y), c - q, c - q))], axis=1
         )
         sizes, cov = (taken.transpose(0, 2, 1) @ matrix @ taken for matrix in (gram, meat))
-        score, df = pulls @ self.changes, n - rank - 1
+        score, df = pulls @ self.changes, n - rank - self.beside.shape[1] - 1
         left_over = np.einsum("kaa->ka", sizes) > FLAT * np.einsum("kaa->ka", gram)[:, q:]
         score[~left_over | ((df < 1) | (mean <= 0))[:, None]] = np.nan
         return _beside_rivals(score, sizes, cov, np.maximum(df, 1)[:, None])
@@ -281,7 +289,7 @@ class CellModel:
         self.shares = used[:, tested].mean(axis=0)
         self.names = [names[kept[place]] for place in tested]
         self.interactions = Interactions(columns, [len(kept) + place for place in tested])
-        self.spread = Spread(np.hstack([used, beside]), used[:, tested], age[:, 0])
+        self.spread = Spread(used, tested, age[:, 0], beside)
 
     def test(self, values: np.ndarray) -> dict[str, np.ndarray]:
         """Of each CpG and tested type, (k, K) float64: slope (per year), se, p, spread_t, spread_p; and (k,) equal_p,
