@@ -797,7 +797,11 @@ STATES = [
         ["in which cells. Slopes of each type"],
         ["In spread 0", "undecided: no type"],
     ),
-    ({"cells": CELLS | {"changing": "0"}}, ["No CpG changes with age, the mixture"], ["it can be said in which"]),
+    (
+        {"cells": CELLS | {"changing": "0", "untested": False}},
+        ["No CpG changes with age, the mixture"],
+        ["it can be said in which", "Not tested, because"],
+    ),
     ({"looked_at": False}, ["CpGs have their taxon with a confidence of"], ["Rules and network"]),
     (
         {"patterns": {"asked": "0", "sexes": False, "batch": "0", "causes": []}},

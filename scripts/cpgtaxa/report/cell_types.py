@@ -25,6 +25,7 @@ def cell_types_page(table: pd.DataFrame, types: pd.DataFrame) -> dict:
             }
             for one in types.itertuples()
         ],
+        "untested": bool((types["untested"] != "").any()),
         "changing": count(changing),
         "named": count(changing - undecided),
         "undecided": count(undecided),
