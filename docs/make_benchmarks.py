@@ -194,8 +194,8 @@ SECTIONS = (
         "real people; means of three draws. *True* fractions, or *estimated* ones. Planted in one type: the "
         "mean changes by so much over the central 90 % of ages, or deviations come to it whose standard deviation "
         "grows from 0 to so much. *AUC*: the right type against the other five, by p; 0.9 is asked for where the "
-        "change is 0.3. *Named*: what `cell_type` says where 900 CpGs change in one type by 0.3, 600 in all types by "
-        "0.1, and 1,500 do not change.",
+        "change is 0.3. *Named*: what `cell_type` and `spread_cell_type` say where 900 CpGs change in one type by 0.3, "
+        "600 in all types alike (the mean by 0.1, the spread by 0.06), and 1,500 do not change.",
         by=("figure", "type"),
         over="fractions",
         value="value",

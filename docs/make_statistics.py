@@ -13,13 +13,13 @@ PAGE = ROOT / "docs/statistics.md"
 SOURCES = (
     ROOT / "scripts/cpgtaxa/statistics/kernel.py",
     ROOT / "scripts/cpgtaxa/patterns/columns.py",
-    ROOT / "scripts/cpgtaxa/targets/cell_types/table.py",
+    ROOT / "scripts/cpgtaxa/statistics/cell_types.py",
 )
 
 HEAD = """# Columns of the statistics
 
 <!-- Made by docs/make_statistics.py from DESCRIPTION in scripts/cpgtaxa/statistics/kernel.py, patterns/columns.py
-and targets/cell_types/table.py. -->
+and statistics/cell_types.py. -->
 
 `results/statistics/statistics.parquet` has one row per CpG, in the cohort's order: `cpg` and these columns. Changes and
 spreads are in units of beta, ages in years. Columns that begin with `core_` leave the outliers out; `two_` and `three_`

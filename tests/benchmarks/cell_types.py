@@ -8,7 +8,8 @@ it come a deviation of the person that all types share (sd 0.015) and one of the
 type the mean changes over the central 90 % of ages by so much, or independent deviations come to it whose sd grows from
 0 to so much. Fractions are the true ones, or estimated at the 600 CpGs that differ most between the types,
 which are left out of the tests. *AUC*: the right type against the other five of the same CpG, by p. *Named*: the
-column `cell_type` among CpGs of which 900 change in one type (by 0.3), 600 in all types (by 0.1), 1,500 not at all.
+columns `cell_type` and `spread_cell_type` among CpGs of which 900 change in one type (by 0.3), 600 in all types alike
+(the mean by 0.1, the spread by 0.06), 1,500 not at all.
 """
 
 import argparse
@@ -19,14 +20,16 @@ import numpy as np
 import pandas as pd
 from benchmarking import HERE
 from conftest import SHARED, sorted_cells
+from cpgtaxa.statistics.age_ewas import benjamini_hochberg
 from cpgtaxa.targets.cell_fractions.fractions import project
 from cpgtaxa.targets.cell_types.model import CellModel
-from cpgtaxa.targets.cell_types.table import UNDECIDED, called
+from cpgtaxa.targets.cell_types.table import UNDECIDED, called, spread_called
 from scipy.stats import rankdata
 
 TYPES = ("Neu", "CD4", "CD8", "NK", "Mono", "B")
 MARKERS = 600
 MEANS, SPREADS = (0.1, 0.2, 0.3), (0.1, 0.2, 0.3)
+COMMON_CHANGES = {"mean": 0.1, "spread": 0.06}
 ALL = slice(None)
 SHARED_SD, NOISE_SD = 0.015, 0.01
 N, PER_TYPE, NULL, COMMON = 600, 150, 1500, 600
@@ -83,9 +86,9 @@ class Mixtures:
         drawn = [self.draw(cpg, slice(kind, kind + 1), **change) for cpg, kind in zip(cpgs, kinds, strict=True)]
         return np.array(drawn), kinds
 
-    def common(self, mean: float) -> np.ndarray:
+    def common(self, **change) -> np.ndarray:
         """Values of COMMON CpGs that change alike in all types."""
-        return np.array([self.draw(cpg, ALL, mean) for cpg in self.rng.choice(self.others, COMMON)])
+        return np.array([self.draw(cpg, ALL, **change) for cpg in self.rng.choice(self.others, COMMON)])
 
     def unchanged(self) -> np.ndarray:
         return np.array([self.draw(cpg) for cpg in self.rng.choice(self.others, NULL, replace=False)])
@@ -136,28 +139,30 @@ def rows_of(people: Mixtures, model: CellModel):
             yield row(f"other types with p < 0.05, {label}", wrong.mean(), wrong.size)
             crossed = full(tested[other], model) < 0.05
             yield row(f"{other} < 0.05, {label}", crossed.mean(), crossed.size)
-    yield from named(people, model, found, row)
+    for what in COMMON_CHANGES:
+        yield from named(what, people, model, found, row)
 
 
-def named(people: Mixtures, model: CellModel, unchanged: dict, row):
-    """Rows of what stands in the column `cell_type`."""
-    values, kinds = people.planted(mean=MEANS[-1])
-    tested = [model.test(values), model.test(people.common(MEANS[0])), unchanged]
+def named(what: str, people: Mixtures, model: CellModel, unchanged: dict, row):
+    """Rows of what stands in the column `cell_type`, or of changes of spread in `spread_cell_type`."""
+    values, kinds = people.planted(**{what: 0.3})
+    tested = [model.test(values), model.test(people.common(**{what: COMMON_CHANGES[what]})), unchanged]
     joined = {name: np.concatenate([part[name] for part in tested]) for name in unchanged}
-    said = called(joined, model.names)[0]
+    joined["spread_q"] = benjamini_hochberg(joined["spread_p"].ravel()).reshape(joined["spread_p"].shape)
+    said = (called if what == "mean" else spread_called)(joined, model.names)[0]
     given = (said != "") & (said != UNDECIDED)
     one, common, none = np.split(np.arange(len(said)), np.cumsum([len(part["p"]) for part in tested])[:-1])
     right = said[one] == np.array(TYPES)[kinds]
-    yield row("named, of those that change in one type", given[one].mean(), len(one))
+    yield row(f"{what}, named, of those that change in one type", given[one].mean(), len(one))
     for number, name in enumerate(TYPES):
         mine = kinds == number
-        yield row("named, of those that change in one type", given[one][mine].mean(), mine.sum(), name)
-    yield row("right, of these named", right.sum() / given[one].sum(), given[one].sum())
-    yield row("undecided, of those that change in all types", (said[common] == UNDECIDED).mean(), len(common))
-    yield row("named, of those that change in all types", given[common].mean(), len(common))
-    yield row("undecided, of those that change in one type", (said[one] == UNDECIDED).mean(), len(one))
-    yield row("named, of those that do not change", given[none].mean(), len(none))
-    yield row("undecided, of those that do not change", (said[none] == UNDECIDED).mean(), len(none))
+        yield row(f"{what}, named, of those that change in one type", given[one][mine].mean(), mine.sum(), name)
+    yield row(f"{what}, right, of these named", right.sum() / max(given[one].sum(), 1), given[one].sum())
+    yield row(f"{what}, undecided, of those that change in all types", (said[common] == UNDECIDED).mean(), len(common))
+    yield row(f"{what}, named, of those that change in all types", given[common].mean(), len(common))
+    yield row(f"{what}, undecided, of those that change in one type", (said[one] == UNDECIDED).mean(), len(one))
+    yield row(f"{what}, named, of those that do not change", given[none].mean(), len(none))
+    yield row(f"{what}, undecided, of those that do not change", (said[none] == UNDECIDED).mean(), len(none))
 
 
 def main():

@@ -7,11 +7,16 @@ import pandas as pd
 import pytest
 from branches import Page, kept_from
 from cohorts import cohort_of
+from conftest import ROOT
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import read_parquet, write_parquet
+from cpgtaxa.plan.config import check_config
+from cpgtaxa.plan.main import Plan
+from cpgtaxa.statistics.age_ewas import benjamini_hochberg
+from cpgtaxa.statistics.cell_types import DESCRIPTION, OF_CPG, UNDECIDED, read_cell_types
 from cpgtaxa.statistics.comparisons import holm
 from cpgtaxa.targets.cell_types.model import CellModel, Interactions, equal_slopes, t_tests
-from cpgtaxa.targets.cell_types.table import DESCRIPTION, UNDECIDED, called, whole_fractions, write
+from cpgtaxa.targets.cell_types.table import called, spread_called, whole_fractions, write
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
@@ -31,6 +36,34 @@ def textbook(columns, y):
     b = inverse @ columns.T @ y
     meat = columns * ((y - columns @ b) / (1 - hat))[:, None]
     return b, inverse @ meat.T @ meat @ inverse, len(y) - columns.shape[1]
+
+
+def q_of(p):
+    return benjamini_hochberg(p.ravel()).reshape(p.shape)
+
+
+def by_hand(base, changes, squares, df):
+    """`Spread`, step by step: the smallest t of each change but the last, alone or beside another; p of all alone."""
+    y, variance = squares, np.ones(len(squares))
+    for _ in range(2):
+        b = np.linalg.lstsq(base / variance[:, None], y / variance, rcond=None)[0]
+        variance = np.maximum(base @ b, 0.25)
+    weighted, y = base / variance[:, None], y / variance
+    hat = weighted @ np.linalg.pinv(weighted)
+    left, others = y - hat @ y, changes / variance[:, None]
+    others = others - hat @ others
+
+    def tested(column):
+        return column @ left / np.sqrt(np.sum((column * left) ** 2 / (1 - np.diag(hat))))
+
+    alone = [tested(column) for column in others.T]
+    found = []
+    for at, column in enumerate(others.T[:-1]):
+        ways = [alone[at]]
+        for rival in np.delete(others, at, axis=1).T:
+            ways.append(tested(column - rival * (column @ rival) / (rival @ rival)))
+        found.append(min(ways, key=abs))
+    return np.array(found), 2 * stats.t.sf(np.abs(alone), df)
 
 
 def test_slopes_errors_and_p_are_the_textbooks_with_and_without_missing_values():
@@ -57,8 +90,14 @@ def test_slopes_errors_and_p_are_the_textbooks_with_and_without_missing_values()
         assert found["trend_p"][row] == pytest.approx(2 * stats.t.sf(abs(t), df), rel=1e-6)
         left = y[known] - columns[known] @ b
         hat = np.sum(columns[known] @ np.linalg.inv(columns[known].T @ columns[known]) * columns[known], axis=1)
-        b, cov, _ = textbook(columns[known], left**2 / (1 - hat))
-        np.testing.assert_allclose(found["spread_t"][row], (b / np.sqrt(np.diag(cov)))[3:6], rtol=1e-5)
+        squares, age, beside = np.ones(200), (ages - ages.mean())[:, None], sex - sex.mean()
+        squares[known] = left**2 / (1 - hat) / np.mean(left**2 / (1 - hat))
+        given = np.column_stack([fractions, fractions**2 * age, age, squares])
+        given = (given - beside @ np.linalg.pinv(beside) @ given)[known]
+        t, p = by_hand(given[:, :3], given[:, 3:7], given[:, 7], known.sum() - 5)
+        np.testing.assert_allclose(found["spread_t"][row], t, rtol=1e-6)
+        np.testing.assert_allclose(found["spread_p"][row], 2 * stats.t.sf(np.abs(t), known.sum() - 5), rtol=1e-6)
+        assert found["spread_any_p"][row] == pytest.approx(holm(p).min(), rel=1e-6)
 
 
 def test_planted_changes_are_found_in_their_type():
@@ -80,7 +119,15 @@ def test_planted_changes_are_found_in_their_type():
     found = model.test(values)
     assert np.mean(found["spread_p"][:100].argmin(axis=1) == 0) > 0.9
     assert (found["spread_t"][:100, 0] > 0).all()
-    assert np.mean(found["spread_p"][100:] < 0.05) < 0.08
+    assert np.mean(found["spread_p"][100:] < 0.05) < 0.05
+    said, q = spread_called(found | {"spread_q": q_of(found["spread_p"])}, model.names)
+    assert np.mean(said[:100] == "Neu") > 0.4
+    assert np.mean([one in ("Neu", UNDECIDED, "") for one in said[:100]]) > 0.95
+    assert (q[:100] < 0.05).mean() > 0.9
+    assert np.mean(said[100:] == "") > 0.9
+    found = model.test(0.5 + 0.02 * (1 + 3 * (ages - 20) / 60) * rng.normal(size=(100, 600)))
+    said, _ = spread_called(found | {"spread_q": q_of(found["spread_p"])}, model.names)
+    assert np.mean(said == UNDECIDED) > 0.9  # noise that grows in all cells belongs to none
 
 
 def test_p_values_of_nothing_are_even_though_fractions_and_noise_go_with_age():
@@ -91,7 +138,7 @@ def test_p_values_of_nothing_are_even_though_fractions_and_noise_go_with_age():
     levels = rng.uniform(0.1, 0.9, (3000, 3)) @ fractions.T
     values = levels + 0.03 * rng.normal(size=levels.shape) * (0.5 + fractions[:, 0])
     found = CellModel(fractions, NAMES, ages, np.zeros((300, 0))).test(values)
-    for p in (found["p"], found["equal_p"], found["spread_p"], found["trend_p"]):
+    for p in (found[name] for name in ("p", "equal_p", "spread_p", "trend_p", "spread_any_p")):
         assert np.mean(p < 0.05) < 0.06
     assert np.mean(found["p"] < 0.05) > 0.04
 
@@ -150,6 +197,8 @@ def test_what_is_wrong_with_fractions_is_told():
     assert "divide percent by 100" in error.value.problems[1]
     with pytest.raises(InputError, match=r"more than 1\.2"):
         whole_fractions(pd.DataFrame({"T": [0.5, 0.6, 0.5], "CD4": [0.8, 0.7, 0.3]}), ids, "KEY")
+    with pytest.raises(InputError, match=r"'T\|B' cannot be a cell type's name"):
+        whole_fractions(pd.DataFrame({"T|B": [0.5, 0.6, 0.5], "CD4": [0.5, 0.4, 0.5]}), ids, "KEY")
     with pytest.raises(InputError, match="one cell type alone"):
         whole_fractions(pd.DataFrame({"T": [1.0, 1, 1]}), ids, "KEY")
     with pytest.raises(InputError, match="all types are 0"):
@@ -207,7 +256,13 @@ def test_the_table_has_a_row_for_each_cpg_and_type(cohort):
         check_dtype=False,
         rtol=1e-4,
     )
+    said = read_cell_types(out["parquet"], one["cpg"].to_numpy(dtype=object))
+    pd.testing.assert_frame_equal(said, one[list(OF_CPG)])
+    for other in (one["cpg"][::-1], one["cpg"][1:], [*one["cpg"], "cg99"]):
+        with pytest.raises(InputError, match="is not of this taxonomy"):
+            read_cell_types(out["parquet"], np.array(other, dtype=object))
     types = pd.read_csv(out["types"])
+    assert types["spread_changing"][0] == (one["spread_cell_type"] == "Neu").sum()
     assert types["type"].tolist() == NAMES
     assert types["changing"][0] == (one["cell_type"] == "Neu").sum()
     page = re.sub(
@@ -243,6 +298,17 @@ def test_columns_that_are_not_there_and_too_few_people_are_told(cohort):
     assert not any(path.exists() for path in out.values())
 
 
+def test_what_shows_them_reads_them_only_where_asked():
+    plans = [
+        Plan(check_config({"cell_types": {"show": show}}, ROOT / "workflow/schemas/config.schema.yaml"))
+        for show in (True, False)
+    ]
+    files = {"cell_types": "results/cell_types.parquet", "types": "results/cell_types/types.csv"}
+    assert [plan.cell_types() for plan in plans] == [files, {}]
+    assert [plan.export_input() for plan in plans] == [files, {}]
+    assert ["cell_types" in plan.report_config() for plan in plans] == [True, False]
+
+
 @pytest.fixture(scope="module")
 def stated(tmp_path_factory):
     """The page of a cohort, to be rendered with other numbers."""
@@ -264,6 +330,8 @@ STATES = [
         ["CpGs of which this type is named", "coloured are"],
     ),
     ({"counts": {"changing": "1", "named": "1", "undecided": "0"}}, ["Of 1 of these", "coloured are"], ["undecided:"]),
+    ({"counts": {"spread_undecided": "1"}}, ["In 1 CpG a spread changes, but no type is shown"], []),
+    ({"counts": {"spread_undecided": "0"}}, [], ["a spread changes"]),
     (
         {"counts": {"changing": "0", "named": "0", "undecided": "0"}},
         ["No CpG of 40 changes with age in 120 people, the mixture"],

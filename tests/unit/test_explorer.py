@@ -258,6 +258,41 @@ def test_bands_are_those_of_tests_and_taxon(run):
     assert index.rank()[np.argsort(run["names"])].tolist() == list(range(90))
 
 
+def test_whose_cells_change_is_kept_where_it_is_to_be_shown(run, tmp_path):
+    rng, names = np.random.default_rng(8), run["names"]
+    said = pd.DataFrame({"cpg": names})
+    for prefix in ("", "spread_"):
+        said[f"{prefix}cell_type"] = rng.choice(["", "Neu", "CD4|NK", "undecided"], 90)
+        said[f"{prefix}cell_type_q"] = 10.0 ** -rng.uniform(0, 200, 90)
+    said.loc[4, "cell_type_q"] = np.nan
+    rows = said.loc[said.index.repeat(3)].assign(type=["Neu", "CD4", "NK"] * 90)
+    rows.to_parquet(tmp_path / "c.parquet", index=False, row_group_size=50)
+    types = pd.DataFrame({"type": ["Neu", "CD4", "NK", "Eos"], "untested": ["", "", "", "too few"]})
+    types.to_csv(tmp_path / "types.csv", index=False)
+    cells = {"cell_types": str(tmp_path / "c.parquet"), "types": str(tmp_path / "types.csv")}
+    page, about = write(run | cells, tmp_path / "with", cpgs=100)
+    assert about["cellTypes"] == ["Neu", "CD4", "NK"]
+    words = [*(one["name"] for one in about["cellsSaid"])]
+    assert words == ["CD4|NK", "Neu", "undecided"]
+    assert {*said} - {"cpg"} <= {*about["meanings"]}
+    for name in said.columns[1:]:
+        text = re.search(rf'id="piece-{name}">(.*?)</script>', page).group(1)
+        if name.endswith("_q"):
+            logs = from_planes(unpacked(text), np.float32)
+            np.testing.assert_allclose(logs, np.log10(said[name]), rtol=1e-6)
+        else:
+            codes = from_planes(unpacked(text), np.uint16)
+            assert ["" if code == packing.MISSING else words[code] for code in codes] == said[name].tolist()
+    without, about = write(run, tmp_path / "without", cpgs=100)
+    assert "piece-cell_type" not in without
+    assert not {"cellTypes", "cellsSaid"} & set(about)
+    rows[::-1].to_parquet(tmp_path / "c.parquet", index=False)
+    with pytest.raises(InputError, match=r"c\.parquet is not of this taxonomy"):
+        write(run | cells, tmp_path / "with")
+    with pytest.raises(ValueError, match="do not fit two bytes"):
+        packing.long_codes(["a"], [str(number) for number in range(65536)])
+
+
 def test_tables_of_another_run_are_reported(run, tmp_path):
     shorter = pd.read_parquet(run["statistics"]).iloc[1:]
     shorter.to_parquet(tmp_path / "s.parquet", index=False)

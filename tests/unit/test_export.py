@@ -191,7 +191,7 @@ def test_workbook_and_csv_are_one_table(results, tmp_path):
     assert book.sheetnames == ["Legend", "Taxonomy"]
     sheet = book["Taxonomy"]
     rows = [[cell.value for cell in row] for row in sheet.iter_rows()]
-    assert rows[0] == list(frame.columns) == e.table_columns(pd.DataFrame(columns=["chrom", "start"]))
+    assert rows[0] == list(frame.columns) == e.table_columns(pd.DataFrame(columns=["chrom", "start"]), False)
     assert sheet.freeze_panes == "B2"
     assert sheet.auto_filter.ref == f"A1:{openpyxl.utils.get_column_letter(len(rows[0]))}61"
     taken = pd.DataFrame(rows[1:], columns=rows[0])
@@ -222,6 +222,33 @@ def test_workbook_and_csv_are_one_table(results, tmp_path):
     for row in range(2, 20):
         taxon = sheet.cell(row, 4)
         assert taxon.fill.fgColor.rgb == "FF" + COLOURS[taxon.value].removeprefix("#")
+
+
+def test_whose_cells_change_is_in_all_tables_where_it_is_to_be_shown(results, tmp_path):
+    given, rng = results[0], np.random.default_rng(3)
+    said = pd.DataFrame({"cpg": CPGS})
+    for prefix in ("", "spread_"):
+        said[f"{prefix}cell_type"] = rng.choice(["", "Neu", "CD4|NK", "undecided"], len(CPGS))
+        said[f"{prefix}cell_type_q"] = rng.random(len(CPGS))
+    rows = said.loc[said.index.repeat(2)].assign(type=["Neu", "NK"] * len(CPGS))
+    write_parquet(tmp_path / "cells.parquet", rows)
+    out = run(given | {"cell_types": tmp_path / "cells.parquet"}, tmp_path / "out")
+    frame = pd.read_csv(out["table"], keep_default_na=False, na_values=[""])
+    found = anndata.read_h5ad(out["anndata"])
+    legend = pd.read_csv(out["legend"], keep_default_na=False).set_index("name")
+    for name in said.columns[1:]:
+        if name.endswith("_q"):
+            np.testing.assert_allclose(frame[name], said[name], rtol=5.1e-4)
+            np.testing.assert_array_equal(found.var[name], said[name])
+        else:
+            assert frame[name].fillna("").tolist() == found.var[name].tolist() == said[name].tolist()
+            assert f'"{name}"' in out["r"].read_text()
+        assert legend.loc[name, "text"] == found.uns["cpgtaxa"]["columns"][name] == e.COLUMNS[name]
+    assert "experimental" in legend.loc["spread_cell_type", "text"]
+    without = run(given, tmp_path / "without")
+    assert not any("cell_type" in gzip.decompress(without[name].read_bytes()).decode() for name in ("table",))
+    assert not any("cell_type" in without[name].read_text() for name in ("legend", "r"))
+    assert not any("cell_type" in name for name in anndata.read_h5ad(without["anndata"]).uns["cpgtaxa"]["columns"])
 
 
 def test_more_rows_than_excel_takes_are_in_the_csv_alone(results, tmp_path, monkeypatch):

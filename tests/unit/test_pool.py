@@ -371,9 +371,11 @@ def test_what_does_not_go_with_summaries_is_told_at_once(tmp_path):
             pool={"summaries": {"a b": "a.parquet", "c": "./a.parquet", "d": "{d}.parquet"}},
             cohort={"beta": "own.csv", "only": {"sex": "F"}},
             adjust={"covariates": ["cell_fractions"], "reference": "r.csv"},
+            cell_types={"show": True},
         )
     text = caught.value.text()
-    assert "5 input problems" in text
+    assert "6 input problems" in text
+    assert "cell_types.show is set, and pseudo-people have no cells" in text
     assert "cohort.beta, cohort.only would do nothing" in text
     assert "a b and c are the same file" in text
     plan = plan_of(pool={"summaries": {"a": "nowhere.parquet"}})

@@ -17,6 +17,7 @@ from cpgtaxa.errors import InputError
 from cpgtaxa.names import COLOURS, PROBABILITY_COLUMNS, TAXA, UNCLASSIFIED
 from cpgtaxa.pages import drawing
 from cpgtaxa.report import gallery, tables
+from cpgtaxa.report.cell_types import cell_types_page
 from cpgtaxa.report.page import write_report
 from cpgtaxa.report.summary import WIDTH, summary_text
 from cpgtaxa.statistics.age_ewas import write_age_ewas
@@ -610,6 +611,22 @@ def every(**changes):
 
 
 NOTHING_OPEN = {"any_open": False, "any_placed": False, "any_unplaced": False, "n_open": "0", "n_networks": "0"}
+CELLS = cell_types_page(
+    pd.DataFrame(
+        {
+            "cell_type": ["Neu"] * 9 + ["undecided"] * 3 + [""] * 3,
+            "spread_cell_type": ["Neu"] * 4 + ["NK"] + ["undecided"] * 2 + [""] * 8,
+        }
+    ),
+    pd.DataFrame(
+        [
+            ["Neu", "0.6", "9", "4", ""],
+            ["NK", "0.05", "0", "1", ""],
+            ["Eos", "0.009", "", "", "fewer than 1%"],
+        ],
+        columns=["type", "mean", "changing", "spread_changing", "untested"],
+    ),
+)
 PLACED = dict.fromkeys(("gene", "q", "p", "se", "slope", "ratio", "het_q", "link"), "")
 PLACED |= {"cpg": "cg16867657", "place": "6:11,044,644", "island": "Island", "flags": "SNP", "taxon": "UniStable"}
 POOLED = {"cohort": "Utrecht", "people": "1,000", "age": "20 to 80", "strata": "sex", "cell": 5, "cpgs": "60"}
@@ -756,6 +773,35 @@ STATES = [
     ),
     ({"simulated_cohort": True}, ["A simulated cohort of 40 samples"], ["A cohort of 40"]),
     ({"patterns": {"batch": "1"}}, ["): its taxon says nothing of ageing."], ["their taxa say"]),
+    (
+        {"cells": CELLS},
+        [
+            "12 CpGs change with age, the mixture of the cells taken into account (q < 0.05). Of 9 of these it can be "
+            "said in which cells; 3 are undecided: no type is shown to differ from the others. Slopes of each type",
+            "Neu 60.0 % 9 4 NK 5.0 % 0 1 Eos 0.9 % fewer than 1%",
+            "In spread 2 of 7 are undecided.",
+        ],
+        [],
+    ),
+    (
+        {"cells": CELLS | {"changing": "1", "named": "0", "undecided": "1", "spread_undecided": "1"}},
+        [
+            "1 CpG changes with age",
+            "Of none of these it can be said in which cells; 1 is undecided",
+            "of 7 is undecid",
+        ],
+        [],
+    ),
+    (
+        {"cells": CELLS | {"named": "12", "undecided": "0", "spread_undecided": "0"}},
+        ["in which cells. Slopes of each type"],
+        ["In spread 0", "undecided: no type"],
+    ),
+    (
+        {"cells": CELLS | {"changing": "0", "untested": False}},
+        ["No CpG changes with age, the mixture"],
+        ["it can be said in which", "Not tested, because"],
+    ),
     ({"looked_at": False}, ["CpGs have their taxon with a confidence of"], ["Rules and network"]),
     (
         {"patterns": {"asked": "0", "sexes": False, "batch": "0", "causes": []}},

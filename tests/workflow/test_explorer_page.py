@@ -248,6 +248,80 @@ def test_how_a_cpg_changes_and_why_it_has_bands_is_said_and_filtered(results, br
         assert visit.errors == []
 
 
+def test_whose_cells_change_is_said_filtered_and_exported(tables, results, browser, tmp_path):
+    with Visit(browser, f"{results}/explorer.html") as visit:
+        assert ready(visit).locator("#cells").is_hidden(), "nobody asked for it"
+    cpgs, types = pd.read_parquet(tables["taxonomy"])["cpg"], ["Neu", "NK", "__proto__"]
+    said = pd.DataFrame({"cpg": cpgs, "cell_type": "", "cell_type_q": 0.6})
+    said.loc[: len(cpgs) // 2, ["cell_type", "cell_type_q"]] = ["undecided", 0.2]
+    said.loc[:30, ["cell_type", "cell_type_q"]] = ["Neu", 1e-80]
+    said.loc[3:5, "cell_type"] = "NK|Neu"
+    said.loc[6, "cell_type"] = "__proto__"
+    said.loc[len(said) - 1, "cell_type_q"] = np.nan
+    said["spread_cell_type"], said["spread_cell_type_q"] = "", 0.5
+    said.loc[4:9, ["spread_cell_type", "spread_cell_type_q"]] = ["NK", 0.012]
+    said.loc[said.index.repeat(3)].assign(type=types * len(said)).to_parquet(tmp_path / "c.parquet", index=False)
+    pd.DataFrame({"type": [*types, "Eos"], "untested": ["", "", "", "too few"]}).to_csv(tmp_path / "types.csv")
+    cells = {"cell_types": str(tmp_path / "c.parquet"), "types": str(tmp_path / "types.csv")}
+    write(tables | cells, tmp_path, cpgs=5000)
+    with Visit(browser, tmp_path / "explorer.html") as visit:
+        page = ready(visit, "table")
+        shown = page.locator("#cell option").all_inner_texts()
+        n = said["cell_type"].value_counts()
+        assert [text.rpartition(" (")[2] for text in shown[1:]] == [
+            f"{count:,})" for count in (n["Neu"] + n["NK|Neu"], n["NK|Neu"], 1, n["undecided"], n[""])
+        ]
+        page.select_option("#cell", "in Neu")
+        counted(visit, int(n["Neu"] + n["NK|Neu"]))
+        page.select_option("#spread", "in NK")
+        mine = said["cell_type"].str.contains("Neu") & (said["spread_cell_type"] == "NK")
+        counted(visit, int(mine.sum()))
+        assert page.evaluate("new URLSearchParams(location.hash.slice(1)).get('spread')") == "in NK"
+        page.select_option("#spread", "")
+        page.select_option("#cell", "none")
+        counted(visit, int(n[""]))
+        page.click("#reset")
+        page.select_option("#add-column", "cell_type")
+        page.select_option("#add-column", "cell_type_q")
+        visit.until("document.querySelector('[data-sort=cell_type_q]')")
+        page.click("[data-sort=cell_type_q]")
+        page.click("[data-sort=cell_type_q]")
+        visit.until("document.querySelector('#table tbody tr td:last-child').textContent.includes('e')")
+        assert page.locator("#table tbody tr").first.locator("td").nth(-2).inner_text() == "Neu"
+        with page.expect_download() as download:
+            page.click("#export")
+        download.value.save_as(tmp_path / "all.csv")
+        found = pd.read_csv(
+            tmp_path / "all.csv", keep_default_na=False, na_values={name: "" for name in said if name.endswith("_q")}
+        )
+        found = found.set_index("cpg").loc[cpgs]
+        for name in said.columns[1:]:
+            if name.endswith("_q"):
+                np.testing.assert_allclose(found[name], said[name], rtol=1e-4)
+            else:
+                assert found[name].tolist() == said[name].tolist()
+        for row, wanted in (
+            (
+                4,
+                "Cells: change with age in NK and Neu (q 1.0e−80). "
+                "Spread of the cells, experimental: change with age in NK (q 0.012).",
+            ),
+            (6, "Cells: change with age in __proto__ (q"),
+            (31, "Cells: change with age, but no type is shown to differ (smallest q of a type 0.2)."),
+            (len(said) - 2, "Cells: no type is shown to change with age (smallest q of a type 0.6)."),
+        ):
+            page.evaluate(f"location.hash = 'cpg={cpgs[row]}'")
+            opened(visit, cpgs[row])
+            text = page.inner_text("#detail-pattern")
+            assert wanted in text
+            assert ("Spread" in text) == (4 <= row <= 9)
+        page.evaluate(f"location.hash = 'cpg={cpgs[len(said) - 1]}'")
+        opened(visit, cpgs[len(said) - 1])
+        assert "Cells" not in page.inner_text("#detail-pattern"), "not tested"
+        assert visit.violations() == []
+        assert visit.errors == []
+
+
 def test_a_cpg_its_plot_neighbours_and_the_way_back(results, browser):
     table = pd.read_parquet(results / "taxonomy.parquet").set_index("cpg")
     beside = pd.read_csv(results / "embedding/neighbours.csv", dtype=str, keep_default_na=False).set_index("cpg")

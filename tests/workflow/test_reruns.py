@@ -160,6 +160,8 @@ KEYS = [
     ("predict", "model", "MixResNet18", "nothing"),
     ("benchmark", "images", 9000, "nothing"),
     ("expression", "folds", 4, "nothing"),
+    ("cell_types", "fractions", ["Neu", "NK"], "nothing"),
+    ("cell_types", "show", True, "cells"),
     ("simulate_cohort", "cpgs", 310, {"simulate_cohort"}),
     ("simulate_cohort", "boundary", 0.2, {"simulate_cohort"}),
 ]
@@ -167,8 +169,9 @@ KEYS += [
     ("taxa.thresholds", key, value, THRESHOLDS) for key, value in (("trend", {"no": 0.2}), ("width", {"yes": 0.03}))
 ]
 IN_EVERY_TEST_RUN = {
-    "adjust.covariates", "adjust.reference", "expression.folds", "seed", "cohort.bad_cpgs", "taxa.errors",
-    "training.epochs_mix", "rounds.max_added_per_taxon", "predict.size", "report.gallery", "embedding.unclassified",
+    "adjust.covariates", "adjust.reference", "cell_types.show", "expression.folds", "seed", "cohort.bad_cpgs",
+    "taxa.errors", "training.epochs_mix", "rounds.max_added_per_taxon", "predict.size", "report.gallery",
+    "embedding.unclassified",
 }  # fmt: skip
 
 
@@ -207,6 +210,8 @@ def test_a_changed_key_reruns_what_looks_at_it(tiny_run, tmp_path, change, jobs)
     found = would_run(tiny_run, merged(TINY, change))
     if jobs == "nothing":
         assert found == {}
+    elif jobs == "cells":
+        assert found == expected({"explorer"} | ALWAYS) | {"cell_fractions": 1, "cell_types": 1}
     elif jobs == "adjusted":
         # Adjusted betas in place of the cohort's, and their scales for the tests.
         assert found == expected(BETAS | {"simulate_calibration"} | ALWAYS) | {"adjust": 1}
@@ -250,7 +255,7 @@ def test_the_table_covers_every_key_but_thresholds_and_other_starts():
         "pool.take_out_cohort",
     }  # files, with test_formats.py, test_ingest_arrays.py, test_annotation.py and test_pool_target.py
     targets = ("predict", "benchmark", "expression", "histone", "single_cell", "methylation_age", "ecg_age", "compare")
-    targets += ("enrichment", "scores", "export", "summarise", "power", "cell_types")
+    targets += ("enrichment", "scores", "export", "summarise", "power")
     others |= {f"{section}.{key}" for section in targets for key in config[section]}
     assert lacking <= others | {"taxa.thresholds"}
 

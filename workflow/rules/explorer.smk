@@ -9,6 +9,7 @@ rule explorer:
     """
     input:
         **PLAN.annotation(),
+        **PLAN.cell_types(),
         **page_files("explorer"),
         code=local(TEMPLATES / "explorer.js"),
         taxonomy=rules.taxonomy.output.parquet,

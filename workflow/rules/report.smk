@@ -6,6 +6,7 @@ rule report:
         unpack(given(**PLAN.optional("cohort", "truth"))),
         unpack(lambda wildcards: PLAN.report_input(counts_of)),
         **PLAN.adjusted(),
+        **PLAN.cell_types(),
         **page_files("report"),
         taxonomy="results/taxonomy.parquet",
         unclassified="results/unclassified.parquet",

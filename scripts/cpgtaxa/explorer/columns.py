@@ -5,12 +5,13 @@ import pandas as pd
 import pyarrow as pa
 
 from cpgtaxa.errors import InputError
-from cpgtaxa.explorer.packing import NO_CODE, logarithms, name_codes, share_codes
+from cpgtaxa.explorer.packing import NO_CODE, logarithms, long_codes, name_codes, share_codes
 from cpgtaxa.files import naming_damage, parquet_blocks, read_parquet
 from cpgtaxa.input.positions import NAMES as CHROMOSOMES
 from cpgtaxa.names import KNOWN, PROBABILITY_COLUMNS, TAXA
 from cpgtaxa.patterns.columns import CAUSES, SHAPES
 from cpgtaxa.patterns.columns import DESCRIPTION as PATTERNS
+from cpgtaxa.statistics.cell_types import OF_CPG, read_cell_types
 from cpgtaxa.statistics.kernel import DESCRIPTION
 from cpgtaxa.taxa.criteria import TABLE, Answers
 from cpgtaxa.taxa.labels import undecided
@@ -103,10 +104,12 @@ class Index:
     uint16 codes; sources, details: the names that `source` and `detail` count; open: of each of `details` the
     number of open questions. `places` has PLACES where there is an annotation, else it is empty: chromosome, island
     and flags ("A;B") as (n,) uint8 codes of `chromosomes`, `islands` and `flags`, position (n,) uint32, 0 where
-    there is none, gene (n,) str. Raises InputError where tables are not of these CpGs.
+    there is none, gene (n,) str. `cells` has OF_CPG where there is a table of cell types, else it is empty: types
+    ("A|B") as (n,) uint16 codes of `cells_said`, q as (n,) float32 decimal logarithms. Raises InputError where tables
+    are not of these CpGs.
     """
 
-    def __init__(self, taxonomy, unclassified, statistics, patterns, rules: dict, annotation=None):
+    def __init__(self, taxonomy, unclassified, statistics, patterns, rules: dict, annotation=None, cell_types=None):
         self.cpgs = column(taxonomy, "cpg").to_numpy(dtype=object)
         taxon = column(taxonomy, "taxon").to_numpy(dtype=object)
         source = column(taxonomy, "source").to_numpy(dtype=object)
@@ -136,6 +139,14 @@ class Index:
         self.places, self.chromosomes, self.islands, self.flags = {}, [], [], []
         if annotation:
             self._annotate(read_parquet(annotation), annotation)
+        self.cells, self.cells_said = {}, []
+        if cell_types:
+            table = read_cell_types(cell_types, self.cpgs)
+            texts = ["cell_type", "spread_cell_type"]
+            self.cells_said = sorted({*table[texts[0]], *table[texts[1]]} - {""})
+            for name in OF_CPG:
+                values = table[name].to_numpy()
+                self.cells[name] = long_codes(values, self.cells_said) if name in texts else logarithms(values)
 
     def __len__(self):
         return len(self.cpgs)

@@ -8,13 +8,14 @@ import base64
 import zlib
 
 import numpy as np
+import pandas as pd
 
 STEP = 1e-4
 """Betas and probabilities are kept in steps of this size."""
 LOWEST = -1.0
 """Beta that the smallest code stands for: adjusted betas may leave 0 to 1."""
 MISSING = 65535
-"""Code of a missing beta or probability."""
+"""Code of a missing beta or probability, or of a missing name among many."""
 NO_CODE = 255
 """Code of a missing name."""
 LEVEL = 1
@@ -46,6 +47,14 @@ def name_codes(values, names) -> np.ndarray:
                 raise ValueError(f"{value!r} is not one of {list(place)}")
             found[number] = place[value]
     return found
+
+
+def long_codes(values, names) -> np.ndarray:
+    """Each text's place in `names` as uint16, MISSING for one that is not there. ValueError for too many names."""
+    if len(names) > MISSING:
+        raise ValueError(f"{len(names):,} names do not fit two bytes")
+    places = pd.Index(names, dtype=object).get_indexer(np.asarray(values, dtype=object))
+    return np.where(places < 0, MISSING, places).astype(np.uint16)
 
 
 def logarithms(values: np.ndarray) -> np.ndarray:

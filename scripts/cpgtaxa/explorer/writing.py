@@ -37,6 +37,7 @@ from cpgtaxa.names import MEANING as TAXON_MEANING
 from cpgtaxa.pages.page import PALETTE, write_page
 from cpgtaxa.patterns.columns import CAUSES, SHAPES
 from cpgtaxa.progress import Progress, so_far
+from cpgtaxa.statistics.cell_types import MEANING as CELLS
 from cpgtaxa.statistics.kernel import NAMES
 
 TEMPLATES = pathlib.Path(__file__).parents[1] / "templates"
@@ -63,8 +64,8 @@ def write_explorer(given: dict, out: dict, *, settings: dict, rules: dict, seed:
     """Write the page, and the folder with every CpG's betas where it is wanted.
 
     given: paths `taxonomy`, `unclassified`, `statistics`, `patterns`, `beta`, `samples`, the embedding's `map` and
-    `neighbours`, and perhaps `annotation`. out: paths `html` and perhaps `folder`. settings: the config's `explorer`,
-    and `own_labels`: whether labels were given in place of the rules'.
+    `neighbours`, and perhaps `annotation`, and `cell_types` with its `types`. out: paths `html` and perhaps `folder`.
+    settings: the config's `explorer`, and `own_labels`: whether labels were given in place of the rules'.
     rules: its `taxa.thresholds` and `taxa.errors`, by which the tests find bands.
 
     Memory holds a few columns of all CpGs, and betas and statistics of some thousands at a time. Raises InputError for
@@ -76,6 +77,7 @@ def write_explorer(given: dict, out: dict, *, settings: dict, rules: dict, seed:
         *(given[name] for name in ("taxonomy", "unclassified", "statistics", "patterns")),
         rules,
         given.get("annotation"),
+        given.get("cell_types"),
     )
     if not np.array_equal(cohort.cpgs, index.cpgs) or cohort.sample_ids != list(samples["sample_id"]):
         raise InputError(f"{cohort.path} is not the matrix of this taxonomy: delete the results and start again")
@@ -110,7 +112,7 @@ def write_explorer(given: dict, out: dict, *, settings: dict, rules: dict, seed:
             key: [{"name": name, "meaning": text} for name, text in words.items()]
             for key, words in (("boundaries", BOUNDARIES), ("shapes", SHAPES), ("causes", CAUSES))
         },
-        "meanings": MEANING | {name: PLACES[name] for name in index.places},
+        "meanings": MEANING | {name: (PLACES | CELLS)[name] for name in (*index.places, *index.cells)},
         "chromosomes": _counted(index.chromosomes, index.places.get("chromosome")),
         "islands": _counted(index.islands, index.places.get("island")),
         "flags": _counted(index.flags, index.places.get("flags")),
@@ -119,6 +121,10 @@ def write_explorer(given: dict, out: dict, *, settings: dict, rules: dict, seed:
         "map": {"n": len(mapped["rows"]), "neighbours": int(mapped["neighbours"].shape[0])},
         "version": cpgtaxa.__version__,
     }
+    if index.cells:
+        types = pd.read_csv(given["types"], dtype=str, keep_default_na=False)
+        about["cellTypes"] = types["type"][types["untested"] == ""].tolist()
+        about["cellsSaid"] = [{"name": name} for name in index.cells_said]
     write_html(out["html"], about, pieces)
     logging.info(f"the page itself holds {len(rows):,} of {len(index):,} CpGs")
     if "folder" in out:
@@ -226,7 +232,7 @@ def index_pieces(index: Index, rows) -> dict[str, str]:
     found = {"ids": packed_names(index.cpgs[rows]), "rank": packing.packed(rank)}
     for name, values in index.places.items():
         found[name] = packed_names(values[rows]) if name == "gene" else packing.packed(values[rows])
-    return found | {name: packing.packed(coded[name][rows]) for name in CODED}
+    return found | {name: packing.packed((coded | index.cells)[name][rows]) for name in (*CODED, *index.cells)}
 
 
 def packed_names(names: np.ndarray) -> str:

@@ -42,7 +42,7 @@ OTHER_TARGETS = (
     "predict", "benchmark", "power", "cpgs", "expression", "histone", "single_cell", "methylation_age", "cell_types",
     "ecg_age", "compare", "summarise", "enrichment", "scores", "export",
 )  # fmt: skip
-"""Sections of the config that the main job does not look at."""
+"""Sections of the config that the main job does not look at, but at `cell_types` where this is to be shown."""
 
 TESTED = 20
 """Simulated images per taxon, at most, on which given weights are tested where nothing is trained."""
@@ -204,6 +204,11 @@ class Plan:
             problems.append(
                 "adjust.covariates names cell_fractions, which pseudo-people do not have: adjust for them where the "
                 "summaries are written"
+            )
+        if self.cell_types():
+            problems.append(
+                "cell_types.show is set, and pseudo-people have no cells: leave it out, and run `snakemake cell_types` "
+                "where the people's betas are"
             )
         return problems
 
@@ -403,7 +408,7 @@ class Plan:
     def export_input(self) -> dict[str, str]:
         """The matrix and the table of positions, where the config asks for them. InputError for a table not there."""
         settings = self.config["export"]
-        found = ({"beta": self.beta} if settings["beta"] else {}) | self.annotation()
+        found = ({"beta": self.beta} if settings["beta"] else {}) | self.annotation() | self.cell_types()
         if path := settings["positions"]:
             if problem := missing("export.positions", path):
                 raise InputError(f"{problem}; correct it")
@@ -583,6 +588,11 @@ class Plan:
         """The cell fractions as a named input of the target cell_types, where it does not take them from the sheet."""
         return {} if self.config["cell_types"]["fractions"] else {"fractions": "results/cell_fractions.csv"}
 
+    def cell_types(self) -> dict[str, str]:
+        """Whose cells change, as named inputs, where report, explorer and exports are to show it."""
+        files = {"cell_types": "results/cell_types.parquet", "types": "results/cell_types/types.csv"}
+        return files if self.config["cell_types"]["show"] else {}
+
     def reference_table(self) -> dict[str, str | list[str]]:
         """The user's betas of pure cell types, or those of blood that ship. Raises InputError where it is not there."""
         path = self.config["adjust"]["reference"]
@@ -637,7 +647,8 @@ class Plan:
         """What the report shows of the config: all but what other targets use."""
         apart = [*OTHER_TARGETS, *([] if self.adjusts else ["adjust"]), *([] if self.annotation() else ["annotation"])]
         apart += [] if self.pooled else ["pool"]
-        return {key: value for key, value in self.config.items() if key not in apart}
+        looked_at = ["cell_types"] if self.cell_types() else []
+        return {key: value for key, value in self.config.items() if key not in apart or key in looked_at}
 
     def device_settings(self) -> dict:
         """Where and how networks run."""
@@ -763,6 +774,10 @@ class Plan:
         found += [
             f"results/{name}" for name in ("age_ewas.csv.gz", "patterns.parquet", "patterns.csv.gz", "explorer.html")
         ]
+        if self.cell_types():
+            found += [
+                f"results/{name}" for name in ("cell_types.parquet", "cell_types.csv.gz", "cell_types/report.html")
+            ]
         found.append("results/cohort/qc.csv")
         found += [f"results/embedding/{name}.csv" for name in ("map", "separability", "clusters")]
         for number in self.rounds(counts_of):

@@ -26,6 +26,7 @@ from cpgtaxa.pages.page import write_csv, write_page
 from cpgtaxa.report import figures as draw
 from cpgtaxa.report import tables
 from cpgtaxa.report.ageing import ageing_page
+from cpgtaxa.report.cell_types import cell_types_page
 from cpgtaxa.report.enough import embedding_page
 from cpgtaxa.report.gallery import gallery
 from cpgtaxa.report.patterns import COLUMNS, patterns_page
@@ -34,6 +35,7 @@ from cpgtaxa.report.runtime import run_time_page
 from cpgtaxa.report.summary import summary_text
 from cpgtaxa.report.thresholds import selection_table, thresholds_page
 from cpgtaxa.report.words import percent, stage_name
+from cpgtaxa.statistics.cell_types import read_cell_types
 from cpgtaxa.wording import count, decimal, shown
 
 
@@ -304,6 +306,14 @@ def _read_run(inputs) -> Run:
     )
 
 
+def _cells(inputs, cpgs: pd.Series) -> dict | None:
+    """Whose cells change, where the config asks for it."""
+    if not getattr(inputs, "cell_types", None):
+        return None
+    table = read_cell_types(inputs.cell_types, cpgs.to_numpy(dtype=object))
+    return cell_types_page(table, pd.read_csv(inputs.types, dtype=str, keep_default_na=False))
+
+
 def _draw_parts(inputs, outputs: dict, run: Run, counts: pd.DataFrame, config: dict) -> dict:
     """Draw the figures, and give the parts of the page that have some."""
     adjusted = read_json(inputs.adjusted) if getattr(inputs, "adjusted", None) else None
@@ -338,7 +348,8 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
     inputs: attributes counts, metrics, logs, tests, cards (one file per round each), taxonomy, labels, unclassified,
     statistics, ewas and ewas_summary (of the rule `age_ewas`), beta, samples, cpgs, qc, those of the rule `embedding`
     (map, map_drawn, map_pdf, separability, clusters, embedding), patterns (of the rule `gather_patterns`), and, for
-    a simulated cohort, truth; where betas are adjusted, adjusted (what was done to them). outputs: paths html, summary,
+    a simulated cohort, truth; where betas are adjusted, adjusted (what was done to them); where whose cells change is
+    to be shown, cell_types and types. outputs: paths html, summary,
     counts, agreement, thresholds, left, selection, rounds, test_scores, gallery (CSV), figures (a folder). config: the
     whole config, with its defaults. Beside the page, the folder benchmarks is looked at, where there is one. Raises
     InputError for a truth that cannot be used.
@@ -368,6 +379,7 @@ def write_report(inputs, outputs: dict, config: dict) -> None:
         "n_sure": count((run.taxonomy["confidence"] >= SURE).sum()),
         "sure": percent(SURE, 0),
         "patterns": patterns_page(read_parquet(inputs.patterns, columns=COLUMNS), run.taxonomy["taxon"]),
+        "cells": _cells(inputs, run.taxonomy["cpg"]),
         "rounds": run.rounds,
         **_asked(config),
         "stages": list(stage_names.values()),

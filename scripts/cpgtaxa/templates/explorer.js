@@ -1,7 +1,7 @@
 /* The explorer: every CpG of a run, looked at in a browser without a network.
 
 Rows are numbers from 0 in the order of the data in use, which is either what the page holds or, where the folder lies
-beside it, every CpG. Columns are typed arrays by row; missing is NaN in floats, 65535 in shares and 255 in names. All
+beside it, every CpG. Columns are typed arrays by row; missing is NaN in floats, 65535 in two bytes and 255 in one. All
 text that comes from data reaches the page as text nodes, never as markup. */
 "use strict";
 (() => {
@@ -127,7 +127,7 @@ function fromPlanes(bytes, Type, start = 0, n = undefined) {
   return new Type(found.buffer);
 }
 
-const TYPES = { taxon: Uint8Array, source: Uint8Array, second_taxon: Uint8Array, reason: Uint8Array, detail: Uint8Array, boundary: Uint8Array, criterion: Uint8Array, disagrees: Uint8Array, rank: Uint32Array, row: Uint32Array, chromosome: Uint8Array, flags: Uint8Array, island: Uint8Array, position: Uint32Array, shape: Uint8Array, cause: Uint8Array };
+const TYPES = { taxon: Uint8Array, source: Uint8Array, second_taxon: Uint8Array, reason: Uint8Array, detail: Uint8Array, boundary: Uint8Array, criterion: Uint8Array, disagrees: Uint8Array, rank: Uint32Array, row: Uint32Array, chromosome: Uint8Array, flags: Uint8Array, island: Uint8Array, position: Uint32Array, shape: Uint8Array, cause: Uint8Array, cell_type: Uint16Array, spread_cell_type: Uint16Array };
 const typeOf = (name) => TYPES[name] ?? (name.startsWith("p_") ? Uint16Array : Float32Array);
 
 /* A column by name, as a promise; the array itself, once it is there, is had from `columns`. */
@@ -141,6 +141,7 @@ function column(name) {
 }
 
 const PLACED = "gene" in about.meanings;
+const CELLS = "cell_type" in about.meanings ? ["cell_type", "cell_type_q", "spread_cell_type", "spread_cell_type_q"] : [];
 
 /* Texts by row: ids, genes. */
 async function textsOf(name) {
@@ -187,7 +188,7 @@ async function makeShard(which) {
   };
 }
 
-const KINDS = Object.fromEntries(about.statistics.map(({ name, kind }) => [name, kind]));
+const KINDS = Object.fromEntries([...about.statistics.map(({ name, kind }) => [name, kind]), ...CELLS.filter((name) => name.endsWith("_q")).map((name) => [name, "log"])]);
 
 /* A statistic as it is meant, from how it is kept. */
 const meant = (name, value) => (KINDS[name] === "log" ? 10 ** value : value);
@@ -311,13 +312,13 @@ async function drawTiles(tiles, own, still = () => true) {
 
 /* --- state, and the address that holds it -------------------------------------------------------------------------- */
 
-const START = { taxa: null, sources: null, low: "", high: "", second: "", reason: "", detail: "", boundary: "", disagrees: "", shape: "", cause: "", gene: "", chromosome: "", island: "", flag: "", conditions: [], list: null, sort: "", view: "sheet", page: 0, cpg: "" };
+const START = { taxa: null, sources: null, low: "", high: "", second: "", reason: "", detail: "", boundary: "", disagrees: "", shape: "", cause: "", cell: "", spread: "", gene: "", chromosome: "", island: "", flag: "", conditions: [], list: null, sort: "", view: "sheet", page: 0, cpg: "" };
 const SHOWN = ["taxon", ...(PLACED ? ["gene", "chromosome", "position"] : []), "confidence", "source", "second_taxon", "boundary", "margin", "core_effect", "core_sd"];
 const state = { ...structuredClone(START), row: -1, hits: new Uint32Array(0), shown: [...SHOWN], chosen: null, chosenCount: 0, last: -1 };
 let known = null; // id → row, made when first asked for
 let asked = 0, opened = 0; // the latest filtering and opening: what comes later than another is dropped
 
-const TEXTS = ["low", "high", "second", "reason", "detail", "boundary", "disagrees", "shape", "cause", "gene", "chromosome", "island", "flag", "sort", "cpg"];
+const TEXTS = ["low", "high", "second", "reason", "detail", "boundary", "disagrees", "shape", "cause", "cell", "spread", "gene", "chromosome", "island", "flag", "sort", "cpg"];
 
 function address() {
   const found = new URLSearchParams();
@@ -350,6 +351,7 @@ function recall() {
   if (state.boundary !== "clear" && !about.boundaries.some(({ name }) => name === state.boundary)) state.boundary = "";
   if (!about.shapes.some(({ name }) => name === state.shape)) state.shape = "";
   if (!about.causes.some(({ name }) => name === state.cause)) state.cause = "";
+  for (const key of ["cell", "spread"]) if (!IN_CELLS.some(([value]) => value === state[key])) state[key] = "";
   if (!about.chromosomes.some(({ name }) => name === state.chromosome)) state.chromosome = "";
   if (!about.islands.some(({ name }) => name === state.island)) state.island = "";
   if (state.flag !== NO_FLAG && !FLAGS.includes(state.flag)) state.flag = "";
@@ -369,9 +371,12 @@ const PLACES = PLACED ? ["chromosome", "position", "gene", "island", "flags"] : 
 const FILTERED = [...about.statistics, ...TAXA.slice(0, 10).map(({ name }) => ({ name: `p_${name}`, kind: "share", meaning: `the network's probability of ${name}` }))];
 const MEANS = { cpg: "the CpG's id", ...about.meanings, ...Object.fromEntries(FILTERED.map(({ name, meaning }) => [name, meaning])) };
 const ONE_OPEN = "one open question";
-const FACETS = ["taxon", "source", "second_taxon", "reason", "detail", "boundary", "disagrees", "shape", "cause", ...(PLACED ? ["chromosome", "island", "flags"] : [])];
+const FACETS = ["taxon", "source", "second_taxon", "reason", "detail", "boundary", "disagrees", "shape", "cause", ...(CELLS.length ? ["cell_type", "spread_cell_type"] : []), ...(PLACED ? ["chromosome", "island", "flags"] : [])];
 const FLAGS = [...new Set(about.flags.flatMap(({ name }) => name.split(";")))].sort(), NO_FLAG = "none of them";
 const codesOfFlag = (flag) => (flag === NO_FLAG ? [NO_NAME] : [...about.flags.keys()].filter((code) => about.flags[code].name.split(";").includes(flag)));
+const UNDECIDED = "undecided", NO_CELL = "none";
+const IN_CELLS = CELLS.length ? [...about.cellTypes.map((name) => [`in ${name}`, name]), [UNDECIDED, "undecided: no type is shown to differ"], [NO_CELL, "in none"]] : []; // values, and how they are shown
+const codesOfCell = (value) => (value === NO_CELL ? [MISSING] : [...about.cellsSaid.keys()].filter((code) => (value === UNDECIDED ? about.cellsSaid[code].name === UNDECIDED : about.cellsSaid[code].name.split("|").includes(value.slice(3)))));
 const isColumn = (name) => name === "cpg" || name in MEANS;
 
 /* --- filter, sort -------------------------------------------------------------------------------------------------- */
@@ -392,7 +397,7 @@ async function filter() {
   // Bit by bit which filters a row misses: those of FACETS in their order, then all others.
   const missed = new Uint16Array(N), rest = 1 << FACETS.length, keep = new Uint8Array(N).fill(1);
   const among = (values, allowed, facet) => { const bit = 1 << FACETS.indexOf(facet); for (let i = 0; i < N; i++) if (!allowed[values[i]]) missed[i] |= bit; };
-  const table = (codes) => { const found = new Uint8Array(256); for (const code of codes) found[code] = 1; return found; };
+  const table = (codes) => { const found = new Uint8Array(65536); for (const code of codes) found[code] = 1; return found; };
   if (state.taxa) among(columns.get("taxon"), table(state.taxa), "taxon");
   if (state.sources) among(columns.get("source"), table(state.sources), "source");
   if (state.second) among(columns.get("second_taxon"), table([TAXA.findIndex(({ name }) => name === state.second)]), "second_taxon");
@@ -401,6 +406,8 @@ async function filter() {
   if (state.boundary) among(columns.get("boundary"), table([state.boundary === "clear" ? NO_NAME : about.boundaries.findIndex(({ name }) => name === state.boundary)]), "boundary");
   if (state.disagrees) among(columns.get("disagrees"), table([state.disagrees === "yes" ? 1 : 0]), "disagrees");
   for (const key of ["shape", "cause"]) if (state[key]) among(columns.get(key), table([about[`${key}s`].findIndex(({ name }) => name === state[key])]), key);
+  if (state.cell) among(columns.get("cell_type"), table(codesOfCell(state.cell)), "cell_type");
+  if (state.spread) among(columns.get("spread_cell_type"), table(codesOfCell(state.spread)), "spread_cell_type");
   if (state.chromosome) among(columns.get("chromosome"), table([about.chromosomes.findIndex(({ name }) => name === state.chromosome)]), "chromosome");
   if (state.island) among(columns.get("island"), table([about.islands.findIndex(({ name }) => name === state.island)]), "island");
   if (state.flag) among(columns.get("flags"), table(codesOfFlag(state.flag)), "flags");
@@ -440,7 +447,7 @@ async function filter() {
 /* Of every value of a facet, how many CpGs meet all the other filters. */
 function showCounts(missed) {
   FACETS.forEach((facet, at) => {
-    const values = columns.get(facet), others = ~(1 << at), counts = new Uint32Array(256);
+    const values = columns.get(facet), others = ~(1 << at), counts = new Uint32Array(values instanceof Uint16Array ? 65536 : 256);
     for (let i = 0; i < N; i++) if (!(missed[i] & others)) counts[values[i]] += 1;
     COUNTED[facet](counts);
   });
@@ -555,6 +562,7 @@ function cellOf(name, row) {
   if (name === "gene") return el("td", { text: value.split(";").slice(0, 3).join(", ") + (value.split(";").length > 3 ? " …" : "") || "–" });
   if (["shape", "cause", "chromosome", "island"].includes(name)) return el("td", { text: value === NO_NAME ? "–" : about[`${name}s`][value].name });
   if (name === "flags") return el("td", { text: value === NO_NAME ? "–" : about.flags[value].name.replaceAll(";", ", ") });
+  if (name === "cell_type" || name === "spread_cell_type") return el("td", { text: value === MISSING ? "–" : about.cellsSaid[value].name.replaceAll("|", ", ") });
   if (name === "position") return el("td", { className: "n", text: value ? value.toLocaleString("en") : "–" });
   if (name === "change_point") return el("td", { className: "n", text: number(value) });
   const share = NUMBERS.includes(name) ? value : name.startsWith("p_") ? shareOf(value) : null;
@@ -594,7 +602,7 @@ async function showTable() {
   if (focused) $("table").querySelector(`[data-sort="${focused}"]`)?.focus();
 }
 
-const isNumeric = (name) => name !== "cpg" && !CODED.includes(name) && !["chromosome", "island", "flags"].includes(name);
+const isNumeric = (name) => name !== "cpg" && !CODED.includes(name) && !["cell_type", "spread_cell_type", "chromosome", "island", "flags"].includes(name);
 
 const rowClass = (row) => `${state.chosen[row] ? "chosen" : ""} ${row === state.row ? "current" : ""}`.trim();
 
@@ -677,11 +685,11 @@ function csvNumber(name, raw) {
 }
 
 async function exportCsv() {
-  const rows = exported(), names = [...PLACES, ...CODED.slice(0, 2), ...NUMBERS, ...CODED.slice(2), ...TAXA.slice(0, 10).map(({ name }) => `p_${name}`), ...NAMES];
+  const rows = exported(), names = [...PLACES, ...CODED.slice(0, 2), ...NUMBERS, ...CODED.slice(2), ...CELLS, ...TAXA.slice(0, 10).map(({ name }) => `p_${name}`), ...NAMES];
   $("export").disabled = true;
   $("work").textContent = "Reading the columns …";
   const values = await Promise.all(names.map(column));
-  const words = { taxon: TAXA, source: about.sources, second_taxon: TAXA, reason: about.reasons, detail: about.details, boundary: about.boundaries, criterion: about.boundaries, disagrees: [{ name: "no" }, { name: "yes" }], shape: about.shapes, cause: about.causes, chromosome: about.chromosomes, island: about.islands, flags: about.flags };
+  const words = { taxon: TAXA, source: about.sources, second_taxon: TAXA, reason: about.reasons, detail: about.details, boundary: about.boundaries, criterion: about.boundaries, disagrees: [{ name: "no" }, { name: "yes" }], shape: about.shapes, cause: about.causes, cell_type: about.cellsSaid, spread_cell_type: about.cellsSaid, chromosome: about.chromosomes, island: about.islands, flags: about.flags };
   const parts = [`cpg,${names.join(",")}\n`];
   let altered = 0;
   for (let start = 0; start < rows.length; start += 5000) {
@@ -693,7 +701,7 @@ async function exportCsv() {
         const raw = values[at][row];
         if (name === "gene") return csvText(raw);
         if (name === "position") return raw ? String(raw) : "";
-        return words[name] ? (raw === NO_NAME ? "" : csvText(words[name][raw].name)) : csvNumber(name, raw);
+        return words[name] ? (raw === (values[at] instanceof Uint16Array ? MISSING : NO_NAME) ? "" : csvText(words[name][raw].name)) : csvNumber(name, raw);
       });
       lines.push(`${id},${cells.join(",")}\n`);
     }
@@ -817,7 +825,22 @@ function patternOf(row) {
   }
   if (of("cause") !== NO_NAME) said.push(`Bands: ${about.causes[of("cause")].name} (${about.causes[of("cause")].meaning}).`);
   if (!Number.isNaN(of("replication"))) said.push(`Another such cohort gives the same taxon with probability ${of("replication").toFixed(2)}.`);
+  if (CELLS.length) said.push(...cellsOf(row));
   return said.join(" ");
+}
+
+/* Whose cells change, in sentences. */
+function cellsOf(row) {
+  const change = (name, none) => {
+    const code = columns.get(name)[row], q = columns.get(`${name}_q`)[row];
+    if (Number.isNaN(q) || (code === MISSING && !none)) return "";
+    const types = code === MISSING ? "" : about.cellsSaid[code].name;
+    const said = types === UNDECIDED ? "change with age, but no type is shown to differ" : types ? `change with age in ${types.split("|").join(" and ")}` : none;
+    const whose = types && types !== UNDECIDED ? "q" : "smallest q of a type";
+    return `${said} (${whose} ${number(meant(`${name}_q`, q))}).`;
+  };
+  const cells = change("cell_type", "no type is shown to change with age"), spread = change("spread_cell_type", "");
+  return [cells && `Cells: ${cells}`, spread && `Spread of the cells, experimental: ${spread}`].filter(Boolean);
 }
 
 function verdict(cpg) {
@@ -1161,7 +1184,7 @@ function showForm() {
   $("second").value = state.second;
   $("reason").value = state.reason;
   $("boundary").value = state.boundary;
-  for (const key of ["disagrees", "shape", "cause", "gene", "chromosome", "island", "flag"]) $(key).value = state[key];
+  for (const key of ["disagrees", "shape", "cause", "cell", "spread", "gene", "chromosome", "island", "flag"]) $(key).value = state[key];
   $("undecided").value = state.detail;
   $("list").value = state.list ? state.list.join("\n") : "";
   showConditions();
@@ -1217,7 +1240,7 @@ function listen() {
   const setTaxa = (codes) => { state.taxa = codes; state.page = 0; showForm(); refresh(); };
   on("taxa-all", "click", () => setTaxa(null));
   on("taxa-none", "click", () => setTaxa(new Set()));
-  for (const [id, key] of [["confidence-low", "low"], ["confidence-high", "high"], ["second", "second"], ["reason", "reason"], ["undecided", "detail"], ["boundary", "boundary"], ["disagrees", "disagrees"], ["shape", "shape"], ["cause", "cause"], ["gene", "gene"], ["chromosome", "chromosome"], ["island", "island"], ["flag", "flag"]]) {
+  for (const [id, key] of [["confidence-low", "low"], ["confidence-high", "high"], ["second", "second"], ["reason", "reason"], ["undecided", "detail"], ["boundary", "boundary"], ["disagrees", "disagrees"], ["shape", "shape"], ["cause", "cause"], ["cell", "cell"], ["spread", "spread"], ["gene", "gene"], ["chromosome", "chromosome"], ["island", "island"], ["flag", "flag"]]) {
     on(id, "input", () => { state[key] = $(id).value; state.page = 0; refresh(); });
   }
   on("add-condition", "click", () => {
@@ -1308,7 +1331,7 @@ async function start() {
   if (whole) N = about.total;
   sayWhat(folder);
   ids = await textsOf("ids");
-  await Promise.all([...CODED, ...PLACES, ...NUMBERS].map(column));
+  await Promise.all([...CODED, ...PLACES, ...NUMBERS, ...CELLS].map(column));
   state.chosen = new Uint8Array(N);
   ticks("taxa", TAXA, "taxa", true);
   ticks("sources", about.sources, "sources", false);
@@ -1321,6 +1344,8 @@ async function start() {
   options($("undecided"), [...(alone.length > 1 ? [[ONE_OPEN, "any one open question"]] : []), ...about.details.map(({ name }) => [name, name])], "anything");
   $("why").hidden = !TAXA[UNCLASSIFIED].total;
   $("places").hidden = !PLACED;
+  $("cells").hidden = !CELLS.length;
+  for (const key of ["cell", "spread"]) options($(key), IN_CELLS, "any, or none");
   for (const [key, entries] of [["chromosome", about.chromosomes], ["island", about.islands]]) options($(key), entries.map(({ name }) => [name, name.replaceAll("_", " ")]), "any");
   options($("flag"), [...FLAGS, NO_FLAG].map((name) => [name, name.replaceAll("_", " ")]), "any, or none");
   $("flag").closest("label").hidden = !FLAGS.length;
@@ -1329,11 +1354,12 @@ async function start() {
     detail: counting("undecided", (value) => (value === ONE_OPEN ? [...about.details.keys()].filter((code) => about.details[code].open === 1) : codeOf(about.details)(value))),
     boundary: counting("boundary", (value) => (value === "clear" ? [NO_NAME] : codeOf(about.boundaries)(value))), disagrees: counting("disagrees", (value) => [value === "yes" ? 1 : 0]),
     shape: counting("shape", codeOf(about.shapes)), cause: counting("cause", codeOf(about.causes)),
+    cell_type: counting("cell", codesOfCell), spread_cell_type: counting("spread", codesOfCell),
     chromosome: counting("chromosome", codeOf(about.chromosomes)), island: counting("island", codeOf(about.islands)), flags: counting("flag", codesOfFlag),
   });
-  options($("sheet-sort"), ["cpg", "taxon", ...NUMBERS].map((name) => [name, name === "cpg" ? "CpG" : name]), "order of the data");
+  options($("sheet-sort"), ["cpg", "taxon", ...NUMBERS, ...CELLS.filter((name) => name.endsWith("_q"))].map((name) => [name, name === "cpg" ? "CpG" : name]), "order of the data");
   groupedColumns($("sheet-sort"));
-  options($("add-column"), ["reason", "detail", "boundary", "criterion", "network_p", "disagrees", "shape", "change_point", "cause", "replication", ...PLACES].map((name) => [name, name]), "…");
+  options($("add-column"), ["reason", "detail", "boundary", "criterion", "network_p", "disagrees", "shape", "change_point", "cause", "replication", ...CELLS, ...PLACES].map((name) => [name, name]), "…");
   groupedColumns($("add-column"));
   about.samples.covariates.forEach(({ name }, at) => $("colour").append(el("option", { value: String(at), text: name })));
   if (!about.samples.covariates.length) $("colour").closest("label").hidden = true;

@@ -28,8 +28,7 @@ read_results <- function(folder = results_folder()) {
   } else {
     # Telling the types makes read.csv several times faster.
     columns <- names(read.csv(path, nrows = 1, check.names = FALSE))
-    text <- c("cpg", "chrom", "gene", "island", "flags", "taxon", "source", "second_taxon", "boundary",
-              "criterion", "reason", "detail", "disagrees", "shape", "cause")
+    text <- c(@WORDS@)
     types <- ifelse(columns %in% text, "character", "numeric")
     # Only empty fields are missing, so that a CpG may be called NA; quotes are the CSV's own, # is no comment.
     cpgs <- read.csv(path, colClasses = types, na.strings = "", check.names = FALSE, comment.char = "")

@@ -71,7 +71,7 @@ def write_cell_types_page(out: dict, tests: pd.DataFrame, types: pd.DataFrame, c
 
     out: paths `html`, `figures`. tests: the tested types' rows of DESCRIPTION of `table`: cpg, type, slope_per_year,
     se, p, q, cell_type. types: type, mean, own, untested, changing, spread_changing. counts: numbers of `people`,
-    `cpgs`, CpGs `changing` with age, and of these `named` and `undecided`. model: in words.
+    `cpgs`, CpGs `changing` with age, of these `named` and `undecided`, and `spread_undecided`. model: in words.
     """
     names = types.loc[types["untested"] == "", "type"].tolist()
     named = [mine in said.split("|") for mine, said in zip(tests["type"], tests["cell_type"], strict=True)]

@@ -16,12 +16,13 @@ from cpgtaxa.plan.paths import CELL_FRACTIONS
 from cpgtaxa.progress import Progress
 from cpgtaxa.statistics.adjust import code_covariates
 from cpgtaxa.statistics.age_ewas import LEVEL, benjamini_hochberg
+from cpgtaxa.statistics.cell_types import DESCRIPTION, OF_CPG, UNDECIDED
 from cpgtaxa.statistics.comparisons import holm
-from cpgtaxa.targets.cell_types.model import CellModel
+from cpgtaxa.targets.cell_types.model import CellModel, least_of
 from cpgtaxa.targets.cell_types.page import write_cell_types_page
 
 KEY = "cell_types.fractions"
-REST, UNDECIDED = "rest", "undecided"
+REST = "rest"
 WHOLE, MOST = 0.95, 1.2
 """Fractions whose sums are on average below WHOLE leave a rest, a type of its own; a sum above MOST is no sum of
 fractions."""
@@ -29,22 +30,6 @@ SPARE = 10
 """Samples that must be left once every term has taken one."""
 WRITTEN = 1 << 15
 """CpGs that are written together."""
-DESCRIPTION = {
-    "cpg": "id",
-    "type": "cell type; a CpG has a row for each",
-    "slope_per_year": "how much beta changes per year in cells of this type; empty of a type that is not tested",
-    "se": "its standard error (HC3)",
-    "p": "p-value that it is 0",
-    "q": "the same, adjusted over all CpGs and types (Benjamini–Hochberg)",
-    "spread_t": "**experimental**: t of the change of the squared residuals with age in this type; above 0 where the "
-    "spread grows",
-    "spread_p": "**experimental**: its p-value",
-    "spread_q": "**experimental**: the same, adjusted over all CpGs and types (Benjamini–Hochberg)",
-    "cell_type": "of the CpG: types whose slope is not 0, `A|B`; `undecided` where there is a trend, but none that the "
-    "types are shown to differ in (Wald's test); empty where there is none",
-    "cell_type_q": "of the CpG: smallest p over its types (Holm), adjusted over all CpGs (Benjamini–Hochberg)",
-}
-"""One line on each column."""
 
 
 def whole_fractions(table: pd.DataFrame, ids, what: str) -> tuple[np.ndarray, list[str], list[str]]:
@@ -63,6 +48,10 @@ def whole_fractions(table: pd.DataFrame, ids, what: str) -> tuple[np.ndarray, li
             problems.append(
                 f"{what}: {name!r} has values from {column.min():g} to {column.max():g}: give fractions of all cells, "
                 "0 to 1 (divide percent by 100)"
+            )
+        if name == UNDECIDED or "|" in name:
+            problems.append(
+                f"{what}: {name!r} cannot be a cell type's name (`A|B` and `{UNDECIDED}` mean other things)"
             )
     refuse(problems)
     total, notes = numbers.sum(axis=1), []
@@ -136,9 +125,7 @@ def study(given: dict, columns: list | None, covariates: list) -> tuple[CellMode
 def called(tests: dict, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """`cell_type` (k,) str objects and `cell_type_q` (k,) of DESCRIPTION. tests: of `CellModel.test`."""
     adjusted = holm(tests["p"])
-    least = np.full(len(adjusted), np.nan)
-    tested = np.isfinite(adjusted).any(axis=1)
-    least[tested] = np.nanmin(adjusted[tested], axis=1)
+    least = least_of(adjusted)
     q, differ, trend = (benjamini_hochberg(p) for p in (least, tests["equal_p"], tests["trend_p"]))
     changing = q < LEVEL
     found = np.where(changing | (trend < LEVEL), UNDECIDED, "").astype(object)
@@ -148,13 +135,27 @@ def called(tests: dict, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
     return found, q
 
 
+def spread_called(tests: dict, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """`spread_cell_type` (k,) str objects and `spread_cell_type_q` (k,) of DESCRIPTION.
+
+    tests: of `CellModel.test`, and `spread_q` (k, K).
+    """
+    q = benjamini_hochberg(tests["spread_any_p"])
+    found = np.where(q < LEVEL, UNDECIDED, "").astype(object)
+    named = tests["spread_q"] < LEVEL
+    for row in np.flatnonzero(named.any(axis=1)):
+        found[row] = "|".join(name for name, mine in zip(names, named[row], strict=True) if mine)
+    return found, q
+
+
 def write(given: dict, out: dict, *, columns: list | None, covariates: list) -> None:
     """Write the table as Parquet and CSV, what is known of the types, and the page.
 
     given: `beta` (a cohort file), `samples`, and `fractions` (CSV of the target cell_fractions) where columns is None.
     columns: the sheet's columns of fractions. covariates: as for `code_covariates`; cell fractions among them are left
     out. out: `parquet`, `csv` (gzipped), and `types`, a CSV of `model.Type` with the numbers of CpGs that change in
-    each (`changing`, by `cell_type`; `spread_changing`, by `spread_q`), `html` and `figures`. Raises InputError.
+    each (`changing`, by `cell_type`; `spread_changing`, by `spread_cell_type`), `html` and `figures`. Raises
+    InputError.
     """
     cohort = Cohort(given["beta"])
     model, beside, notes = study(given, columns, covariates)
@@ -168,10 +169,13 @@ def write(given: dict, out: dict, *, columns: list | None, covariates: list) -> 
     found = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
     for name in ("p", "spread_p"):
         found[name.removesuffix("p") + "q"] = benjamini_hochberg(found[name].ravel()).reshape(found[name].shape)
-    cell_type, cell_type_q = called(found, model.names)
-    _write_tables(cohort, model, found, cell_type, cell_type_q, out)
-    changing = {name: int(np.sum([name in one.split("|") for one in cell_type])) for name in (*model.names, UNDECIDED)}
-    spread = dict(zip(model.names, np.sum(found["spread_q"] < LEVEL, axis=0).tolist(), strict=True))
+    said = dict(zip(OF_CPG, (*called(found, model.names), *spread_called(found, model.names)), strict=True))
+    _write_tables(cohort, model, found, said, out)
+    cell_type = said["cell_type"]
+    changing, spread = (
+        {name: int(np.sum([name in one.split("|") for one in said[column]])) for name in (*model.names, UNDECIDED)}
+        for column in ("cell_type", "spread_cell_type")
+    )
     types = pd.DataFrame([dataclasses.asdict(one) for one in model.types]).rename(columns={"name": "type"})
     for name, counts in (("changing", changing), ("spread_changing", spread)):
         types[name] = types["type"].map(counts).astype("Int64")
@@ -179,7 +183,7 @@ def write(given: dict, out: dict, *, columns: list | None, covariates: list) -> 
     words = " + ".join(["beta ~ Σ f (a + b age)", *beside])
     trends, undecided = int(np.sum(cell_type != "")), int(np.sum(cell_type == UNDECIDED))
     counts = {"people": cohort.n_samples, "cpgs": len(cohort), "changing": trends}
-    counts |= {"named": trends - undecided, "undecided": undecided}
+    counts |= {"named": trends - undecided, "undecided": undecided, "spread_undecided": spread[UNDECIDED]}
     rows = {"cpg": np.repeat(cohort.cpgs, len(model.names)), "type": np.tile(model.names, len(cohort))}
     rows |= {
         new: found[old].ravel() for new, old in (("slope_per_year", "slope"), ("se", "se"), ("p", "p"), ("q", "q"))
@@ -193,8 +197,8 @@ def write(given: dict, out: dict, *, columns: list | None, covariates: list) -> 
     )
 
 
-def _write_tables(cohort, model: CellModel, found: dict, cell_type, cell_type_q, out: dict) -> None:
-    """The rows, WRITTEN CpGs at a time, as Parquet and as CSV. found: by column (k, K)."""
+def _write_tables(cohort, model: CellModel, found: dict, said: dict, out: dict) -> None:
+    """The rows, WRITTEN CpGs at a time, as Parquet and as CSV. found: by column (k, K); said: by OF_CPG (k,)."""
     names = [one.name for one in model.types]
     at = [names.index(name) for name in model.names]
     source = {"slope_per_year": "slope"}
@@ -206,13 +210,12 @@ def _write_tables(cohort, model: CellModel, found: dict, cell_type, cell_type_q,
                 "cpg": np.repeat(cohort.names(start, stop), len(names)),
                 "type": np.tile(np.array(names, dtype=object), stop - start),
             }
-            for column in list(DESCRIPTION)[2:-2]:
+            for column in list(DESCRIPTION)[2 : -len(OF_CPG)]:
                 values = np.full((stop - start, len(names)), np.nan)
                 values[:, at] = found[source.get(column, column)][start:stop]
                 rows[column] = values.ravel()
-            rows["cell_type"] = np.repeat(cell_type[start:stop], len(names))
-            rows["cell_type_q"] = np.repeat(cell_type_q[start:stop], len(names))
-            frame = pd.DataFrame(rows).astype(dict.fromkeys(("cpg", "type", "cell_type"), "str"))
+            rows |= {column: np.repeat(values[start:stop], len(names)) for column, values in said.items()}
+            frame = pd.DataFrame(rows).astype(dict.fromkeys(("cpg", "type", "cell_type", "spread_cell_type"), "str"))
             table = pa.Table.from_pandas(frame, preserve_index=False)
             writer = writer or pq.ParquetWriter(parquet, table.schema, write_page_checksum=True)
             writer.write_table(table)

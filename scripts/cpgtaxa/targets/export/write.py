@@ -11,6 +11,7 @@ import logging
 import pathlib
 import platform
 import shutil
+import textwrap
 
 import anndata
 import h5py
@@ -27,6 +28,8 @@ from cpgtaxa.names import COLOURS, KNOWN, MEANING, PROBABILITY_COLUMNS, TAXA, UN
 from cpgtaxa.patterns.columns import CAUSES, SHAPES
 from cpgtaxa.patterns.columns import DESCRIPTION as PATTERNS
 from cpgtaxa.progress import Progress
+from cpgtaxa.statistics.cell_types import MEANING as CELLS
+from cpgtaxa.statistics.cell_types import read_cell_types
 from cpgtaxa.statistics.kernel import DESCRIPTION
 from cpgtaxa.taxa.criteria import BY_NAME
 
@@ -54,7 +57,7 @@ CHANGES = [name for name in PATTERNS if name != "cpg"]
 WORDS = (
     "cpg", "chrom", *GENES, "taxon", "source", "second_taxon", "boundary", "criterion", "reason", "detail",
     "disagrees",
-    "shape", "cause",
+    "shape", "cause", "cell_type", "spread_cell_type",
 )  # fmt: skip
 """Columns of text; all others are numbers."""
 OF_NETWORK = ("margin", "network_p", "disagrees")
@@ -70,6 +73,8 @@ UNITS = {
     "margin": "halves of a zone",
     "disagrees": "yes or empty",
     **dict.fromkeys(("shape", "cause"), "name"),
+    **dict.fromkeys(("cell_type", "spread_cell_type"), "names"),
+    **dict.fromkeys(("cell_type_q", "spread_cell_type_q"), "probability"),
     **dict.fromkeys(("change_point", "change_point_low", "change_point_high"), "years"),
     "sex_divergent": "beta per year",
     **dict.fromkeys(("sex_q", "replication", "replication_low", "replication_high"), "probability"),
@@ -99,7 +104,7 @@ COLUMNS = {
     "unlike (the training images and simulated CpGs)",
     "detail": "what the tests say of an Unclassified CpG: open criteria and the taxa they leave, or the pattern found",
 } | {name: f"the last network's probability of {name.removeprefix('p_')}" for name in PROBABILITY_COLUMNS}
-COLUMNS |= {name: PATTERNS[name] for name in CHANGES}
+COLUMNS |= {name: PATTERNS[name] for name in CHANGES} | CELLS
 
 
 def export(given: dict, out: dict, *, settings: dict, seed: int) -> None:
@@ -107,7 +112,8 @@ def export(given: dict, out: dict, *, settings: dict, seed: int) -> None:
 
     given: paths `taxonomy`, `unclassified`, `statistics`, `patterns`, `samples`; `beta` where the matrix goes into the
     AnnData file; `positions`, and the cohort's `annotation`, where they are given; positions of the first stand before
-    those of the second. settings: see `plan.Plan.export_settings`.
+    those of the second; `cell_types` where whose cells change is to be shown. settings: see
+    `plan.Plan.export_settings`.
     out: paths `anndata`, `table` (CSV.gz), `legend` (CSV), `r`; and where wanted `excel`, and with positions `bed`,
     `track` (BED.gz with a track line) and `no_position` (names of CpGs without one).
 
@@ -124,17 +130,18 @@ def export(given: dict, out: dict, *, settings: dict, seed: int) -> None:
         places = places.assign(**{name: known[name] for name in GENES})
     samples = read_samples(given["samples"])
     logging.info("AnnData")
-    write_anndata(out["anndata"], taxonomy, samples, places, given, settings, seed)
+    columns = table_columns(places, bool(given.get("cell_types")))
+    write_anndata(out["anndata"], taxonomy, samples, places, columns, given, settings, seed)
     if places is not None:
         logging.info("BED")
         write_bed(out, taxonomy, places)
     logging.info("supplementary table")
-    legend = legend_of(taxonomy, samples, places, settings, seed)
+    legend = legend_of(taxonomy, samples, places, columns, settings, seed)
     with atomic(out["legend"]) as temporary:
         legend.to_csv(temporary, index=False)
-    write_tables(out, taxonomy, places, legend, given)
+    write_tables(out, taxonomy, places, columns, legend, given)
     with atomic(out["r"]) as temporary:
-        temporary.write_text(r_script(), encoding="utf-8")
+        temporary.write_text(r_script(columns), encoding="utf-8")
 
 
 # --- positions and BED -----------------------------------------------------------------------------------------------
@@ -208,12 +215,12 @@ def write_bed(out: dict, taxonomy: pd.DataFrame, places: pd.DataFrame) -> None:
 # --- AnnData ---------------------------------------------------------------------------------------------------------
 
 
-def write_anndata(out, taxonomy, samples, places, given: dict, settings: dict, seed: int) -> None:
+def write_anndata(out, taxonomy, samples, places, described: list, given: dict, settings: dict, seed: int) -> None:
     """Write samples as `obs`, CpGs with taxonomy, statistics and positions as `var`, and what they rest on in `uns`.
 
     With `given["beta"]` also `X` (samples × CpGs, float32, NaN where missing), in chunks of CHUNK and in pieces, so
     that a matrix larger than memory can be written. `uns["taxon_colors"]` has the colours of the categories in their
-    order, as scanpy keeps them.
+    order, as scanpy keeps them. described: columns of the supplementary table.
     """
     statistics = read_parquet(given["statistics"])
     if list(statistics["cpg"]) != list(taxonomy["cpg"]):
@@ -241,7 +248,7 @@ def write_anndata(out, taxonomy, samples, places, given: dict, settings: dict, s
         del statistics
         names = pd.Index(taxonomy["cpg"].astype(object), name="cpg", dtype=object)
         data = anndata.AnnData(
-            obs=_obs(samples), var=pd.DataFrame(columns, index=names), uns=_uns(settings, seed, places)
+            obs=_obs(samples), var=pd.DataFrame(columns, index=names), uns=_uns(settings, seed, described)
         )
         # HDF5 would lock the file too, and find it locked.
         with h5py.File(temporary, "w", locking=False) as file:
@@ -253,17 +260,24 @@ def write_anndata(out, taxonomy, samples, places, given: dict, settings: dict, s
 
 
 def _changes(given: dict, taxonomy: pd.DataFrame) -> dict:
-    """The columns CHANGES of all CpGs."""
+    """The columns CHANGES of all CpGs, and where they are to be shown those of whose cells change."""
     table = read_parquet(given["patterns"])
     if list(table["cpg"]) != list(taxonomy["cpg"]):
         raise InputError(f"{given['patterns']} and {given['taxonomy']} are not of the same CpGs: delete both")
     kinds = {"shape": list(SHAPES), "cause": list(CAUSES)}
-    return {
+    found = {
         name: pd.Categorical(table[name].astype(object), categories=kinds[name])
         if name in kinds
         else table[name].to_numpy()
         for name in CHANGES
     }
+    if given.get("cell_types"):
+        cells = read_cell_types(given["cell_types"], taxonomy["cpg"].to_numpy(dtype=object))
+        found |= {
+            name: pd.Categorical(cells[name].astype(object)) if name in WORDS else cells[name].to_numpy()
+            for name in CELLS
+        }
+    return found
 
 
 def _obs(samples: pd.DataFrame) -> pd.DataFrame:
@@ -288,10 +302,10 @@ def _obs(samples: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, index=pd.Index(samples["sample_id"].astype(object), name="sample_id", dtype=object))
 
 
-def _uns(settings: dict, seed: int, places) -> dict:
+def _uns(settings: dict, seed: int, columns: list) -> dict:
     colours = np.array([COLOURS[taxon] for taxon in KNOWN], dtype=object)
     described = COLUMNS | DESCRIPTION
-    absent = set(PLACES) - set(_placed_columns(places))
+    absent = {*PLACES, *CELLS} - {*columns}
     described = {name: text for name, text in described.items() if name not in absent}
     return {
         "taxon_colors": colours,
@@ -348,9 +362,10 @@ def _placed_columns(places) -> list[str]:
     return [] if places is None else [name for name in PLACES if name in places or name == "position"]
 
 
-def table_columns(places) -> list[str]:
-    """Columns of the supplementary table, in order; places: of `place`, or None."""
-    return ["cpg", *_placed_columns(places), *SAID, *LEFT, *CHANGES, *PROBABILITY_COLUMNS, *MAIN]
+def table_columns(places, cells: bool) -> list[str]:
+    """Columns of the supplementary table, in order; places: of `place`, or None; cells: whether CELLS are there."""
+    beside = [*CHANGES, *(CELLS if cells else [])]
+    return ["cpg", *_placed_columns(places), *SAID, *LEFT, *beside, *PROBABILITY_COLUMNS, *MAIN]
 
 
 def methods(settings: dict) -> list[str]:
@@ -379,7 +394,7 @@ def _zones(settings: dict) -> list[tuple[str, str, float]]:
     return [(name, end, float(zone[end])) for name, zone in settings["thresholds"].items() for end in ("no", "yes")]
 
 
-def legend_of(taxonomy, samples, places, settings: dict, seed: int) -> pd.DataFrame:
+def legend_of(taxonomy, samples, places, columns: list, settings: dict, seed: int) -> pd.DataFrame:
     """What the table means: part (about, column, taxon, threshold, error), name, unit, text."""
     ages, counts = samples["age"], taxonomy["taxon"].value_counts()
     rows = [("about", "methods", "", text) for text in methods(settings)]
@@ -399,7 +414,7 @@ def legend_of(taxonomy, samples, places, settings: dict, seed: int) -> pd.DataFr
         *(("about", f"version of {name}", "", version) for name, version in versions()),
     ]
     described = COLUMNS | DESCRIPTION
-    for name in table_columns(places):
+    for name in columns:
         kind = "probability" if name.startswith("p_") or name.endswith("_p") else "beta" if name in MAIN else ""
         rows.append(("column", name, UNITS.get(name, kind), described[name]))
     meaning = MEANING | {UNCLASSIFIED: "no taxon: see reason"}
@@ -412,9 +427,8 @@ def legend_of(taxonomy, samples, places, settings: dict, seed: int) -> pd.DataFr
     return pd.DataFrame(rows, columns=["part", "name", "unit", "text"])
 
 
-def table_blocks(taxonomy, places, given: dict):
+def table_blocks(taxonomy, places, columns: list, given: dict):
     """The rows of the supplementary table, as data frames of text: numbers with DIGITS, empty where missing."""
-    columns = table_columns(places)
     left = read_parquet(given["unclassified"], columns=["cpg", "reason", "detail"]).set_index("cpg").astype(object)
     changes, start = _changes(given, taxonomy), 0
     for block in parquet_blocks(given["statistics"], BLOCK, columns=["cpg", *MAIN]):
@@ -448,7 +462,7 @@ def _text(values: pd.Series) -> np.ndarray:
     return values.astype(object).where(values.notna(), "").map(str).to_numpy(dtype=object)
 
 
-def write_tables(out: dict, taxonomy, places, legend: pd.DataFrame, given: dict) -> None:
+def write_tables(out: dict, taxonomy, places, columns: list, legend: pd.DataFrame, given: dict) -> None:
     """Write the supplementary table as CSV, and where wanted as a workbook, whose first sheet is the legend.
 
     In one pass; of either a few thousand rows are in memory. A workbook of more rows than Excel takes has the legend
@@ -464,7 +478,7 @@ def write_tables(out: dict, taxonomy, places, legend: pd.DataFrame, given: dict)
         legend = pd.concat([pd.DataFrame([("about", "table", "", text)], columns=legend.columns), legend])
     with gzipped(out["table"], 6) as packed:
         if "excel" not in out:
-            _write_rows(packed, None, taxonomy, places, given)
+            _write_rows(packed, None, taxonomy, places, columns, given)
             return
         # Rows go to the disk one by one, into files of which a killed job leaves some.
         scratch = pathlib.Path(out["excel"]).with_name(f".{pathlib.Path(out['excel']).name}.rows")
@@ -478,15 +492,15 @@ def write_tables(out: dict, taxonomy, places, legend: pd.DataFrame, given: dict)
                 # The same results give the same file at any time.
                 book.set_properties({"title": "Taxa of CpGs", "created": datetime.datetime(2026, 1, 1)})
                 _write_legend(book, legend)
-                sheet = _Sheet(book, len(taxonomy), table_columns(places)) if fits else None
-                _write_rows(packed, sheet, taxonomy, places, given)
+                sheet = _Sheet(book, len(taxonomy), columns) if fits else None
+                _write_rows(packed, sheet, taxonomy, places, columns, given)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _write_rows(packed, sheet, taxonomy, places, given: dict) -> None:
+def _write_rows(packed, sheet, taxonomy, places, columns: list, given: dict) -> None:
     progress = Progress(len(taxonomy), "rows of the table written")
-    for number, block in enumerate(table_blocks(taxonomy, places, given)):
+    for number, block in enumerate(table_blocks(taxonomy, places, columns, given)):
         packed.write(block.to_csv(index=False, header=number == 0, lineterminator="\n").encode())
         if sheet is not None:
             sheet.append(block)
@@ -548,8 +562,11 @@ def _readable(colour: str) -> str:
 # --- R ---------------------------------------------------------------------------------------------------------------
 
 
-def r_script() -> str:
-    """The template `read_results.R` with the taxa and their colours."""
+def r_script(columns: list) -> str:
+    """The template `read_results.R` with the taxa and their colours, and which columns of the table are text."""
     template = pathlib.Path(__file__).parents[2] / "templates" / "read_results.R"
     colours = ",\n".join(f'  {taxon} = "{COLOURS[taxon]}"' for taxon in KNOWN)
-    return template.read_text(encoding="utf-8").replace("@COLOURS@", colours)
+    absent = {"cell_type", "spread_cell_type"} - {*columns}
+    words = ", ".join(f'"{name}"' for name in WORDS if name not in absent)
+    words = textwrap.fill(words, 110, initial_indent=" " * 14, subsequent_indent=" " * 14).lstrip()
+    return template.read_text(encoding="utf-8").replace("@COLOURS@", colours).replace("@WORDS@", words)
