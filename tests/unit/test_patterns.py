@@ -191,6 +191,61 @@ def test_bands_have_their_causes(rng, ages):
     assert found["cause_p"][0] > 1e-3
 
 
+def imprinted_cohort(rng, ages):
+    """Values of CpGs with a band near a half, the sheet, and whether imprinting may be why."""
+    _, sheet, _ = banded_cohort(rng, ages)
+    most, others = rng.random(N) < 0.75, rng.random(N) < 0.5
+    men, late = (sheet["sex"] == "M").to_numpy(), (ages > 60) & (rng.random(N) < 0.5)
+    levels = {
+        "half or none": np.where(most, 0.48, 0.08),
+        "half or both": np.where(most, 0.5, 0.9),
+        "three": np.where(most, 0.5, np.where(others, 0.1, 0.9)),
+        "genotypes": np.array([0.1, 0.5, 0.9])[rng.binomial(2, 0.4, N)],
+        "a rare allele": np.where(rng.random(N) < 0.07, 0.5, 0.1),
+        "neither near a half": np.where(most, 0.8, 0.2),
+        "both near a half": np.where(most, 0.58, 0.42),
+        "sexes": np.where(men, 0.5, 0.1),
+        "the old": np.where(late, 0.1, 0.5),
+    }
+    return noisy(rng, np.array(list(levels.values())), 0.02), sheet, np.arange(9) < 3
+
+
+def test_imprinting_may_be_why_where_half_is_no_genotype(rng, ages):
+    values, sheet, wanted = imprinted_cohort(rng, ages)
+    study = Study.of(sheet)
+    statistics = statistics_of(values, sheet["age"].to_numpy(), study.sexes)
+    found = patterns(lambda low, high: values[low:high], statistics, study, **RULES)
+    assert (found["imprinting_p"].notna() == wanted).all()
+    assert (found["imprinting_p"][wanted] < 1e-6).all()
+    assert not (found["cause"] == "imprinting").any()  # which takes a list
+
+
+def test_the_list_and_the_manifest_decide_on_imprinting(rng, ages, tmp_path, caplog):
+    values, sheet, _ = imprinted_cohort(rng, ages)
+    values, cpgs = values[[0, 1, 2, 0, 3, 7]], [f"cg{i}" for i in range(6)]
+    cohort_of(tmp_path, values, cpgs, sheet["sample_id"])
+    study = Study.of(sheet)
+    write_parquet(tmp_path / "statistics", statistics_of(values, ages, study.sexes))
+    describe_shard(Cohort(tmp_path / "beta.arrow"), study, tmp_path / "statistics", 0, tmp_path / "shard", **RULES)
+    taxa = pd.DataFrame({"cpg": cpgs, "taxon": "BiNonAge", "source": "statistical", "network_p": np.nan})
+    flags = ["imprinted", "SNP;imprinted", "SNP_within_10;imprinted", "cross_reactive", "imprinted", "imprinted;other"]
+    annotation = pd.DataFrame({"cpg": cpgs, "flags": flags})
+    write_parquet(tmp_path / "taxonomy", taxa)
+    write_parquet(tmp_path / "annotation", annotation)
+    out = tmp_path / "patterns.parquet", tmp_path / "patterns.csv.gz"
+    caplog.set_level("INFO")
+    gather([tmp_path / "shard"], tmp_path / "taxonomy", *out, annotation=tmp_path / "annotation")
+    table = pd.read_parquet(out[0])
+    assert table["cause"].tolist() == ["imprinting", "SNP", "unknown", "SNP", "SNP", "sex"]
+    assert table["cause_p"][0] < 1e-6
+    assert "of 5 CpGs of the list imprinted, 5 are called Bi… or Tri…, 1 of these for imprinting" in caplog.text
+    gather([tmp_path / "shard"], tmp_path / "taxonomy", *out)
+    assert pd.read_parquet(out[0])["cause"].tolist() == ["SNP", "SNP", "unknown", "SNP", "SNP", "sex"]
+    write_parquet(tmp_path / "annotation", annotation[::-1])
+    with pytest.raises(InputError, match="annotation is not of the CpGs"):
+        gather([tmp_path / "shard"], tmp_path / "taxonomy", *out, annotation=tmp_path / "annotation")
+
+
 def test_bands_of_the_old_alone_are_no_genotypes(rng, ages):
     late = (ages > 60) * (rng.random(N) < 0.5)
     sheet = pd.DataFrame({"sample_id": [f"s{i}" for i in range(N)], "age": ages})

@@ -11,8 +11,8 @@ import pandas as pd
 from cpgtaxa.cohort import Cohort, two_sexes
 from cpgtaxa.errors import InputError
 from cpgtaxa.files import gzipped, parquet_blocks, read_parquet, write_parquet
-from cpgtaxa.names import TAXA
-from cpgtaxa.patterns.causes import FIT_COLUMNS, batch_columns, cause_of, members
+from cpgtaxa.names import IMPRINTED, SNP, SNP_NEAR, TAXA
+from cpgtaxa.patterns.causes import FIT_COLUMNS, batch_columns, cause_of, members, of_imprinting
 from cpgtaxa.patterns.columns import DESCRIPTION
 from cpgtaxa.patterns.replication import COLUMNS, KNOWN, known
 from cpgtaxa.patterns.shape import UNADJUSTED, Design, Scales, describe
@@ -56,7 +56,8 @@ def patterns(read, statistics: pd.DataFrame, study: Study, *, thresholds: dict, 
     """The columns of DESCRIPTION for k CpGs, as far as they do not need the whole array.
 
     `sex_p` stands in place of `sex_q`, and the columns of `replication.known`, with AGAIN before their names, in place
-    of those of the replication.
+    of those of the replication; `imprinting_p`, of `causes.of_imprinting`, is what it would be with a list (NaN where
+    bands follow the sheet).
 
     read: function of first and one-past-last row that gives their values (m, n) float32, NaN where missing.
     statistics: k rows of `statistics.compute`, with `cpg`. thresholds, errors: `taxa` of the config. A cause is given
@@ -71,7 +72,8 @@ def patterns(read, statistics: pd.DataFrame, study: Study, *, thresholds: dict, 
     levelled = (bands >= 2) & (ages_apart | answers.of_sex)
     fits = dict(zip(np.flatnonzero(allowed), statistics[list(FIT_COLUMNS)][allowed].to_dict("records"), strict=True))
     log_ratio = statistics["log_sd_ratio"].to_numpy(float)
-    cause, cause_p = np.full(len(statistics), None, object), np.full(len(statistics), np.nan)
+    cause = np.full(len(statistics), None, object)
+    cause_p, imprinting_p = np.full((2, len(statistics)), np.nan)
     pieces, followed = [], collections.Counter()
     for start in range(0, len(statistics), READ):
         block = np.array(read(start, min(start + READ, len(statistics))), dtype=np.float32)
@@ -86,6 +88,8 @@ def patterns(read, statistics: pd.DataFrame, study: Study, *, thresholds: dict, 
                 member = np.where(np.isnan(own), -1, member)
                 cause[row], cause_p[row], column = cause_of(member, fit, number[row], study.sexes, study.batches)
                 followed[column] += 1
+                if cause[row] in ("SNP", "unknown"):
+                    imprinting_p[row] = of_imprinting(member, fit, number[row])
                 if levelled[row]:
                     level(own, member)
             pieces.append(_described(values, study, log_ratio[rows]))
@@ -94,7 +98,7 @@ def patterns(read, statistics: pd.DataFrame, study: Study, *, thresholds: dict, 
         logging.info(f"bands that follow a column of the sheet: {dict(followed.most_common())}")
     found = {"cpg": statistics["cpg"].to_numpy()}
     found |= {name: np.concatenate([piece[name] for piece in pieces]) for name in (pieces[0] if pieces else ())}
-    found = pd.DataFrame(found | {"cause": cause, "cause_p": cause_p})
+    found = pd.DataFrame(found | {"cause": cause, "cause_p": cause_p, "imprinting_p": imprinting_p})
     return pd.concat([found, known(answers).add_prefix(AGAIN)], axis=1)
 
 
@@ -139,12 +143,13 @@ def describe_shard(cohort: Cohort, study: Study, statistics, start: int, out, *,
     write_parquet(out, table)
 
 
-def gather(shards: list, taxonomy, out_parquet, out_csv, replicate=None) -> None:
+def gather(shards: list, taxonomy, out_parquet, out_csv, replicate=None, annotation=None) -> None:
     """Put shards together, with q-values, the replication, and the causes of CpGs that are called Bi… or Tri….
 
     shards: files of `describe_shard`, in order. taxonomy: path of the taxonomy. replicate: function of the tables of
     `replication.known` and of the taxonomy that gives the columns of `replication.replication`; None: they are empty.
-    Raises InputError where shards and taxonomy are not of the same CpGs.
+    annotation: path of the table whose `flags` say which CpGs are in the list IMPRINTED; None: there is no list.
+    Raises InputError where shards, taxonomy and annotation are not of the same CpGs.
     """
     tables = [read_parquet(path) for path in shards]
     table = pd.concat([table for table in tables if len(table)], ignore_index=True)
@@ -153,6 +158,8 @@ def gather(shards: list, taxonomy, out_parquet, out_csv, replicate=None) -> None
         raise InputError(f"{taxonomy} is not of the CpGs of {shards[0]}: delete both and start again")
     table["sex_q"] = benjamini_hochberg(table["sex_p"].to_numpy())
     banded = taxa["taxon"].isin([TAXA[number] for number in BANDED_TAXA]).to_numpy()
+    if annotation:
+        _imprinted(table, annotation, banded)
     cause = table["cause"].to_numpy(object)
     table["cause"] = np.where(banded, np.where(pd.isna(cause), "unknown", cause), None)
     table["cause_p"] = np.where(banded, table["cause_p"], np.nan)
@@ -168,6 +175,28 @@ def gather(shards: list, taxonomy, out_parquet, out_csv, replicate=None) -> None
     write_parquet(out_parquet, table)
     with gzipped(out_csv, level=6) as packed:
         table.to_csv(packed, index=False, float_format="%.5g", mode="wb")
+
+
+def _imprinted(table: pd.DataFrame, annotation, banded) -> None:
+    """Give CpGs of the list IMPRINTED their cause, in place, where the manifest has no SNP at them or near.
+
+    table: of the shards; banded: (k,) CpGs called Bi… or Tri….
+    """
+    flags = read_parquet(annotation, columns=["cpg", "flags"])
+    if not np.array_equal(flags["cpg"].to_numpy(object), table["cpg"].to_numpy(object)):
+        raise InputError(f"{annotation} is not of the CpGs of this cohort: delete it and start again")
+    words = flags["flags"].str.split(";")
+    listed = np.array([IMPRINTED in found for found in words])
+    if not listed.any():
+        return
+    snp = np.array([bool({SNP, SNP_NEAR}.intersection(found)) for found in words])
+    known = listed & ~snp & table["imprinting_p"].notna().to_numpy()
+    table.loc[known, "cause"] = "imprinting"
+    table.loc[known, "cause_p"] = table["imprinting_p"][known]
+    logging.info(
+        f"of {listed.sum():,} CpGs of the list {IMPRINTED}, {(listed & banded).sum():,} are called Bi… or Tri…, "
+        f"{(known & banded).sum():,} of these for imprinting; {(listed & banded & snp).sum():,} have a SNP"
+    )
 
 
 def significant(x, digits: int = 7) -> np.ndarray:
