@@ -22,6 +22,14 @@ DESCRIPTION = {
     "replication_low": "lower end of its 95 % interval, given the errors of the CpG's own numbers; holds 85 % of "
     "the true chances of simulated CpGs",
     "replication_high": "upper end",
+    "spread_shape": "how the spread around the trend changes with age, in the words of `shape`: linear is the same "
+    "ratio or the same difference each year; curves that adjusting over all CpGs (Benjamini–Hochberg, 5 %) takes away "
+    "are undecided",
+    "spread_shape_p": "p-value that the spread, or its logarithm, is a line of age",
+    "spread_change_point": "age (years) where the spread changes; of a wave its largest turn",
+    "spread_change_point_low": "lower end of its 95 % interval, given the shape; holds 91 to 93 % of planted change "
+    "points",
+    "spread_change_point_high": "upper end",
 }
 """One line on each column."""
 

@@ -15,9 +15,10 @@ from cpgtaxa.names import IMPRINTED, SNP, SNP_NEAR, TAXA
 from cpgtaxa.patterns.causes import FIT_COLUMNS, batch_columns, cause_of, members, of_imprinting
 from cpgtaxa.patterns.columns import DESCRIPTION
 from cpgtaxa.patterns.replication import COLUMNS, KNOWN, known
-from cpgtaxa.patterns.shape import UNADJUSTED, Design, Scales, describe
+from cpgtaxa.patterns.shape import UNADJUSTED, Design, Scales
+from cpgtaxa.patterns.spread import describe, describe_spread
 from cpgtaxa.progress import so_far
-from cpgtaxa.statistics.age_ewas import benjamini_hochberg
+from cpgtaxa.statistics.age_ewas import LEVEL, benjamini_hochberg
 from cpgtaxa.taxa.criteria import PATTERN_LIMITS, RULES, Answers
 from cpgtaxa.wording import counted
 
@@ -25,6 +26,8 @@ READ, ROWS = 512, 64
 """CpGs that are read, and that are described together: the values of these stay in the processor's cache."""
 BANDED_TAXA = [TAXA.index(taxon) for taxon, answers in RULES.items() if answers["two_bands"]]
 BY_AGE = PATTERN_LIMITS["bands at some ages only"]
+LINE_OF = 20
+"""Fewest people in a band who give it a line of its own."""
 AGAIN = "again_"
 """Before the names of `replication.known` in the files of shards."""
 
@@ -33,10 +36,11 @@ AGAIN = "again_"
 class Study:
     """What all CpGs of a cohort share.
 
-    position: as for `members`. sexes: (n,) codes of `two_sexes`. batches: of `batch_columns`. scales: of adjusted
-    betas.
+    ages: (n,) float64, years. position: as for `members`. sexes: (n,) codes of `two_sexes`. batches: of
+    `batch_columns`. scales: of adjusted betas.
     """
 
+    ages: np.ndarray
     position: np.ndarray
     sexes: np.ndarray
     batches: dict[str, np.ndarray]
@@ -49,7 +53,7 @@ class Study:
         ages, sexes = samples["age"].to_numpy(dtype=np.float64), two_sexes(samples)
         design = Design(ages, sexes)
         position = (ages - ages.mean()) / max(design.high - design.low, 1e-9)
-        return cls(position.astype(np.float32), sexes, batch_columns(samples), design, scales)
+        return cls(ages, position.astype(np.float32), sexes, batch_columns(samples), design, scales)
 
 
 def patterns(read, statistics: pd.DataFrame, study: Study, *, thresholds: dict, errors: dict) -> pd.DataFrame:
@@ -74,7 +78,7 @@ def patterns(read, statistics: pd.DataFrame, study: Study, *, thresholds: dict, 
     log_ratio = statistics["log_sd_ratio"].to_numpy(float)
     cause = np.full(len(statistics), None, object)
     cause_p, imprinting_p = np.full((2, len(statistics)), np.nan)
-    pieces, followed = [], collections.Counter()
+    pieces, followed, apart = [], collections.Counter(), {}
     for start in range(0, len(statistics), READ):
         block = np.array(read(start, min(start + READ, len(statistics))), dtype=np.float32)
         for low in range(start, start + len(block), ROWS):
@@ -91,8 +95,14 @@ def patterns(read, statistics: pd.DataFrame, study: Study, *, thresholds: dict, 
                 if cause[row] in ("SNP", "unknown"):
                     imprinting_p[row] = of_imprinting(member, fit, number[row])
                 if levelled[row]:
+                    apart[row] = straightened(own, member, study.position)
                     level(own, member)
-            pieces.append(_described(values, study, log_ratio[rows]))
+            found = _described(values, study, log_ratio[rows])
+            for at in np.flatnonzero(found["shape"] == "step"):
+                own = apart.setdefault(low + at, values[at].copy())
+                level(own, np.where(np.isnan(own), -1, study.ages > found["change_point"][at]))
+            pieces.append(found)
+        _spread_apart(apart, pieces, study, log_ratio)
     del followed[""]
     if followed:
         logging.info(f"bands that follow a column of the sheet: {dict(followed.most_common())}")
@@ -102,12 +112,41 @@ def patterns(read, statistics: pd.DataFrame, study: Study, *, thresholds: dict, 
     return pd.concat([found, known(answers).add_prefix(AGAIN)], axis=1)
 
 
-def _described(values, study: Study, log_ratio) -> dict:
-    """`shape.describe`, always of ROWS CpGs: with fewer, matrix products round otherwise, and shards would matter."""
+def _described(values, study: Study, log_ratio, function=describe) -> dict:
+    """`spread.describe`, always of ROWS CpGs: with fewer, matrix products round otherwise, and shards would matter."""
     lacking = ROWS - len(values)
     full = np.concatenate([values, np.repeat(values[-1:], lacking, axis=0)])
-    found = describe(full, study.design, np.pad(log_ratio, (0, lacking), mode="edge"), study.scales)
+    found = function(full, study.design, np.pad(log_ratio, (0, lacking), mode="edge"), study.scales)
     return {name: column[: len(values)] for name, column in found.items()}
+
+
+def _spread_apart(apart: dict, pieces: list[dict], study: Study, log_ratio) -> None:
+    """Put the spreads of CpGs around the lines of their bands, or both sides of a step, in their place.
+
+    apart: by row the values (n,) float32 without these; it is emptied. pieces: of all rows up to now, ROWS each.
+    """
+    while apart:
+        rows = list(apart)[:ROWS]
+        found = _described(np.array([apart.pop(row) for row in rows]), study, log_ratio[rows], describe_spread)
+        for name, column in found.items():
+            for row, value in zip(rows, column, strict=True):
+                pieces[row // ROWS][name][row % ROWS] = value
+
+
+def straightened(values, member, position) -> np.ndarray:
+    """The values (n,) float32 of a CpG around the lines of its bands, of a band of a few around its mean.
+
+    values: (n,) float32; member: (n,) band of each, −1 for none, which gives NaN; position: (n,) age on any scale.
+    """
+    there = member >= 0
+    band, x, y = member[there], position[there].astype(float), values[there].astype(float)
+    held = np.maximum(np.bincount(band), 1)
+    x -= (np.bincount(band, x) / held)[band]
+    y -= (np.bincount(band, y) / held)[band]
+    slope = np.bincount(band, x * y) / np.maximum(np.bincount(band, x * x), 1e-9)
+    found = np.full(len(values), np.nan, np.float32)
+    found[there] = y - np.where(held >= LINE_OF, slope, 0)[band] * x
+    return found
 
 
 def level(values, member) -> None:
@@ -157,6 +196,10 @@ def gather(shards: list, taxonomy, out_parquet, out_csv, replicate=None, annotat
     if not np.array_equal(table["cpg"].to_numpy(), taxa["cpg"].to_numpy()):
         raise InputError(f"{taxonomy} is not of the CpGs of {shards[0]}: delete both and start again")
     table["sex_q"] = benjamini_hochberg(table["sex_p"].to_numpy())
+    chance = benjamini_hochberg(table["spread_shape_p"].to_numpy()) > LEVEL
+    lost = chance & ~table["spread_shape"].isin(["none", "linear"])
+    table.loc[lost, "spread_shape"] = "undecided"
+    table.loc[lost, [name for name in DESCRIPTION if name.startswith("spread_change_point")]] = np.nan
     banded = taxa["taxon"].isin([TAXA[number] for number in BANDED_TAXA]).to_numpy()
     if annotation:
         _imprinted(table, annotation, banded)
@@ -172,6 +215,7 @@ def gather(shards: list, taxonomy, out_parquet, out_csv, replicate=None, annotat
     for name in table.select_dtypes("float"):
         table[name] = significant(table[name].to_numpy())
     logging.info(f"shapes: {counted(table['shape'])}; causes of bands: {counted(table['cause'])}")
+    logging.info(f"shapes of the spread: {counted(table['spread_shape'])}")
     write_parquet(out_parquet, table)
     with gzipped(out_csv, level=6) as packed:
         table.to_csv(packed, index=False, float_format="%.5g", mode="wb")

@@ -29,7 +29,8 @@ read_results <- function(folder = results_folder()) {
     # Telling the types makes read.csv several times faster.
     columns <- names(read.csv(path, nrows = 1, check.names = FALSE))
     text <- c("cpg", "chrom", "gene", "island", "flags", "taxon", "source", "second_taxon", "boundary",
-              "criterion", "reason", "detail", "disagrees", "shape", "cause")
+              "criterion", "reason", "detail", "disagrees", "shape", "cause",
+              "spread_shape")
     types <- ifelse(columns %in% text, "character", "numeric")
     # Only empty fields are missing, so that a CpG may be called NA; quotes are the CSV's own, # is no comment.
     cpgs <- read.csv(path, colClasses = types, na.strings = "", check.names = FALSE, comment.char = "")

@@ -54,7 +54,7 @@ CHANGES = [name for name in PATTERNS if name != "cpg"]
 WORDS = (
     "cpg", "chrom", *GENES, "taxon", "source", "second_taxon", "boundary", "criterion", "reason", "detail",
     "disagrees",
-    "shape", "cause",
+    "shape", "cause", "spread_shape",
 )  # fmt: skip
 """Columns of text; all others are numbers."""
 OF_NETWORK = ("margin", "network_p", "disagrees")
@@ -69,8 +69,8 @@ UNITS = {
     "confidence": "probability",
     "margin": "halves of a zone",
     "disagrees": "yes or empty",
-    **dict.fromkeys(("shape", "cause"), "name"),
-    **dict.fromkeys(("change_point", "change_point_low", "change_point_high"), "years"),
+    **dict.fromkeys(("shape", "cause", "spread_shape"), "name"),
+    **{name: "years" for name in CHANGES if "change_point" in name},
     "sex_divergent": "beta per year",
     **dict.fromkeys(("sex_q", "replication", "replication_low", "replication_high"), "probability"),
     **dict.fromkeys(("n", "far_n"), "samples"),
@@ -257,7 +257,7 @@ def _changes(given: dict, taxonomy: pd.DataFrame) -> dict:
     table = read_parquet(given["patterns"])
     if list(table["cpg"]) != list(taxonomy["cpg"]):
         raise InputError(f"{given['patterns']} and {given['taxonomy']} are not of the same CpGs: delete both")
-    kinds = {"shape": list(SHAPES), "cause": list(CAUSES)}
+    kinds = {"shape": list(SHAPES), "cause": list(CAUSES), "spread_shape": list(SHAPES)}
     return {
         name: pd.Categorical(table[name].astype(object), categories=kinds[name])
         if name in kinds
