@@ -64,7 +64,8 @@ def test_each_shape_is_found_with_its_change_point(rng, ages, point, side):
 
 @pytest.mark.parametrize("side", [1, -1])
 def test_each_shape_of_the_spread_is_found_with_its_change_point(rng, ages, side):
-    found = describe(spreading(rng, curves(ages, 50), side * np.log(9)), Design(ages), np.zeros(6))
+    size = side * np.log(12)
+    found = describe(spreading(rng, curves(ages, 50), size), Design(ages), size * np.array([1, 1, 0, 1, 1, 0]))
     assert found["spread_shape"].tolist() == list(curves(ages, 50))
     assert (found["shape"] == "none").all()
     turning = np.isin(found["spread_shape"], ["none", "linear"])
