@@ -196,10 +196,7 @@ def gather(shards: list, taxonomy, out_parquet, out_csv, replicate=None, annotat
     if not np.array_equal(table["cpg"].to_numpy(), taxa["cpg"].to_numpy()):
         raise InputError(f"{taxonomy} is not of the CpGs of {shards[0]}: delete both and start again")
     table["sex_q"] = benjamini_hochberg(table["sex_p"].to_numpy())
-    chance = benjamini_hochberg(table["spread_shape_p"].to_numpy()) > LEVEL
-    lost = chance & ~table["spread_shape"].isin(["none", "linear"])
-    table.loc[lost, "spread_shape"] = "undecided"
-    table.loc[lost, [name for name in DESCRIPTION if name.startswith("spread_change_point")]] = np.nan
+    drop_chance_curves(table)
     banded = taxa["taxon"].isin([TAXA[number] for number in BANDED_TAXA]).to_numpy()
     if annotation:
         _imprinted(table, annotation, banded)
@@ -219,6 +216,14 @@ def gather(shards: list, taxonomy, out_parquet, out_csv, replicate=None, annotat
     write_parquet(out_parquet, table)
     with gzipped(out_csv, level=6) as packed:
         table.to_csv(packed, index=False, float_format="%.5g", mode="wb")
+
+
+def drop_chance_curves(table: pd.DataFrame) -> None:
+    """Call the spread of CpGs undecided, in place, where among all CpGs (rows) the curve may be chance."""
+    chance = benjamini_hochberg(table["spread_shape_p"].to_numpy()) > LEVEL
+    lost = chance & ~table["spread_shape"].isin(["none", "linear"])
+    table.loc[lost, "spread_shape"] = "undecided"
+    table.loc[lost, [name for name in DESCRIPTION if name.startswith("spread_change_point")]] = np.nan
 
 
 def _imprinted(table: pd.DataFrame, annotation, banded) -> None:
