@@ -27,7 +27,7 @@ DESCRIPTION = {
     "are undecided. Of 600 samples, waves and steps of 3 times the sd are found, saturating and late_onset from 9 on",
     "spread_shape_p": "p-value that the spread, or its logarithm, is a line of age",
     "spread_change_point": "age (years) where the spread changes; of a wave its largest turn",
-    "spread_change_point_low": "lower end of its 95 % interval, given the shape; holds 91 to 93 % of planted change "
+    "spread_change_point_low": "lower end of its 95 % interval, given the shape; holds 88 to 96 % of planted change "
     "points",
     "spread_change_point_high": "upper end",
 }

@@ -83,7 +83,7 @@ def patterns(read, statistics: pd.DataFrame, study: Study, *, thresholds: dict, 
         block = np.array(read(start, min(start + READ, len(statistics))), dtype=np.float32)
         for low in range(start, start + len(block), ROWS):
             values = block[low - start : low - start + ROWS]
-            rows = slice(low, low + len(values))
+            rows, raw = slice(low, low + len(values)), {}
             for row in low + np.flatnonzero(allowed[rows]):
                 fit, own = fits[row], values[row - low]
                 member = study.sexes
@@ -95,14 +95,19 @@ def patterns(read, statistics: pd.DataFrame, study: Study, *, thresholds: dict, 
                 if cause[row] in ("SNP", "unknown"):
                     imprinting_p[row] = of_imprinting(member, fit, number[row])
                 if levelled[row]:
-                    apart[row] = straightened(own, member, study.position)
+                    raw[row - low] = own.copy(), member
                     level(own, member)
             found = _described(values, study, log_ratio[rows])
-            for at in np.flatnonzero(found["shape"] == "step"):
-                own = apart.setdefault(low + at, values[at].copy())
-                level(own, np.where(np.isnan(own), -1, study.ages > found["change_point"][at]))
+            # Lines of bands that cross, and steps, look like changes of spread.
+            for at in np.flatnonzero(found["spread_shape"] != "none"):
+                if at in raw:
+                    apart[low + at] = straightened(*raw[at], study.position)
+                if found["shape"][at] == "step":
+                    own = apart.setdefault(low + at, values[at].copy())
+                    level(own, np.where(np.isnan(own), -1, study.ages > found["change_point"][at]))
             pieces.append(found)
-        _spread_apart(apart, pieces, study, log_ratio)
+        _spread_apart(apart, pieces, study, log_ratio, ROWS)
+    _spread_apart(apart, pieces, study, log_ratio)
     del followed[""]
     if followed:
         logging.info(f"bands that follow a column of the sheet: {dict(followed.most_common())}")
@@ -120,12 +125,13 @@ def _described(values, study: Study, log_ratio, function=describe) -> dict:
     return {name: column[: len(values)] for name, column in found.items()}
 
 
-def _spread_apart(apart: dict, pieces: list[dict], study: Study, log_ratio) -> None:
+def _spread_apart(apart: dict, pieces: list[dict], study: Study, log_ratio, least: int = 1) -> None:
     """Put the spreads of CpGs around the lines of their bands, or both sides of a step, in their place.
 
-    apart: by row the values (n,) float32 without these; it is emptied. pieces: of all rows up to now, ROWS each.
+    apart: by row the values (n,) float32 without these, fewer than `least` of which stay. pieces: of all rows up to
+    now, ROWS each.
     """
-    while apart:
+    while len(apart) >= least:
         rows = list(apart)[:ROWS]
         found = _described(np.array([apart.pop(row) for row in rows]), study, log_ratio[rows], describe_spread)
         for name, column in found.items():
@@ -138,14 +144,11 @@ def straightened(values, member, position) -> np.ndarray:
 
     values: (n,) float32; member: (n,) band of each, −1 for none, which gives NaN; position: (n,) age on any scale.
     """
-    there = member >= 0
-    band, x, y = member[there], position[there].astype(float), values[there].astype(float)
-    held = np.maximum(np.bincount(band), 1)
-    x -= (np.bincount(band, x) / held)[band]
-    y -= (np.bincount(band, y) / held)[band]
-    slope = np.bincount(band, x * y) / np.maximum(np.bincount(band, x * x), 1e-9)
     found = np.full(len(values), np.nan, np.float32)
-    found[there] = y - np.where(held >= LINE_OF, slope, 0)[band] * x
+    for band in range(member.max(initial=-1) + 1):
+        if len(own := np.flatnonzero(member == band)):
+            x, y = (part[own] - part[own].mean(dtype=float) for part in (position, values))
+            found[own] = y - (x @ y / max(x @ x, 1e-9) if len(own) >= LINE_OF else 0) * x
     return found
 
 

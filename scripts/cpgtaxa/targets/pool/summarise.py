@@ -14,8 +14,9 @@ from cpgtaxa.progress import Progress
 from cpgtaxa.targets.pool import strata
 from cpgtaxa.targets.pool.summary import GROUP, Header, SummaryWriter
 
-ROOM = 6
-"""Cells that a stratum has room for at least, where cells are protected."""
+ROOM, PEOPLE = (6, 12), 50
+"""Cells that a stratum has room for at least, where cells are protected: one for so many people of the cohort, within
+these. Rare genotypes fill cells of their own where strata are large; small cohorts would have too few strata of age."""
 
 
 def summarise(given: dict, out: dict, *, settings: dict) -> None:
@@ -27,7 +28,8 @@ def summarise(given: dict, out: dict, *, settings: dict) -> None:
     """
     cohort, samples = Cohort(given["beta"]), read_samples(given["samples"])
     sexes = strata.sexes_of(samples, settings["sexes"])
-    least = max(settings["min_stratum"], ROOM * settings["min_cell"] if settings["min_cell"] > 1 else 1)
+    room = int(np.clip(len(samples) // PEOPLE, *ROOM))
+    least = max(settings["min_stratum"], room * settings["min_cell"] if settings["min_cell"] > 1 else 1)
     ages = samples["age"].to_numpy(dtype=np.float64)
     cut = strata.cut(ages, sexes, years=settings["years"], least=least, together=settings["min_cell"])
     ids = probes.describe(cohort.cpgs)
