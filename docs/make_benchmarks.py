@@ -112,9 +112,11 @@ SECTIONS = (
         "patterns.csv",
         "patterns.py",
         "`results/patterns.parquet` against planted truth and on real cohorts. *Planted* shapes: 36 CpGs of each shape "
-        "whose range over the central 90 % of ages is so many standard deviations of realistic noise. *Straight or "
-        "flat*: simulated CpGs of all ten taxa, which bend a little. *Planted* causes: bands of genotypes, sexes, "
-        "plates, chips; *none in the sheet*: bands dealt out at random. Brain: adults, and all ages from birth on. "
+        "whose range over the central 90 % of ages is so many standard deviations of realistic noise; *of the "
+        "spread*: so many times the standard deviation. *Straight or flat*: simulated CpGs of all ten taxa, which bend "
+        "a little. *Planted* causes: bands of genotypes, sexes, plates, chips; *none in the sheet*: bands dealt out at "
+        "random; *listed as imprinted*: 40 to 95 % of the people are in the band near 0.5. Brain: adults, and all ages "
+        "from birth on. "
         "Times are processor times of one thread; those for an array are extrapolated from them.",
     ),
     Section(

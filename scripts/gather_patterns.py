@@ -26,4 +26,5 @@ with job(snakemake):
         snakemake.output.parquet,
         snakemake.output.csv,
         replicate if snakemake.params.by_rules else None,
+        snakemake.input.get("annotation"),
     )

@@ -28,6 +28,10 @@ CHECK_COLUMNS = tuple(f"check_{taxon}" for taxon in TAXA)
 """Probabilities of the network in float32, of the CpGs that check an engine."""
 SUMMARY_COLUMNS = ["model", "metric", "value", "ci_low", "ci_high", "n"]
 """Of a target's table of its models' scores: one number a row, with its 95 % interval and how many it is of."""
+SNP, SNP_NEAR = "SNP", "SNP_within_10"
+"""What the annotation's `flags` call SNPs of the manifest; no list of the user's may have these names."""
+IMPRINTED = "imprinted"
+"""The user's list (`annotation.lists`) by which bands may be those of imprinting."""
 MEANING = {taxon: meaning for taxon, *_, meaning in _TABLE}
 COLOURS = {taxon: colour for taxon, colour, *_ in _TABLE} | {UNCLASSIFIED: "#8F9190"}
 """Each taxon's colour on white paper and a light page."""

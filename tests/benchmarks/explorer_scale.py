@@ -82,6 +82,7 @@ def make_run(folder: pathlib.Path, cpgs: int, samples: int) -> dict[str, str]:
     left.to_parquet(folder / "unclassified.parquet", index=False)
     patterns = table[["cpg"]].assign(shape=rng.choice(list(SHAPES), cpgs), cause=rng.choice([*CAUSES, None], cpgs))
     patterns = patterns.assign(change_point=rng.uniform(20, 90, cpgs), replication=rng.random(cpgs))
+    patterns["spread_shape"], patterns["spread_change_point"] = patterns["shape"].to_numpy(), patterns["change_point"]
     patterns.to_parquet(folder / "patterns.parquet", index=False)
     chosen = np.sort(rng.permutation(cpgs)[:6000])
     places = table.iloc[chosen][["cpg", "taxon", "source"]].assign(x=rng.normal(size=len(chosen)).round(3))

@@ -3,11 +3,13 @@
     OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 .venv/bin/python tests/benchmarks/patterns.py [--out F.csv]
 
 Planted shapes: 36 CpGs of one band for each shape and size of change (range over the central 90 % of ages, in standard
-deviations of the noise), at 600 and 3,500 samples; the noise is that of simulated CpGs, with its technical effects,
+deviations of the noise), at 600 and 3,500 samples, and for each shape of the spread (ratio of standard deviations over
+the central 90 % of ages); the noise is that of simulated CpGs, with its technical effects,
 changing spread, outliers and slight bends. Straight: simulated CpGs of all ten taxa. Planted causes: genotypes in
 Hardy–Weinberg proportions (additive and dominant), sexes, plates or chips that lie apart; bands of no cause that is in
-the sheet are dealt out at random. Real cohorts: those of `real_cohorts.py`. Speed: processor time of one thread for a
-CpG, and for half an array of 811,870 CpGs as extrapolated, since two cores share it.
+the sheet are dealt out at random; of CpGs listed as imprinted 40 to 95 % of the people are in the band near a half.
+Real cohorts: those of `real_cohorts.py`. Speed: processor time of one thread for a CpG, and for half an array of
+811,870 CpGs as extrapolated, since two cores share it.
 """
 
 import argparse
@@ -21,7 +23,7 @@ import real_cohorts as real
 from benchmarking import HERE
 from cpgtaxa.names import TAXA
 from cpgtaxa.patterns.shape import UNADJUSTED, Scales
-from cpgtaxa.patterns.table import Study, patterns
+from cpgtaxa.patterns.table import Study, drop_chance_curves, patterns
 from cpgtaxa.report.tables import wilson
 from cpgtaxa.simulation.simulate import cohort_setting, draw_profile, draw_values
 from cpgtaxa.statistics.adjust import Model, code_covariates
@@ -32,6 +34,8 @@ from cpgtaxa.taxa.labels import define_taxa
 CURVED = ("saturating", "late_onset", "wave", "step")
 TRIALS = 36
 SIZES = ((1.0, 1.5), (1.5, 2.0), (2.0, 3.0))
+RATIOS = {600: (2, 3, 4, 6, 9), 3500: (2, 3)}
+"""Of the spreads of planted changes, by samples."""
 ARRAY = 811_870
 
 
@@ -109,13 +113,59 @@ def shapes(n, sizes, seed, straight):
         yield row_of(f"change point within 5 years, {label}", n, near.sum(), right.sum(), 0.8)
         held = (found["change_point_low"] <= truth["point"]) & (truth["point"] <= found["change_point_high"])
         yield row_of(f"change point in its interval, {label}", n, held[right].sum(), right.sum())
+        if large:
+            hits = found["spread_shape"].isin(CURVED).sum()
+            yield row_of("curved trends of a constant spread, spread called curved", n, hits, len(found), 0.05)
     drawn = [draw_values(rng, draw_profile(rng, taxon, setting), setting) for taxon in TAXA for _ in range(straight)]
     values = np.array(drawn)
     _, found, seconds = described(values, sheet_of(setting, seed))
     curved = found["shape"].isin(CURVED)
     yield row_of("straight or flat, called curved", n, curved.sum(), len(values), 0.05)
     yield row_of("straight or flat, undecided", n, (found["shape"] == "undecided").sum(), len(values))
+    hits = found["spread_shape"].isin(CURVED).sum()
+    yield row_of("constant or linear spread (all taxa), called curved", n, hits, len(values), 0.05)
     yield from speed("simulated CpGs of all taxa", n, seconds, len(values))
+
+
+def spreads(n, seed, straight=200):
+    """Rows: planted shapes of the spread, and spreads on a line."""
+    setting, rng = cohort_setting(seed, n), np.random.default_rng([seed, n, 5])
+    low, high = np.quantile(setting.ages, [0.05, 0.95])
+
+    def spread_by(log_ratio):
+        own, _ = quiet_cpg(rng, setting, "UniUnstable", widest=0.04)
+        return np.clip(0.5 + (own - 0.5) * np.exp(log_ratio), 0.002, 0.998).astype(np.float32)
+
+    for ratio in RATIOS[n]:
+        values, truth = [], []
+        for shape in CURVED:
+            for _ in range(TRIALS):
+                curve, point = planted_curve(shape, setting, low, high, rng)
+                values.append(spread_by(rng.choice([-1, 1]) * np.log(ratio) * curve))
+                truth.append((shape, point))
+        _, found, _ = described(np.array(values), sheet_of(setting, seed))
+        truth = pd.DataFrame(truth, columns=["shape", "point"])
+        right = found["spread_shape"] == truth["shape"]
+        for shape in CURVED:
+            mine = (truth["shape"] == shape).to_numpy()
+            yield row_of(f"planted {shape} of the spread, × {ratio}", n, right[mine].sum(), mine.sum(), 34 / 36)
+        point, ends = found["spread_change_point"], found[["spread_change_point_low", "spread_change_point_high"]]
+        near = (point - truth["point"]).abs()[right] <= 5
+        yield row_of(f"change point of the spread within 5 years, × {ratio}", n, near.sum(), right.sum(), 0.8)
+        held = (ends.iloc[:, 0] <= truth["point"]) & (truth["point"] <= ends.iloc[:, 1])
+        yield row_of(f"change point of the spread in its interval, × {ratio}", n, held[right].sum(), right.sum())
+    x = np.clip((setting.ages - low) / (high - low), -0.3, 1.3)
+    lines = {
+        "constant": lambda x: 0 * x,
+        "log spread linear, × 3": lambda x: np.log(3) * (x - 0.5),
+        "spread linear, × 3": lambda x: np.log((1 + 2 * x) / 2),
+    }
+    for name, line in lines.items():
+        values = [spread_by(line((x, 1 - x)[trial % 2])) for trial in range(straight)]
+        _, found, _ = described(np.array(values), sheet_of(setting, seed))
+        for word, among in (("curved", CURVED), ("undecided", ("undecided",))):
+            hits, target = found["spread_shape"].isin(among).sum(), 0.05 if word == "curved" else np.nan
+            yield row_of(f"{name}: spread called {word}", n, hits, straight, target)
 
 
 def speed(what, n, seconds, cpgs):
@@ -161,6 +211,42 @@ def causes(n, seed, trials=60):
     yield from divergence(setting, sheet, rng)
 
 
+def with_list(found) -> np.ndarray:
+    """Causes (k,) of CpGs that are all listed as imprinted."""
+    return np.where(found["imprinting_p"].notna(), "imprinting", found["cause"].astype(object))
+
+
+def imprinting(n, seed, trials=60):
+    """Rows: CpGs of a list of imprinted ones, with bands of imprinting and of other causes."""
+    setting, rng = cohort_setting(seed, n), np.random.default_rng([seed, n, 2])
+    sheet, values, truth = sheet_of(setting, seed), [], []
+    for cause in ("half and none", "half and both", "none, half and both", "SNP, additive", "sex", "batch"):
+        for _ in range(trials):
+            own, _ = quiet_cpg(rng, setting, "UniUnstable", widest=0.04)
+            half, low, high = rng.uniform(0.4, 0.56), rng.uniform(0.03, 0.2), rng.uniform(0.82, 0.95)
+            levels = {"half and none": (half, low), "half and both": (half, high)}.get(cause, (half, low, high))
+            share = rng.uniform(0.4, 0.95)
+            band = rng.choice(len(levels), n, p=[share, *[(1 - share) / (len(levels) - 1)] * (len(levels) - 1)])
+            if cause == "SNP, additive":
+                levels, band = (low, half, high), rng.binomial(2, rng.uniform(0.2, 0.5), n)
+            elif cause in ("sex", "batch"):
+                levels, band = (half, low), setting.sex if cause == "sex" else sheet["plate"].to_numpy() < 3
+            values.append(np.clip(own - 0.5 + np.array(levels)[band.astype(int)], 0.002, 0.998).astype(np.float32))
+            truth.append(cause)
+    labels, found, _ = described(np.array(values), sheet)
+    banded, truth = labels["taxon"].isin(real.BANDS).to_numpy(), np.array(truth)
+    called = with_list(found)
+    right = 0
+    for cause in dict.fromkeys(truth):
+        mine = banded & (truth == cause)
+        word = cause.partition(",")[0] if cause.partition(",")[0] in ("SNP", "sex", "batch") else "imprinting"
+        right += (hits := (called == word)[mine].sum())
+        yield row_of(f"listed as imprinted, planted {cause} → {word}", n, hits, mine.sum())
+    yield row_of("listed as imprinted, all planted causes: right", n, right, banded.sum(), 0.9)
+    unknown = (called == "unknown")[banded].sum()
+    yield row_of("listed as imprinted, all planted causes: unknown", n, unknown, banded.sum(), 0.15)
+
+
 def divergence(setting, sheet, rng, planted=40, others=360):
     """Rows: CpGs in which the change of the sexes differs by one to two sds, among others."""
     values = []
@@ -195,19 +281,26 @@ def of_cohorts():
         for shape in ("none", "linear", *CURVED, "undecided"):
             yield row_of(f"{name}: {shape}", n, (found["shape"] == shape).sum(), k)
         yield row_of(f"{name}: curved", n, found["shape"].isin(CURVED).sum(), k)
+        drop_chance_curves(found)
+        for word, among in (("linear", ("linear",)), ("curved", CURVED), ("undecided", ("undecided",))):
+            yield row_of(f"{name}: spread {word}", n, found["spread_shape"].isin(among).sum(), k)
         imprinted = banded & np.isin(cohort.cpgs.astype(str), real.read_list("imprinted_icr_450k_gimp")["cpg"])
         if imprinted.any():
-            hits = (found["cause"] == "SNP")[imprinted].sum()
-            yield row_of(f"{name}: imprinted CpGs called Bi or Tri → SNP", n, hits, imprinted.sum())
+            called = with_list(found)
+            for word in ("imprinting", "SNP"):
+                hits = (called[imprinted] == word).sum()
+                yield row_of(f"{name}: imprinted CpGs called Bi or Tri → {word}", n, hits, imprinted.sum())
         bent = labels["reason"].str.contains("curved").to_numpy()
         if bent.any():
             reported = found["shape"].isin(CURVED)[bent].sum()
             yield row_of(f"{name}: contradicted as curved → a shape", n, reported, bent.sum())
         if n >= real.LARGE and name != "brain, all ages":
             permuted = np.random.default_rng(1).permutation(n)
-            found_at_random = described(cohort.beta, sheet.assign(age=sheet["age"].to_numpy()[permuted]))[1]["shape"]
+            at_random = described(cohort.beta, sheet.assign(age=sheet["age"].to_numpy()[permuted]))[1]
             for word, among in (("curved", CURVED), ("linear", ("linear",))):
-                yield row_of(f"{name}, ages permuted: {word}", n, found_at_random.isin(among).sum(), k)
+                yield row_of(f"{name}, ages permuted: {word}", n, at_random["shape"].isin(among).sum(), k)
+                hits, target = at_random["spread_shape"].isin(among).sum(), 0.05 if word == "curved" else np.nan
+                yield row_of(f"{name}, ages permuted: spread {word}", n, hits, k, target)
         if k > 1000:
             yield from speed(name, n, seconds, k)
         visible = [cpg in snps and real.gap_side(row) > 0 for cpg, row in zip(cohort.cpgs, cohort.beta, strict=True)]
@@ -237,7 +330,14 @@ def main():
     arguments = parser.parse_args()
     compute(np.zeros((1, 40), np.float32), np.arange(40.0))
     begin = time.process_time()
-    rows = [*shapes(600, SIZES, 1, 100), *shapes(3500, SIZES[::2], 2, 40), *causes(600, 3)]
+    rows = [
+        *shapes(600, SIZES, 1, 100),
+        *shapes(3500, SIZES[::2], 2, 40),
+        *spreads(600, 1),
+        *spreads(3500, 2),
+        *causes(600, 3),
+        *imprinting(600, 3),
+    ]
     if real.DATA.is_dir():
         rows += [*of_cohorts(), *pooled()]
     table = pd.DataFrame(rows)

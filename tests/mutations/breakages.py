@@ -440,6 +440,27 @@ BREAKAGES = (
         "test_patterns",
     ),
     Breakage(
+        "a list alone makes bands those of imprinting",
+        "patterns/causes.py",
+        "return p if p < CHANCE else np.nan",
+        "return p",
+        "test_patterns",
+    ),
+    Breakage(
+        "a spread on a line of age is a curve",
+        "patterns/spread.py",
+        "p = np.maximum(p, special.fdtrc(t, rest, np.maximum(over, 0) * rest / t))",
+        "p = np.minimum(p, special.fdtrc(t, rest, np.maximum(over, 0) * rest / t))",
+        "test_patterns",
+    ),
+    Breakage(
+        "bands whose lines cross are a change of spread",
+        "patterns/table.py",
+        "apart[low + at] = straightened(*raw[at], study.position)",
+        "pass",
+        "test_patterns",
+    ),
+    Breakage(
         "only one answer of a taxon must come again",
         "patterns/replication.py",
         "        log += logs[1]\n",

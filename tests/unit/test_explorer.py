@@ -172,6 +172,7 @@ def run(tmp_path_factory):
         {"cpg": names, "shape": rng.choice(list(SHAPES), 90), "cause": rng.choice([*CAUSES, None], 90)}
     )
     patterns["change_point"], patterns["replication"] = np.float32(50), rng.random(90)
+    patterns["spread_shape"], patterns["spread_change_point"] = rng.choice(list(SHAPES), 90), 10 + 80 * rng.random(90)
     patterns.to_parquet(folder / "patterns.parquet", index=False)
     left = table.loc[taxon == UNCLASSIFIED, ["cpg"]].assign(reason="ambiguous", detail="open: trend; BiAge or BiNonAge")
     left.to_parquet(folder / "unclassified.parquet", index=False)
@@ -252,6 +253,8 @@ def test_bands_are_those_of_tests_and_taxon(run):
     assert (index.boundary[7:] == packing.NO_CODE).all()
     table = pd.read_parquet(run["patterns"])
     assert [list(SHAPES)[code] for code in index.shape] == list(table["shape"])
+    assert [list(SHAPES)[code] for code in index.spread_shape] == list(table["spread_shape"])
+    np.testing.assert_array_equal(index.spread_change_point, table["spread_change_point"].to_numpy(np.float32))
     causes = ["" if code == packing.NO_CODE else list(CAUSES)[code] for code in index.cause]
     assert causes == list(table["cause"].fillna(""))
     np.testing.assert_array_equal(index.replication, table["replication"].to_numpy(np.float32))

@@ -57,6 +57,7 @@ def results(tmp_path):
     left = pd.DataFrame({"cpg": CPGS[50:], "reason": "ambiguous", "taxa": "", "unlike_p": 0.5, "detail": "open: trend"})
     patterns = pd.DataFrame({name: rng.random(n) for name in DESCRIPTION}).assign(cpg=CPGS)
     patterns["shape"], patterns["cause"] = rng.choice(list(SHAPES), n), rng.choice([*CAUSES, None], n)
+    patterns["spread_shape"] = rng.choice(list(SHAPES), n)
     samples = pd.DataFrame({"sample_id": [f"S{at}" for at in range(40)], "age": ages, "sex": ["F", "M"] * 20})
     samples["a/b"], samples["empty"], samples["smoker"] = range(40), None, [True, False] * 20
     given = {"beta": tmp_path / "beta.arrow"}
@@ -103,7 +104,7 @@ def test_anndata_reads_back_and_so_does_hdf5(results, tmp_path, monkeypatch):
         np.testing.assert_array_equal(found.var[name], table[name])
     patterns = pd.read_parquet(given["patterns"])
     for name in patterns.columns[1:]:
-        if name in ("shape", "cause"):
+        if name in ("shape", "cause", "spread_shape"):
             assert found.var[name].astype(object).fillna("").tolist() == patterns[name].fillna("").tolist()
         else:
             np.testing.assert_array_equal(found.var[name], patterns[name])

@@ -9,7 +9,9 @@ from cpgtaxa.errors import InputError
 from cpgtaxa.files import write_parquet
 from cpgtaxa.patterns import causes
 from cpgtaxa.patterns.columns import DESCRIPTION, SHAPES
-from cpgtaxa.patterns.shape import Design, Scales, describe
+from cpgtaxa.patterns.replication import KNOWN
+from cpgtaxa.patterns.shape import Design, Scales
+from cpgtaxa.patterns.spread import describe
 from cpgtaxa.patterns.table import Study, describe_shard, gather, patterns, significant
 from cpgtaxa.taxa import criteria
 
@@ -58,6 +60,53 @@ def test_each_shape_is_found_with_its_change_point(rng, ages, point, side):
     assert (found["change_point_low"] <= found["change_point"])[~turning].all()
     assert (found["change_point"] <= found["change_point_high"])[~turning].all()
     assert (found["shape_p"][~turning] < 0.01).all()
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_each_shape_of_the_spread_is_found_with_its_change_point(rng, ages, side):
+    size = side * np.log(12)
+    found = describe(spreading(rng, curves(ages, 50), size), Design(ages), size * np.array([1, 1, 0, 1, 1, 0]))
+    assert found["spread_shape"].tolist() == list(curves(ages, 50))
+    assert (found["shape"] == "none").all()
+    turning = np.isin(found["spread_shape"], ["none", "linear"])
+    assert np.isnan(found["spread_change_point"][turning]).all()
+    assert np.abs(found["spread_change_point"][~turning] - 50).max() <= 7
+    assert (found["spread_change_point_low"] <= found["spread_change_point"])[~turning].all()
+    assert (found["spread_change_point"] <= found["spread_change_point_high"])[~turning].all()
+    assert (found["spread_shape_p"][~turning] < 0.01).all()
+
+
+def spreading(rng, shapes, size):
+    """Values (k, N) float32 around 0.5 of which the logarithm of the spread follows curves of a change of 0.1."""
+    logs = np.array([10 * size * (curve - curve.mean()) for curve in shapes.values()])
+    return (0.5 + 0.02 * np.exp(logs) * rng.standard_normal(logs.shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize("of", ["nothing", "log spread", "spread"])
+def test_spreads_on_a_line_are_on_no_curve(rng, ages, of):
+    position = (ages - 20) / 70
+    sd = {"nothing": 0.03 * np.ones(N), "log spread": 0.02 * 3**position, "spread": 0.02 * (1 + 2 * position)}[of]
+    values = 0.5 + 0.05 * (ages > 55) * np.repeat([0, 1], 150)[:, None] + sd * rng.standard_t(5, (300, N))
+    values[:, ages > 80] += 0.3 * (rng.random((300, (ages > 80).sum())) < 0.01)
+    found = describe(values.astype(np.float32), Design(ages), np.full(300, 0 if of == "nothing" else 1.0))
+    plain = found["spread_shape"][:150]
+    assert (plain == ("none" if of == "nothing" else "linear")).mean() >= 0.96
+    assert (found["spread_shape_p"][:150] < 0.05).mean() <= 0.11
+
+
+def test_steps_and_bands_are_no_change_of_spread(rng, ages):
+    steps = noisy(rng, 0.5 + np.array([[0.08], [-0.1]]) * (ages > 55), 0.03)
+    band = rng.random(N) < 0.4
+    crossing = noisy(rng, (0.4 + 0.25 * band + np.where(band, 0.003, -0.001) * (ages - 55))[None], 0.02)
+    values = np.concatenate([steps, crossing])
+    values[:, :9] = np.nan
+    study = Study.of(pd.DataFrame({"sample_id": [f"s{i}" for i in range(N)], "age": ages}))
+    found = patterns(lambda low, high: values[low:high], statistics_of(values, ages), study, **RULES)
+    assert found["shape"][:2].tolist() == ["step"] * 2
+    assert found["cause"][2] is not None
+    assert found["spread_shape"].tolist() == ["none"] * 3
+    plain = describe(values, study.design, np.zeros(3))
+    assert "none" not in plain["spread_shape"][2:]
 
 
 def test_lines_stay_lines_under_outliers_and_a_spread_that_grows(rng, ages):
@@ -191,6 +240,61 @@ def test_bands_have_their_causes(rng, ages):
     assert found["cause_p"][0] > 1e-3
 
 
+def imprinted_cohort(rng, ages):
+    """Values of CpGs with a band near a half, the sheet, and whether imprinting may be why."""
+    _, sheet, _ = banded_cohort(rng, ages)
+    most, others = rng.random(N) < 0.75, rng.random(N) < 0.5
+    men, late = (sheet["sex"] == "M").to_numpy(), (ages > 60) & (rng.random(N) < 0.5)
+    levels = {
+        "half or none": np.where(most, 0.48, 0.08),
+        "half or both": np.where(most, 0.5, 0.9),
+        "three": np.where(most, 0.5, np.where(others, 0.1, 0.9)),
+        "genotypes": np.array([0.1, 0.5, 0.9])[rng.binomial(2, 0.4, N)],
+        "a rare allele": np.where(rng.random(N) < 0.07, 0.5, 0.1),
+        "neither near a half": np.where(most, 0.8, 0.2),
+        "both near a half": np.where(most, 0.58, 0.42),
+        "sexes": np.where(men, 0.5, 0.1),
+        "the old": np.where(late, 0.1, 0.5),
+    }
+    return noisy(rng, np.array(list(levels.values())), 0.02), sheet, np.arange(9) < 3
+
+
+def test_imprinting_may_be_why_where_half_is_no_genotype(rng, ages):
+    values, sheet, wanted = imprinted_cohort(rng, ages)
+    study = Study.of(sheet)
+    statistics = statistics_of(values, sheet["age"].to_numpy(), study.sexes)
+    found = patterns(lambda low, high: values[low:high], statistics, study, **RULES)
+    assert (found["imprinting_p"].notna() == wanted).all()
+    assert (found["imprinting_p"][wanted] < 1e-6).all()
+    assert not (found["cause"] == "imprinting").any()  # which takes a list
+
+
+def test_the_list_and_the_manifest_decide_on_imprinting(rng, ages, tmp_path, caplog):
+    values, sheet, _ = imprinted_cohort(rng, ages)
+    values, cpgs = values[[0, 1, 2, 0, 3, 7]], [f"cg{i}" for i in range(6)]
+    cohort_of(tmp_path, values, cpgs, sheet["sample_id"])
+    study = Study.of(sheet)
+    write_parquet(tmp_path / "statistics", statistics_of(values, ages, study.sexes))
+    describe_shard(Cohort(tmp_path / "beta.arrow"), study, tmp_path / "statistics", 0, tmp_path / "shard", **RULES)
+    taxa = pd.DataFrame({"cpg": cpgs, "taxon": "BiNonAge", "source": "statistical", "network_p": np.nan})
+    flags = ["imprinted", "SNP;imprinted", "SNP_within_10;imprinted", "cross_reactive", "imprinted", "imprinted;other"]
+    annotation = pd.DataFrame({"cpg": cpgs, "flags": flags})
+    write_parquet(tmp_path / "taxonomy", taxa)
+    write_parquet(tmp_path / "annotation", annotation)
+    out = tmp_path / "patterns.parquet", tmp_path / "patterns.csv.gz"
+    caplog.set_level("INFO")
+    gather([tmp_path / "shard"], tmp_path / "taxonomy", *out, annotation=tmp_path / "annotation")
+    table = pd.read_parquet(out[0])
+    assert table["cause"].tolist() == ["imprinting", "SNP", "unknown", "SNP", "SNP", "sex"]
+    assert table["cause_p"][0] < 1e-6
+    assert "of 5 CpGs of the list imprinted, 5 are called Bi… or Tri…, 1 of these for imprinting" in caplog.text
+    gather([tmp_path / "shard"], tmp_path / "taxonomy", *out)
+    assert pd.read_parquet(out[0])["cause"].tolist() == ["SNP", "SNP", "unknown", "SNP", "SNP", "sex"]
+    write_parquet(tmp_path / "annotation", annotation[::-1])
+    with pytest.raises(InputError, match="annotation is not of the CpGs"):
+        gather([tmp_path / "shard"], tmp_path / "taxonomy", *out, annotation=tmp_path / "annotation")
+
+
 def test_bands_of_the_old_alone_are_no_genotypes(rng, ages):
     late = (ages > 60) * (rng.random(N) < 0.5)
     sheet = pd.DataFrame({"sample_id": [f"s{i}" for i in range(N)], "age": ages})
@@ -237,9 +341,28 @@ def test_shards_and_what_is_gathered_from_them(rng, ages, tmp_path):
     assert table["cause"].fillna("").tolist() == ["SNP", "sex", "", "unknown"]
     assert table["cause_p"].notna().tolist() == [True, True, False, False]
     assert table["replication"].isna().all()  # with labels of the user's own
+    assert table["spread_shape"].tolist() == ["none"] * 4
     write_parquet(tmp_path / "taxonomy", taxa[::-1])
     with pytest.raises(InputError, match="is not of the CpGs of"):
         gather(shards, tmp_path / "taxonomy", *out)
+
+
+def test_curves_of_the_spread_stand_among_those_of_all_cpgs(tmp_path):
+    n = 300
+    shard = pd.DataFrame({"cpg": [f"cg{i}" for i in range(n)], "shape": "none", "cause": None, "cause_p": np.nan})
+    shard["spread_shape"] = ["late_onset", "wave"] + ["none"] * (n - 2)
+    shard["spread_shape_p"] = [1e-6, 0.005, *np.linspace(0.02, 1, n - 2)]
+    shard[["sex_p", "shape_p", "change_point", "change_point_low", "change_point_high", "sex_divergent"]] = np.nan
+    for name in ("spread_change_point", "spread_change_point_low", "spread_change_point_high"):
+        shard[name] = [50.0, 50.0] + [np.nan] * (n - 2)
+    shard[[f"again_{name}" for name in KNOWN]] = np.nan
+    write_parquet(tmp_path / "shard", shard.assign(imprinting_p=np.nan))
+    write_parquet(tmp_path / "taxa", shard[["cpg"]].assign(taxon="UniStable", source="statistical", network_p=np.nan))
+    gather([tmp_path / "shard"], tmp_path / "taxa", tmp_path / "out", tmp_path / "out.csv.gz")
+    table = pd.read_parquet(tmp_path / "out")
+    assert table["spread_shape"].tolist() == ["late_onset", "undecided"] + ["none"] * (n - 2)
+    assert table["spread_change_point"].notna().tolist() == [True] + [False] * (n - 1)
+    assert table["spread_shape_p"][1] == 0.005
 
 
 def test_digits_that_mean_nothing_are_left_off():

@@ -224,6 +224,16 @@ def test_a_cpg_takes_two_kilobytes_at_most(n, cell, tmp_path):
     assert (pathlib.Path(path).stat().st_size - header) / 100 < 2000
 
 
+def test_strata_of_protected_cells_are_larger_where_a_cohort_is_and_leave_no_sex_out(tmp_path):
+    large = People(cpgs=2, n=700)
+    assert Summary(large.summary(tmp_path / "1", min_cell=5)).header.min_stratum == 60
+    assert Summary(large.summary(tmp_path / "2", min_cell=1)).header.min_stratum == 10
+    large.sex = np.where(np.arange(700) < 40, "F", "M")
+    header = Summary(large.summary(tmp_path / "3", min_cell=5)).header
+    assert header.min_stratum == 30
+    assert (header.left_out, set(header.sex)) == (0, {"F", "M"})
+
+
 def test_no_cell_holds_fewer_than_five_where_that_is_asked_for(people, tmp_path):
     people.beta[5, :195] = np.nan
     path = people.summary(tmp_path, min_cell=5)

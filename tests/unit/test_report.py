@@ -175,6 +175,7 @@ def make_run(tmp_path):
     seen.to_parquet(folder / "cpgs.parquet")
     patterns = pd.DataFrame({"replication": [0.95] * 37 + [0.5] * 13 + [np.nan] * 10, "sex_q": [0.01] * 3 + [0.5] * 57})
     patterns["shape"] = ["linear"] * 40 + ["late_onset"] * 20
+    patterns["spread_shape"] = ["none"] * 43 + ["late_onset"] * 17
     patterns["cause"] = ["SNP"] * 6 + ["batch"] * 2 + [None] * 52
     patterns.to_parquet(folder / "patterns.parquet")
     truth = pd.DataFrame({"cpg": cpgs, "taxon": [TAXA[i % 9] for i in range(60)]})
@@ -816,7 +817,7 @@ STATES = [
             "give it to adjust (the chip: once it is a column of the sheet), or leave these CpGs out",
             "In 3 women and men change differently (q",
             "Of 50, 37 are likely to get the same taxon in another cohort",
-            "late onset most of the change comes after the change point 20 33.3 % 15",
+            "late onset most of the change comes after the change point 20 33.3 % 15 17",
             "or the chip in the sample ids: the taxon says nothing of ageing 2",
             "SNP the bands go with nothing in the sheet, and their shares are possible for genotypes 6",
         ],

@@ -221,7 +221,8 @@ def test_sorting_selecting_and_the_csv(results, browser, tmp_path):
         patterns = pd.read_parquet(results / "patterns.parquet").set_index("cpg")
         assert found["shape"].tolist() == patterns["shape"].tolist()
         assert found["cause"].fillna("").tolist() == patterns["cause"].fillna("").tolist()
-        for name in ("change_point", "replication"):
+        assert found["spread_shape"].tolist() == patterns["spread_shape"].tolist()
+        for name in ("change_point", "replication", "spread_change_point"):
             np.testing.assert_allclose(found[name], patterns[name], rtol=1e-6)
         assert visit.errors == []
 
@@ -243,6 +244,7 @@ def test_how_a_cpg_changes_and_why_it_has_bands_is_said_and_filtered(results, br
         opened(visit, cpg)
         said = page.inner_text("#detail-pattern")
         assert f"Shape: {banded.loc[cpg, 'shape'].replace('_', ' ')}" in said
+        assert f"Spread: {banded.loc[cpg, 'spread_shape'].replace('_', ' ')}" in said
         assert f"Bands: {banded.loc[cpg, 'cause']} (" in said
         assert f"with probability {banded.loc[cpg, 'replication']:.2f}." in said
         assert visit.errors == []

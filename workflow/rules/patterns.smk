@@ -30,6 +30,7 @@ rule patterns:
 rule gather_patterns:
     input:
         **PLAN.adjusted(),
+        **PLAN.annotation(),
         beta=PLAN.beta,
         samples=COHORT.samples,
         shards=PLAN.pattern_shards(),

@@ -28,8 +28,9 @@ BOUNDARIES = {one.name: f"in the zone of: {one.question}" for one in TABLE}
 MAIN = ("mean", "core_effect", "core_sd", "core_sd_ratio", "outlier_fraction", "kurtosis", "two_gap", "two_d")
 """Statistics by which CpGs that are not on the map are said to be neighbours, beside the probabilities."""
 
-CHANGES = ("change_point", "replication")
-"""Columns of the patterns that are numbers here, beside the words shape and cause."""
+CHANGES = ("change_point", "replication", "spread_change_point")
+"""Columns of the patterns that are numbers here, beside the words WORDS."""
+WORDS = {"shape": SHAPES, "cause": CAUSES, "spread_shape": SHAPES}
 MEANING = {
     "taxon": "the CpG's taxon, or Unclassified",
     "source": "what gave it: statistical (the tests), round_N (the network of that round), none",
@@ -43,7 +44,7 @@ MEANING = {
     "criterion": "the criterion that decides: that of boundary, else the one nearest to its cut",
     "margin": "how far the CpG lies from that criterion's cut, in halves of its zone (1: at an end of it; at most 10)",
     "disagrees": "whether the network finds another taxon likelier than the one that the tests gave",
-} | {name: PATTERNS[name] for name in ("shape", "cause", *CHANGES)}
+} | {name: PATTERNS[name] for name in (*WORDS, *CHANGES)}
 PLACES = {
     "chromosome": "chromosome, by the array's manifest",
     "position": "position on it, from 1",
@@ -99,9 +100,9 @@ def scale_of(values: np.ndarray) -> list[float]:
 class Index:
     """What stands in the tables of all CpGs but betas and statistics, in the cohort's order.
 
-    cpgs: (n,) str. taxon, source, second, reason, detail, boundary, criterion, shape, cause, disagrees (0 or 1), bands:
-    (n,) uint8 codes; confidence, margin, network_p, change_point, replication: (n,) float32; probabilities: (10, n)
-    uint16 codes; sources, details: the names that `source` and `detail` count; open: of each of `details` the
+    cpgs: (n,) str. taxon, source, second, reason, detail, boundary, criterion, disagrees (0 or 1), bands, and
+    those of WORDS: (n,) uint8 codes; confidence, margin, network_p, and those of CHANGES: (n,) float32; probabilities:
+    (10, n) uint16 codes; sources, details: the names that `source` and `detail` count; open: of each of `details` the
     number of open questions. `places` has PLACES where there is an annotation, else it is empty: chromosome, island
     and flags ("A;B") as (n,) uint8 codes of `chromosomes`, `islands` and `flags`, position (n,) uint32, 0 where
     there is none, gene (n,) str. `cells` has OF_CPG where there is a table of cell types, else it is empty: types
@@ -130,12 +131,16 @@ class Index:
         )
         self.reason, self.detail, self.details = self._reasons(unclassified)
         self.bands = self._bands(statistics, rules)
-        table = read_parquet(patterns, columns=["cpg", "shape", "cause", *CHANGES])
+        table = read_parquet(patterns, columns=["cpg", *WORDS, *CHANGES])
         if not np.array_equal(table["cpg"].to_numpy(dtype=object), self.cpgs):
             raise InputError(f"{patterns} is not of this taxonomy: delete it and start again")
         with naming_damage(patterns):
-            self.shape, self.cause = name_codes(table["shape"], SHAPES), name_codes(table["cause"], CAUSES)
-        self.change_point, self.replication = (table[name].to_numpy(dtype=np.float32) for name in CHANGES)
+            self.shape, self.cause, self.spread_shape = (
+                name_codes(table[name], known) for name, known in WORDS.items()
+            )
+        self.change_point, self.replication, self.spread_change_point = (
+            table[name].to_numpy(dtype=np.float32) for name in CHANGES
+        )
         self.places, self.chromosomes, self.islands, self.flags = {}, [], [], []
         if annotation:
             self._annotate(read_parquet(annotation), annotation)

@@ -25,6 +25,7 @@ from cpgtaxa.explorer.columns import (
     MEANING,
     PLACES,
     REASONS,
+    WORDS,
     Index,
     column,
     described,
@@ -51,7 +52,7 @@ NEIGHBOURS = "neighbour_"
 """What the columns of the embedding's neighbours are called, with a number behind."""
 CODED = (
     "taxon", "source", "second_taxon", "reason", "detail", "boundary", "criterion", "disagrees", "confidence",
-    "margin", "network_p", "shape", "cause", *CHANGES,
+    "margin", "network_p", *WORDS, *CHANGES,
 )  # fmt: skip
 """Columns beside the probabilities and the statistics."""
 ABOUT = """Data of the page explorer.html, which lies beside this folder: keep the two together. The page alone

@@ -18,6 +18,7 @@ from cpgtaxa.input.positions import NOWHERE, beyond_ends, chromosomes, rounded
 from cpgtaxa.input.probes import cpg_of, read_list
 from cpgtaxa.input.streams import codec_of, magic, refuse_foreign
 from cpgtaxa.input.texts import separator_of
+from cpgtaxa.names import SNP, SNP_NEAR
 
 KEY = "annotation.manifest"
 NAMES = {
@@ -39,8 +40,6 @@ SNPS = {
 and minor allele frequencies; of the 450K's, those within 10 bases of it."""
 AT_CPG, COMMON = 1, 0.01
 """An SNP is at the CpG up to this many bases from it, and common from this minor allele frequency on."""
-SNP, SNP_NEAR = "SNP", "SNP_within_10"
-"""Names of these in `flags`; no list of the user's may have them."""
 HEADINGS = 100
 """Lines in which the section [Assay] begins."""
 OPEN_SEA = "OpenSea"

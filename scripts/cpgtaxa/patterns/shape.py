@@ -29,9 +29,6 @@ SCALE_SAMPLES = 800
 """The median absolute deviation is taken from about so many samples."""
 CHANCE = 0.01
 """p-value up to which a trend is there, or a spline contradicts the line."""
-LEAST_BEND, LEAST_BEND_SHARE = 0.10, 0.15
-"""A curve bends (standard deviation over the samples of spline − line) by this share of the noise and this share of
-what the line does; below, it counts as a line: nothing is exactly straight."""
 ARM = 0.25
 """A curve that turns back by this share of its larger arm, within the central 90 % of ages, is a wave."""
 RATIO = 2.0
@@ -52,6 +49,7 @@ ENDS = (0.05, 10)
 REACH = 6.635
 """Change points whose deviance is this much above the least are in the 95 % interval. The quantile for normal noise is
 3.8; with that of 99 %, intervals hold the point in 95 % of simulated CpGs, whose trends bend a little besides."""
+COLUMNS = ("shape", "shape_p", "change_point", "change_point_low", "change_point_high")
 LEAST_OF_SEX = 15
 """Fewest values of a sex for a slope of its own."""
 HELD = 0.8
@@ -177,11 +175,15 @@ class Binned:
     """k CpGs, robustly summed up by age and sex.
 
     n: (k,) samples with a value. weight: (k, b) of a sample. counts, means, within: (k, 3, b) samples, mean and sum of
-    squares around it, by sex. spline: (k, b). sd: (k,) of the residuals. kept: (k,) share of residuals not pulled in.
+    squares around it, by sex. absolute, squared: (k, 3, b) sums of residuals from the spline. spline: (k, b). sd: (k,)
+    of these. kept: (k,) share of residuals not pulled in.
     """
 
-    def __init__(self, values, design: Design, log_ratio, scales: Scales):
-        """values: (k, n) float32, NaN where missing. log_ratio: (k,) log ratio of spreads over the central 90 %."""
+    def __init__(self, values, design: Design, log_ratio, scales: Scales, rounds: int = ROUNDS):
+        """values: (k, n) float32, NaN where missing. log_ratio: (k,) log ratio of spreads over the central 90 %.
+
+        rounds: fits that residuals are pulled in from.
+        """
         self.design, self.scales = design, scales
         given = np.ascontiguousarray(values[:, design.order])
         lacking = np.isnan(given)
@@ -194,7 +196,7 @@ class Binned:
         self.weight = np.exp(-2 * growth)
         spreads = np.exp(growth).astype(np.float32)
         pulled, step = given, max(1, design.n // SCALE_SAMPLES)
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             spline = self._spline(design.sums(pulled))
             fitted = spline.astype(np.float32)[:, design.bin]
             residual = given - fitted
@@ -216,7 +218,7 @@ class Binned:
             self.means = np.where(self.counts > 0, sums / self.counts, 0)
         residual = pulled - self.spline.astype(np.float32)[:, design.bin]
         residual[lacking] = 0
-        squares = design.sums(np.square(residual))
+        self.absolute, self.squared = design.sums(np.abs(residual)), (squares := design.sums(np.square(residual)))
         self.within = np.maximum(squares - self.counts * np.square(self.means - self.spline[:, None]), 0)
         self.sd = np.sqrt(squares.sum(axis=(1, 2)) / np.maximum(self.n - design.basis.shape[1], 1))
 
@@ -363,50 +365,61 @@ def _turns(up, down) -> np.ndarray:
     return (np.minimum(up, down) >= ARM * np.maximum(up, down)) & (np.maximum(up, down) > 0)
 
 
-def describe(values, design: Design, log_ratio, scales: Scales = UNADJUSTED) -> dict[str, np.ndarray]:
-    """Shape of change of k CpGs: a few dozen at a time are fastest.
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What counts as a change, in the unit of sizes.
 
-    values: (k, n) float32 beta, NaN where missing; bands (genotypes, sexes) put on one level. log_ratio: (k,) float64,
-    log ratio of the spreads at the 95th and 5th percentile of age (NaN: constant). scales: of betas that were adjusted.
-
-    Returns columns (k,): shape, shape_p (that the trend is a line; NaN with fewer than MIN_SAMPLES values or three
-    different ages), change_point, change_point_low, change_point_high (years; NaN for none, linear and undecided),
-    sex_divergent (slope of sex 1 − slope of sex 0, beta per year) and sex_p (NaN where a sex has fewer than
-    LEAST_OF_SEX values).
+    low, high: a line is one from the first on; `none` is sure up to the second. bend, share: a curve bends (standard
+    deviation over the samples of spline − line) by this much, and this share of what the line does: nothing is exactly
+    straight.
     """
-    k = len(values)
-    if design.n_bins < 2:
-        names = ("shape_p", "change_point", "change_point_low", "change_point_high", "sex_divergent", "sex_p")
-        return {"shape": np.full(k, "undecided", object)} | {name: np.full(k, np.nan) for name in names}
-    binned = Binned(values, design, log_ratio, scales)
+
+    low: float
+    high: float
+    bend: float
+    share: float
+
+
+LEVEL = Limits(BY_NAME["trend"].low, BY_NAME["trend"].high, bend=0.10, share=0.15)
+"""Of levels: in standard deviations of the noise."""
+
+
+def judge(binned: Binned, unit, limits: Limits) -> dict[str, np.ndarray]:
+    """Shapes of k CpGs: COLUMNS (k,).
+
+    unit: (k,) of sizes, which over the central 90 % of ages are held against `limits`. shape_p is that of a line, NaN
+    with fewer than MIN_SAMPLES values or three different ages; change points are in years, NaN for none, linear and
+    undecided.
+    """
+    design, k = binned.design, len(binned.n)
     few = binned.n < MIN_SAMPLES
     line, covariance, _ = binned.line()
     slope, error = line[:, 1], np.sqrt(np.maximum(covariance[:, 1, 1], 1e-24))
-    noise = np.hypot(binned.sd, EFFECT_FLOOR)
     p, bend = binned.bend()
-    curved = (p <= CHANCE) & (bend >= LEAST_BEND * noise) & (bend >= LEAST_BEND_SHARE * np.abs(slope))
+    curved = (p <= CHANCE) & (bend >= limits.bend * unit) & (bend >= limits.share * np.abs(slope))
     rows = np.flatnonzero(curved & ~few)
     years = (design.high - design.low) / design.scale
-    size, reach = np.abs(slope) * years / noise, 1.645 * error * years / noise
-    there = _t_p(slope / error, np.maximum(binned.n - 2 - scales.lost, 1)) <= CHANCE
-    zone = BY_NAME["trend"]
-    shape = np.where(there & (size >= zone.low), "linear", "none").astype(object)
-    shape[few | ((shape == "none") & (size + reach > zone.high))] = "undecided"
+    size, reach = np.abs(slope) * years / unit, 1.645 * error * years / unit
+    there = _t_p(slope / error, np.maximum(binned.n - 2 - binned.scales.lost, 1)) <= CHANCE
+    shape = np.where(there & (size >= limits.low), "linear", "none").astype(object)
+    shape[few | ((shape == "none") & (size + reach > limits.high))] = "undecided"
     change, ends = np.full(k, np.nan), np.full((k, 2), np.nan)
     if len(rows) and len(design.points):
         shape[rows], change[rows], ends[rows] = Curves(binned, rows).decide()
     else:
         shape[rows] = "undecided"
-    difference, sex_p = _sexes(binned)
-    return {
-        "shape": shape,
-        "shape_p": np.where(few, np.nan, p),
-        "change_point": change,
-        "change_point_low": ends[:, 0],
-        "change_point_high": ends[:, 1],
-        "sex_divergent": difference,
-        "sex_p": sex_p,
-    }
+    p = np.where(few, np.nan, p)
+    return dict(zip(COLUMNS, (shape, p, change, *ends.T), strict=True))
+
+
+def level_shapes(binned: Binned) -> dict[str, np.ndarray]:
+    """Shapes of the level of k CpGs (columns of `judge`), and how it differs by sex.
+
+    sex_divergent (k,): slope of sex 1 − slope of sex 0, beta per year; sex_p: that there is no difference. Both are NaN
+    where a sex has fewer than LEAST_OF_SEX values.
+    """
+    found = judge(binned, np.hypot(binned.sd, EFFECT_FLOOR), LEVEL)
+    return found | dict(zip(("sex_divergent", "sex_p"), _sexes(binned), strict=True))
 
 
 def _sexes(binned: Binned):

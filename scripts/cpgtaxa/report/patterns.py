@@ -11,7 +11,7 @@ from cpgtaxa.wording import count
 
 LIKELY = 0.9
 """From this probability on another cohort is likely to give a CpG its taxon."""
-COLUMNS = ["shape", "cause", "sex_q", "replication"]
+COLUMNS = ["shape", "cause", "sex_q", "replication", "spread_shape"]
 
 
 def patterns_page(table: pd.DataFrame, taxon: pd.Series) -> dict:
@@ -27,6 +27,7 @@ def patterns_page(table: pd.DataFrame, taxon: pd.Series) -> dict:
             "n": count((mine := (table["shape"] == name).to_numpy()).sum()),
             "share": percent(share_of(mine.sum(), len(table))),
             "unclassified": count((mine & left).sum()),
+            "spread": count((table["spread_shape"] == name).sum()),
         }
         for name, meaning in SHAPES.items()
     ]

@@ -127,7 +127,7 @@ function fromPlanes(bytes, Type, start = 0, n = undefined) {
   return new Type(found.buffer);
 }
 
-const TYPES = { taxon: Uint8Array, source: Uint8Array, second_taxon: Uint8Array, reason: Uint8Array, detail: Uint8Array, boundary: Uint8Array, criterion: Uint8Array, disagrees: Uint8Array, rank: Uint32Array, row: Uint32Array, chromosome: Uint8Array, flags: Uint8Array, island: Uint8Array, position: Uint32Array, shape: Uint8Array, cause: Uint8Array, cell_type: Uint16Array, spread_cell_type: Uint16Array };
+const TYPES = { taxon: Uint8Array, source: Uint8Array, second_taxon: Uint8Array, reason: Uint8Array, detail: Uint8Array, boundary: Uint8Array, criterion: Uint8Array, disagrees: Uint8Array, rank: Uint32Array, row: Uint32Array, chromosome: Uint8Array, flags: Uint8Array, island: Uint8Array, position: Uint32Array, shape: Uint8Array, cause: Uint8Array, spread_shape: Uint8Array, cell_type: Uint16Array, spread_cell_type: Uint16Array };
 const typeOf = (name) => TYPES[name] ?? (name.startsWith("p_") ? Uint16Array : Float32Array);
 
 /* A column by name, as a promise; the array itself, once it is there, is had from `columns`. */
@@ -365,8 +365,8 @@ function recall() {
   state.page = Math.max((parseInt(found.get("page"), 10) || 1) - 1, 0);
 }
 
-const CODED = ["taxon", "source", "second_taxon", "reason", "detail", "boundary", "criterion", "disagrees", "shape", "cause"];
-const NUMBERS = ["confidence", "margin", "network_p", "replication", "change_point"];
+const CODED = ["taxon", "source", "second_taxon", "reason", "detail", "boundary", "criterion", "disagrees", "shape", "cause", "spread_shape"];
+const NUMBERS = ["confidence", "margin", "network_p", "replication", "change_point", "spread_change_point"];
 const PLACES = PLACED ? ["chromosome", "position", "gene", "island", "flags"] : [];
 const FILTERED = [...about.statistics, ...TAXA.slice(0, 10).map(({ name }) => ({ name: `p_${name}`, kind: "share", meaning: `the network's probability of ${name}` }))];
 const MEANS = { cpg: "the CpG's id", ...about.meanings, ...Object.fromEntries(FILTERED.map(({ name, meaning }) => [name, meaning])) };
@@ -560,11 +560,12 @@ function cellOf(name, row) {
   if (name === "boundary" || name === "criterion") return el("td", { text: value === NO_NAME ? "–" : about.boundaries[value].name });
   if (name === "disagrees") return el("td", { text: value ? "yes" : "no" });
   if (name === "gene") return el("td", { text: value.split(";").slice(0, 3).join(", ") + (value.split(";").length > 3 ? " …" : "") || "–" });
+  if (name === "spread_shape") return el("td", { text: value === NO_NAME ? "–" : about.shapes[value].name });
   if (["shape", "cause", "chromosome", "island"].includes(name)) return el("td", { text: value === NO_NAME ? "–" : about[`${name}s`][value].name });
   if (name === "flags") return el("td", { text: value === NO_NAME ? "–" : about.flags[value].name.replaceAll(";", ", ") });
   if (name === "cell_type" || name === "spread_cell_type") return el("td", { text: value === MISSING ? "–" : about.cellsSaid[value].name.replaceAll("|", ", ") });
   if (name === "position") return el("td", { className: "n", text: value ? value.toLocaleString("en") : "–" });
-  if (name === "change_point") return el("td", { className: "n", text: number(value) });
+  if (name.endsWith("change_point")) return el("td", { className: "n", text: number(value) });
   const share = NUMBERS.includes(name) ? value : name.startsWith("p_") ? shareOf(value) : null;
   if (share !== null) return el("td", { className: "n", text: Number.isNaN(share) ? "–" : share.toFixed(3) });
   return el("td", { className: "n", text: KINDS[name] === "yes" ? (value ? "yes" : "no") : number(meant(name, value)) });
@@ -689,7 +690,7 @@ async function exportCsv() {
   $("export").disabled = true;
   $("work").textContent = "Reading the columns …";
   const values = await Promise.all(names.map(column));
-  const words = { taxon: TAXA, source: about.sources, second_taxon: TAXA, reason: about.reasons, detail: about.details, boundary: about.boundaries, criterion: about.boundaries, disagrees: [{ name: "no" }, { name: "yes" }], shape: about.shapes, cause: about.causes, cell_type: about.cellsSaid, spread_cell_type: about.cellsSaid, chromosome: about.chromosomes, island: about.islands, flags: about.flags };
+  const words = { taxon: TAXA, source: about.sources, second_taxon: TAXA, reason: about.reasons, detail: about.details, boundary: about.boundaries, criterion: about.boundaries, disagrees: [{ name: "no" }, { name: "yes" }], shape: about.shapes, cause: about.causes, spread_shape: about.shapes, cell_type: about.cellsSaid, spread_cell_type: about.cellsSaid, chromosome: about.chromosomes, island: about.islands, flags: about.flags };
   const parts = [`cpg,${names.join(",")}\n`];
   let altered = 0;
   for (let start = 0; start < rows.length; start += 5000) {
@@ -819,9 +820,10 @@ function placeOf(row) {
 /* How a CpG changes, why it has bands, and whether another cohort would agree, in words. */
 function patternOf(row) {
   const of = (name) => columns.get(name)[row], said = [];
-  if (of("shape") !== NO_NAME) {
-    const { name, meaning } = about.shapes[of("shape")], at = of("change_point");
-    said.push(`Shape: ${name.replaceAll("_", " ")}${Number.isNaN(at) ? "" : `, change point ${number(at)} years`} (${meaning}).`);
+  for (const [what, key] of [["Shape", ""], ["Spread", "spread_"]]) {
+    if (of(`${key}shape`) === NO_NAME) continue;
+    const { name, meaning } = about.shapes[of(`${key}shape`)], at = of(`${key}change_point`);
+    said.push(`${what}: ${name.replaceAll("_", " ")}${Number.isNaN(at) ? "" : `, change point ${number(at)} years`} (${meaning}).`);
   }
   if (of("cause") !== NO_NAME) said.push(`Bands: ${about.causes[of("cause")].name} (${about.causes[of("cause")].meaning}).`);
   if (!Number.isNaN(of("replication"))) said.push(`Another such cohort gives the same taxon with probability ${of("replication").toFixed(2)}.`);
@@ -1359,7 +1361,7 @@ async function start() {
   });
   options($("sheet-sort"), ["cpg", "taxon", ...NUMBERS, ...CELLS.filter((name) => name.endsWith("_q"))].map((name) => [name, name === "cpg" ? "CpG" : name]), "order of the data");
   groupedColumns($("sheet-sort"));
-  options($("add-column"), ["reason", "detail", "boundary", "criterion", "network_p", "disagrees", "shape", "change_point", "cause", "replication", ...CELLS, ...PLACES].map((name) => [name, name]), "…");
+  options($("add-column"), ["reason", "detail", "boundary", "criterion", "network_p", "disagrees", "shape", "change_point", "spread_shape", "spread_change_point", "cause", "replication", ...CELLS, ...PLACES].map((name) => [name, name]), "…");
   groupedColumns($("add-column"));
   about.samples.covariates.forEach(({ name }, at) => $("colour").append(el("option", { value: String(at), text: name })));
   if (!about.samples.covariates.length) $("colour").closest("label").hidden = true;

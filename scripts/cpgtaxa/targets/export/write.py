@@ -57,7 +57,7 @@ CHANGES = [name for name in PATTERNS if name != "cpg"]
 WORDS = (
     "cpg", "chrom", *GENES, "taxon", "source", "second_taxon", "boundary", "criterion", "reason", "detail",
     "disagrees",
-    "shape", "cause", "cell_type", "spread_cell_type",
+    "shape", "cause", "spread_shape", "cell_type", "spread_cell_type",
 )  # fmt: skip
 """Columns of text; all others are numbers."""
 OF_NETWORK = ("margin", "network_p", "disagrees")
@@ -72,10 +72,10 @@ UNITS = {
     "confidence": "probability",
     "margin": "halves of a zone",
     "disagrees": "yes or empty",
-    **dict.fromkeys(("shape", "cause"), "name"),
+    **dict.fromkeys(("shape", "cause", "spread_shape"), "name"),
     **dict.fromkeys(("cell_type", "spread_cell_type"), "names"),
     **dict.fromkeys(("cell_type_q", "spread_cell_type_q"), "probability"),
-    **dict.fromkeys(("change_point", "change_point_low", "change_point_high"), "years"),
+    **{name: "years" for name in CHANGES if "change_point" in name},
     "sex_divergent": "beta per year",
     **dict.fromkeys(("sex_q", "replication", "replication_low", "replication_high"), "probability"),
     **dict.fromkeys(("n", "far_n"), "samples"),
@@ -264,7 +264,7 @@ def _changes(given: dict, taxonomy: pd.DataFrame) -> dict:
     table = read_parquet(given["patterns"])
     if list(table["cpg"]) != list(taxonomy["cpg"]):
         raise InputError(f"{given['patterns']} and {given['taxonomy']} are not of the same CpGs: delete both")
-    kinds = {"shape": list(SHAPES), "cause": list(CAUSES)}
+    kinds = {"shape": list(SHAPES), "cause": list(CAUSES), "spread_shape": list(SHAPES)}
     found = {
         name: pd.Categorical(table[name].astype(object), categories=kinds[name])
         if name in kinds

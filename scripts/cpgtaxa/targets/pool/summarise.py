@@ -14,8 +14,9 @@ from cpgtaxa.progress import Progress
 from cpgtaxa.targets.pool import strata
 from cpgtaxa.targets.pool.summary import GROUP, Header, SummaryWriter
 
-ROOM = 6
-"""Cells that a stratum has room for at least, where cells are protected."""
+ROOM, PEOPLE = (6, 12), 25
+"""Cells that a stratum has room for at least, where cells are protected: one for so many people of a sex, within these.
+Rare genotypes have cells of their own where strata are large; in small cohorts these would hold too many ages."""
 
 
 def summarise(given: dict, out: dict, *, settings: dict) -> None:
@@ -27,7 +28,7 @@ def summarise(given: dict, out: dict, *, settings: dict) -> None:
     """
     cohort, samples = Cohort(given["beta"]), read_samples(given["samples"])
     sexes = strata.sexes_of(samples, settings["sexes"])
-    least = max(settings["min_stratum"], ROOM * settings["min_cell"] if settings["min_cell"] > 1 else 1)
+    least = max(settings["min_stratum"], _room(sexes, settings["min_cell"]) if settings["min_cell"] > 1 else 1)
     ages = samples["age"].to_numpy(dtype=np.float64)
     cut = strata.cut(ages, sexes, years=settings["years"], least=least, together=settings["min_cell"])
     ids = probes.describe(cohort.cpgs)
@@ -65,3 +66,12 @@ def summarise(given: dict, out: dict, *, settings: dict) -> None:
     with atomic(out["about"]) as temporary:
         pd.DataFrame(rows, columns=["what", "value"]).to_csv(temporary, index=False)
     logging.info(", ".join(f"{what}: {value:,}" for what, value in rows))
+
+
+def _room(sexes: np.ndarray, least: int) -> int:
+    """People that a stratum of protected cells, of `least` people each, holds at least.
+
+    A sex that fills a stratum of ROOM[0] cells is not left out. sexes: (n,) of `strata.sexes_of`.
+    """
+    enough = [n for n in np.unique(sexes.astype(str), return_counts=True)[1] if n >= ROOM[0] * least]
+    return least * int(np.clip(min(enough, default=0) // PEOPLE, *ROOM))
