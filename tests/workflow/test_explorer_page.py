@@ -244,7 +244,7 @@ def test_how_a_cpg_changes_and_why_it_has_bands_is_said_and_filtered(results, br
         opened(visit, cpg)
         said = page.inner_text("#detail-pattern")
         assert f"Shape: {banded.loc[cpg, 'shape'].replace('_', ' ')}" in said
-        assert f"Spread: {banded.loc[cpg, 'spread_shape'].replace('_', ' ')}" in said
+        assert f"Spread, experimental: {banded.loc[cpg, 'spread_shape'].replace('_', ' ')}" in said
         assert f"Bands: {banded.loc[cpg, 'cause']} (" in said
         assert f"with probability {banded.loc[cpg, 'replication']:.2f}." in said
         assert visit.errors == []

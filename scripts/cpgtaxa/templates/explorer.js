@@ -820,7 +820,7 @@ function placeOf(row) {
 /* How a CpG changes, why it has bands, and whether another cohort would agree, in words. */
 function patternOf(row) {
   const of = (name) => columns.get(name)[row], said = [];
-  for (const [what, key] of [["Shape", ""], ["Spread", "spread_"]]) {
+  for (const [what, key] of [["Shape", ""], ["Spread, experimental", "spread_"]]) {
     if (of(`${key}shape`) === NO_NAME) continue;
     const { name, meaning } = about.shapes[of(`${key}shape`)], at = of(`${key}change_point`);
     said.push(`${what}: ${name.replaceAll("_", " ")}${Number.isNaN(at) ? "" : `, change point ${number(at)} years`} (${meaning}).`);
