@@ -250,7 +250,8 @@ SECTIONS = (
         "work; boundary CpGs, of which one in ten is close; *avx2*: without AVX-512 and VNNI (`--instructions avx2`). "
         "Same: the first taxon is that of the network in float32. Placed: what the first round places of a cohort's "
         "Unclassified. Stages: int8 alone, cut off after a stage. Leave: CpGs that a small network on a stage's "
-        "features could spare the rest, and how many of them have the taxon of the whole.",
+        "features could spare the rest, and how many of them have the taxon of the whole. Student: a ResNet18 a "
+        "quarter as wide, distilled from the network for a cohort; what it answers, the network is spared.",
         by=("part", "instructions", "where", "engine", "what"),
     ),
     Section(

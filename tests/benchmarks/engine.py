@@ -1,7 +1,7 @@
 """The shipped network in whole numbers (OpenVINO) beside float32 (torch): pace, taxa, calibration, placements.
 
     OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 .venv/bin/python tests/benchmarks/engine.py [--parts pace same
-        placed stages leave] [--instructions all|avx2] [--out F.csv]
+        placed stages leave student] [--instructions all|avx2] [--out F.csv]
 
 One thread, processor time, drawing and distances included; the best of three turns, all ways in turn. With
 `--instructions avx2` torch and OpenVINO do without AVX-512 and VNNI. Same: CpGs of real cohorts (../shared/data) and
@@ -12,14 +12,23 @@ Leave: what an image could be spared that a small network knows by the features 
 quarters and sixteenths; one hidden layer, distilled from the network on 3,000 simulated images and a third of the
 cohort's). It leaves where the lead of its first taxon is above a threshold that 99.9 % of another third agree beyond;
 the last third is counted.
+
+Student: a narrow ResNet18 (STUDENTS) distilled from the network on images simulated for the cohort's ages and a
+third of the cohort's own, in float32. It answers where its lead is above a threshold that 99.9 % of 2,000 other
+simulated images and of another third agree beyond; the network answers the rest. Of CpGs of foreign kinds (unlike.py)
+that it answers: how many are farther from training images than 99 % of simulated ones, by its features and by the
+network's?
 """
 
 import argparse
+import dataclasses
+import functools
 import os
 import pathlib
 import sys
 import tempfile
 import time
+import unittest.mock
 
 import numpy as np
 import pandas as pd
@@ -28,6 +37,15 @@ from benchmarking import CONFIG, HERE, NETWORK, RULES
 ISA = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
 SEED, MOST, SURE = 20261130, 1500, 0.9
 PLACED = ("gse42861", "GSE97362")
+STUDENTS = {
+    "quarter as wide, 64 px": ((16, 32, 64, 128), 64, 20_000, 4),
+    "quarter as wide, 64 px, half the lesson": ((16, 32, 64, 128), 64, 10_000, 4),
+    "quarter as wide, 64 px, twice the lesson": ((16, 32, 64, 128), 64, 40_000, 4),
+    "quarter as wide, 32 px": ((16, 32, 64, 128), 32, 20_000, 4),
+}
+"""Channels of the four stages, pixels, simulated images and epochs of the lesson."""
+LESSONS = {"gse42861": ["quarter as wide, 64 px"], "random500": list(STUDENTS)}
+HELD, FOREIGN, ARRAY = 2000, 40, 811_870
 ENGINES = {
     "torch float32": ("torch", "float32"),
     "torch bfloat16": ("torch", "bfloat16"),
@@ -301,9 +319,204 @@ def leave(tell):
             tell("leave", name, f"after layer{number}", "same first taxon, of these", same[gone].mean(), len(gone))
 
 
+def at_size(images, size):
+    """Planes (k, 2, 64, 64) uint8, averaged down if size is 32."""
+    if size == images.shape[-1]:
+        return images
+    means = images.reshape(len(images), 2, size, 2, size, 2).astype(np.float32).mean(axis=(3, 5))
+    return np.rint(means).astype(np.uint8)
+
+
+def taught(widths, images, logits, network, epochs):
+    """A Predictor of a narrow ResNet18 that has learnt the logits' probabilities for planes (n, 2, size, size)."""
+    import torch
+    from cpgtaxa.learning.classifier import sample_features
+    from cpgtaxa.learning.networks import Predictor, load_statistics
+    from cpgtaxa.models import resnet
+
+    torch.manual_seed(SEED)
+    with unittest.mock.patch.object(resnet, "WIDTHS", widths):
+        pupil = resnet.ResNet18().to(memory_format=torch.channels_last).train()
+    planes, targets = torch.from_numpy(images), torch.softmax(torch.from_numpy(logits), dim=1)
+    optimiser = torch.optim.AdamW(pupil.parameters(), weight_decay=0.01, fused=True)
+    steps = epochs * -(-len(planes) // 64)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 0.004, total_steps=steps)
+    for _ in range(epochs):
+        for rows in torch.randperm(len(planes)).split(64):
+            optimiser.zero_grad()
+            torch.nn.functional.cross_entropy(pupil(network.normalise(planes[rows])), targets[rows]).backward()
+            optimiser.step()
+            schedule.step()
+    size = images.shape[-1]
+    found = Predictor(pupil, load_statistics(NETWORK["stats"]), size, network.temperature, "cpu", "float32")
+    found.kept = sample_features(found, images, SEED)
+    return found
+
+
+def seconds_of(work, *arguments):
+    """Processor time of work(*arguments), and what it returns."""
+    began = time.process_time()
+    found = work(*arguments)
+    return time.process_time() - began, found
+
+
+def pace_of(work, images):
+    """Seconds an image of work(images): the best of three turns."""
+    return min(seconds_of(work, images)[0] for _ in range(4)) / len(images)
+
+
+def compiled(predictor, images):
+    """A student as OpenVINO runs it, in float32 and in int8: functions that take images."""
+    import openvino
+    from cpgtaxa.learning import engine
+
+    def shown(request, images):
+        for start in range(0, len(images), engine.BATCH):
+            request.infer([images[start : start + engine.BATCH]], share_inputs=True)
+
+    options = {"INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False, "INFERENCE_NUM_THREADS": 1}
+    for precision, highs in (("float32", None), ("int8", engine._ranges(predictor, images)[0])):
+        graph = engine._graph(openvino, predictor, engine.BATCH, highs)
+        request = openvino.Core().compile_model(graph, "CPU", options).create_infer_request()
+        yield precision, functools.partial(shown, request)
+
+
+def sure_beyond(leads, same):
+    """The least lead beyond which 99.9 % have the network's first taxon."""
+    order = np.argsort(-leads, kind="stable")
+    most = np.flatnonzero(np.cumsum(~same[order]) <= 0.001 * np.arange(1, len(order) + 1))
+    return leads[order[most[-1]]] if len(most) else np.inf
+
+
+def leads_of(logits):
+    second, first = np.sort(logits, axis=1)[:, -2:].T
+    return first - second
+
+
+@dataclasses.dataclass
+class Lesson:
+    """A cohort's images and what the network says of them: simulated ones, its own, and foreign ones.
+
+    undecided: which of its own the tests leave open; making: seconds to make and show a simulated one; each: to draw
+    one image, and to classify it with its distance.
+    """
+
+    whole: object
+    simulated: np.ndarray
+    logits: np.ndarray
+    own: np.ndarray
+    exact: np.ndarray
+    undecided: np.ndarray
+    foreign: np.ndarray
+    making: float
+    each: tuple
+
+
+def lesson(tell, where, cohort, number):
+    import unlike
+    from cpgtaxa.images.render import planes, render
+    from cpgtaxa.names import UNCLASSIFIED
+    from cpgtaxa.placement import novelty
+    from cpgtaxa.simulation.training_images import GROUP, plan, simulate_group
+
+    whole, ages = predictor_of("openvino", cohort.ages), cohort.ages
+    members = plan(SEED, (HELD + number) * 7 // 100, (HELD + number) * 3 // 10)
+
+    def simulate():
+        for group, start in enumerate(range(0, len(members), GROUP)):
+            _, beta, setting, _ = simulate_group(SEED, group, members[start : start + GROUP], ages, 0.0)
+            yield planes(render(beta, setting.ages), 64)
+
+    making, simulated = seconds_of(lambda: np.concatenate(list(simulate())))
+    showing, (logits, _) = seconds_of(whole.outputs, simulated)
+    making = (making + showing) / len(simulated)
+    tell("student", where, "openvino", "ms to simulate, draw and show an image", 1000 * making, len(simulated))
+    rows = np.random.default_rng(SEED).permutation(len(cohort.beta))[:MOST]
+    beta, undecided = cohort.beta[rows], (cohort.classify()["taxon"] == UNCLASSIFIED).to_numpy()[rows]
+    own = planes(render(beta, ages), 64)
+    x = (ages - ages.min()) / np.ptp(ages)
+    rngs = [[np.random.default_rng([SEED, kind, row]) for row in range(FOREIGN)] for kind in range(len(unlike.KINDS))]
+    foreign = [draw(rng, x) for draw, its in zip(unlike.KINDS.values(), rngs, strict=True) for rng in its]
+    foreign = np.clip(np.stack(foreign), 0.0005, 0.9995).astype(np.float32)
+
+    def classify(images):
+        novelty.distances(whole.outputs(images)[1], whole.kept)
+
+    each = pace_of(lambda beta: planes(render(beta, ages), 64), beta[:256]), pace_of(classify, own[:256])
+    tell("student", where, "openvino", "images/s", 1 / sum(each), 256)
+    exact, foreign = whole.as_in_float32(own), planes(render(foreign, ages), 64)
+    return Lesson(whole, simulated, logits, own, exact, undecided, foreign, making, each)
+
+
+def examined(tell, where, name, given):
+    """A student of a lesson: how fast it is, what it answers, how much of that is right, and what pays for it."""
+    from cpgtaxa.learning.temperature import softmax
+    from cpgtaxa.placement import novelty
+
+    widths, size, number, epochs = STUDENTS[name]
+    tell = functools.partial(tell, "student", where, name)
+    whole, exact, (drawing, classifying) = given.whole, given.exact, given.each
+    simulated, own = at_size(given.simulated, size), at_size(given.own, size)
+    learnt, chosen, left = np.array_split(np.arange(len(own)), 3)
+    lessons = np.concatenate([simulated[HELD : HELD + number], own[learnt]])
+    answers = np.concatenate([given.logits[HELD : HELD + number], exact[learnt]])
+    teaching, pupil = seconds_of(taught, widths, lessons, answers, whole.predictor, epochs)
+    cost = teaching + number * given.making
+    tell("seconds of the lesson", cost, len(lessons))
+    pace = np.inf
+    for precision, work in compiled(pupil, simulated[-165:]):
+        one = pace_of(work, simulated[:512])
+        tell(f"images/s drawn, {precision}", 1 / (drawing + one), 512)
+        pace = min(pace, one)
+    held, features = pupil.outputs(simulated[:HELD])
+    found, truth = pupil.logits(own), given.logits[:HELD]
+    agree, same = (one.argmax(axis=1) == other.argmax(axis=1) for one, other in ((held, truth), (found, exact)))
+    tell("same first taxon, simulated", agree.mean(), len(agree))
+    tell("same first taxon", same[left].mean(), len(left))
+    threshold = max(sure_beyond(leads_of(held), agree), sure_beyond(leads_of(found)[chosen], same[chosen]))
+    gone = left[leads_of(found)[left] >= threshold]
+    share, sure = len(gone) / len(left), gone[softmax(exact, whole.temperature).max(axis=1)[gone] >= SURE]
+    tell("answers, simulated", np.mean(leads_of(held) >= threshold), len(held))
+    tell("answers", share, len(left))
+    undecided = left[given.undecided[left]]
+    if len(undecided):
+        tell("answers, of what the tests leave open", np.isin(undecided, gone).mean(), len(undecided))
+    if len(sure):
+        tell("same first taxon, of these", same[gone].mean(), len(gone))
+        tell("same, of sure ones of these", same[sure].mean(), len(sure))
+    apart = pace_of(lambda rows: novelty.distances(rows, pupil.kept), features[:512])
+    each = drawing + pace + apart + (1 - share) * classifying
+    tell("images/s, the network's answers included", 1 / each, len(left))
+    saved = drawing + classifying - each
+    if saved > 0:
+        tell("CpGs of a round that pay for the lesson", cost / saved, len(left))
+    tell("images/s of a whole array, lesson included", ARRAY / (ARRAY * each + cost), ARRAY)
+    foreign, foreign_features = pupil.outputs(at_size(given.foreign, size))
+    answered = leads_of(foreign) >= threshold
+    tell("foreign CpGs that it answers", answered.mean(), len(answered))
+    usual = whole.outputs(given.simulated[:HELD])[1], whole.outputs(given.foreign)[1]
+    for whose, kept, (known, strange) in (
+        ("its own", pupil.kept, (features, foreign_features)),
+        ("the network's", whole.kept, usual),
+    ):
+        far = novelty.distances(strange, kept) > np.quantile(novelty.distances(known, kept), 0.99)
+        if answered.any():
+            tell(f"far by {whose} features, of these", far[answered].mean(), int(answered.sum()))
+
+
+def student(tell):
+    """Students of the shipped network for two real cohorts."""
+    import real_cohorts
+
+    for where, names in LESSONS.items():
+        given = lesson(tell, where, real_cohorts.load(where), max(STUDENTS[name][2] for name in names))
+        for name in names:
+            examined(tell, where, name, given)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parts = {"pace": pace, "same": same, "placed": placed, "stages": stages, "leave": leave}
+    parts = {"pace": pace, "same": same, "placed": placed, "stages": stages, "leave": leave, "student": student}
     parser.add_argument("--parts", nargs="+", choices=list(parts), default=list(parts))
     parser.add_argument("--instructions", choices=("all", "avx2"), default="all")
     parser.add_argument("--out", type=pathlib.Path, default=HERE / "engine.csv")

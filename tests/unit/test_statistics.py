@@ -1,10 +1,13 @@
 """Statistics per CpG against independent implementations: statsmodels, scipy, diptest, scikit-learn and plain numpy."""
 
+import contextlib
+import gc
 import logging
 import os
 import pathlib
 import subprocess
 import sys
+import types
 import warnings
 
 import diptest
@@ -20,7 +23,9 @@ from cpgtaxa.small_sort import heap_sort
 from cpgtaxa.statistics import kernel as statistics
 from cpgtaxa.statistics.kernel import DESCRIPTION, NAMES, compute, compute_cohort
 from cpgtaxa.taxa import criteria
+from cpgtaxa.threads import compile_once
 from diptest.consts import Consts
+from numba.core.errors import TypingError
 from statsmodels.stats.diagnostic import het_breuschpagan
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -552,6 +557,22 @@ def test_of_processes_that_start_together_one_compiles_and_the_others_wait_for_i
         process.stdin.flush()
     found = sorted(process.communicate()[0].split() for process in running)
     assert found == [["0", "1", "20.0"], ["0", "1", "20.0"], ["1", "0", "20.0"]]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_garbage_is_collected_again_when_something_is_compiled_or_cannot_be(tmp_path, fails):
+    collected = []
+
+    def compiling(low, high):
+        collected.append(gc.isenabled())
+        if fails:
+            raise TypingError("no")
+
+    compiling.stats, compiling.signatures = types.SimpleNamespace(cache_path=tmp_path), []
+    with pytest.raises(TypingError) if fails else contextlib.nullcontext():
+        compile_once(compiling)
+    assert collected == [False]
+    assert gc.isenabled()
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 10, 257])

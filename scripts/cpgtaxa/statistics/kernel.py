@@ -60,12 +60,15 @@ OUTLIER_DISTANCE = 0.09
 SPREAD_FLOOR = 0.010
 """Standard deviation (beta) that is added, in quadrature, where spreads are compared."""
 
-SHORT_RUN = 4
-LONG_RUN = 60
-"""Rounds of two iterations from every start, and at most from the best of them."""
+SHORT_RUN = 9
+LONG_RUN = 121
+"""Iterations from every start, and at most from the best of them."""
 
 POLISH = 2
 """Iterations on the samples themselves after those on binned ones."""
+
+EXACT_RUN = 10001
+"""Iterations at most of the fits that tests compare with."""
 
 LONG_RUN_BIC = 20.0
 POLISH_BIC = 10.0
@@ -223,6 +226,9 @@ _FAST = {"reassoc", "contract", "nsz", "arcp"}
 # Where no value can be missing: the largest of many, several at a time.
 _FINITE = {"nnan", "nsz"}
 
+# What functions are asked: for False and True, which are types of their own, numba would compile them twice.
+_NO, _YES = np.int64(0), np.int64(1)
+
 
 def _jit(fastmath=False, entry=False, inline=True):
     """numba.njit; an entry's compilation is cached on disk, unless no directory can be written.
@@ -235,11 +241,11 @@ def _jit(fastmath=False, entry=False, inline=True):
     """
 
     def wrap(function):
-        options = {"nogil": True, "error_model": "numpy", "fastmath": fastmath}
+        options = {"nogil": True, "error_model": "numpy", "fastmath": fastmath, "no_cfunc_wrapper": True}
         if entry:
             with contextlib.suppress(RuntimeError):
                 return numba.njit(cache=True, **options)(function)
-        return numba.njit(forceinline=inline, no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)(function)
+        return numba.njit(forceinline=inline, no_cpython_wrapper=True, **options)(function)
 
     return wrap
 
@@ -262,6 +268,26 @@ def _from_bits(typing_context, value):
         return builder.bitcast(arguments[0], ir.DoubleType())
 
     return types.float64(types.int64), generate
+
+
+def _of_two(comparison):
+    """max or min of two numbers, as Python takes them; numba's own compile a function for each kind of number."""
+
+    @intrinsic
+    def choose(typing_context, one, other):
+        kind = typing_context.unify_types(types.unliteral(one), types.unliteral(other))
+
+        def generate(context, builder, signature, arguments):
+            compare = builder.fcmp_ordered if isinstance(kind, types.Float) else builder.icmp_signed
+            return builder.select(compare(comparison, arguments[1], arguments[0]), arguments[1], arguments[0])
+
+        return kind(kind, kind), generate
+
+    return choose
+
+
+_max = _of_two(">")
+_min = _of_two("<")
 
 
 # Of the fast-math only "contract": the rest would cancel the rounding by addition.
@@ -338,7 +364,7 @@ def _quantile(ordered, q):
     """Linearly interpolated quantile of sorted values, as numpy's default."""
     position = (ordered.size - 1) * q
     below = int(position)
-    above = min(below + 1, ordered.size - 1)
+    above = _min(below + 1, ordered.size - 1)
     return ordered[below] + (position - below) * (ordered[above] - ordered[below])
 
 
@@ -348,8 +374,8 @@ def _range(values):
     low = values[0]
     high = values[0]
     for i in range(values.size):
-        low = min(low, values[i])
-        high = max(high, values[i])
+        low = _min(low, values[i])
+        high = _max(high, values[i])
     return low, high
 
 
@@ -380,7 +406,7 @@ def _sort(values, ordered, where, counts):
         counts[where[i] + 1] += 1
     widest = 0
     for b in range(buckets):
-        widest = max(widest, counts[b + 1])
+        widest = _max(widest, counts[b + 1])
         counts[b + 1] += counts[b]
     for i in range(n):
         bucket = where[i]
@@ -405,7 +431,8 @@ def _moments(values):
     mean = total / values.size
     squares = 0.0
     for i in range(values.size):
-        squares += (values[i] - mean) ** 2
+        away = values[i] - mean
+        squares += away * away
     return mean, squares
 
 
@@ -436,7 +463,7 @@ def _sort_near(values, quantiles, ordered, where, counts):
     for number in range(len(quantiles)):
         quantile = quantiles[number]
         first = int((n - 1) * quantile)
-        last = min(first + 1, n - 1)
+        last = _min(first + 1, n - 1)
         start = 0
         stop = buckets
         while stop - start > 1:
@@ -468,11 +495,11 @@ def _sort_near(values, quantiles, ordered, where, counts):
 def _median_distance(ordered, centre):
     """Median of |ordered − centre|, walking outwards from the centre of sorted values."""
     n = ordered.size
-    middle = _place(ordered, centre, False)
+    middle = _place(ordered, centre, _NO)
     # Of all but the last two steps, how many go to the right: bisection.
-    steps = max(n // 2 - 1, 0)
-    least = max(steps - middle, 0)
-    most = min(steps, n - middle)
+    steps = _max(n // 2 - 1, 0)
+    least = _max(steps - middle, 0)
+    most = _min(steps, n - middle)
     while least < most:
         taken = (least + most) // 2
         if ordered[middle + taken] - centre < centre - ordered[middle - (steps - taken)]:
@@ -509,7 +536,7 @@ def _above_line(x, rate):
     best = 0.0
     for i in range(x.size):
         distance = (i + 1) - (x[i] - x[0]) * rate
-        best = max(best, distance)
+        best = _max(best, distance)
     return best
 
 
@@ -519,7 +546,7 @@ def _below_line(x, rate):
     best = 0.0
     for i in range(x.size):
         distance = (x[i] - x[0]) * rate - (i - 1)
-        best = max(best, distance)
+        best = _max(best, distance)
     return best
 
 
@@ -531,19 +558,19 @@ def _corners(x, marks, sure, first, last, low, high, rising, corners):
     sure, first, last: the points without a mark, and the range of them that is further than DIP_REACH from low and
     high. A marked point may be a corner only where the chord that marked it ends outside low..high.
     """
-    left = min(low + DIP_REACH, high + 1)
-    right = max(high - DIP_REACH + 1, left)
+    left = _min(low + DIP_REACH, high + 1)
+    right = _max(high - DIP_REACH + 1, left)
     top = -1
     for part in range(3):
         # The points near the end one comes from, those between, those near the other end.
-        count = left - low if (part == 0) == rising else high + 1 - right
+        count = left - low if (part == 0) == (rising == _YES) else high + 1 - right
         count = last - first if part == 1 else count
         for step in range(count):
             if part == 1:
                 j = sure[first + step] if rising else sure[last - 1 - step]
             else:
                 j = (low if part == 0 else right) + step if rising else (high if part == 0 else left - 1) - step
-                if marks[j] <= min(j - low, high - j):
+                if marks[j] <= _min(j - low, high - j):
                     continue
             while top > 0:
                 a = corners[top]
@@ -573,14 +600,7 @@ def _dip(x, scratch):
     n = x.size
     if n < 4 or x[0] == x[n - 1]:
         return 0.5 / n
-    below, above, sure_g, sure_l, gcm, lcm = (
-        scratch[0][:n],
-        scratch[1][:n],
-        scratch[2][:n],
-        scratch[3][:n],
-        scratch[4][:n],
-        scratch[5][:n],
-    )
+    below, above, sure_g, sure_l, gcm, lcm = scratch[0], scratch[1], scratch[2], scratch[3], scratch[4], scratch[5]
     below[:] = n
     above[:] = n
     # Constants of a type that stays: numba would compile what they are handed to once more for the first of them.
@@ -604,8 +624,8 @@ def _dip(x, scratch):
     high = n - 1
     dip = 1.0  # in units of 1 / (2 n)
     while True:
-        left = min(low + DIP_REACH, high + 1)
-        right = max(high - DIP_REACH + 1, left)
+        left = _min(low + DIP_REACH, high + 1)
+        right = _max(high - DIP_REACH + 1, left)
         while first_g < last_g and sure_g[first_g] < left:
             first_g += 1
         while last_g > first_g and sure_g[last_g - 1] >= right:
@@ -614,8 +634,8 @@ def _dip(x, scratch):
             first_l += 1
         while last_l > first_l and sure_l[last_l - 1] >= right:
             last_l -= 1
-        ends_g = _corners(x, below, sure_g, first_g, last_g, low, high, False, gcm)
-        ends_l = _corners(x, above, sure_l, first_l, last_l, low, high, True, lcm)
+        ends_g = _corners(x, below, sure_g, first_g, last_g, low, high, _NO, gcm)
+        ends_l = _corners(x, above, sure_l, first_l, last_l, low, high, _YES, lcm)
         at_g = ends_g
         at_l = ends_l
         # The largest distance between the two hulls over the modal interval.
@@ -642,8 +662,8 @@ def _dip(x, scratch):
                         distance = d
                         at_g = ig + 1
                         at_l = il
-                ig = max(ig, 0)
-                il = min(il, ends_l)
+                ig = _max(ig, 0)
+                il = _min(il, ends_l)
                 if gcm[ig] == lcm[il]:
                     break
         else:
@@ -654,13 +674,15 @@ def _dip(x, scratch):
         for j in range(at_g, ends_g):
             b = gcm[j + 1]
             e = gcm[j]
-            if e - b > 1 and x[e] != x[b]:
-                dip = max(dip, _above_line(x[b : e + 1], (e - b) / (x[e] - x[b])))
+            run = x[e] - x[b]
+            if e - b > 1 and run != 0.0:
+                dip = _max(dip, _above_line(x[b : e + 1], (e - b) / run))
         for j in range(at_l, ends_l):
             b = lcm[j]
             e = lcm[j + 1]
-            if e - b > 1 and x[e] != x[b]:
-                dip = max(dip, _below_line(x[b : e + 1], (e - b) / (x[e] - x[b])))
+            run = x[e] - x[b]
+            if e - b > 1 and run != 0.0:
+                dip = _max(dip, _below_line(x[b : e + 1], (e - b) / run))
         if low == gcm[at_g] and high == lcm[at_l]:
             break
         low = gcm[at_g]
@@ -745,7 +767,7 @@ def _fit(x, y, residual, out):
         out[_LM] = 0.0  # all residuals of one size: the spread is constant
     rate = size_x / sxx
     floor = 0.1 * mean_size
-    out[_RATIO] = max(mean_size + rate * (q95 - mean_x), floor) / max(mean_size + rate * (q05 - mean_x), floor)
+    out[_RATIO] = _max(mean_size + rate * (q95 - mean_x), floor) / _max(mean_size + rate * (q05 - mean_x), floor)
     # age² with its mean and its line in age taken out, so that one coefficient and one t-test remain.
     szz = sx4 - n * mean_xx * mean_xx - tilt * sx3
     if szz > 1e-9 * sx4:
@@ -808,7 +830,7 @@ def _expect2(count, u, v, totals, bands, sums, likelihood):
         s4 += w * (ui * vi)
         s5 += w * (vi * vi)
         if likelihood:
-            total += count[i] * (max(q1, q2) + _log(1.0 + other))
+            total += count[i] * (_max(q1, q2) + _log(1.0 + other))
     sums[0, 0], sums[0, 1], sums[0, 2], sums[0, 3], sums[0, 4], sums[0, 5] = s0, s1, s2, s3, s4, s5
     for p in range(6):
         sums[1, p] = totals[p] - sums[0, p]
@@ -839,10 +861,10 @@ def _expect3(count, u, v, totals, bands, sums, likelihood):
         q2 = g2 - h2 * e2 * e2
         q3 = g3 - h3 * e3 * e3
         # The likeliest band has density 1: two exponentials instead of three.
-        high = max(q1, q2)
-        top = max(high, q3)
-        lower = _exp(min(q1, q2) - top)
-        other = _exp(min(high, q3) - top)
+        high = _max(q1, q2)
+        top = _max(high, q3)
+        lower = _exp(_min(q1, q2) - top)
+        other = _exp(_min(high, q3) - top)
         p3 = 1.0 if q3 > high else other
         upper = other if q3 > high else 1.0
         p1 = upper if q1 >= q2 else lower
@@ -886,53 +908,34 @@ def _maximise(sums, total, floor, within, bands):
         weight = sums[j, 0]
         mean_u = sums[j, 1] / weight
         mean_v = sums[j, 2] / weight
-        uu = max(sums[j, 3] - weight * mean_u * mean_u, 0.0)
+        uu = _max(sums[j, 3] - weight * mean_u * mean_u, 0.0)
         uv = sums[j, 4] - weight * mean_u * mean_v
         vv = sums[j, 5] - weight * mean_v * mean_v
         slope = uv / (uu + SLOPE_RIDGE) if weight >= SLOPE_MIN_SAMPLES else 0.0
         level = mean_v - slope * mean_u
         variance = (vv - 2.0 * slope * uv + slope * slope * uu) / weight + within
-        sd = math.sqrt(max(variance, floor * floor))
+        sd = math.sqrt(_max(variance, floor * floor))
         share = weight / total
-        change = max(change, abs(share - bands[j, 0]) / share)
-        change = max(change, (abs(level - bands[j, 1]) + abs(slope - bands[j, 2]) + abs(sd - bands[j, 3])) / sd)
+        change = _max(change, abs(share - bands[j, 0]) / share)
+        change = _max(change, (abs(level - bands[j, 1]) + abs(slope - bands[j, 2]) + abs(sd - bands[j, 3])) / sd)
         bands[j, 0], bands[j, 1], bands[j, 2], bands[j, 3] = share, level, slope, sd
     return change
 
 
 @_jit()
-def _likelihood(points, bands, sums):
-    """Log-likelihood of points under two or three bands, and in `sums` those of `_expect2` or `_expect3`."""
-    count, u, v, totals = points
-    if bands.shape[0] == 2:
-        return _expect2(count, u, v, totals, bands, sums, True)
-    return _expect3(count, u, v, totals, bands, sums, True)
+def _iterate(points, scale, floor, within, bands, sums, steps, tolerance, plain):
+    """EM from the given bands, in place, until they settle, a band dies out or so many steps are made.
 
-
-@_jit()
-def _step(points, floor, within, bands, sums):
-    """One iteration of EM in place; returns as `_maximise`."""
-    count, u, v, totals = points
-    if bands.shape[0] == 2:
-        _expect2(count, u, v, totals, bands, sums, False)
-    else:
-        _expect3(count, u, v, totals, bands, sums, False)
-    return _maximise(sums, totals[0], floor, within, bands)
-
-
-@_jit()
-def _iterate(points, scale, floor, within, bands, sums, limit, tolerance, plain):
-    """EM from the given bands, in place, until they settle, a band dies out or `limit` rounds of two steps are made.
-
-    One step more ends the last round. Between rounds the bands are carried on along the path of the two steps
-    (SQUAREM, scheme S3; Varadhan and Roland 2008), with weights and sds on the log scale and levels and slopes in units
-    of `scale`: plain EM, which is what `plain` asks for, creeps where bands overlap.
+    After each two steps the bands are carried on along their path (SQUAREM, scheme S3; Varadhan and Roland 2008), with
+    weights and sds on the log scale and levels and slopes in units of `scale`: plain EM, which is what `plain` asks
+    for, creeps where bands overlap.
     """
+    count, u, v, totals = points
     k = bands.shape[0]
     start = np.empty((k, 4))
     middle = np.empty((k, 4))
     reach = 4.0
-    for step in range(2 * limit + 1):
+    for step in range(steps):
         first = step % 2 == 0
         for j in range(k):
             for p in range(4):
@@ -940,7 +943,11 @@ def _iterate(points, scale, floor, within, bands, sums, limit, tolerance, plain)
                     start[j, p] = bands[j, p]
                 else:
                     middle[j, p] = bands[j, p]
-        change = _step(points, floor, within, bands, sums)
+        if k == 2:
+            _expect2(count, u, v, totals, bands, sums, _NO)
+        else:
+            _expect3(count, u, v, totals, bands, sums, _NO)
+        change = _maximise(sums, totals[0], floor, within, bands)
         if change < tolerance:
             break
         if first or plain:
@@ -960,20 +967,20 @@ def _iterate(points, scale, floor, within, bands, sums, limit, tolerance, plain)
                 start[j, p], middle[j, p], bands[j, p] = a, r, d
                 speed += r * r
                 turn += d * d
-        far = 1.0 if speed <= turn else min(math.sqrt(speed / turn), reach)
+        far = 1.0 if speed <= turn else _min(math.sqrt(speed / turn), reach)
         if far == reach:
             reach *= 4.0
         share = 0.0
         for j in range(k):
             for p in range(4):
                 bands[j, p] = start[j, p] + 2.0 * far * middle[j, p] + far * far * bands[j, p]
-            bands[j, 0] = math.exp(min(bands[j, 0], 0.0))
+            bands[j, 0] = math.exp(_min(bands[j, 0], 0.0))
             bands[j, 1] *= scale
             bands[j, 2] *= scale
-            bands[j, 3] = min(max(math.exp(min(bands[j, 3], 10.0)), floor), 3.0 * scale)
+            bands[j, 3] = _min(_max(math.exp(_min(bands[j, 3], 10.0)), floor), 3.0 * scale)
             share += bands[j, 0]
         for j in range(k):
-            bands[j, 0] = max(bands[j, 0] / share, 2.0 / points[3][0])
+            bands[j, 0] = _max(bands[j, 0] / share, 2.0 / totals[0])
 
 
 @_jit(inline=False)
@@ -982,17 +989,19 @@ def _split(points, cuts, floor, within, bands, sums):
     count, u, v, totals = points
     sums[:] = 0.0
     for i in range(u.size):
+        c = count[i]
+        ui = u[i]
+        vi = v[i]
         j = 0
         for cut in cuts:
-            if v[i] > cut:
+            if vi > cut:
                 j += 1
-        c = count[i]
         sums[j, 0] += c
-        sums[j, 1] += c * u[i]
-        sums[j, 2] += c * v[i]
-        sums[j, 3] += c * u[i] * u[i]
-        sums[j, 4] += c * u[i] * v[i]
-        sums[j, 5] += c * v[i] * v[i]
+        sums[j, 1] += c * ui
+        sums[j, 2] += c * vi
+        sums[j, 3] += c * ui * ui
+        sums[j, 4] += c * ui * vi
+        sums[j, 5] += c * vi * vi
     bands[:] = 1.0
     return _maximise(sums, totals[0], floor, within, bands) >= 0.0
 
@@ -1007,11 +1016,11 @@ def _valley(smooth, mass, start, stop, least):
             continue
         left = 0.0
         for j in range(start, i):
-            left = max(left, smooth[j])
+            left = _max(left, smooth[j])
         right = 0.0
         for j in range(i + 1, stop):
-            right = max(right, smooth[j])
-        peak = min(left, right)
+            right = _max(right, smooth[j])
+        peak = _min(left, right)
         if peak > 0.0:
             depth = 1.0 - smooth[i] / peak
             if depth > best:
@@ -1021,11 +1030,11 @@ def _valley(smooth, mass, start, stop, least):
 
 
 @_jit(fastmath=_FINITE)
-def _widest(low, high):
-    """Largest difference between two arrays; 0 without values."""
-    best = 0.0
+def _narrowest(low, high):
+    """Smallest difference between two arrays; infinite without values."""
+    best = np.inf
     for i in range(low.size):
-        best = max(best, high[i] - low[i])
+        best = _min(best, high[i] - low[i])
     return best
 
 
@@ -1036,7 +1045,7 @@ def _gap(ordered, start, stop, least):
     last = stop - least + 1
     if last <= first:
         return 0.0, -1
-    best = _widest(ordered[first - 1 : last - 1], ordered[first:last])
+    best = -_narrowest(ordered[first:last], ordered[first - 1 : last - 1])
     if best == 0.0:
         return 0.0, -1
     for i in range(first, last):
@@ -1059,15 +1068,17 @@ def _starts(ordered, cuts):
     cuts[0, 0] = _quantile(ordered, 0.5)
     cuts[4, 0] = _quantile(ordered, 1.0 / 3.0)
     cuts[4, 1] = _quantile(ordered, 2.0 / 3.0)
-    least = max(3, math.ceil(BAND_WEIGHT * n))
+    least = _max(3, math.ceil(BAND_WEIGHT * n))
 
     low = ordered[0]
     width = (ordered[n - 1] - low) / bins
-    histogram = np.zeros(bins)
+    histogram = np.empty(bins)
+    histogram[:] = 0.0
     for i in range(n):
-        histogram[min(int((ordered[i] - low) / width), bins - 1)] += 1.0
-    mass = np.zeros(bins + 1)
-    first = np.zeros(bins + 1)
+        histogram[_min(int((ordered[i] - low) / width), bins - 1)] += 1.0
+    mass = np.empty(bins + 1)
+    first = np.empty(bins + 1)
+    mass[0] = first[0] = 0.0
     for b in range(bins):
         mass[b + 1] = mass[b] + histogram[b]
         first[b + 1] = first[b] + histogram[b] * (b + 0.5)
@@ -1087,8 +1098,8 @@ def _starts(ordered, cuts):
         depth_right, bin_right = _valley(smooth, mass, bin1 + 1, bins, least)
         bin2 = bin_left if depth_left >= depth_right else bin_right
         if bin2 > 0:
-            cuts[5, 0] = low + (min(bin1, bin2) + 0.5) * width
-            cuts[5, 1] = low + (max(bin1, bin2) + 0.5) * width
+            cuts[5, 0] = low + (_min(bin1, bin2) + 0.5) * width
+            cuts[5, 1] = low + (_max(bin1, bin2) + 0.5) * width
 
     gap1, i1 = _gap(ordered, start, n, least)
     if gap1 > 0.0:
@@ -1097,8 +1108,8 @@ def _starts(ordered, cuts):
         gap_right, i_right = _gap(ordered, i1, n, least)
         i2 = i_left if gap_left >= gap_right else i_right
         if i2 > 0:
-            cuts[6, 0] = 0.5 * (ordered[min(i1, i2)] + ordered[min(i1, i2) - 1])
-            cuts[6, 1] = 0.5 * (ordered[max(i1, i2)] + ordered[max(i1, i2) - 1])
+            cuts[6, 0] = 0.5 * (ordered[_min(i1, i2)] + ordered[_min(i1, i2) - 1])
+            cuts[6, 1] = 0.5 * (ordered[_max(i1, i2)] + ordered[_max(i1, i2) - 1])
 
     best2 = 0.0
     best3 = 0.0
@@ -1126,15 +1137,6 @@ def _starts(ordered, cuts):
                     cuts[7, 1] = low + b * width
 
 
-@_jit(fastmath=_FINITE)
-def _narrowest(low, high):
-    """Smallest difference between two arrays."""
-    best = np.inf
-    for i in range(low.size):
-        best = min(best, high[i] - low[i])
-    return best
-
-
 @_jit(inline=False)
 def _cells(u, v, ordered, of_cell, table, cells):
     """Bin the points by age and residual; returns the number of filled cells and the variance of v inside cells.
@@ -1150,14 +1152,14 @@ def _cells(u, v, ordered, of_cell, table, cells):
     narrowest = _narrowest(ordered[: n - tenth], ordered[tenth:])
     low = ordered[0]
     length = ordered[n - 1] - low
-    width = max(narrowest, 0.5 * SD_FLOOR, length / (VALUE_BINS - 1))
-    bins = min(int(length / width) + 1, VALUE_BINS)
+    width = _max(_max(narrowest, 0.5 * SD_FLOOR), length / (VALUE_BINS - 1))
+    bins = _min(int(length / width) + 1, VALUE_BINS)
     table[:, : AGE_BINS * bins] = 0.0
     slice_of_age = 0
     for i in range(n):
         while (slice_of_age + 1) * n <= i * AGE_BINS:  # i · AGE_BINS // n, without the slow division
             slice_of_age += 1
-        cell = slice_of_age * bins + min(int((v[i] - low) / width), bins - 1)
+        cell = slice_of_age * bins + _min(int((v[i] - low) / width), bins - 1)
         table[0, cell] += 1.0
         table[1, cell] += u[i]
         table[2, cell] += v[i]
@@ -1181,7 +1183,17 @@ def _cells(u, v, ordered, of_cell, table, cells):
             filled += 1
     for i in range(n):
         within += v[i] * v[i]
-    return filled, max(within / n, 0.0)
+    return filled, _max(within / n, 0.0)
+
+
+@_jit(inline=False)
+def _in_order(bands):
+    """Sort (k, 4) bands in place by their level."""
+    for last in range(bands.shape[0] - 1, 0, -1):
+        for j in range(last):
+            if bands[j, 1] > bands[j + 1, 1]:
+                for p in range(4):
+                    bands[j, p], bands[j + 1, p] = bands[j + 1, p], bands[j, p]
 
 
 @_jit()
@@ -1206,7 +1218,7 @@ def _mixture(k, samples, cells, within, cuts, scale, floor, trend, ends, rival, 
     points = samples if exact else cells
     within = 0.0 if exact else within
     constant = n * math.log(2.0 * math.pi) + (4 * k - 1) * math.log(n)
-    for s in range(5):
+    for s in range(6):
         if s < 4:
             cut = cuts[4 * (k - 2) + s, : k - 1]
             if np.isnan(cut[0]) or not _split(points, cut, floor, within, bands, sums):
@@ -1215,42 +1227,41 @@ def _mixture(k, samples, cells, within, cuts, scale, floor, trend, ends, rival, 
             for t in range(s):
                 apart = 0.0
                 for j in range(k):
-                    apart = max(apart, abs(tried[t, j] - bands[j, 0]))
+                    apart = _max(apart, abs(tried[t, j] - bands[j, 0]))
                 known |= apart < 0.005
             if known and not exact:
                 continue
             for j in range(k):
                 tried[s, j] = bands[j, 0]
-            limit, tolerance = (5000, 1e-6) if exact else (SHORT_RUN, 1e-3)
-        elif exact or constant - 2.0 * best >= rival + LONG_RUN_BIC:
-            break
-        else:
+            steps, tolerance = (EXACT_RUN, 1e-6) if exact else (SHORT_RUN, 1e-3)
+        elif s == 4:
+            if exact or constant - 2.0 * best >= rival + LONG_RUN_BIC:
+                continue
             _copy_bands(chosen, bands)
-            limit, tolerance = LONG_RUN, 1e-4
-        _iterate(points, scale, floor, within, bands, sums, limit, tolerance, exact)
-        likelihood = _likelihood(points, bands, sums)
+            steps, tolerance = LONG_RUN, 1e-4
+        else:
+            if best == -np.inf:
+                return
+            _copy_bands(chosen, bands)
+            # Cells lie closer to the lines than their samples do.
+            loss = 0.0
+            for j in range(k):
+                loss += n * bands[j, 0] * within / bands[j, 3] ** 2
+            steps, tolerance = 0 if exact or constant - 2.0 * best + loss >= rival + POLISH_BIC else POLISH, 1e-3
+            points, within = samples, 0.0
+        _iterate(points, scale, floor, within, bands, sums, steps, tolerance, exact or s == 5)
+        if s == 5:
+            _in_order(bands)
+        count, u, v, totals = points
+        if k == 2:
+            likelihood = _expect2(count, u, v, totals, bands, sums, _YES)
+        else:
+            likelihood = _expect3(count, u, v, totals, bands, sums, _YES)
         if likelihood > best:
             best = likelihood
             _copy_bands(bands, chosen)
-    if best == -np.inf:
-        return
-    if not exact:
-        # Cells lie closer to the lines than their samples do.
-        loss = 0.0
-        for j in range(k):
-            loss += n * chosen[j, 0] * within / chosen[j, 3] ** 2
-        if constant - 2.0 * best + loss < rival + POLISH_BIC:
-            for _ in range(POLISH):
-                if _step(samples, floor, 0.0, chosen, sums) < 1e-3:
-                    break
-    for last in range(k - 1, 0, -1):
-        for j in range(last):
-            if chosen[j, 1] > chosen[j + 1, 1]:
-                for p in range(4):
-                    chosen[j, p], chosen[j + 1, p] = chosen[j + 1, p], chosen[j, p]
-    likelihood = _likelihood(samples, chosen, sums)
-    _describe(chosen, sums, n, likelihood, trend, ends, out)
-    _look_between(samples, chosen, out)
+    _describe(bands, sums, n, likelihood, trend, ends, out)
+    _look_between(samples, bands, out)
 
 
 @_jit(inline=False)
@@ -1277,10 +1288,10 @@ def _valley_of(bands, j):
     right = 0.0
     for i in range(steps + 1):
         if i <= least:
-            left = max(left, heights[i])
+            left = _max(left, heights[i])
         if i >= least:
-            right = max(right, heights[i])
-    peak = min(left, right)
+            right = _max(right, heights[i])
+    peak = _min(left, right)
     depth = 1.0 - heights[least] / peak if peak > 0.0 else 0.0
     return depth, least / steps, left < right
 
@@ -1292,7 +1303,7 @@ def _in_windows(u, v, bands, j, place, left):
     a1, b1 = bands[j, 1], bands[j, 2]
     a2, b2 = bands[j + 1, 1] - bands[j, 1], bands[j + 1, 2] - bands[j, 2]
     away = abs(place - (0.0 if left else 1.0)) * (bands[j + 1, 1] - bands[j, 1])
-    half = min(0.6 * bands[peak, 3], 0.5 * away)
+    half = _min(0.6 * bands[peak, 3], 0.5 * away)
     ap, bp = bands[peak, 1], bands[peak, 2]
     valley = 0.0
     top = 0.0
@@ -1320,16 +1331,18 @@ def _look_between(samples, bands, out):
             valley, top = _in_windows(u, v, bands, j, place, left)
             seen = 1.0 - (valley + 0.5) / (top + 0.5)
             error = (1.0 - seen) * math.sqrt(1.0 / (valley + 0.5) + 1.0 / (top + 0.5))
-        if min(depth, seen) < min(out[_DEPTH], out[_SEEN]) or j == 0:
+        if _min(depth, seen) < _min(out[_DEPTH], out[_SEEN]) or j == 0:
             out[_DEPTH], out[_SEEN], out[_SEEN_SE] = depth, seen, error
-        if min(depth, seen) > min(out[_BEST_DEPTH], out[_BEST_SEEN]) or j == 0:
+        if _min(depth, seen) > _min(out[_BEST_DEPTH], out[_BEST_SEEN]) or j == 0:
             out[_BEST_DEPTH], out[_BEST_SEEN], out[_BEST_SE] = depth, seen, error
-            out[_BEST_WEIGHT] = min(below, 1.0 - below)
+            out[_BEST_WEIGHT] = _min(below, 1.0 - below)
     # Fourth moment of the samples nearest to each band: two merged bands have an excess kurtosis towards -2.
     least = 0.0
-    moments = np.zeros((k, 5))
-    bins = min(8, max(u.size // 25, 2))
-    by_age = np.zeros((k, bins))
+    bins = _min(8, _max(u.size // 25, 2))
+    moments = np.empty((k, 5))
+    by_age = np.empty((k, bins))
+    moments[:] = 0.0
+    by_age[:] = 0.0
     gain = np.empty(k)
     for j in range(k):
         gain[j] = math.log(bands[j, 0] / bands[j, 3])
@@ -1360,7 +1373,7 @@ def _look_between(samples, bands, out):
             m3 = moments[j, 3] / count
             m4 = moments[j, 4] / count - 4.0 * m1 * m3 + 6.0 * m1 * m1 * moments[j, 2] / count - 3.0 * m1**4
             if m2 > 1e-12:
-                least = min(least, m4 / (m2 * m2) - 3.0)
+                least = _min(least, m4 / (m2 * m2) - 3.0)
     out[_BAND_KURT] = least
     chi = 0.0
     there = 0
@@ -1375,7 +1388,7 @@ def _look_between(samples, bands, out):
                 chi += (by_age[j, b] - expected) ** 2 / expected
     if there > 1:
         # Less what independence gives by chance.
-        out[_BY_AGE] = math.sqrt(max(chi / (there - 1) - (bins - 1), 0.0) / u.size)
+        out[_BY_AGE] = math.sqrt(_max(chi / (there - 1) - (bins - 1), 0.0) / u.size)
 
 
 @_jit(fastmath=_FAST)
@@ -1399,10 +1412,12 @@ def _zones(x, residual, mean_x, sxx, out):
         e = r / (1.0 - 1.0 / n - a * a / sxx)
         meat += e * e * a * a
     out[_EFFECT_SE] = math.sqrt(meat) / sxx * (q95 - q05)
-    bins = min(48, max(n // 4, 2))
-    age = np.zeros(bins)
-    size = np.zeros(bins)
-    count = np.zeros(bins)
+    bins = _min(48, _max(n // 4, 2))
+    age = np.empty(bins)
+    size = np.empty(bins)
+    count = np.empty(bins)
+    for b in range(bins):
+        age[b] = size[b] = count[b] = 0.0
     for b in range(bins):
         start = b * n // bins
         stop = (b + 1) * n // bins
@@ -1417,9 +1432,9 @@ def _zones(x, residual, mean_x, sxx, out):
     for b in range(bins):
         total += count[b] * size[b]
         between += count[b] * age[b] * age[b]
-    level = math.log(max(total / n, 1e-9))
+    level = math.log(_max(total / n, 1e-9))
     rate = 0.0
-    reach = max(abs(q05 - mean_x), abs(q95 - mean_x), 1e-9)
+    reach = _max(_max(abs(q05 - mean_x), abs(q95 - mean_x)), 1e-9)
     for _ in range(12):
         up = 0.0
         tilt = 0.0
@@ -1427,9 +1442,9 @@ def _zones(x, residual, mean_x, sxx, out):
             excess = size[b] / math.exp(level + rate * age[b]) - 1.0
             up += count[b] * excess
             tilt += count[b] * excess * age[b]
-        level += max(min(up / n, 0.7), -0.7)
-        rate += max(min(tilt / between, 0.7 / reach), -0.7 / reach)
-        rate = max(min(rate, 2.0 / reach), -2.0 / reach)
+        level += _max(_min(up / n, 0.7), -0.7)
+        rate += _max(_min(tilt / between, 0.7 / reach), -0.7 / reach)
+        rate = _max(_min(rate, 2.0 / reach), -2.0 / reach)
     # Dispersion, and what the cone does not explain, by up to 12 bins.
     fits = np.empty(bins)
     for b in range(bins):
@@ -1439,7 +1454,7 @@ def _zones(x, residual, mean_x, sxx, out):
         for i in range(b * n // bins, (b + 1) * n // bins):
             e = abs(residual[i]) / fits[b] - 1.0
             dispersion += e * e
-    dispersion /= max(n - 2, 1)
+    dispersion /= _max(n - 2, 1)
     error = math.sqrt(dispersion / between)
     old = 1.2533 * math.exp(level + rate * (q95 - mean_x))
     young = 1.2533 * math.exp(level + rate * (q05 - mean_x))
@@ -1447,7 +1462,7 @@ def _zones(x, residual, mean_x, sxx, out):
     out[_LOG_RATIO] = 0.5 * math.log((old * old + floor) / (young * young + floor))
     gain = old * old * (q95 - mean_x) / (old * old + floor) - young * young * (q05 - mean_x) / (young * young + floor)
     out[_LOG_RATIO_SE] = error * abs(gain)
-    wide = min(12, max(n // 15, 4))
+    wide = _min(12, _max(n // 15, 4))
     level_bend = 0.0
     spread_bend = 0.0
     for w in range(wide):
@@ -1462,9 +1477,9 @@ def _zones(x, residual, mean_x, sxx, out):
         ratio = ratio / (stop - start) - 1.0
         spread_bend += (stop - start) * ratio * ratio
     # Less what noise alone gives: each bin but the two that the line takes.
-    noise = max(square - level_bend, 0.0) / max(n - wide, 1)
-    out[_BEND] = math.sqrt(max(level_bend - (wide - 2) * noise, 0.0) / n)
-    out[_SPREAD_BEND] = math.sqrt(max(spread_bend - (wide - 2) * dispersion, 0.0) / n)
+    noise = _max(square - level_bend, 0.0) / _max(n - wide, 1)
+    out[_BEND] = math.sqrt(_max(level_bend - (wide - 2) * noise, 0.0) / n)
+    out[_SPREAD_BEND] = math.sqrt(_max(spread_bend - (wide - 2) * dispersion, 0.0) / n)
 
 
 @_jit(inline=False)
@@ -1476,23 +1491,26 @@ def _sexes(x, sex, residual, trend, spread, out):
     n = x.size
     low = _quantile(x, 0.05)
     high = _quantile(x, 0.95)
-    numbers = np.zeros((2, 6))
+    numbers = np.empty((2, 6))
+    numbers[:] = 0.0
     for i in range(n):
-        if sex[i] >= 0:
-            row = numbers[sex[i]]
+        own = sex[i]
+        if own >= 0:
+            row = numbers[own]
             row[0] += 1.0
             row[1] += x[i]
             row[2] += residual[i]
-    if min(numbers[0, 0], numbers[1, 0]) < 15.0:
+    if _min(numbers[0, 0], numbers[1, 0]) < 15.0:
         return
-    middle = np.zeros(2)
-    wide = np.zeros(2)
+    middle = np.empty(2)
+    wide = np.empty(2)
     for s in range(2):
         numbers[s, 1] /= numbers[s, 0]
         numbers[s, 2] /= numbers[s, 0]
     for i in range(n):
-        if sex[i] >= 0:
-            row = numbers[sex[i]]
+        own = sex[i]
+        if own >= 0:
+            row = numbers[own]
             a = x[i] - row[1]
             b = residual[i] - row[2]
             row[3] += a * a
@@ -1514,15 +1532,16 @@ def _sexes(x, sex, residual, trend, spread, out):
         for i in range(count):
             part[i] = abs(part[i] - middle[s])
         heap_sort(part)
-        wide[s] = max(1.4826 * _quantile(part, 0.5), SD_FLOOR)
-    out[0] = abs(middle[1] - middle[0])
-    out[1] = math.sqrt(2.0) * out[0] / math.sqrt(wide[0] ** 2 + wide[1] ** 2)
+        wide[s] = _max(1.4826 * _quantile(part, 0.5), SD_FLOOR)
+    apart = abs(middle[1] - middle[0])
+    out[0] = apart
+    out[1] = math.sqrt(2.0) * apart / math.sqrt(wide[0] ** 2 + wide[1] ** 2)
     for s in range(2):
-        row = numbers[s]
-        slope = row[4] / row[3] if row[3] > 0.0 else 0.0
-        left = max(row[5] - slope * row[4], 0.0) / max(row[0] - 2.0, 1.0)
+        xx, xy = numbers[s, 3], numbers[s, 4]
+        slope = xy / xx if xx > 0.0 else 0.0
+        left = _max(numbers[s, 5] - slope * xy, 0.0) / _max(numbers[s, 0] - 2.0, 1.0)
         out[2 + 3 * s] = (trend + slope) * (high - low)
-        out[3 + 3 * s] = math.sqrt(left / row[3]) * (high - low) if row[3] > 0.0 else np.inf
+        out[3 + 3 * s] = math.sqrt(left / xx) * (high - low) if xx > 0.0 else np.inf
         out[4 + 3 * s] = math.sqrt(left)
 
 
@@ -1534,8 +1553,8 @@ def _describe(bands, sums, n, likelihood, trend, ends, out):
     weight = 1.0
     sd = 0.0
     for j in range(k):
-        weight = min(weight, bands[j, 0])
-        sd = max(sd, bands[j, 3])
+        weight = _min(weight, bands[j, 0])
+        sd = _max(sd, bands[j, 3])
     out[_WEIGHT] = weight
     out[_BAND_SD] = sd
     gap = np.inf
@@ -1544,34 +1563,36 @@ def _describe(bands, sums, n, likelihood, trend, ends, out):
     for j in range(k - 1):
         step = bands[j + 1, 1] - bands[j, 1]
         turn = bands[j + 1, 2] - bands[j, 2]
-        gap = min(gap, step)
-        d = min(d, math.sqrt(2.0) * step / math.sqrt(bands[j, 3] ** 2 + bands[j + 1, 3] ** 2))
-        end = min(end, step + turn * ends[0], step + turn * ends[1])
+        gap = _min(gap, step)
+        d = _min(d, math.sqrt(2.0) * step / math.sqrt(bands[j, 3] ** 2 + bands[j + 1, 3] ** 2))
+        end = _min(_min(end, step + turn * ends[0]), step + turn * ends[1])
     out[_GAP] = gap
     out[_D] = d
     out[_ENDS] = end
     common = 0.0
     precision = 0.0
+    length = ends[1] - ends[0]
     for j in range(k):
         place = _BANDS + _PER_BAND * j
-        out[place] = (trend + bands[j, 2]) * (ends[1] - ends[0])
+        out[place] = (trend + bands[j, 2]) * length
         out[place + 3], out[place + 4], out[place + 5] = bands[j, 1], bands[j, 0], bands[j, 3]
         out[place + 6] = np.inf
         weight = sums[j, 0]
         if weight < SLOPE_MIN_SAMPLES:
             continue
-        uu = sums[j, 3] - sums[j, 1] ** 2 / weight
-        uv = sums[j, 4] - sums[j, 1] * sums[j, 2] / weight
-        vv = sums[j, 5] - sums[j, 2] ** 2 / weight
+        sum_u, sum_v = sums[j, 1], sums[j, 2]
+        uu = sums[j, 3] - sum_u * sum_u / weight
+        uv = sums[j, 4] - sum_u * sum_v / weight
+        vv = sums[j, 5] - sum_v * sum_v / weight
         if uu <= 1e-9 * weight:
             continue
         # Weighted least squares without the ridge; a tenth of a per mille keeps ties from infinite precision.
-        variance = max((vv - uv * uv / uu) / (weight - 2.0), 1e-8)
+        variance = _max((vv - uv * uv / uu) / (weight - 2.0), 1e-8)
         slope = trend + uv / uu
         out[place + 1] = slope / math.sqrt(variance / uu)
         out[place + 2] = weight - 2.0
-        out[place + 6] = math.sqrt(variance / uu) * (ends[1] - ends[0])
-        out[place] = slope * (ends[1] - ends[0])  # without the pull of SLOPE_RIDGE towards the overall trend
+        out[place + 6] = math.sqrt(variance / uu) * length
+        out[place] = slope * length  # without the pull of SLOPE_RIDGE towards the overall trend
         common += slope * uu / variance
         precision += uu / variance
     if precision > 0.0:
@@ -1597,7 +1618,7 @@ def _kernel(low, high, beta, order, ages, sexes, out, exact):
     n = beta.shape[1]
     # Compiled loops look how far apart arrays lie, and below 256 bytes take their sums in another order: with little
     # room, the last digits of small cohorts would depend on where memory was free.
-    room = max(n, 128)
+    room = _max(n, 128)
     x_all = np.empty(room)
     y_all = np.empty(room)
     residual_all = np.empty(room)
@@ -1647,6 +1668,7 @@ def _kernel(low, high, beta, order, ages, sexes, out, exact):
         if m < MIN_SAMPLES:
             continue
 
+        aged = x[0] < x[m - 1]
         mean_x, sxx, rss = _fit(x, y, residual, raw[_FULL : _FULL + 10])
         _sort(residual, ordered, where, counts)
         centre = _quantile(ordered, 0.5)
@@ -1668,19 +1690,19 @@ def _kernel(low, high, beta, order, ages, sexes, out, exact):
         q3 = _quantile(ordered, 0.75)
         bottom = q1 - OUTLIER_IQR * (q3 - q1) - OUTLIER_MARGIN
         top = q3 + OUTLIER_IQR * (q3 - q1) + OUTLIER_MARGIN
-        first = _place(ordered, bottom, False)
-        last = _place(ordered, top, True)
+        first = _place(ordered, bottom, _NO)
+        last = _place(ordered, top, _YES)
         outliers = m - (last - first)
         raw[_OUT_N] = outliers
 
         # Bands before the core: `ordered` still holds all residuals.
         share = BAND_WEIGHT * (1.0 - BAND_WEIGHT) * BAND_GAP**2
-        floor = max(SD_FLOOR, SD_FLOOR_SHARE * math.sqrt(rss / m))
-        sd1 = max(math.sqrt(rss / m), SD_FLOOR)
+        floor = _max(SD_FLOOR, SD_FLOOR_SHARE * math.sqrt(rss / m))
+        sd1 = _max(math.sqrt(rss / m), SD_FLOOR)
         raw[_BIC1] = m * (math.log(2.0 * math.pi) + 2.0 * math.log(sd1)) + rss / sd1**2 + 3.0 * math.log(m)
         raw[_TWO + _BAND_SD] = raw[_FULL + _RSD]
         raw[_THREE + _BAND_SD] = raw[_FULL + _RSD]
-        if m >= MIN_MIXTURE_SAMPLES and x[0] < x[m - 1] and rss >= share * m:
+        if m >= MIN_MIXTURE_SAMPLES and aged and rss >= share * m:
             raw[_RAN] = 1.0
             u = scaled_all[:m]
             scale = math.sqrt(sxx / m)
@@ -1701,45 +1723,45 @@ def _kernel(low, high, beta, order, ages, sexes, out, exact):
             for k in range(2, 4):
                 slots = raw[_TWO:_THREE] if k == 2 else raw[_THREE:_MORE]
                 _mixture(k, samples, binned, within, cuts, sd1, floor, trend, ends, rival, exact, slots, sums[:k])
-                rival = min(rival, slots[_BIC])
+                rival = _min(rival, slots[_BIC])
 
         more = raw[_MORE:_WIDTH]
         more[_FAR_N] = 0.0
-        if x[0] < x[m - 1]:
+        if aged:
             more[_EFFECT_SE : _SPREAD_BEND + 1] = 0.0
-        if x[0] < x[m - 1] and rss > 0.0:
+        if aged and rss > 0.0:
             _sexes(x, sex_all[:m], residual, raw[_FULL + _SLOPE], scaled_all, more[_SEX:])
         if outliers == 0:
-            if x[0] < x[m - 1] and rss > 0.0:
-                _zones(x, residual, mean_x, sxx, more)
             raw[_OUT_DIST] = 0.0
             _copy(raw[_FULL : _FULL + 10], raw[_CORE : _CORE + 10])
             raw[_CORE_DIP] = raw[_DIP]
-            continue
-        far = scaled_all[:outliers]
-        _copy(ordered[:first], far[:first])
-        _copy(ordered[last:], far[first:])
-        for i in range(outliers):
-            far[i] = abs(far[i] - centre)
-        heap_sort(far)
-        raw[_OUT_DIST] = _quantile(far, 0.5)
-        more[_FAR_N] = outliers - _place(far, OUTLIER_DISTANCE, False)
-        kept = 0
-        for i in range(m):
-            if bottom <= residual[i] <= top:
-                core_x[kept] = x[i]
-                core_y[kept] = y[i]
-                kept += 1
-        if kept < MIN_SAMPLES:
-            continue
-        residual = residual_all[:kept]
-        ordered = ordered_all[:kept]
-        mean_x, sxx, rss = _fit(core_x[:kept], core_y[:kept], residual, raw[_CORE : _CORE + 10])
-        if rss > 0.0:
-            if core_x[0] < core_x[kept - 1]:
-                _zones(core_x[:kept], residual, mean_x, sxx, more)
-            _sort(residual, ordered, where, counts)
-            raw[_CORE_DIP] = _dip(ordered, hulls)
+        else:
+            far = scaled_all[:outliers]
+            _copy(ordered[:first], far[:first])
+            _copy(ordered[last:], far[first:])
+            for i in range(outliers):
+                far[i] = abs(far[i] - centre)
+            heap_sort(far)
+            raw[_OUT_DIST] = _quantile(far, 0.5)
+            more[_FAR_N] = outliers - _place(far, OUTLIER_DISTANCE, _NO)
+            kept = 0
+            for i in range(m):
+                if bottom <= residual[i] <= top:
+                    core_x[kept] = x[i]
+                    core_y[kept] = y[i]
+                    kept += 1
+            if kept < MIN_SAMPLES:
+                continue
+            x = core_x[:kept]
+            aged = x[0] < x[kept - 1]
+            residual = residual_all[:kept]
+            ordered = ordered_all[:kept]
+            mean_x, sxx, rss = _fit(x, core_y[:kept], residual, raw[_CORE : _CORE + 10])
+            if rss > 0.0:
+                _sort(residual, ordered, where, counts)
+                raw[_CORE_DIP] = _dip(ordered, hulls)
+        if aged and rss > 0.0:
+            _zones(x, residual, mean_x, sxx, more)
 
 
 def _t_p(t, df):
@@ -1955,7 +1977,7 @@ def compute_cohort(cohort, ages, start=0, stop=None, batch=512, sexes=None, **sc
     stop = cohort.n_cpgs if stop is None else min(stop, cohort.n_cpgs)
     if start < stop:
         # Compiled before the clock starts, so that the estimates below are of the work itself.
-        logging.info("compiled first: half a minute where this machine has not kept it; other jobs wait for one")
+        logging.info("compiled first: 10 to 20 s where this machine has not kept it; other jobs wait for one")
         _raw(np.zeros((1, cohort.n_samples), np.float32), ages, sexes, serial=True)
     progress, frames = Progress(stop - start, "CpGs"), []
 
