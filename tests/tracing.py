@@ -252,13 +252,14 @@ class Trace:
         rows = []
         for shape in ("none", "linear", "saturating", "late_onset", "wave", "step", "undecided"):
             mine = table["shape"] == shape
-            rows.append([shape.replace("_", " "), n(mine.sum()), pc(mine.mean()), n((mine & left).sum())])
-        self.shows("shapes of change", rows, [0, 2, 3, 4])
+            spread = (table["spread_shape"] == shape).sum()
+            rows.append([shape.replace("_", " "), n(mine.sum()), pc(mine.mean()), n((mine & left).sum()), n(spread)])
+        self.shows("shapes of change", rows, [0, 2, 3, 4, 5])
         causes = table["cause"].value_counts()
         batch = causes.get("batch", 0)
         if batch:
             self.says("header", f"The bands of {n(batch)} of {n(causes.sum())} CpGs called Bi… or Tri… go with")
-        rows = [[cause, n(causes[cause])] for cause in ("batch", "sex", "SNP", "unknown") if cause in causes]
+        rows = [[cause, n(causes[cause])] for cause in ("batch", "sex", "SNP", "imprinting", "unknown") if cause in causes]
         if rows:
             self.shows("causes of bands", rows, [0, 2])
 

@@ -149,7 +149,7 @@ def code_covariates(samples: pd.DataFrame, covariates: list, fractions: pd.DataF
             hint = " (set `cohort.columns.sex` to the sheet's column)" if name == "sex" else ""
             problems.append(
                 f"adjust.covariates: {name!r} is no column of the sample sheet{hint}; there are "
-                f"{some(there, 20) or 'none'} (`sex` is what `cohort.columns.sex` names)"
+                f"{some(there, 20) or 'none'} (`sex` is the column of the sex, whatever the sheet calls it)"
             )
         elif covariate := _of_column(name, kind, samples[name], ids, problems):
             found.append(covariate)
