@@ -567,7 +567,7 @@ ADOPTED = {"training": {"weights": "w.pt", "stats": "s.json"}, "images": {"size"
 THROUGH_THE_WORKFLOW = {
     "matrix: an Excel workbook": ({"beta.csv": excel()}, COHORT, "results/cohort/beta.arrow", MATRIX),
     "matrix: M-values": ({"beta.csv": m_values(FRAME).to_csv()}, COHORT, "results/cohort/beta.arrow", MATRIX),
-    "sheet: ages with units": (
+    "sheet: ages in other words": (
         {"samples.csv": SHEETS["ages in other words"][0]},
         COHORT,
         "results/cohort/qc.json",
