@@ -282,7 +282,7 @@ class SingleCellPlan:
         return {key: self.settings[key] for key in keys}
 
     def window_settings(self) -> dict:
-        return {key: self.settings[key] for key in ("dna_wlen", "cpg_wlen")}
+        return {"dna_wlen": self.settings["dna_wlen"]}
 
     def device(self) -> dict:
         return {key: self.training[key] for key in ("device", "precision", "threads")}
@@ -297,7 +297,7 @@ class SingleCellPlan:
         return found | ({"parts": settings["parts"]} if wildcards.part == "joint" else {})
 
     def peer_settings(self, wildcards) -> dict:
-        keys = {"window_mean": ("window",), "random_forest": ("peer_rows",)}[wildcards.peer]
+        keys = {"window_mean": ("window",), "random_forest": ("cpg_wlen", "peer_rows")}[wildcards.peer]
         return {key: self.settings[key] for key in keys}
 
     def reading_settings(self) -> dict:
