@@ -17,6 +17,7 @@ from cpgtaxa.pages.drawing import svg_text
 from cpgtaxa.targets.single_cell import effects, imputation, kmers, metrics, motifs, peers
 from cpgtaxa.targets.single_cell.tables import Sites, predictions_writer, window_blocks
 from single_cell_files import neighbours_of, write_sites
+from sklearn.metrics import roc_auc_score
 
 FAR = 25_000
 
@@ -188,6 +189,12 @@ def test_the_summary_is_the_mean_over_cells_with_an_interval_around_it(tmp_path)
     assert row["ci_low"] < row["value"] < row["ci_high"]
     assert 0.005 < row["ci_high"] - row["ci_low"] < 0.1
     assert row["n"] == (states[split == 2] >= 0).sum()
+    values = read_parquet(paths["good"]).drop(columns="site").to_numpy()[split == 2]
+    seen, pooled = states[split == 2] >= 0, summary.loc[("good", "auc_pooled")]
+    assert pooled["value"] == pytest.approx(roc_auc_score(states[split == 2][seen], values[seen]), abs=1e-4)
+    assert pooled["ci_low"] < pooled["value"] < pooled["ci_high"]
+    assert pooled["ci_high"] - pooled["ci_low"] == pytest.approx(row["ci_high"] - row["ci_low"], rel=0.2)
+    assert pooled["n"] == row["n"]
     assert metrics.summarise(metrics.score_all(tmp_path / "sites.arrow", paths, None, 5)).equals(
         metrics.summarise(found)
     )

@@ -19,7 +19,7 @@ from cpgtaxa.targets.single_cell import figures as draw
 from cpgtaxa.targets.single_cell.counts import FEW, MEAN_BINS, calibrate, site_counts, window_variance
 from cpgtaxa.targets.single_cell.figures import label, spoken
 from cpgtaxa.targets.single_cell.imputation import write_bedgraphs
-from cpgtaxa.targets.single_cell.metrics import FEWEST_BLOCKS, METRICS, compare, label_of, score_all
+from cpgtaxa.targets.single_cell.metrics import FEWEST_BLOCKS, METRICS, POOLED, compare, label_of, score_all
 from cpgtaxa.targets.single_cell.planted import Motifs, is_found, read_motifs_found
 from cpgtaxa.targets.single_cell.summary import choose_network, read_networks, summary_of
 from cpgtaxa.targets.single_cell.tables import Sites
@@ -84,7 +84,7 @@ def _model_rows(summary: pd.DataFrame, models, networks: dict, settings: dict, s
     rows = []
     for model in sorted([one for one in [TRUE, *models] if (one, "auc") in value.index], key=rank):
         row = {"model": model, "label": label(model), "sees": _sees(model, settings, sequence)}
-        for metric in METRICS:
+        for metric in (*METRICS, POOLED):
             row |= estimate(metric, *value_and_ends(numbers, model, metric))
         row["accuracy_percent"] = percent(value[model, "accuracy"], 1)
         row |= {"n": f"{int(numbers.loc[(model, 'accuracy'), 'n']):,}", "value": value[model, "auc"]}
