@@ -172,6 +172,7 @@ class Made:
         outputs = names | {key: out / key for key in ("imputed", "figures")} | {"html": out / "report.html"}
         settings = {"imputed": "unobserved", "confident": 0.9, "recipe": "fast", "train": "apart", "parts": "frozen"}
         settings |= {"dna_wlen": 1001, "cpg_wlen": 50, "window": 3001, "peer_rows": 20_000, "models": self.models}
+        settings |= {"counted": "bases"}
         settings |= {"dna_model": "CnnL2h128", "cpg_model": "RnnL1", "joint_model": None}
         page.write(self.inputs, outputs, settings=settings | {"simulates": "truth" in self.inputs}, seed=42)
         return outputs

@@ -309,7 +309,8 @@ class SingleCellPlan:
     def page_settings(self) -> dict:
         keys = ("imputed", "confident", "recipe", "train", "parts", "dna_wlen", "cpg_wlen", "window", "peer_rows")
         keys += ("dna_model", "cpg_model", "joint_model")
-        return {key: self.settings[key] for key in keys} | {"simulates": self.simulates, "models": self.models()}
+        found = {key: self.settings[key] for key in keys} | {"simulates": self.simulates, "models": self.models()}
+        return found | {"counted": "sites" if self.by_order else "bases"}
 
     def states(self, wildcards) -> dict[str, list[int]]:
         """Size and time of the user's files: one older than the results is noticed too."""
