@@ -1,6 +1,6 @@
 """CpG models at equal time on the 25 liver-cancer cells, by neighbours alone, and what each part of the input is worth.
 
-    .venv/bin/snakemake single_cell --cores 2 --configfile config/examples/single_cell_hcc.yaml
+    make single-cells
     .venv/bin/python tests/benchmarks/single_cell_models.py [--seconds 240] [--out F.csv]
 
 Takes the table of sites from the example's results. Every model is trained for so many seconds on one thread, in EPOCHS
@@ -122,7 +122,7 @@ class Fewer(networks.Windows):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=pathlib.Path, default=pathlib.Path("results/single_cell"))
+    parser.add_argument("--results", type=pathlib.Path, default=pathlib.Path("results/hcc/results/single_cell"))
     parser.add_argument("--seconds", type=float, default=240)
     parser.add_argument("--only", type=int, nargs="*", help="numbers of the variants, for a part of the table")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).with_suffix(".csv"))

@@ -253,8 +253,8 @@ def test_the_page_shows_the_numbers_of_the_tables(made, out, html, summary):
         keys = ("accuracy", "tpr", "tnr", "f1", "mcc")
         assert row[3] == printed(summary["value"][model, "auc_pooled"])
         assert row[5:10] == [printed(summary["value"][model, key]) for key in keys]
-    assert names["joint"][8:] == ["1,234,572", "4"]
-    assert names["random_forest"][8:] == ["", ""]
+    assert names["joint"][10:] == ["1,234,572", "4"]
+    assert names["random_forest"][10:] == ["", ""]
 
     states = sum(made.tested(cell).sum() for cell in range(3))
     lead = lead_of(html)
