@@ -322,9 +322,9 @@ SECTIONS = (
         "single_cell_models.csv",
         "single_cell_models.py",
         "25 liver-cancer cells, sites by order, no positions and no sequence "
-        "([single_cell_hcc.yaml](../config/examples/single_cell_hcc.yaml)): every fifth site of the test chromosomes, on "
-        "which peers and the example's CpG network (`cpg`) are scored too. *Hidden*: trained and tested without others' "
-        "states at the `site`, without the sites `around` it, without `distances`.",
+        "([single_cell_hcc.yaml](../config/examples/single_cell_hcc.yaml)): every fifth site of the test chromosomes, "
+        "on which the example's peers and its CpG network (`cpg`) are scored too. *Hidden*: trained and tested without "
+        "what other cells show at the `site`, without the sites `around` it, without `distances`.",
     ),
     Section(
         "Taxa from sequence: what is found",

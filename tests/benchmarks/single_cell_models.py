@@ -138,11 +138,13 @@ def main() -> None:
         path = options.results / f"predictions/{peer}.parquet"
         if path.exists():
             values = np.concatenate([values for _, values in prediction_blocks(path, table.cells, table.n)])[rows]
-            found.append({"model": peer, "hidden": ""} | scores(block.states[rows], values, chr10))
+            found.append(
+                {"model": peer, "hidden": "", "seconds": "", "sites": ""} | scores(block.states[rows], values, chr10)
+            )
     for number in range(len(VARIANTS)) if options.only is None else options.only:
         model, hidden = VARIANTS[number]
         one = tried(model, hidden, windows, sites, rows, options.seconds)
-        row = {"model": model, "hidden": hidden, "seconds": one["seconds"], "sites": one["sites"]}
+        row = {"model": model, "hidden": hidden or "nothing", "seconds": one["seconds"], "sites": one["sites"]}
         found.append(row | scores(one["states"], one["values"], chr10))
         print(found[-1], flush=True)
         columns = ["model", "hidden", "seconds", "sites", "auc", "auc_pooled", "auc_pooled_chr10", "states"]

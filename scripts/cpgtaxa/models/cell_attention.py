@@ -1,8 +1,8 @@
 """Attention over cells and sites: a cell's state from its own neighbours and from what other cells show at the site.
 
-DeepCpG's CpG models see no site itself, in no cell, because they predict all cells at once. Here each cell sees what
-the others show there, and never its own state: one pass predicts all cells, whether the site is observed or not. In the
-manner of CpG Transformer (De Waele and others, 2022), with torch's layers.
+DeepCpG's CpG models predict all cells at once, and therefore see no cell's state at the site itself. Here each cell
+sees what the others show there, and never its own state: one pass predicts all cells, whether the site is observed or
+not. In the manner of CpG Transformer (De Waele and others, 2022), with torch's layers.
 """
 
 import math
