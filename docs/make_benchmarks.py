@@ -324,7 +324,7 @@ SECTIONS = (
         "25 liver-cancer cells, sites by order, no positions and no sequence "
         "([single_cell_hcc.yaml](../config/examples/single_cell_hcc.yaml)): every fifth site of the test chromosomes, "
         "on which the example's peers and its CpG network (`cpg`) are scored too. *Hidden*: trained and tested without "
-        "what other cells show at the `site`, without the sites `around` it, without `distances`.",
+        "what other cells show at the `site`, or without the ten sites on either side in their order (`around`).",
     ),
     Section(
         "Taxa from sequence: what is found",

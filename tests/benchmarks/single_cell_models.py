@@ -34,15 +34,13 @@ PEERS = ("window_mean", "random_forest", "cpg")
 
 
 class Hidden(Neighbourhoods):
-    """Neighbourhoods parts of which are hidden: `distances`, `around` (the sites in their order) or `site` itself."""
+    """Neighbourhoods parts of which are hidden: `around` (the sites in their order) or the `site` itself."""
 
     hidden = ""
 
     def inputs(self, rows):
         found = super().inputs(rows)
         near, row = 2 * self.width, 2 * self.reach + 1
-        if self.hidden == "distances":
-            found[:, :, self.width : near] = 1.0
         if self.hidden == "around":
             site = found[:, :, near + self.reach].copy()
             found[:, :, near : near + row] = 0.5
@@ -58,8 +56,6 @@ VARIANTS = [
     ("CellAttention", "site"),
     ("CellAttention", "around"),
     ("FcAvg", ""),
-    ("CellAttention", "distances"),
-    ("RnnL1", "distances"),
 ]
 
 
