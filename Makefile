@@ -4,7 +4,7 @@ PYTHON ?= python3
 CORES ?= $(shell nproc)
 BIN := .venv/bin
 
-.PHONY: help demo test test-slow companions reference guide generated docs lint format clean
+.PHONY: help demo test test-slow companions single-cells reference guide generated docs lint format clean
 
 help:
 	@echo "make demo       set up, then run the whole workflow on a simulated cohort (minutes on two cores)"
@@ -12,6 +12,7 @@ help:
 	@echo "make test-slow  all the parts below (half a day on two cores); PART=kills one alone, PART='kills slurm' some"
 	@sed -n 's/^#: /                  /p' Makefile
 	@echo "make companions run the real examples of four targets, and print them beside published figures"
+	@echo "make single-cells  the same for 25 real cells as a whole (half an hour on two cores)"
 	@echo "make reference  train the shipped network anew (a quarter of an hour)"
 	@echo "make guide      draw the pictures of resources/guide anew (minutes)"
 	@echo "make generated  make environments, config.yaml and pages of docs/ anew from their sources"
@@ -96,6 +97,13 @@ EXAMPLES := single_cell ecg_age expression histone
 companions: .venv/.ready
 	@$(BIN)/snakemake $(EXAMPLES) --cores $(CORES) --configfile $(EXAMPLES:%=config/examples/%.yaml)
 	@$(BIN)/python tests/benchmarks/companions.py
+
+# What `make companions` leaves out, as it takes long.
+single-cells: .venv/.ready
+	@mkdir -p results/hcc
+	@$(BIN)/snakemake single_cell --cores $(CORES) --directory results/hcc \
+		--configfile config/examples/single_cell_hcc.yaml \
+		--config 'single_cell={"profiles": "$(abspath ../shared/data/single_cell/hcc_25cells.npz)"}'
 
 reference: .venv/.ready
 	@mkdir -p results/reference_run

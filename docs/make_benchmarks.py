@@ -323,6 +323,15 @@ SECTIONS = (
         "20 cells on one chromosome: reading and joining profiles, cutting windows. Memory in MB.",
     ),
     Section(
+        "Single cells: CpG models at equal time",
+        "single_cell_models.csv",
+        "single_cell_models.py",
+        "25 liver-cancer cells, sites by order, no positions and no sequence "
+        "([single_cell_hcc.yaml](../config/examples/single_cell_hcc.yaml)): every fifth site of the test chromosomes, "
+        "on which the example's peers and its CpG network (`cpg`) are scored too. *Hidden*: trained and tested without "
+        "what other cells show at the `site`, or without the ten sites on either side in their order (`around`).",
+    ),
+    Section(
         "Taxa from sequence: what is found",
         "taxa_from_sequence.csv",
         "taxa_from_sequence.py",

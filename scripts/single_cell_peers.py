@@ -10,6 +10,7 @@ with job(snakemake):
     else:
         peers.random_forest(
             list(snakemake.input.windows),
+            snakemake.input.sites,
             snakemake.output[0],
             seed=snakemake.params.seed,
             threads=snakemake.threads,

@@ -7,6 +7,7 @@ with job(snakemake):
 
     predict(
         list(snakemake.input.windows),
+        snakemake.input.sites,
         snakemake.input.weights,
         snakemake.input.card,
         snakemake.output[0],

@@ -7,6 +7,7 @@ with job(snakemake):
 
     train_part(
         list(snakemake.input.windows),
+        snakemake.input.sites,
         dict(snakemake.output.items()),
         part=snakemake.wildcards.part,
         trained={key: path for key, path in snakemake.input.items() if key in ("dna", "cpg")},

@@ -1,4 +1,4 @@
-"""Cut a shard's windows: sequence, neighbours in every cell, and what was observed."""
+"""Cut a shard's windows: sequence, and what was observed."""
 
 from cpgtaxa.job import job
 

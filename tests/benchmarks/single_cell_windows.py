@@ -2,9 +2,9 @@
 
     .venv/bin/python tests/benchmarks/single_cell_windows.py [--sites 250000 1000000] [--out F.csv]
 
-Each step runs in a process of its own. Of every chromosome 250,000 windows are cut (1,001 bases, 50 neighbours in each
-cell), so that what grows with the chromosome shows: its sequence, and its part of the table of sites. Writes the peak
-of the resident memory (VmHWM) and of the part that is not mapped files (RssAnon), in MB, and seconds. Takes 2 GB.
+Each step runs in a process of its own. Of every chromosome 250,000 windows are cut (1,001 bases), so that what grows
+with the chromosome shows: its sequence, and its part of the table of sites. Writes the peak of the resident memory
+(VmHWM) and of the part that is not mapped files (RssAnon), in MB, and seconds. Takes 2 GB.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 CELLS, SPACING, CUT = 20, 100, 250_000
-SETTINGS = {"dna_wlen": 1001, "cpg_wlen": 50, "coordinates": "auto", "columns": None, "max_not_cpg": 0.01, "split": {}}
+SETTINGS = {"dna_wlen": 1001, "coordinates": "auto", "columns": None, "max_not_cpg": 0.01, "split": {}}
 
 
 def simulate(folder: pathlib.Path, n: int) -> None:
@@ -76,9 +76,8 @@ def sites(folder: pathlib.Path, answer) -> None:
 
 
 def windows(folder: pathlib.Path, shards: int, answer) -> None:
-    from cpgtaxa.targets.single_cell.windows import neighbours, write_windows
+    from cpgtaxa.targets.single_cell.windows import write_windows
 
-    neighbours(np.arange(3), np.zeros((3, 2), np.int8), 0, 3, 2)  # compiled before the clock starts
     paths = [str(folder / name) for name in ("sites.arrow", "genome.fa", "windows.arrow")]
     measured(lambda: write_windows(*paths, shard=1, shards=shards, settings=SETTINGS), answer)
 

@@ -30,6 +30,7 @@ def test_published_figures_stand_beside_ours(companions, tmp_path, capsys):
     assert companions.main(["--results", str(tmp_path), "--out", str(tmp_path / "t.csv")]) == 1
     said = capsys.readouterr()
     assert "ecg_age was not run" in said.err
+    assert "hcc/results/single_cell/summary.csv is not there (make single-cells runs it)" in said.err
     assert "0.200 (0.100 to 0.900)" in said.out
     table = pd.read_csv(tmp_path / "t.csv").set_index(["target", "model", "metric"])
     assert table.loc[("expression", "ElasticNet", "r2_pearson"), ["ours", "published"]].astype(float).tolist() == [
@@ -37,7 +38,8 @@ def test_published_figures_stand_beside_ours(companions, tmp_path, capsys):
         0.449,
     ]
     assert pd.isna(table.loc[("histone", "GC-MERGE", "auc_E123"), "ours"])
-    assert table.loc[("single_cell", "DeepCpG", "auc"), "published"] == "0.96 to 0.969"
+    assert table.loc[("single_cell_hcc", "DeepCpG", "auc_pooled"), "published"] == "0.96 to 0.969"
+    assert table.loc[("single_cell", "cpg", "auc"), "ours"] == 0.9
     assert ("expression", "Ridge", "other") not in table.index
 
 
@@ -57,3 +59,15 @@ def test_every_metric_of_a_published_figure_is_shown(companions):
     published = pd.read_csv(companions.PUBLISHED)
     assert all(row.metric in companions.METRICS[row.target] for row in published.itertuples())
     assert (published["low"] <= published["high"]).all()
+
+
+def test_a_set_with_a_command_of_its_own_may_be_lacking(companions, tmp_path, capsys):
+    for target in set(companions.METRICS) - set(companions.APART):
+        summary(tmp_path, target, [("model", companions.METRICS[target][0], 0.5)])
+    assert companions.main(["--results", str(tmp_path)]) == 0
+    assert "single_cell_hcc was not run" in capsys.readouterr().err
+    (tmp_path / "hcc/results").mkdir(parents=True)
+    summary(tmp_path / "hcc/results", "single_cell", [("cpg", "auc_pooled", 0.97)])
+    table, lacking = companions.table_of(tmp_path, pd.read_csv(companions.PUBLISHED))
+    assert not lacking
+    assert table.set_index(["target", "model"]).loc[("single_cell_hcc", "cpg"), "ours"] == 0.97

@@ -10,12 +10,13 @@ import pyarrow as pa
 import pytest
 from conftest import SHARED
 from cpgtaxa.errors import InputError
-from cpgtaxa.targets.single_cell import simulated, sites, windows
+from cpgtaxa.targets.single_cell import neighbours, simulated, sites, windows
 from cpgtaxa.targets.single_cell.genome import cpg_positions, open_genome
 from cpgtaxa.targets.single_cell.statistics import site_statistics
 from cpgtaxa.targets.single_cell.tables import Sites, window_blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from single_cell_files import neighbours_of, write_sites
 
 OUT = {
     "sites": "sites.arrow",
@@ -26,7 +27,6 @@ OUT = {
 }
 SETTINGS = {
     "dna_wlen": 21,
-    "cpg_wlen": 4,
     "coordinates": "auto",
     "columns": None,
     "max_not_cpg": 0.01,
@@ -397,9 +397,34 @@ def test_neighbours_against_a_slow_search(n, cells, width, seed):
     states = rng.integers(-1, 2, (n, cells)).astype(np.int8)
     near, distance = slow_neighbours(position, states, width)
     first, last = sorted(rng.integers(0, n + 1, 2))
-    found = windows.neighbours(position, states, first, last, width)
+    found = neighbours.neighbours(position, states, first, last, width)
     np.testing.assert_array_equal(found[0], near[first:last])
     np.testing.assert_array_equal(found[1], distance[first:last])
+
+
+def test_neighbours_of_any_sites_end_with_their_chromosome(tmp_path):
+    rng = np.random.default_rng(1)
+    chrom = np.repeat(["chr1", "chr2", "chr3"], [30, 1, 19])
+    position = np.cumsum(rng.integers(1, 50, 50))
+    states = rng.integers(-1, 2, (50, 3)).astype(np.int8)
+    write_sites(tmp_path / "sites.arrow", chrom, position, np.zeros(50, np.int8), states, rows=7)
+    rows = np.concatenate([rng.permutation(50)[:20], [28, 29, 30, 31, 32]])
+    found = neighbours.Neighbourhoods(Sites(tmp_path / "sites.arrow"), 6, reach=2)
+    for mine, expected in zip(found.nearest(rows), neighbours_of(chrom, position, states, 6), strict=True):
+        np.testing.assert_array_equal(mine, expected[rows])
+    around, apart = found.around(rows)
+    for at, row in enumerate(rows):
+        for offset in range(-2, 3):
+            other = row + offset
+            there = 0 <= other < 50 and chrom[other] == chrom[row]
+            assert around[at, :, offset + 2].tolist() == (states[other].tolist() if there else [-1] * 3)
+            assert apart[at, offset + 2] == (abs(position[other] - position[row]) if there else -1)
+    inputs = found.inputs(rows)
+    assert inputs.shape == neighbours.uninformative(3, 6, 2).repeat(25, axis=0).shape == (25, 3, 22)
+    assert (inputs[:, :, 14] == np.where(states[rows] < 0, 0.5, states[rows])).all()
+    assert (inputs[:, :, 19] == 0).all()  # the site itself
+    one = neighbours.Neighbourhoods(Sites(tmp_path / "sites.arrow"), 6, cells=[1])
+    np.testing.assert_array_equal(one.nearest(rows)[0], found.nearest(rows)[0][:, [1]])
 
 
 def test_windows_of_all_shards_against_slow_ones(bench, monkeypatch):
@@ -413,7 +438,7 @@ def test_windows_of_all_shards_against_slow_ones(bench, monkeypatch):
         assert max(len(window.site) for window in found) <= 11
         whole = {
             name: np.concatenate([getattr(window, name) for window in found])
-            for name in ("site", "position", "split", "dna", "neighbours", "distances", "targets")
+            for name in ("site", "position", "split", "dna", "targets")
         }
         np.testing.assert_array_equal(whole["site"], np.arange(table.n))
         np.testing.assert_array_equal(whole["position"], block.position)
@@ -421,9 +446,6 @@ def test_windows_of_all_shards_against_slow_ones(bench, monkeypatch):
         np.testing.assert_array_equal(whole["targets"], block.states)
         for code, chrom in enumerate(table.chroms):
             own = block.chrom == code
-            near, distance = slow_neighbours(block.position[own], block.states[own], 4)
-            np.testing.assert_array_equal(whole["neighbours"][own], near)
-            np.testing.assert_array_equal(whole["distances"][own], distance)
             padded = "N" * 10 + bench.sequences[chrom] + "N" * 10
             for row in np.flatnonzero(own):
                 text = padded[block.position[row] - 1 :][:21]
@@ -441,7 +463,6 @@ def test_windows_without_a_genome_have_no_sequence(bench):
         reader = pa.ipc.open_file(file)
         assert "dna" not in reader.schema.names
         assert json.loads(reader.schema.metadata[b"cells"]) == ["a", "b"]
-        assert reader.schema.metadata[b"cpg_wlen"] == b"4"
 
 
 def test_sequence_windows_anywhere(bench):
@@ -607,7 +628,7 @@ def test_real_pseudo_cells(tmp_path):
         tmp_path / "w.arrow",
         shard=1,
         shards=1,
-        settings={"dna_wlen": 1001, "cpg_wlen": 50},
+        settings={"dna_wlen": 1001},
     )
     dna = np.concatenate([window.dna for window in window_blocks([tmp_path / "w.arrow"])])
     assert windows.is_cpg(dna).all()

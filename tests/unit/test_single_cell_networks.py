@@ -9,9 +9,12 @@ import pytest
 import torch
 from cpgtaxa.errors import InputError
 from cpgtaxa.learning.loop import tensors
-from cpgtaxa.models import CPG_MODELS, DNA_MODELS, JOINT_MODELS, create_model
+from cpgtaxa.models import CPG_MODELS, DNA_MODELS, JOINT_MODELS, SITE_MODELS, create_model
 from cpgtaxa.models.deepcpg import Cells
 from cpgtaxa.targets.single_cell import networks
+from cpgtaxa.targets.single_cell.neighbours import Neighbourhoods
+from cpgtaxa.targets.single_cell.tables import Sites
+from single_cell_files import neighbours_of, write_sites
 from sklearn.metrics import roc_auc_score
 from torch.nn import functional
 
@@ -42,9 +45,9 @@ FEATURES |= {"ResNet01": 1024, "ResNet02": 1024, "ResAtrous01": 1024}
 
 def test_the_zoo_is_complete():
     assert len(DNA_MODELS) == 11
-    assert len(CPG_MODELS) == 3
+    assert len(CPG_MODELS) - len(SITE_MODELS) == 3
     assert len(JOINT_MODELS) == 4
-    assert set(GOLD) == {*DNA_MODELS, *CPG_MODELS, *JOINT_MODELS}
+    assert set(GOLD) == {*DNA_MODELS, *CPG_MODELS, *JOINT_MODELS} - {*SITE_MODELS}
 
 
 @pytest.mark.parametrize("name", GOLD)
@@ -127,36 +130,60 @@ def test_cells_of_one_part_alone():
     assert Cells(4, cpg=cpg)(torch.rand(2, 4, 12)).shape == (2, 4)
 
 
+def test_attention_shows_each_cell_the_others_and_never_its_own_state():
+    cells, near, reach = 5, 6, 10
+    network = Cells(cells, cpg=create_model("CellAttention", cells=cells, neighbours=near)).eval()
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy(rng.random((4, cells, 2 * near + 2 * (2 * reach + 1)), dtype=np.float32))
+    x[:, :, 2 * near :][:, :, : 2 * reach + 1] = torch.from_numpy(rng.integers(0, 3, (4, cells, 2 * reach + 1)) / 2)
+    before, site = network(x), 2 * near + reach
+    for cell in range(cells):
+        other = x.clone()
+        other[:, cell, site] = (x[:, cell, site] + 0.5) % 1.5  # another of 0, 0.5 and 1
+        moved = (network(other) - before).abs()
+        assert (moved[:, cell] == 0).all()
+        assert (moved[:, [one for one in range(cells) if one != cell]] > 0).all()
+    assert Cells(1, cpg=create_model("CellAttention", cells=1, neighbours=near))(x[:, :1]).isfinite().all()
+    joint = create_model("JointL1h512", width=128 + network.cpg.features)
+    both = Cells(cells, create_model("CnnL1h128", length=101), network.cpg, joint)
+    assert both(torch.rand(4, 4, 101), x).shape == (4, cells)
+
+
 # --- windows and training --------------------------------------------------------------------------------------------
 
 CELLS, WLEN, NEAR = ["a", "b", "c"], 41, 6
 
 
 def windows_file(path, n=400, seed=0, batch=64):
-    """Windows of sites whose state depends on a planted word (cells a and b) or on the neighbours (cell c)."""
+    """Windows of a chromosome's sites whose state depends on a planted word (cells a and b) or on the neighbours (cell
+    c). The table of sites is `sites.arrow` beside the file."""
     rng = np.random.default_rng(seed)
     dna = rng.integers(0, 4, (n, WLEN)).astype(np.uint8)
     word = rng.random(n) < 0.5
     dna[word, 5:12] = [0, 3, 3, 1, 0, 2, 3]
     dna[0, :3] = 4
-    neighbours = rng.integers(0, 2, (n, 3, NEAR)).astype(np.int8)
-    distances = np.sort(rng.integers(1, 60_000, (n, 3, NEAR))).astype(np.int32)
-    neighbours[1, 0, :2], distances[1, 0, :2] = -1, -1
-    near = neighbours[:, 2].mean(axis=1) > 0.5
+    near = np.repeat(rng.random(n // 10 + 1) < 0.5, 10)[:n] ^ (rng.random(n) < 0.05)
     targets = np.stack([word, word, near], axis=1).astype(np.int8)
     targets[rng.random((n, 3)) < 0.2] = -1
     split = np.repeat([0, 1, 2, -1], [n - 170, 80, 80, 10]).astype(np.int8)
-    lists = {"dna": dna, "neighbours": neighbours, "distances": distances, "targets": targets}
-    columns = {"site": np.arange(n) + 1000 * seed, "position": 10 * np.arange(n) + 1, "split": split}
+    lists = {"dna": dna, "targets": targets}
+    columns = {"site": np.arange(n), "position": np.cumsum(rng.integers(1, 20_000, n)), "split": split}
     arrays = {name: pa.array(values) for name, values in columns.items()}
     for name, values in lists.items():
         arrays[name] = pa.FixedSizeListArray.from_arrays(values.ravel(), values[0].size)
     table = pa.table(arrays)
-    meta = {"cells": json.dumps(CELLS), "dna_wlen": str(WLEN), "cpg_wlen": str(NEAR)}
+    meta = {"cells": json.dumps(CELLS), "dna_wlen": str(WLEN)}
     with pa.OSFile(str(path), "wb") as raw, pa.ipc.new_file(raw, table.schema.with_metadata(meta)) as writer:
         for one in table.replace_schema_metadata(meta).to_batches(max_chunksize=batch):
             writer.write_batch(one)
-    return lists | columns
+    sites_file(path.parent, lists | columns | {"chrom": np.full(n, f"chr{seed}")})
+    return lists | columns | {"chrom": np.full(n, f"chr{seed}")}
+
+
+def sites_file(folder, whole):
+    write_sites(
+        folder / "sites.arrow", whole["chrom"], whole["position"], whole["split"], whole["targets"], cells=CELLS
+    )
 
 
 SETTINGS = {
@@ -169,12 +196,15 @@ SETTINGS = {
 def test_windows_are_read_in_any_order_and_over_files(tmp_path):
     parts = [windows_file(tmp_path / "0.arrow"), windows_file(tmp_path / "1.arrow", n=250, seed=1)]
     whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    data = networks.Windows([tmp_path / "0.arrow", tmp_path / "1.arrow"], ("dna", "cpg"), 0)
+    sites_file(tmp_path, whole)
+    near = Neighbourhoods(Sites(tmp_path / "sites.arrow"), NEAR)
+    data = networks.Windows([tmp_path / "0.arrow", tmp_path / "1.arrow"], ("dna", "cpg"), 0, near)
     rows = np.flatnonzero(whole["split"] == 0)
     assert len(data) == len(rows) == 230 + 80
     assert (data.column("site") == whole["site"][rows]).all()
     wanted = np.random.default_rng(3).permutation(len(rows))[:50]
-    wanted[:2] = 0, 1  # of unknown bases, and of neighbours that lack
+    wanted[:2] = 0, 1  # of unknown bases, and of neighbours that lack, where the second file's chromosome begins too
+    wanted[2] = np.searchsorted(rows, 400)
     (dna, cpg), targets = data.__getitems__(wanted.tolist())
     at = rows[wanted]
     assert (targets.numpy() == whole["targets"][at]).all()
@@ -182,9 +212,12 @@ def test_windows_are_read_in_any_order_and_over_files(tmp_path):
     for base in range(4):
         assert (dna[:, base].numpy() == (whole["dna"][at] == base)).all()
     assert dna[0].sum() == WLEN - 3
-    states = np.where(whole["neighbours"][at] < 0, 0.5, whole["neighbours"][at])
-    far = np.where(whole["distances"][at] < 0, 25_000, np.minimum(whole["distances"][at], 25_000)) / 25_000
+    neighbours, distances = neighbours_of(*(whole[name] for name in ("chrom", "position", "targets")), NEAR)
+    states = np.where(neighbours[at] < 0, 0.5, neighbours[at])
+    far = np.where(distances[at] < 0, 25_000, np.minimum(distances[at], 25_000)) / 25_000
     assert np.allclose(cpg.numpy(), np.concatenate([states, far], axis=2))
+    few = networks.Windows([tmp_path / "0.arrow", tmp_path / "1.arrow"], ("dna",), 0, most=4)
+    assert few.column("site").tolist() == [0, 103, 206, 79]  # evenly spaced among 310
 
 
 def test_the_loss_sees_what_was_observed_alone():
@@ -202,6 +235,7 @@ def train(folder, part, trained=(), name="", **changes):
     out = {key: folder / f"{part}{name}.{key}" for key in ("weights", "card", "log")}
     networks.train_part(
         [folder / "0.arrow"],
+        folder / "sites.arrow",
         out,
         part=part,
         trained={key: folder / f"{key}.weights" for key in trained},
@@ -222,7 +256,8 @@ def parts(tmp_path_factory):
 
 
 def auc_of(folder, out, truth):
-    networks.predict([folder / "0.arrow"], out["weights"], out["card"], folder / "p.parquet", settings=SETTINGS)
+    paths = folder / "sites.arrow", out["weights"], out["card"], folder / "p.parquet"
+    networks.predict([folder / "0.arrow"], *paths, settings=SETTINGS)
     found = pd.read_parquet(folder / "p.parquet")
     assert list(found.columns) == ["site", *CELLS]
     assert (found["site"] == np.arange(len(found))).all()

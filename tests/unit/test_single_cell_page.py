@@ -172,6 +172,7 @@ class Made:
         outputs = names | {key: out / key for key in ("imputed", "figures")} | {"html": out / "report.html"}
         settings = {"imputed": "unobserved", "confident": 0.9, "recipe": "fast", "train": "apart", "parts": "frozen"}
         settings |= {"dna_wlen": 1001, "cpg_wlen": 50, "window": 3001, "peer_rows": 20_000, "models": self.models}
+        settings |= {"counted": "bases"}
         settings |= {"dna_model": "CnnL2h128", "cpg_model": "RnnL1", "joint_model": None}
         page.write(self.inputs, outputs, settings=settings | {"simulates": "truth" in self.inputs}, seed=42)
         return outputs
@@ -249,9 +250,11 @@ def test_the_page_shows_the_numbers_of_the_tables(made, out, html, summary):
     for model, row in names.items():
         found = summary.loc[(model, "auc")]
         assert row[1:3] == [printed(found["value"]), f"{printed(found['ci_low'])} to {printed(found['ci_high'])}"]
-        assert row[3:8] == [printed(summary["value"][model, key]) for key in ("accuracy", "tpr", "tnr", "f1", "mcc")]
-    assert names["joint"][8:] == ["1,234,572", "4"]
-    assert names["random_forest"][8:] == ["", ""]
+        keys = ("accuracy", "tpr", "tnr", "f1", "mcc")
+        assert row[3] == printed(summary["value"][model, "auc_pooled"])
+        assert row[5:10] == [printed(summary["value"][model, key]) for key in keys]
+    assert names["joint"][10:] == ["1,234,572", "4"]
+    assert names["random_forest"][10:] == ["", ""]
 
     states = sum(made.tested(cell).sum() for cell in range(3))
     lead = lead_of(html)

@@ -16,7 +16,8 @@ from cpgtaxa.models import create_model
 from cpgtaxa.pages.drawing import svg_text
 from cpgtaxa.targets.single_cell import effects, imputation, kmers, metrics, motifs, peers
 from cpgtaxa.targets.single_cell.tables import Sites, predictions_writer, window_blocks
-from single_cell_files import write_sites
+from single_cell_files import neighbours_of, write_sites
+from sklearn.metrics import roc_auc_score
 
 FAR = 25_000
 
@@ -24,26 +25,10 @@ FAR = 25_000
 # --- files in the form that the data steps write ---------------------------------------------------------------------
 
 
-def neighbours_of(chrom, position, states, wlen):
-    """The slow way: states and distances (n, cells, wlen) of the nearest observed sites on each side."""
-    n, cells = states.shape
-    found, far = np.full((n, cells, wlen), -1, np.int8), np.full((n, cells, wlen), -1, np.int32)
-    for row in range(n):
-        for cell in range(cells):
-            same = [r for r in range(n) if chrom[r] == chrom[row] and states[r, cell] >= 0 and r != row]
-            left = [r for r in same if position[r] < position[row]][-(wlen // 2) :]
-            right = [r for r in same if position[r] > position[row]][: wlen // 2]
-            for at, other in (*enumerate(left, wlen // 2 - len(left)), *enumerate(right, wlen // 2)):
-                found[row, cell, at] = states[other, cell]
-                far[row, cell, at] = abs(position[other] - position[row])
-    return found, far
-
-
-def write_windows(folder, chrom, position, split, states, dna, wlen=4, shards=2):
-    """Shards of windows; dna None leaves the column out."""
+def write_windows(folder, chrom, position, split, states, dna, shards=2):
+    """Shards of windows, and the table of sites in the folder above; dna None leaves the column out."""
     folder.mkdir()
-    neighbours, distances = neighbours_of(chrom, position, states, wlen)
-    meta = {"cells": json.dumps([f"cell{number}" for number in range(1, states.shape[1] + 1)]), "cpg_wlen": str(wlen)}
+    meta = {"cells": json.dumps(write_sites(folder.parent / "sites.arrow", chrom, position, split, states))}
     paths = []
     for shard, rows in enumerate(np.array_split(np.arange(len(position)), shards), 1):
 
@@ -56,8 +41,6 @@ def write_windows(folder, chrom, position, split, states, dna, wlen=4, shards=2)
             "chrom": pa.array([chrom[row] for row in rows]),
             "position": pa.array(np.asarray(position)[rows], pa.int64()),
             "split": pa.array(np.asarray(split)[rows], pa.int8()),
-            "neighbours": lists(neighbours, pa.int8()),
-            "distances": lists(distances, pa.int32()),
             "targets": lists(states, pa.int8()),
         }
         if dna is not None:
@@ -206,6 +189,12 @@ def test_the_summary_is_the_mean_over_cells_with_an_interval_around_it(tmp_path)
     assert row["ci_low"] < row["value"] < row["ci_high"]
     assert 0.005 < row["ci_high"] - row["ci_low"] < 0.1
     assert row["n"] == (states[split == 2] >= 0).sum()
+    values = read_parquet(paths["good"]).drop(columns="site").to_numpy()[split == 2]
+    seen, pooled = states[split == 2] >= 0, summary.loc[("good", "auc_pooled")]
+    assert pooled["value"] == pytest.approx(roc_auc_score(states[split == 2][seen], values[seen]), abs=1e-4)
+    assert pooled["ci_low"] < pooled["value"] < pooled["ci_high"]
+    assert pooled["ci_high"] - pooled["ci_low"] == pytest.approx(row["ci_high"] - row["ci_low"], rel=0.2)
+    assert pooled["n"] == row["n"]
     assert metrics.summarise(metrics.score_all(tmp_path / "sites.arrow", paths, None, 5)).equals(
         metrics.summarise(found)
     )
@@ -355,6 +344,10 @@ def forest_files(folder, dna=True, seed=0):
     return chrom, position, split, states, codes, paths
 
 
+def forest_of(paths, out, **how):
+    peers.random_forest(paths, out.parent / "sites.arrow", out, cpg_wlen=4, seed=3, **how)
+
+
 @pytest.fixture(scope="module")
 def forest(tmp_path_factory):
     folder = tmp_path_factory.mktemp("forest")
@@ -372,7 +365,7 @@ def test_windows_are_read_as_they_were_written(forest):
 
 def test_forests_learn_from_dna_and_neighbours(forest):
     folder, _, _, split, states, _, paths = forest
-    peers.random_forest(paths, folder / "out.parquet", peer_rows=400, seed=3, trees=20)
+    forest_of(paths, folder / "out.parquet", peer_rows=400, trees=20)
     found = read_parquet(folder / "out.parquet")
     assert found["site"].tolist() == list(range(900))
     values = found.drop(columns="site").to_numpy()
@@ -380,9 +373,9 @@ def test_forests_learn_from_dna_and_neighbours(forest):
     scores = metrics.cell_scores(states[split == 2], values[split == 2])
     assert scores["auc"][0] > 0.97  # its state is written in the DNA
     assert (scores["auc"] > 0.75).all()
-    peers.random_forest(paths, folder / "again.parquet", peer_rows=400, seed=3, trees=20, threads=5)
+    forest_of(paths, folder / "again.parquet", peer_rows=400, trees=20, threads=5)
     assert (folder / "again.parquet").read_bytes() == (folder / "out.parquet").read_bytes()
-    assert sorted(path.name for path in folder.iterdir()) == ["again.parquet", "out.parquet", "windows"]
+    assert sorted(path.name for path in folder.iterdir()) == ["again.parquet", "out.parquet", "sites.arrow", "windows"]
 
 
 def test_a_forest_is_scikit_learns_on_the_same_features(forest):
@@ -390,7 +383,7 @@ def test_a_forest_is_scikit_learns_on_the_same_features(forest):
     from sklearn.ensemble import RandomForestClassifier
 
     folder, chrom, position, split, states, codes, paths = forest
-    peers.random_forest(paths, folder / "all.parquet", peer_rows=10**6, seed=3, trees=5)
+    forest_of(paths, folder / "all.parquet", peer_rows=10**6, trees=5)
     found = read_parquet(folder / "all.parquet")["cell2"].to_numpy()
     neighbours, far = neighbours_of(chrom, position, states, 4)
     neighbours, far = neighbours[:, 1].astype(float), far[:, 1].astype(float)
@@ -430,7 +423,7 @@ def test_forests_without_dna_and_for_cells_of_one_state(tmp_path):
     states[:, 1] = np.where(states[:, 1] >= 0, 1, -1)
     states[split == 0, 2] = -1
     paths = write_windows(tmp_path / "windows", chrom, position, split, states, None)
-    peers.random_forest(paths, tmp_path / "out.parquet", peer_rows=100, seed=3, trees=3)
+    forest_of(paths, tmp_path / "out.parquet", peer_rows=100, trees=3)
     found = read_parquet(tmp_path / "out.parquet")
     assert (found["cell2"] == 1).all()
     assert (found["cell3"] == 0.5).all()

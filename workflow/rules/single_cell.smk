@@ -88,6 +88,7 @@ rule single_cell_train:
     input:
         unpack(CELLS.parts_before),
         windows=CELLS.window_files(),
+        sites=rules.single_cell_sites.output.sites,
         library=library_files(SCRIPTS / "single_cell_train.py"),
     output:
         weights="results/single_cell/models/{part}.pt",
@@ -115,6 +116,7 @@ rule single_cell_train:
 rule single_cell_predict:
     input:
         windows=CELLS.window_files(),
+        sites=rules.single_cell_sites.output.sites,
         weights="results/single_cell/models/{part}.pt",
         card="results/single_cell/models/{part}.json",
         library=library_files(SCRIPTS / "single_cell_predict.py"),

@@ -17,7 +17,9 @@ DNA_MODELS = (
     "CnnL1h128", "CnnL1h256", "CnnL2h128", "CnnL2h256", "CnnL3h128", "CnnL3h256", "CnnRnn01", "ResNet01", "ResNet02",
     "ResConv01", "ResAtrous01",
 )  # fmt: skip
-CPG_MODELS = ("FcAvg", "RnnL1", "RnnL2")
+CPG_MODELS = ("FcAvg", "RnnL1", "RnnL2", "CellAttention")
+SITE_MODELS = ("CellAttention",)
+"""CpG models that see what other cells show at the site itself, and know the cells one by one."""
 JOINT_MODELS = ("JointL0", "JointL1h512", "JointL2h512", "JointL3h512")
 _COMPANIONS = {
     "AdaptiveRegressionCNN": "deepmethygene",
@@ -27,6 +29,7 @@ _COMPANIONS = {
     "ResUDenseNet": "ecg",
     "AgeResNet": "ecg_resnet",
     **dict.fromkeys((*DNA_MODELS, *CPG_MODELS, *JOINT_MODELS), "deepcpg"),
+    **dict.fromkeys(SITE_MODELS, "cell_attention"),
 }
 
 MODEL_NAMES = tuple(_WHERE)

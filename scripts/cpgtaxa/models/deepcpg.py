@@ -256,12 +256,17 @@ JointL3h512 = functools.partial(_Joint, 3)
 
 
 class Cells(nn.Module):
-    """A DNA model, a CpG model, or both and a joint one, with one logit per cell: (batch, cells)."""
+    """A DNA model, a CpG model, or both and a joint one, with one logit per cell: (batch, cells).
+
+    A CpG model with `own_features` gives each cell features of its own, (batch, cells, `features`): all that follows
+    works on each cell alone, whose state none of its features knows.
+    """
 
     def __init__(self, cells: int, dna: nn.Module | None = None, cpg: nn.Module | None = None, joint=None):
         super().__init__()
         self.dna, self.cpg, self.joint = dna, cpg, joint
-        self.outputs = nn.Linear((joint or dna or cpg).features, cells)
+        self.alone = getattr(cpg, "own_features", False)
+        self.outputs = nn.Linear((joint or dna or cpg).features, 1 if self.alone else cells)
         self.frozen = False
         _initialise(self.outputs)
 
@@ -282,5 +287,8 @@ class Cells(nn.Module):
         """inputs: the DNA window where there is a DNA model, then the neighbours where there is a CpG model."""
         given = iter(inputs)
         features = [part(next(given)) for part in (self.dna, self.cpg) if part is not None]
-        features = torch.cat(features, dim=1)
-        return self.outputs(features if self.joint is None else self.joint(features))
+        if self.alone and self.dna is not None:
+            features[0] = features[0][:, None].expand(-1, features[1].shape[1], -1)
+        features = torch.cat(features, dim=-1)
+        logits = self.outputs(features if self.joint is None else self.joint(features))
+        return logits[..., 0] if self.alone else logits

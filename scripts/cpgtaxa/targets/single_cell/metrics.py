@@ -6,6 +6,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+from scipy.special import logit
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, recall_score, roc_auc_score
 
 from cpgtaxa.errors import InputError
@@ -18,6 +19,8 @@ from cpgtaxa.targets.single_cell.tables import Sites, prediction_blocks
 
 METRICS = ("auc", "accuracy", "tpr", "tnr", "f1", "mcc")
 TEST = SPLITS["test"]
+EVERYWHERE = "all"
+"""In place of an annotation."""
 DRAWS = 2000
 BLOCK_BASES = 10_000
 """Bases of a block at least: several times the length (1 to 2 kb) over which neighbours are alike."""
@@ -27,6 +30,10 @@ FEWEST_BLOCKS = 10
 BINS = 500
 """Bins of probability from which a draw's AUC is computed; the value itself is exact."""
 CELLS_AT_ONCE = 8
+POOLED = "auc_pooled"
+"""AUC of all cells' states together, as CpG Transformer and GraphCpG give it, not the mean over cells."""
+FINE, LOGIT = 1 << 16, 12.0
+"""Bins of the logit from which the pooled AUC is computed, and the logit at which they end."""
 
 
 def one_cell(targets: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
@@ -116,17 +123,46 @@ def draw_scores(targets, probabilities, block, weights) -> dict[str, np.ndarray]
     places = (targets.astype(np.int64) * n_blocks + block) * BINS + _binned(probabilities)
     counts = np.bincount(places, minlength=2 * n_blocks * BINS).reshape(2, n_blocks, BINS).astype(np.float32)
     zeros, ones = (np.matmul(weights, side).astype(np.float64) for side in counts)
-    below = np.cumsum(zeros, axis=1) - zeros / 2
     margins = np.sqrt(tp + fp) * np.sqrt(tp + fn) * np.sqrt(tn + fp) * np.sqrt(tn + fn)
     both = (tp + fn > 0) & (tn + fp > 0)
     return {
-        "auc": divided((ones * below).sum(axis=1), (tp + fn) * (tn + fp)),
+        "auc": _auc_of_bins(zeros, ones),
         "accuracy": divided(tp + tn, tp + tn + fp + fn),
         "tpr": divided(tp, tp + fn),
         "tnr": divided(tn, tn + fp),
         "f1": np.where(tp + fn > 0, divided(2 * tp, 2 * tp + fp + fn), np.nan),
         "mcc": np.where(both, np.nan_to_num(divided(tp * tn - fp * fn, margins)), np.nan),
     }
+
+
+class Pooled:
+    """The AUC of several cells' states together, from counts in bins of the logit: FINE for the value, BINS for its
+    draws. blocks: how many there are to draw from."""
+
+    def __init__(self, blocks: int):
+        self.fine, self.coarse = np.zeros((2, FINE)), np.zeros((2, blocks, BINS), dtype=np.float32)
+
+    def add(self, targets, probabilities, block) -> None:
+        """Another cell's states; see `draw_scores`."""
+        share = np.clip((logit(probabilities.astype(np.float64)) + LOGIT) / (2 * LOGIT), 0, 1 - 1e-9)
+        places = targets.astype(np.int64) * FINE + (share * FINE).astype(np.int64)
+        self.fine += np.bincount(places, minlength=2 * FINE).reshape(2, FINE)
+        blocks = self.coarse.shape[1]
+        places = (targets.astype(np.int64) * blocks + block) * BINS + (share * BINS).astype(np.int64)
+        self.coarse += np.bincount(places, minlength=2 * blocks * BINS).reshape(self.coarse.shape)
+
+    def value(self) -> float:
+        return float(_auc_of_bins(*self.fine))
+
+    def draws(self, weights: np.ndarray) -> np.ndarray:
+        """(draws,) float64."""
+        return _auc_of_bins(*(np.matmul(weights, side).astype(np.float64) for side in self.coarse))
+
+
+def _auc_of_bins(zeros: np.ndarray, ones: np.ndarray) -> np.ndarray:
+    """AUC from the numbers of states of either kind in bins of rising probability, (…, bins); NaN with one kind."""
+    below = np.cumsum(zeros, axis=-1) - zeros / 2
+    return divided((ones * below).sum(axis=-1), ones.sum(axis=-1) * zeros.sum(axis=-1))
 
 
 # --- all models, annotations and cells -------------------------------------------------------------------------------
@@ -137,12 +173,14 @@ class Scored:
     """What `score_all` finds.
 
     scores: model, cell, annotation, metric, value, n (observed test sites); draws: (model, annotation, metric) to the
-    mean over cells in each draw of blocks, (DRAWS,) float64; blocks: how many there are to draw from.
+    mean over cells in each draw of blocks, (DRAWS,) float64; blocks: how many there are to draw from; pooled: model to
+    the AUC of all cells' states together, its draws, and the states.
     """
 
     scores: pd.DataFrame
     draws: dict[tuple[str, str, str], np.ndarray]
     blocks: int
+    pooled: dict[str, tuple[float, np.ndarray | None, int]]
 
 
 def test_rows(sites: Sites):
@@ -164,8 +202,8 @@ def _gathered(blocks, rows: np.ndarray, width: int, dtype) -> np.ndarray:
 
 
 def _annotated(path, rows: np.ndarray, n: int) -> dict[str, np.ndarray]:
-    """Annotation to (rows,) bool, from a Parquet file of `site` and one bool column per annotation; "all" first."""
-    inside = {"all": np.ones(len(rows), dtype=bool)}
+    """Annotation to (rows,) bool, from a Parquet file of `site` and a bool column per annotation; EVERYWHERE first."""
+    inside = {EVERYWHERE: np.ones(len(rows), dtype=bool)}
     if path is not None:
         with naming_damage(path):
             table = pq.read_table(path, page_checksum_verification=True)
@@ -202,6 +240,7 @@ def score_all(sites_path, predictions: dict[str, str], annotations_path, seed: i
     n_blocks = int(block[-1]) + 1 if len(block) else 0
     weights = _weights(n_blocks, seed) if n_blocks else None
     records, draws = [], {}
+    pooled = {model: Pooled(n_blocks) for model in predictions}
     progress = Progress(len(sites.cells), "cells scored")
     for first in range(0, len(sites.cells), CELLS_AT_ONCE):
         cells = sites.cells[first : first + CELLS_AT_ONCE]
@@ -213,6 +252,8 @@ def score_all(sites_path, predictions: dict[str, str], annotations_path, seed: i
                 one = np.flatnonzero(there & (targets[:, at] >= 0))
                 found = one_cell(targets[one, at], values[one, at])
                 n = found.pop("n")
+                if name == EVERYWHERE:
+                    pooled[model].add(targets[one, at], values[one, at], block[one])
                 records += [(model, cell, name, metric, value, n) for metric, value in found.items()]
                 if n_blocks >= FEWEST_BLOCKS:
                     drawn = draw_scores(targets[one, at], values[one, at], block[one], weights)
@@ -229,7 +270,11 @@ def score_all(sites_path, predictions: dict[str, str], annotations_path, seed: i
     order |= {"cell": sites.cells, "metric": list(METRICS)}
     by = ["model", "annotation", "cell", "metric"]
     scores = scores.sort_values(by, key=lambda column: column.map(order[column.name].index), ignore_index=True)
-    return Scored(scores, {key: _mean(np.stack(values)) for key, values in draws.items()}, n_blocks)
+    together = {
+        model: (one.value(), one.draws(weights) if n_blocks >= FEWEST_BLOCKS else None, int(one.fine.sum()))
+        for model, one in pooled.items()
+    }
+    return Scored(scores, {key: _mean(np.stack(values)) for key, values in draws.items()}, n_blocks, together)
 
 
 def _around(value: float, draws: np.ndarray | None) -> np.ndarray:
@@ -253,13 +298,14 @@ def _interval(around: np.ndarray, least: float = -np.inf, most: float = np.inf) 
 
 def label_of(metric: str, annotation: str) -> str:
     """`auc`, or `auc_in_islands` within an annotation."""
-    return metric if annotation == "all" else f"{metric}_in_{annotation}"
+    return metric if annotation == EVERYWHERE else f"{metric}_in_{annotation}"
 
 
 def summarise(scored: Scored) -> pd.DataFrame:
     """model, metric (see `label_of`), value (mean over the cells that have one), ci_low, ci_high, n (states scored).
 
-    The interval holds the middle 95 % of the draws around the value; NaN below FEWEST_BLOCKS blocks.
+    Behind them POOLED of each model. The interval holds the middle 95 % of the draws around the value; NaN below
+    FEWEST_BLOCKS blocks.
     """
     rows = []
     for (model, annotation, metric), some in scored.scores.groupby(["model", "annotation", "metric"], sort=False):
@@ -267,6 +313,8 @@ def summarise(scored: Scored) -> pd.DataFrame:
         draws = scored.draws.get((model, annotation, metric))
         ends = _interval(_around(value, draws), -1.0 if metric == "mcc" else 0.0, 1.0)
         rows.append((model, label_of(metric, annotation), value, *ends, int(some["n"][there].sum())))
+    for model, (value, draws, n) in scored.pooled.items():
+        rows.append((model, POOLED, value, *_interval(_around(value, draws), 0.0, 1.0), n))
     return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
 
 
@@ -277,7 +325,7 @@ def compare(scored: Scored) -> pd.DataFrame:
     the other side of 0 (so that p < 0.05 and an interval without 0 mean the same; the least is 2 / (1 + DRAWS)).
     p_holm: after Holm's correction over the pairs within a metric.
     """
-    everywhere = scored.scores[scored.scores["annotation"] == "all"]
+    everywhere = scored.scores[scored.scores["annotation"] == EVERYWHERE]
     means = everywhere.groupby(["metric", "model"], sort=False)["value"].mean()
     pairs = list(itertools.combinations(pd.unique(everywhere["model"]), 2))
     parts = []

@@ -14,13 +14,14 @@ from cpgtaxa.errors import InputError
 from cpgtaxa.files import naming_damage, read_json, write_json
 from cpgtaxa.learning.devices import Applied
 from cpgtaxa.learning.loop import digest, save, tensors, train_network, use_threads
-from cpgtaxa.models import create_model, deepcpg  # noqa: F401 - by name: seen here, edits rerun
+from cpgtaxa.models import SITE_MODELS, cell_attention, create_model, deepcpg  # noqa: F401 - seen here, edits rerun
 from cpgtaxa.models.deepcpg import Cells
 from cpgtaxa.progress import Progress
 from cpgtaxa.targets.single_cell.kmers import one_hot
 from cpgtaxa.targets.single_cell.metrics import cell_scores
+from cpgtaxa.targets.single_cell.neighbours import Neighbourhoods
 from cpgtaxa.targets.single_cell.plan import PARTS, SPLITS
-from cpgtaxa.targets.single_cell.tables import FARTHEST, filled, predictions_writer
+from cpgtaxa.targets.single_cell.tables import Sites, predictions_writer
 
 PREDICTED = 1024
 """Windows predicted at once."""
@@ -29,13 +30,14 @@ PREDICTED = 1024
 class Windows:
     """The windows of one part of the split, read from memory-mapped shards a batch at a time.
 
-    Items are (inputs, targets): inputs the one-hot sequence (n, 4, dna_wlen) float32 and the neighbours (n, cells, 2 ×
-    cpg_wlen) float32, whichever of them `parts` (dna, cpg) names; targets (n, cells) float32, -1 where unobserved.
-    split: number of the part, None for all.
+    Items are (inputs, targets): inputs the one-hot sequence (n, 4, dna_wlen) float32 and what `near` gives of the sites
+    around, whichever of them `parts` (dna, cpg) names; targets (n, cells) float32, -1 where unobserved. split: number
+    of the part, None for all. near: see `neighbours.Neighbourhoods`, where parts name cpg. most: so many items at most,
+    evenly spaced; None for all.
     """
 
-    def __init__(self, paths, parts, split: int | None = None):
-        self.parts, self.blocks = parts, []
+    def __init__(self, paths, parts, split: int | None = None, near: Neighbourhoods | None = None, most=None):
+        self.parts, self.near, self.blocks = parts, near, []
         for path in paths:
             with naming_damage(path):
                 reader = pa.ipc.open_file(pa.memory_map(str(path)))
@@ -43,13 +45,15 @@ class Windows:
                 for number in range(reader.num_record_batches):
                     self.blocks.append(reader.get_batch(number))
         self.cells = json.loads(meta["cells"])
-        self.dna_wlen, self.cpg_wlen = int(meta["dna_wlen"]), int(meta["cpg_wlen"])
+        self.dna_wlen = int(meta["dna_wlen"])
         self.starts = np.concatenate([[0], np.cumsum([len(block) for block in self.blocks])])
         wanted = [
             np.asarray(block["split"]) == split if split is not None else np.ones(len(block), bool)
             for block in self.blocks
         ]
         self.rows = np.flatnonzero(np.concatenate(wanted)) if wanted else np.empty(0, dtype=np.int64)
+        if most is not None and most < len(self.rows):
+            self.rows = self.rows[np.linspace(0, len(self.rows) - 1, most).astype(np.int64)]
 
     def __len__(self):
         return len(self.rows)
@@ -76,7 +80,8 @@ class Windows:
 
     def targets(self, indices) -> np.ndarray:
         """States (n, cells) int8, -1 where unobserved."""
-        return self._gather(self.rows[np.asarray(indices)], "targets")
+        rows = self.rows[np.asarray(indices)]
+        return self._gather(rows, "targets") if self.near is None else self.near.states[rows]
 
     def column(self, name: str) -> np.ndarray:
         """A plain column (`site`, `position`) of all items."""
@@ -87,21 +92,11 @@ class Windows:
         if "dna" in self.parts:
             found.append(one_hot(self._gather(rows, "dna")))
         if "cpg" in self.parts:
-            states, distances = self._gather(rows, "neighbours"), self._gather(rows, "distances")
-            found.append(neighbourhood(states, distances, len(self.cells)))
+            found.append(self.near.inputs(rows))
         return tuple(map(torch.from_numpy, found))
 
     def __getitems__(self, indices):
         return self.inputs(indices), torch.from_numpy(self.targets(indices).astype(np.float32))
-
-
-def neighbourhood(states: np.ndarray, distances: np.ndarray, cells: int) -> np.ndarray:
-    """What a CpG model sees: (n, cells, 2 × neighbours) float32 of states, then distances in shares of FARTHEST.
-
-    states int8 and distances int32 (n, cells × neighbours), see `tables.filled`.
-    """
-    state, distance = (values.reshape(len(states), cells, -1) for values in filled(states, distances))
-    return np.concatenate([state, distance / np.float32(FARTHEST)], axis=2)
 
 
 def masked_loss(outputs, targets):
@@ -124,29 +119,40 @@ def build(settings: dict, part: str, cells: int) -> Cells:
     if "dna" in parts:
         dna = create_model(settings["dna_model"], length=settings["dna_wlen"], dropout=dropout)
     if "cpg" in parts:
-        cpg = create_model(settings["cpg_model"], neighbours=settings["cpg_wlen"], dropout=dropout)
+        known = {"cells": cells} if settings["cpg_model"] in SITE_MODELS else {}
+        cpg = create_model(settings["cpg_model"], neighbours=settings["cpg_wlen"], dropout=dropout, **known)
     if part == "joint":
         joint = create_model(settings["joint_model"], width=dna.features + cpg.features, dropout=dropout)
     return Cells(cells, dna, cpg, joint)
 
 
-def train_part(windows, out: dict, *, part: str, trained: dict, settings: dict, seed: int, work) -> None:
+def near_of(sites, network: Cells, settings: dict) -> Neighbourhoods | None:
+    """What a network's CpG model sees of the table of sites; None where it has none."""
+    if network.cpg is None:
+        return None
+    return Neighbourhoods(Sites(sites), settings["cpg_wlen"], getattr(network.cpg, "reach", 0))
+
+
+def train_part(windows, sites, out: dict, *, part: str, trained: dict, settings: dict, seed: int, work) -> None:
     """Train one network and write its weights, its card and the training log.
 
-    windows: the shards' files. trained: weights of the DNA and the CpG model where the joint one is to start from
-    them; settings["parts"] says whether they stay as they are (`frozen`) or are trained on (`fine_tuned`). out: paths
-    `weights`, `card`, `log`. work: folder for checkpoints.
+    windows: the shards' files; sites: the table they are of. trained: weights of the DNA and the CpG model where the
+    joint one is to start from them; settings["parts"] says whether they stay as they are (`frozen`) or are trained on
+    (`fine_tuned`); `epoch_sites`: training sites of an epoch, and validation sites at most. out: paths `weights`,
+    `card`, `log`. work: folder for checkpoints.
     """
     use_threads(settings["threads"])
-    train_set, val_set = (Windows(windows, PARTS[part], SPLITS[name]) for name in ("train", "val"))
+    torch.manual_seed(seed)
+    network = build(settings, part, len(Sites(sites).cells))
+    near = near_of(sites, network, settings)
+    train_set = Windows(windows, PARTS[part], SPLITS["train"], near)
+    val_set = Windows(windows, PARTS[part], SPLITS["val"], near, settings["epoch_sites"])
     for name, found in (("train", train_set), ("val", val_set)):
         if not (len(found) and (found.targets(np.arange(min(len(found), 100_000))) >= 0).any()):
             raise InputError(
                 f"single_cell: no observed site is left in the part `{name}` of the split: name other chromosomes in "
                 f"single_cell.split.{name}"
             )
-    torch.manual_seed(seed)
-    network = build(settings, part, len(train_set.cells))
     for name, path in trained.items():
         getattr(network, name).load_state_dict(_stem(path, name))
     if trained and settings["parts"] == "frozen":
@@ -221,11 +227,14 @@ class Trained(Applied):
         return torch.sigmoid(self(*inputs)).cpu().numpy()
 
 
-def predict(windows, weights, card, out, *, settings: dict) -> None:
-    """Predict every site of all shards, observed or not, in every cell: Parquet with `site` and a column per cell."""
+def predict(windows, sites, weights, card, out, *, settings: dict) -> None:
+    """Predict every site of all shards, observed or not, in every cell: Parquet with `site` and a column per cell.
+
+    sites: the table that the windows are of. The state of a site in a cell has no part in what is predicted for it.
+    """
     use_threads(settings["threads"])
     trained = Trained(weights, card, settings["device"], settings["precision"])
-    data = Windows(windows, PARTS[trained.part])
+    data = Windows(windows, PARTS[trained.part], near=near_of(sites, trained.network, trained.settings))
     progress = Progress(len(data), "windows predicted", rate=True)
     with predictions_writer(out, trained.cells) as write:
         for start in range(0, len(data), PREDICTED):

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cpgtaxa.files import naming_damage, read_json
+from cpgtaxa.models import SITE_MODELS
 from cpgtaxa.names import SUMMARY_COLUMNS
 from cpgtaxa.pages.drawing import figures_in
 from cpgtaxa.pages.page import file_names, write_csv, write_page
@@ -19,7 +20,7 @@ from cpgtaxa.targets.single_cell import figures as draw
 from cpgtaxa.targets.single_cell.counts import FEW, MEAN_BINS, calibrate, site_counts, window_variance
 from cpgtaxa.targets.single_cell.figures import label, spoken
 from cpgtaxa.targets.single_cell.imputation import write_bedgraphs
-from cpgtaxa.targets.single_cell.metrics import FEWEST_BLOCKS, METRICS, compare, label_of, score_all
+from cpgtaxa.targets.single_cell.metrics import FEWEST_BLOCKS, METRICS, POOLED, compare, label_of, score_all
 from cpgtaxa.targets.single_cell.planted import Motifs, is_found, read_motifs_found
 from cpgtaxa.targets.single_cell.summary import choose_network, read_networks, summary_of
 from cpgtaxa.targets.single_cell.tables import Sites
@@ -46,7 +47,7 @@ SETTINGS = {
     "joint_model": "Joint model",
     "dna_wlen": "Bases of sequence around a CpG",
     "cpg_wlen": "Observed neighbours of each cell",
-    "window": "Bases of the window of the window mean",
+    "window": "Window of the window mean",
     "peer_rows": "Training sites of a forest, at most",
     "imputed": "Predictions in the bedGraph files",
     "confident": "Probability from which a state is sure",
@@ -62,13 +63,15 @@ def _listed(words: list[str], most: int = 8) -> str:
 def _sees(model: str, settings: dict, sequence: bool) -> str:
     """What a model is shown of a site."""
     dna, neighbours = f"{settings['dna_wlen']:,} bases of sequence", f"{settings['cpg_wlen']:,} neighbours in each cell"
+    if settings["cpg_model"] in SITE_MODELS:
+        neighbours += ", and what other cells show at the site"
     kmers = ", k-mers of the sequence" if sequence else ""
     return {
         "dna": dna,
         "cpg": neighbours,
         "joint": f"{dna}, {neighbours}",
         "random_forest": f"neighbours in the same cell{kmers}",
-        "window_mean": f"sites of the same cell within {settings['window']:,} bases",
+        "window_mean": f"sites of the same cell within {settings['window']:,} {settings['counted']}",
         TRUE: "what the states were drawn from",
     }.get(model, "")
 
@@ -84,7 +87,7 @@ def _model_rows(summary: pd.DataFrame, models, networks: dict, settings: dict, s
     rows = []
     for model in sorted([one for one in [TRUE, *models] if (one, "auc") in value.index], key=rank):
         row = {"model": model, "label": label(model), "sees": _sees(model, settings, sequence)}
-        for metric in METRICS:
+        for metric in (*METRICS, POOLED):
             row |= estimate(metric, *value_and_ends(numbers, model, metric))
         row["accuracy_percent"] = percent(value[model, "accuracy"], 1)
         row |= {"n": f"{int(numbers.loc[(model, 'accuracy'), 'n']):,}", "value": value[model, "auc"]}
@@ -348,7 +351,10 @@ def _split_words(qc: dict) -> dict:
 
 def _setting_rows(settings: dict, networks: dict, seed: int) -> list[tuple[str, str]]:
     values = {key: settings[key] for key in SETTINGS if settings.get(key) is not None}
-    rows = [(SETTINGS[key], f"{value:,}" if isinstance(value, int) else str(value)) for key, value in values.items()]
+    shown = {key: f"{value:,}" if isinstance(value, int) else str(value) for key, value in values.items()}
+    rows = [
+        (SETTINGS[key], f"{text} {settings['counted']}" if key == "window" else text) for key, text in shown.items()
+    ]
     keys = ("epochs", "batch", "lr", "lr_decay", "patience", "l1", "l2", "dropout", "epoch_sites")
     trained = next(iter(networks.values()))["card"]["settings"]
     used = ", ".join(f"{key} {trained[key]:g}" for key in keys if trained.get(key) is not None)

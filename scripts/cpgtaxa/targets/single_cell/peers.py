@@ -9,8 +9,9 @@ from sklearn.ensemble import RandomForestClassifier
 
 from cpgtaxa.progress import Progress
 from cpgtaxa.targets.single_cell.kmers import composition, frequencies
+from cpgtaxa.targets.single_cell.neighbours import Neighbourhoods
 from cpgtaxa.targets.single_cell.plan import SPLITS
-from cpgtaxa.targets.single_cell.tables import ROWS, Sites, filled, predictions_writer, window_blocks, window_cells
+from cpgtaxa.targets.single_cell.tables import ROWS, Sites, filled, predictions_writer, window_blocks
 
 WINDOW = 3001
 """Bases of the window whose observed states are averaged, as published."""
@@ -74,14 +75,11 @@ def dna_features(dna: np.ndarray) -> np.ndarray:
     return np.concatenate([frequencies(dna, KMER), composition(dna)], axis=1)
 
 
-def neighbour_features(neighbours: np.ndarray, distances: np.ndarray) -> np.ndarray:
-    """States then distances of one cell's neighbours, see `tables.filled`: (n, cpg_wlen) each to (n, 2 * cpg_wlen)."""
-    return np.concatenate(filled(neighbours, distances), axis=1)
-
-
-def _features(window, cell: int, dna: np.ndarray | None, rows=slice(None)) -> np.ndarray:
-    own = neighbour_features(window.neighbours[rows, cell], window.distances[rows, cell])
-    return own if dna is None else np.concatenate([own, dna], axis=1)
+def _features(near: Neighbourhoods, rows: np.ndarray, dna: np.ndarray | None) -> np.ndarray:
+    """(n, 2 * cpg_wlen) float32 of some rows: states then distances of the neighbours in the one cell of `near`, see
+    `tables.filled`; behind them `dna`, (n, features), if there is any."""
+    own = [one[:, 0] for one in filled(*near.nearest(rows), near.farthest)]
+    return np.concatenate(own if dna is None else [*own, dna], axis=1)
 
 
 def _chosen(paths, n_cells: int, most: int, seed: int) -> tuple[list[np.ndarray], int]:
@@ -105,16 +103,16 @@ def _chosen(paths, n_cells: int, most: int, seed: int) -> tuple[list[np.ndarray]
     return [np.sort(found) for _, found in best], n
 
 
-def _training_data(paths, cells: list[int], chosen: list[np.ndarray]):
+def _training_data(paths, near: dict[int, Neighbourhoods], chosen: list[np.ndarray]):
     """Features and states of the chosen sites of some cells: lists of (n, features) float32 and (n,) int8."""
-    x, y = [[] for _ in cells], [[] for _ in cells]
+    x, y = [[] for _ in near], [[] for _ in near]
     for window in window_blocks(paths):
-        for at, cell in enumerate(cells):
+        for at, cell in enumerate(near):
             low, high = np.searchsorted(chosen[cell], (window.site[0], window.site[-1] + 1))
             rows = chosen[cell][low:high] - window.site[0]
             if len(rows):
                 dna = None if window.dna is None else dna_features(window.dna[rows])
-                x[at].append(_features(window, cell, dna, rows))
+                x[at].append(_features(near[cell], chosen[cell][low:high], dna))
                 y[at].append(window.targets[rows, cell])
     return [(np.concatenate(a), np.concatenate(b)) if a else (None, np.zeros(0)) for a, b in zip(x, y, strict=True)]
 
@@ -128,7 +126,9 @@ def _fit(x, y: np.ndarray, trees: int, seed: int):
     return lambda features: model.predict_proba(features)[:, 1].astype(np.float32)
 
 
-def random_forest(windows, out, *, peer_rows: int, seed: int, trees: int = 100, threads: int = 1) -> None:
+def random_forest(
+    windows, sites, out, *, cpg_wlen: int, peer_rows: int, seed: int, trees: int = 100, threads: int = 1
+) -> None:
     """Write a random forest's predictions: one forest per cell, of all sites, observed or not.
 
     As published: states and distances of the cell's own neighbours (50 at the default), and frequencies of 4-mers of
@@ -137,11 +137,13 @@ def random_forest(windows, out, *, peer_rows: int, seed: int, trees: int = 100, 
     forests stay small). Learnt from at most `peer_rows` of the cell's observed training sites, chosen at random. A cell
     whose training sites are all of one state is predicted to be of that state; one without any, 0.5.
 
-    windows: paths of all shards in order. out: predictions in the form of `tables.predictions_writer`.
+    windows: paths of all shards in order; sites: the table they are of. out: predictions in the form of
+    `tables.predictions_writer`.
     Memory holds the training data and forests of CELLS_AT_ONCE cells (or `threads`, if more) and one batch of windows;
     predictions wait in a scratch file beside `out`. The result does not depend on `threads`.
     """
-    cells = window_cells(windows[0])
+    sites = Sites(sites)
+    cells = sites.cells
     chosen, n = _chosen(windows, len(cells), peer_rows, seed)
     at_once = max(CELLS_AT_ONCE, threads)
     seeds = np.random.SeedSequence([seed, 1]).generate_state(len(cells))
@@ -155,14 +157,15 @@ def random_forest(windows, out, *, peer_rows: int, seed: int, trees: int = 100, 
         progress = Progress(len(cells), "cells: forests grown and applied")
         for first in range(0, len(cells), at_once):
             some = list(range(first, min(first + at_once, len(cells))))
-            data = _training_data(windows, some, chosen)
+            near = {cell: Neighbourhoods(sites, cpg_wlen, cells=[cell]) for cell in some}
+            data = _training_data(windows, near, chosen)
             jobs = [pool.submit(_fit, x, y, trees, int(seeds[cell])) for cell, (x, y) in zip(some, data, strict=True)]
             models = [job.result() for job in jobs]
             del data, jobs
             for window in window_blocks(windows):
                 dna = None if window.dna is None else dna_features(window.dna)
                 jobs = [
-                    pool.submit(lambda model, cell, w=window, d=dna: model(_features(w, cell, d)), model, cell)
+                    pool.submit(lambda model, own, w=window, d=dna: model(_features(own, w.site, d)), model, near[cell])
                     for model, cell in zip(models, some, strict=True)
                 ]
                 low, high = window.site[0], window.site[-1] + 1

@@ -282,7 +282,7 @@ class SingleCellPlan:
         return {key: self.settings[key] for key in keys}
 
     def window_settings(self) -> dict:
-        return {key: self.settings[key] for key in ("dna_wlen", "cpg_wlen")}
+        return {"dna_wlen": self.settings["dna_wlen"]}
 
     def device(self) -> dict:
         return {key: self.training[key] for key in ("device", "precision", "threads")}
@@ -297,7 +297,7 @@ class SingleCellPlan:
         return found | ({"parts": settings["parts"]} if wildcards.part == "joint" else {})
 
     def peer_settings(self, wildcards) -> dict:
-        keys = {"window_mean": ("window",), "random_forest": ("peer_rows",)}[wildcards.peer]
+        keys = {"window_mean": ("window",), "random_forest": ("cpg_wlen", "peer_rows")}[wildcards.peer]
         return {key: self.settings[key] for key in keys}
 
     def reading_settings(self) -> dict:
@@ -309,7 +309,8 @@ class SingleCellPlan:
     def page_settings(self) -> dict:
         keys = ("imputed", "confident", "recipe", "train", "parts", "dna_wlen", "cpg_wlen", "window", "peer_rows")
         keys += ("dna_model", "cpg_model", "joint_model")
-        return {key: self.settings[key] for key in keys} | {"simulates": self.simulates, "models": self.models()}
+        found = {key: self.settings[key] for key in keys} | {"simulates": self.simulates, "models": self.models()}
+        return found | {"counted": "sites" if self.by_order else "bases"}
 
     def states(self, wildcards) -> dict[str, list[int]]:
         """Size and time of the user's files: one older than the results is noticed too."""

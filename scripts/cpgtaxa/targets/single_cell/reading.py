@@ -11,9 +11,9 @@ from cpgtaxa.learning.loop import use_threads
 from cpgtaxa.targets.single_cell import effects, motifs
 from cpgtaxa.targets.single_cell.genome import open_genome
 from cpgtaxa.targets.single_cell.kmers import BASES
+from cpgtaxa.targets.single_cell.neighbours import uninformative
 from cpgtaxa.targets.single_cell.networks import Trained, Windows
 from cpgtaxa.targets.single_cell.plan import SPLITS
-from cpgtaxa.targets.single_cell.tables import UNKNOWN
 
 
 class SequenceAlone(torch.nn.Module):
@@ -22,9 +22,8 @@ class SequenceAlone(torch.nn.Module):
     def __init__(self, network, cells: int, cpg_wlen: int):
         super().__init__()
         self.network = network
-        neighbours = torch.full((1, cells, 2 * cpg_wlen), UNKNOWN)
-        neighbours[:, :, cpg_wlen:] = 1.0
-        self.register_buffer("neighbours", neighbours)
+        neighbours = uninformative(cells, cpg_wlen, getattr(network.cpg, "reach", 0))
+        self.register_buffer("neighbours", torch.from_numpy(neighbours))
 
     def forward(self, dna):
         return self.network(dna, self.neighbours.expand(len(dna), -1, -1))

@@ -22,6 +22,7 @@ from cpgtaxa.targets.single_cell.genome import Genome, cpg_positions, match_name
 from cpgtaxa.targets.single_cell.plan import BY_ORDER, SPLITS
 from cpgtaxa.targets.single_cell.profiles import MANY, Observations, merge, merge_strands, read_observations, states
 from cpgtaxa.targets.single_cell.statistics import site_statistics
+from cpgtaxa.targets.single_cell.tables import FARTHEST, FARTHEST_BY_ORDER
 
 ROWS = 1 << 16
 """Sites of a record batch."""
@@ -58,11 +59,12 @@ def prepare(given: dict, out: dict, *, settings: dict) -> None:
 
     out: paths by name. `sites`: Arrow IPC, batches of at most ROWS rows, by chromosome (in the order of the FASTA) and
     position: chrom (dictionary), position (int64, of the C, 1-based), split (int8: 0 train, 1 val, 2 test, -1 none),
-    states (fixed-size list of int8, one per cell: 0, 1, -1 unobserved); cells as JSON in the metadata. `statistics`:
-    Parquet, chrom, position and the columns of `statistics.site_statistics`. `cells`: CSV, cell, observed (sites),
-    coverage (their share), rate (methylated share of them), and how many rows were read, lacked a value, were of
-    another context, repeated a position, were of the other strand (moved to the C), merged (strands), undecided (one
-    half), no CpG (dropped); read_as, what the file was taken for.
+    states (fixed-size list of int8, one per cell: 0, 1, -1 unobserved); in the metadata cells as JSON, and `farthest`,
+    the distance from which neighbours count as being so far. `statistics`: Parquet, chrom, position and the columns
+    of `statistics.site_statistics`. `cells`: CSV, cell, observed (sites), coverage (their share), rate
+    (methylated share of them), and how many rows were read, lacked a value, were of another context, repeated a
+    position, were of the other strand (moved to the C), merged (strands), undecided (one half), no CpG (dropped);
+    read_as, what the file was taken for.
     `annotations`: Parquet, site and one bool column per annotation. `qc`: JSON: counts, and `warnings` for the page.
 
     Memory holds 5 bytes per observation, 4 per CpG of the genome, and one chromosome of sequence.
@@ -82,9 +84,9 @@ def prepare(given: dict, out: dict, *, settings: dict) -> None:
     beds = {}
     for name, path in (given.get("annotations") or {}).items():
         beds[name] = gathered(problems, read_bed, path, name)
-    by_order = {str(path) for path in given["profiles"].values() if str(path).lower().endswith(BY_ORDER)}
-    if by_order:
-        cells = gathered(problems, _cells_by_order, by_order.pop(), list(given["profiles"]))
+    ranks = {str(path) for path in given["profiles"].values() if str(path).lower().endswith(BY_ORDER)}
+    if ranks:
+        cells = gathered(problems, _cells_by_order, *ranks, list(given["profiles"]))
         notes.append(NOTE)
     else:
         cells = _cells(given, settings, genome, cpgs, problems, notes)
@@ -97,7 +99,7 @@ def prepare(given: dict, out: dict, *, settings: dict) -> None:
     intervals = {name: _intervals(name, bed, chroms, notes) for name, bed in beds.items()}
     if problems:
         raise InputError(problems)
-    _write(cells, chroms, split, intervals, out, notes, settings)
+    _write(cells, chroms, split, intervals, out, notes, FARTHEST_BY_ORDER if ranks else FARTHEST)
 
 
 # --- cells -----------------------------------------------------------------------------------------------------------
@@ -449,7 +451,7 @@ def _intervals(name: str, bed: pd.DataFrame, chroms: dict, notes: list[str]) -> 
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
-def _write(cells: dict, chroms: dict, split: dict, intervals: dict, out: dict, notes: list[str], settings) -> None:
+def _write(cells: dict, chroms: dict, split: dict, intervals: dict, out: dict, notes: list[str], farthest: int) -> None:
     """Write all files, block by block of sites."""
     names = list(cells)
     sites = sum(map(len, chroms.values()))
@@ -457,7 +459,7 @@ def _write(cells: dict, chroms: dict, split: dict, intervals: dict, out: dict, n
     observed, methylated = np.zeros(len(names), np.int64), np.zeros(len(names), np.int64)
     overlapping, inside_of = 0, dict.fromkeys(intervals, 0)
     with contextlib.ExitStack() as stack:
-        write_sites = _sites_writer(stack, out["sites"], names, list(chroms))
+        write_sites = _sites_writer(stack, out["sites"], names, list(chroms), farthest)
         write_statistics = _parquet_writer(stack, out["statistics"])
         write_annotations = _parquet_writer(stack, out["annotations"])
         first = 0
@@ -549,12 +551,12 @@ def _matrices(cells: dict, chroms: dict):
             yield number, piece.astype(np.int64), matrix
 
 
-def _sites_writer(stack: contextlib.ExitStack, path, cells: list[str], chroms: list[str]):
+def _sites_writer(stack: contextlib.ExitStack, path, cells: list[str], chroms: list[str], farthest: int):
     """A function that appends rows to the table of sites, which appears when `stack` ends without an error."""
     names = pa.array(chroms, pa.string())
     fields = [("chrom", pa.dictionary(pa.int32(), pa.string())), ("position", pa.int64()), ("split", pa.int8())]
     fields.append(("states", pa.list_(pa.int8(), len(cells))))
-    schema = pa.schema(fields, metadata={"cells": json.dumps(cells)})
+    schema = pa.schema(fields, metadata={"cells": json.dumps(cells), "farthest": str(farthest)})
     temporary = stack.enter_context(files.atomic(path))
     sink = stack.enter_context(pa.OSFile(str(temporary), "wb"))
     file = stack.enter_context(pa.ipc.new_file(sink, schema))

@@ -18,6 +18,8 @@ ROWS = 1 << 16
 """Sites of a block."""
 FARTHEST = 25_000
 """Bases; neighbours farther away count as being so far, as published."""
+FARTHEST_BY_ORDER = 1_000
+"""The same in sites, where their order alone is known."""
 UNKNOWN = 0.5
 """State of a neighbour that is not there."""
 
@@ -40,7 +42,8 @@ def _matrix(column: pa.Array, width: int) -> np.ndarray:
 
 
 class Sites:
-    """The table of sites (`sites.arrow`), memory-mapped. cells: names; chroms: names by code; n: number of sites.
+    """The table of sites (`sites.arrow`), memory-mapped. cells: names; chroms: names by code; n: number of sites;
+    farthest: distance from which neighbours count as being so far.
 
     Raises InputError naming a file that is missing or damaged.
     """
@@ -49,6 +52,7 @@ class Sites:
         with naming_damage(path):
             self._reader = pa.ipc.open_file(pa.memory_map(str(path)))
             self.cells = json.loads(self._reader.schema.metadata[b"cells"])
+            self.farthest = int(self._reader.schema.metadata.get(b"farthest", FARTHEST))
             batches = [self._reader.get_batch(number) for number in range(self._reader.num_record_batches)]
         self.chroms = batches[-1].column("chrom").dictionary.to_pylist() if batches else []
         self._starts = np.cumsum([0, *(batch.num_rows for batch in batches)])
@@ -82,14 +86,12 @@ class Sites:
 @dataclasses.dataclass(frozen=True)
 class Window:
     """Windows around consecutive sites. site, position (n,) int64; split (n,) int8; dna (n, dna_wlen) uint8 or None;
-    neighbours (n, cells, cpg_wlen) int8, distances (n, cells, cpg_wlen) int32, targets (n, cells) int8."""
+    targets (n, cells) int8."""
 
     site: np.ndarray
     position: np.ndarray
     split: np.ndarray
     dna: np.ndarray | None
-    neighbours: np.ndarray
-    distances: np.ndarray
     targets: np.ndarray
 
 
@@ -99,7 +101,7 @@ def window_blocks(paths):
         with naming_damage(path):
             reader = pa.ipc.open_file(pa.memory_map(str(path)))
             meta = reader.schema.metadata
-            cells, wlen = len(json.loads(meta[b"cells"])), int(meta[b"cpg_wlen"])
+            cells = len(json.loads(meta[b"cells"]))
         for number in range(reader.num_record_batches):
             with naming_damage(path):
                 batch = reader.get_batch(number)
@@ -107,28 +109,18 @@ def window_blocks(paths):
                 window = Window(
                     *(batch.column(name).to_numpy() for name in ("site", "position", "split")),
                     _matrix(batch.column("dna"), int(meta[b"dna_wlen"])) if has_dna else None,
-                    *(
-                        _matrix(batch.column(name), cells * wlen).reshape(-1, cells, wlen)
-                        for name in ("neighbours", "distances")
-                    ),
                     _matrix(batch.column("targets"), cells),
                 )
             yield window
 
 
-def filled(states: np.ndarray, distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Neighbours as numbers, float32: a state is UNKNOWN where there is none, a distance FARTHEST there and at most.
+def filled(states: np.ndarray, distances: np.ndarray, farthest: int = FARTHEST) -> tuple[np.ndarray, np.ndarray]:
+    """Neighbours as numbers, float32: a state is UNKNOWN where there is none, a distance `farthest` there and at most.
 
     states, distances: of any shape, -1 where a cell has no such neighbour.
     """
     state = np.where(states < 0, UNKNOWN, states).astype(np.float32)
-    return state, np.where(distances < 0, FARTHEST, np.minimum(distances, FARTHEST)).astype(np.float32)
-
-
-def window_cells(path) -> list[str]:
-    """The cells of a file of windows."""
-    with naming_damage(path), pa.OSFile(str(path)) as file:
-        return json.loads(pa.ipc.open_file(file).schema.metadata[b"cells"])
+    return state, np.where(distances < 0, farthest, np.minimum(distances, farthest)).astype(np.float32)
 
 
 @contextlib.contextmanager

@@ -1,9 +1,8 @@
-"""What networks and peers see of each site: the sequence around it, and its observed neighbours in every cell."""
+"""What networks and peers see of each site: the sequence around it, and what was observed."""
 
 import json
 import logging
 
-import numba
 import numpy as np
 import pyarrow as pa
 
@@ -11,31 +10,31 @@ from cpgtaxa import files
 from cpgtaxa.errors import InputError
 from cpgtaxa.progress import Progress
 from cpgtaxa.targets.single_cell.genome import BASES, OTHER, open_genome
+from cpgtaxa.targets.single_cell.tables import ROWS as WITHOUT
 from cpgtaxa.targets.single_cell.tables import Sites
 
 ROWS = 4096
-"""Windows of a record batch."""
-MISSING = -1
+"""Windows of a record batch; without sequence, as many as sites in a block."""
 
 
 def write_windows(sites_path, genome_path, out, *, shard: int, shards: int, settings: dict) -> None:
     """Write the windows of a shard of consecutive sites.
 
     sites_path: see `sites.prepare`. genome_path: FASTA, or None: no column `dna`. shard: from 1 to `shards`.
-    settings: `dna_wlen` (odd), `cpg_wlen` (even).
+    settings: `dna_wlen` (odd).
 
     out: Arrow IPC, uncompressed, batches of at most ROWS rows. site (int64, row in the table of sites), chrom
-    (dictionary), position (int64), split (int8); dna: see `sequence_windows`; neighbours, distances: see `neighbours`,
-    flattened; targets (int8, the states). The widths are in the metadata. Memory holds one chromosome, of sequence and
-    of the table of sites, and one batch.
+    (dictionary), position (int64), split (int8); dna: see `sequence_windows`; targets (int8, the states). The length is
+    in the metadata. Memory holds one chromosome, of sequence and of the table of sites, and one batch.
     """
     table = Sites(sites_path)
-    wlen, width = int(settings["dna_wlen"]), int(settings["cpg_wlen"])
+    wlen = int(settings["dna_wlen"])
     first, last = (table.n * part // shards for part in (shard - 1, shard))
     genome = open_genome(genome_path) if genome_path else None
-    schema = _schema(table.cells, wlen if genome is not None else 0, width)
-    row_bytes = wlen * (genome is not None) + len(table.cells) * (width * 5 + 1) + 30
+    schema = _schema(table.cells, wlen if genome is not None else 0)
+    row_bytes = wlen * (genome is not None) + len(table.cells) + 30
     files.need_space(out, (last - first) * row_bytes, "the windows of this shard take")
+    rows = ROWS if genome is not None else WITHOUT
     done, progress = 0, Progress(last - first, "windows cut out")
     with (
         files.atomic(out) as temporary,
@@ -48,9 +47,9 @@ def write_windows(sites_path, genome_path, out, *, shard: int, shards: int, sett
                 continue
             block = table.rows(start, stop)
             codes = genome[table.chroms[code]] if genome is not None else None
-            for row in range(low, high, ROWS):
-                piece = slice(row - start, min(row + ROWS, high) - start)
-                writer.write_batch(_batch(schema, table, code, start, block, piece, codes, wlen, width))
+            for row in range(low, high, rows):
+                piece = slice(row - start, min(row + rows, high) - start)
+                writer.write_batch(_batch(schema, table, code, start, block, piece, codes, wlen))
                 done += piece.stop - piece.start
                 progress.step(piece.stop - piece.start)
     pace = done / max(progress.spent(), 1e-9)
@@ -70,19 +69,17 @@ def _chromosomes(table: Sites):
         yield code, start, table.n
 
 
-def _schema(cells: list[str], wlen: int, width: int) -> pa.Schema:
+def _schema(cells: list[str], wlen: int) -> pa.Schema:
     """Of a file of windows; wlen 0: without sequence."""
     fields = [("site", pa.int64()), ("chrom", pa.dictionary(pa.int32(), pa.string()))]
     fields += [("position", pa.int64()), ("split", pa.int8())]
     if wlen:
         fields.append(("dna", pa.list_(pa.uint8(), wlen)))
-    fields.append(("neighbours", pa.list_(pa.int8(), len(cells) * width)))
-    fields.append(("distances", pa.list_(pa.int32(), len(cells) * width)))
     fields.append(("targets", pa.list_(pa.int8(), len(cells))))
-    return pa.schema(fields, metadata={"cells": json.dumps(cells), "dna_wlen": str(wlen), "cpg_wlen": str(width)})
+    return pa.schema(fields, metadata={"cells": json.dumps(cells), "dna_wlen": str(wlen)})
 
 
-def _batch(schema, table: Sites, code: int, start: int, block, piece: slice, codes, wlen: int, width: int):
+def _batch(schema, table: Sites, code: int, start: int, block, piece: slice, codes, wlen: int):
     """The record batch of some rows of a chromosome, whose first row in the table is `start`."""
     position, rows = block.position[piece], piece.stop - piece.start
     indices = pa.array(np.full(rows, code, dtype=np.int32))
@@ -94,8 +91,7 @@ def _batch(schema, table: Sites, code: int, start: int, block, piece: slice, cod
     ]
     if codes is not None:
         columns.append(_lists(windows_of(codes, position, wlen)))
-    near, distance = neighbours(block.position, block.states, piece.start, piece.stop, width)
-    columns += [_lists(near.reshape(rows, -1)), _lists(distance.reshape(rows, -1)), _lists(block.states[piece])]
+    columns.append(_lists(block.states[piece]))
     return pa.record_batch(columns, schema=schema)
 
 
@@ -150,64 +146,3 @@ def is_cpg(windows: np.ndarray) -> np.ndarray:
     """Whether windows (n, wlen) have CG at their centre, (n,) bool."""
     centre = windows.shape[1] // 2
     return (windows[:, centre] == BASES.index(b"C")) & (windows[:, centre + 1] == BASES.index(b"G"))
-
-
-# --- neighbours ------------------------------------------------------------------------------------------------------
-
-
-@numba.njit(cache=True)
-def _neighbours(position, states, first, last, half, near, distance):
-    """Fill near and distance, (last - first, cells, 2 * half), both MISSING before."""
-    for cell in range(states.shape[1]):
-        # `latest` holds the last `half` observed rows on one side, the newest at `newest`.
-        latest = np.empty(half, dtype=np.int64)
-        count = 0
-        row = first - 1
-        while row >= 0 and count < half:
-            if states[row, cell] >= 0:
-                count += 1
-                latest[half - count] = row
-            row -= 1
-        newest = half - 1
-        for row in range(first, last):
-            for back in range(count):
-                other = latest[(newest - back) % half]
-                near[row - first, cell, half - 1 - back] = states[other, cell]
-                distance[row - first, cell, half - 1 - back] = position[row] - position[other]
-            if states[row, cell] >= 0:
-                newest = (newest + 1) % half
-                latest[newest] = row
-                count = min(count + 1, half)
-        count = 0
-        row = last
-        while row < position.size and count < half:
-            if states[row, cell] >= 0:
-                count += 1
-                latest[half - count] = row
-            row += 1
-        newest = half - 1
-        for row in range(last - 1, first - 1, -1):
-            for on in range(count):
-                other = latest[(newest - on) % half]
-                near[row - first, cell, half + on] = states[other, cell]
-                distance[row - first, cell, half + on] = position[other] - position[row]
-            if states[row, cell] >= 0:
-                newest = (newest + 1) % half
-                latest[newest] = row
-                count = min(count + 1, half)
-
-
-def neighbours(position, states, first: int, last: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest observed sites of some rows, in each cell: their states and distances, (rows, cells, width).
-
-    position (n,) int64 ascending and states (n, cells) int8 (-1 unobserved) of a whole chromosome; rows from `first`
-    to `last`, excluded. Of the `width` entries, the first half are the nearest sites to the left, by position; the
-    second those to the right. int8 and int32 (bases, positive); -1 where the chromosome ends. The site itself is never
-    among them.
-    """
-    if width % 2:
-        raise ValueError(f"as many neighbours on either side: an even number, not {width}")
-    shape = (last - first, states.shape[1], width)
-    near, distance = np.full(shape, MISSING, dtype=np.int8), np.full(shape, MISSING, dtype=np.int32)
-    _neighbours(position, states, first, last, width // 2, near, distance)
-    return near, distance
