@@ -259,7 +259,9 @@ class Trace:
         batch = causes.get("batch", 0)
         if batch:
             self.says("header", f"The bands of {n(batch)} of {n(causes.sum())} CpGs called Bi… or Tri… go with")
-        rows = [[cause, n(causes[cause])] for cause in ("batch", "sex", "SNP", "imprinting", "unknown") if cause in causes]
+        rows = [
+            [cause, n(causes[cause])] for cause in ("batch", "sex", "SNP", "imprinting", "unknown") if cause in causes
+        ]
         if rows:
             self.shows("causes of bands", rows, [0, 2])
 
