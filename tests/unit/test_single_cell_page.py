@@ -661,8 +661,13 @@ STATES = [
     ),
     (
         {"blocks": 2, "intervals": False},
-        ["only 2 blocks of", "mean over the cells. All pairs"],
+        ["only 2 blocks of 10 kb or more", "mean over the cells. All pairs"],
         ["p is after Holm for"],
+    ),
+    (
+        {"blocks": 2, "intervals": False, "settings": {"counted": "sites"}},
+        ["only 2 blocks of 10,000 sites or more"],
+        ["10 kb"],
     ),
     ({"drawn": {"annotations": None}}, ["Within annotations"], ["AUC among the sites"]),
     (

@@ -316,7 +316,7 @@ def test_whose_cells_change_is_said_filtered_and_exported(tables, results, brows
             opened(visit, cpgs[row])
             text = page.inner_text("#detail-pattern")
             assert wanted in text
-            assert ("Spread" in text) == (4 <= row <= 9)
+            assert ("Spread of the cells" in text) == (4 <= row <= 9)
         page.evaluate(f"location.hash = 'cpg={cpgs[len(said) - 1]}'")
         opened(visit, cpgs[len(said) - 1])
         assert "Cells" not in page.inner_text("#detail-pattern"), "not tested"
