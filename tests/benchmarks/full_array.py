@@ -30,7 +30,7 @@ SEED = 20
 
 
 def block_of(task):
-    """Text of a block of the matrix."""
+    """Text of a block of the matrix, and (admissible taxa "A|B", kind) of its CpGs, as `simulated_cohort` has them."""
     start, stop, n_samples, plan = task
     setting = cohort_setting(SEED, n_samples)
     drawn = [draw_cpg(SEED, index, plan[index - start], setting) for index in range(start, stop)]
@@ -40,7 +40,7 @@ def block_of(task):
     table = pa.table([names, *columns], names=["cpg", *(str(column) for column in range(n_samples))])
     sink = pa.BufferOutputStream()
     pa.csv.write_csv(table, sink, pa.csv.WriteOptions(include_header=False, quoting_style="none"))
-    return sink.getvalue().to_pybytes()
+    return sink.getvalue().to_pybytes(), [("|".join(one.admissible(setting)), one.row()["kind"]) for one, _ in drawn]
 
 
 def simulate(folder, n_cpgs, n_samples, workers, distinct):
@@ -52,18 +52,21 @@ def simulate(folder, n_cpgs, n_samples, workers, distinct):
     distinct = min(distinct, n_cpgs)
     plan = plan_cohort(SEED, n_cpgs, 0.15)[:distinct]
     tasks = ((a, min(a + BLOCK, distinct), n_samples, plan[a : a + BLOCK]) for a in range(0, distinct, BLOCK))
+    truth = []
     with open(folder / "distinct.csv", "wb") as out, multiprocessing.Pool(workers) as pool:
-        for number, text in enumerate(pool.imap(block_of, tasks), 1):
+        for number, (text, right) in enumerate(pool.imap(block_of, tasks), 1):
             out.write(text)
+            truth += right
             if time.monotonic() - reported > 30:
                 reported = time.monotonic()
                 print(f"{number * BLOCK:,} of {distinct:,} CpGs simulated, {reported - began:.0f} s", flush=True)
-    repeat(folder, n_cpgs, n_samples, distinct)
+    repeat(folder, n_cpgs, n_samples, truth)
     print(f"simulated in {time.monotonic() - began:.0f} s", flush=True)
 
 
-def repeat(folder, n_cpgs, n_samples, distinct):
-    """Make beta.csv from distinct.csv, and the two tables."""
+def repeat(folder, n_cpgs, n_samples, truth):
+    """Make beta.csv from distinct.csv, and the two tables. truth: (admissible, kind) of the distinct CpGs."""
+    distinct = len(truth)
     samples = [f"S{number:05d}" for number in range(1, n_samples + 1)]
     written = 0
     with open(folder / "beta.csv", "wb", 1 << 22) as out:
@@ -77,9 +80,10 @@ def repeat(folder, n_cpgs, n_samples, distinct):
     (folder / "distinct.csv").unlink()
     ages = cohort_setting(SEED, n_samples).ages
     pd.DataFrame({"sample_id": samples, "age": ages}).to_csv(folder / "samples.csv", index=False)
-    taxa = [taxon or "Unclassified" for taxon in plan_cohort(SEED, n_cpgs, 0.15)[:distinct]]
-    truth = [(f"cg{number:08d}", taxa[number % distinct]) for number in range(n_cpgs)]
-    pd.DataFrame(truth, columns=["cpg", "taxon"]).to_csv(folder / "truth.csv", index=False)
+    rows = [(f"cg{number:08d}", *truth[number % distinct]) for number in range(n_cpgs)]
+    table = pd.DataFrame(rows, columns=["cpg", "admissible", "kind"])
+    table.insert(1, "taxon", table["admissible"].str.partition("|")[0])
+    table.to_csv(folder / "truth.csv", index=False)
 
 
 def by_rule(folder) -> pd.DataFrame:
