@@ -297,6 +297,7 @@ def of_cohorts():
         if n >= real.LARGE and name != "brain, all ages":
             permuted = np.random.default_rng(1).permutation(n)
             at_random = described(cohort.beta, sheet.assign(age=sheet["age"].to_numpy()[permuted]))[1]
+            drop_chance_curves(at_random)
             for word, among in (("curved", CURVED), ("linear", ("linear",))):
                 yield row_of(f"{name}, ages permuted: {word}", n, at_random["shape"].isin(among).sum(), k)
                 hits, target = at_random["spread_shape"].isin(among).sum(), 0.05 if word == "curved" else np.nan

@@ -82,6 +82,17 @@ def spreading(rng, shapes, size):
     return (0.5 + 0.02 * np.exp(logs) * rng.standard_normal(logs.shape)).astype(np.float32)
 
 
+@pytest.mark.parametrize(("n", "told"), [(299, False), (301, True)])
+def test_few_people_have_no_curves_of_spread(rng, n, told):
+    """A few far from the others look like one."""
+    ages = np.linspace(20, 90, n)
+    values = 0.5 + np.where(ages < 55, 0.01, 0.09) * rng.standard_normal((20, n))
+    found = describe(values.astype(np.float32), Design(ages), np.full(20, np.nan))
+    assert set(found["spread_shape"]) == ({"step"} if told else {"undecided"})
+    assert np.isfinite(found["spread_change_point"]).all() == told
+    assert (found["spread_shape_p"] < 1e-4).all()
+
+
 @pytest.mark.parametrize("of", ["nothing", "log spread", "spread"])
 def test_spreads_on_a_line_are_on_no_curve(rng, ages, of):
     position = (ages - 20) / 70

@@ -24,8 +24,8 @@ DESCRIPTION = {
     "replication_high": "upper end",
     "spread_shape": "experimental: how the spread around the trend changes with age, in the words of `shape`: linear "
     "is the same ratio or the same difference each year; curves that adjusting over all CpGs (Benjamini–Hochberg, 5 %) "
-    "takes away are undecided. Of 600 samples, waves and steps of 3 times the sd are found, saturating and late_onset "
-    "from 9 on",
+    "takes away, and all curves of fewer than 300 values, are undecided. Of 600 samples, waves and steps of 3 times "
+    "the sd are found, saturating and late_onset from 9 on",
     "spread_shape_p": "p-value that the spread, or its logarithm, is a line of age",
     "spread_change_point": "age (years) where the spread changes; of a wave its largest turn",
     "spread_change_point_low": "lower end of its 95 % interval, given the shape; holds 88 to 96 % of planted change "
