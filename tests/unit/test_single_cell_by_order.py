@@ -11,7 +11,7 @@ from cpgtaxa.plan.config import check_config
 from cpgtaxa.targets.single_cell import sites
 from cpgtaxa.targets.single_cell.by_order import read_by_order
 from cpgtaxa.targets.single_cell.plan import SingleCellPlan, cell_names
-from cpgtaxa.targets.single_cell.tables import Sites
+from cpgtaxa.targets.single_cell.tables import FARTHEST, FARTHEST_BY_ORDER, Sites
 
 OUT = ("sites", "statistics", "cells", "annotations", "qc")
 SETTINGS = {"dna_wlen": 21, "coordinates": "auto", "columns": None, "max_not_cpg": 0.01, "split": {}}
@@ -37,6 +37,7 @@ def test_ranks_stand_for_positions_and_no_neighbours_are_merged(tmp_path):
     sites.prepare(given, out, settings=SETTINGS)
     table = Sites(out["sites"])
     assert table.chroms == ["chr1", "chr2", "chr10"]
+    assert table.farthest == FARTHEST_BY_ORDER < FARTHEST
     block = table.rows(0, table.n)
     for code, chrom in enumerate(table.chroms):
         seen = (values[chrom] >= 0).any(axis=1)
