@@ -1,4 +1,4 @@
-"""The main job through a real SLURM: whole, with jobs cancelled, out of time, on a node drained, and asking for a GPU.
+"""The workflow through a real SLURM: whole, with jobs cancelled, out of time, on a node drained, and asking for a GPU.
 
 The cluster has one node (slurm_cluster.py). Where SLURM is not installed these tests are skipped with the reason.
 """
@@ -16,8 +16,8 @@ import yaml
 from conftest import ROOT, TINY, Run, merged, snakemake
 
 PROFILE = ROOT / "workflow/profiles/slurm"
-LONG = merged(TINY, {"simulation": {"per_taxon": 150}, "training": {"epochs": 40}, "rounds": {"max": 1}})
-"""A training of more than a minute, SLURM's unit of time."""
+LONG = merged(TINY, {"simulation": {"per_taxon": 150}, "training": {"epochs": 24}, "rounds": {"max": 1}})
+"""A training of some two minutes; a minute is SLURM's unit of time."""
 
 slow = pytest.mark.slow
 needs_slurm = pytest.mark.skipif(bool(slurm_cluster.missing()), reason=slurm_cluster.missing() or "")
@@ -122,6 +122,22 @@ def test_the_demo_through_slurm(cluster, tmp_path):
 
 @slow
 @needs_slurm
+def test_the_companions_through_slurm(cluster, tmp_path):
+    """Each on its simulated default, all four at a time."""
+    targets = ("expression", "histone", "single_cell", "ecg_age")
+    run = Submitted(cluster, tmp_path, {"seed": 42}, *targets)
+    text = run.finish(6000)
+    assert run.process.returncode == 0, text
+    jobs = run.jobs()
+    assert {job["state"] for job in jobs} == {"COMPLETED"}
+    assert {job["partition"] for job in jobs} == {"cpu"}
+    for target in targets:
+        assert (tmp_path / f"results/{target}/summary.txt").read_text() in text
+        assert (tmp_path / f"results/{target}/report.html").stat().st_size > 10_000
+
+
+@slow
+@needs_slurm
 def test_a_cancelled_job_is_submitted_again_and_goes_on(cluster, tiny_run, tmp_path):
     run = Submitted(cluster, tmp_path, TINY)
     first = run.wait_for(lambda: run.running("compute_statistics"))
@@ -144,14 +160,15 @@ def test_a_cancelled_job_is_submitted_again_and_goes_on(cluster, tiny_run, tmp_p
 def test_a_job_out_of_time_goes_on_with_more_of_it(cluster, tmp_path):
     calm = snakemake(tmp_path / "calm", "taxonomy", config=LONG)
     assert calm.code == 0, calm.text
-    minutes = ["--set-resources", "train:runtime=attempt", "cohort:runtime=30", "predict:runtime=30"]
+    # 1, 8 and 27 minutes: also a busy machine is done in three attempts.
+    minutes = ["--set-resources", "train:runtime=attempt ** 3", "cohort:runtime=30", "predict:runtime=30"]
     run = Submitted(cluster, tmp_path / "timed", LONG, "taxonomy", *minutes)
     text = run.finish()
     assert run.process.returncode == 0, text
     training = run.jobs("train_wildcards_0")
     assert training[0]["state"] == "TIMEOUT", "the training was over in a minute: make LONG longer"
     assert training[-1]["state"] == "COMPLETED"
-    assert [job["limit"] for job in training] == [f"{number}:00" for number in range(1, len(training) + 1)]
+    assert [job["limit"] for job in training] == ["1:00", "8:00", "27:00"][: len(training)]
     assert "continuing from the checkpoint" in (tmp_path / "timed/results/logs/train_0_ResNet18.log").read_text()
     assert epochs(tmp_path / "timed") == epochs(tmp_path / "calm")
     pd.testing.assert_frame_equal(taxonomy(tmp_path / "timed"), taxonomy(tmp_path / "calm"), check_exact=True)
