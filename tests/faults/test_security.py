@@ -420,7 +420,7 @@ import resource, sys, pathlib
 sys.path.insert(0, {scripts!r})
 from cpgtaxa.errors import InputError
 from cpgtaxa.input import scan
-from cpgtaxa.input import matrices
+from cpgtaxa.input import opening
 from cpgtaxa.input import sheets
 from cpgtaxa.input import streams
 from cpgtaxa.input import texts
@@ -452,9 +452,9 @@ BOMBS = {
     "labels": ("taxa.read_labels(sys.argv[1], [])", many(b"a,b\n" * (4 << 20), b"cpg,taxon\n"), 700),
     "image list": ("images.read_image_csv(sys.argv[1], '.')", many(b"a,b\n" * (4 << 20)), 700),
     "sheet": ("sheets.read_sheet(pathlib.Path(sys.argv[1]), {})", many(b"a,b\n" * (4 << 20)), 900),
-    "matrix": ("matrices.open_matrix(pathlib.Path(sys.argv[1]))", many(b"x" * (16 << 20)), 2200),
+    "matrix": ("opening.open_matrix(pathlib.Path(sys.argv[1]))", many(b"x" * (16 << 20)), 2200),
     "row of the matrix": (
-        "matrix = matrices.open_matrix(pathlib.Path(sys.argv[1]))\n"
+        "matrix = opening.open_matrix(pathlib.Path(sys.argv[1]))\n"
         "    print('refused:', scan.scan_matrix(matrix, [0, 1], pathlib.Path(sys.argv[1] + '.out'), 0.2).damage)",
         many(b"x" * (16 << 20), b"cpg,s1,s2\ncg1,0.5,0.5\ncg2,0.5,0.4\n"),
         2200,
