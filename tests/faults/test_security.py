@@ -267,7 +267,7 @@ def test_images_weights_and_labels_of_any_name(tiny_run, tmp_path, name):
         listed.assign(path=paths)[["path", 1]].to_csv(folder / info[part], header=False, index=False)
     predict = {"images": info["test"], "root": root, "weights": f"{name}.pt", "stats": f"{name}.json"}
     config = {
-        "images": {"size": 64, "info": info, "root": root},
+        "images": TINY["images"] | {"info": info, "root": root},
         "training": {"weights": f"{name}.pt", "stats": f"{name}.json"},
         "predict": predict,
     }
