@@ -244,7 +244,8 @@ class Trace:
         table = self.csv("patterns.csv.gz").set_index("cpg").loc[self.taxonomy["cpg"]]
         likely, left = table["replication"], (self.taxon == "Unclassified").to_numpy()
         if table["sex_q"].notna().any():
-            self.says("patterns", f"In {n((table['sex_q'] < 0.05).sum())} women and men change differently (q < 0.05).")
+            divergent = one_or((table["sex_q"] < 0.05).sum(), "CpG", "CpGs")
+            self.says("patterns", f"Women and men change differently in {divergent} (q < 0.05).")
         self.says(
             "patterns",
             f"Of {n(likely.notna().sum())}, {one_or((likely >= 0.9).sum(), 'is', 'are')} likely to get the same",

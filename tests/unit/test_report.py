@@ -807,7 +807,7 @@ STATES = [
     (
         {"patterns": {"asked": "0", "sexes": False, "batch": "0", "causes": []}},
         ["may change mostly early or late in life. Shape", "No CpG is called Bi… or Tri…."],
-        ["technical column", "women and men", "likely to get the same taxon", "Cause of bands"],
+        ["technical column", "omen and men", "likely to get the same taxon", "Cause of bands"],
     ),
     (
         {"patterns": {"sexes": True}},
@@ -815,7 +815,7 @@ STATES = [
             "The bands of 2 of 8 CpGs called Bi… or Tri… go with a technical column of the sheet, or with the chip",
             "their taxa say nothing of ageing. results/logs/patterns_… name the column",
             "give it to adjust (the chip: once it is a column of the sheet), or leave these CpGs out",
-            "In 3 women and men change differently (q",
+            "Women and men change differently in 3 CpGs (q",
             "Of 50, 37 are likely to get the same taxon in another cohort",
             "late onset most of the change comes after the change point 20 33.3 % 15 17",
             "or the chip in the sample ids: the taxon says nothing of ageing 2",
