@@ -276,8 +276,8 @@ def test_workbooks_as_people_lay_them_out(bench):
 def test_workbooks_as_r_and_commas_leave_them(bench):
     """Without a heading of the ids, below notes of several fields, with commas in texts."""
     rows = [
-        ["Table S3", "2024"],
-        [*SAMPLES],
+        ["Table S3", "2024"] + [None] * (len(SAMPLES) - 1),
+        [*SAMPLES, None],
         *(
             [name, *(str(one).replace(".", ",") for one in row)]
             for name, row in zip(CPGS, bench.frame.to_numpy(), strict=True)
@@ -292,7 +292,7 @@ def test_workbooks_as_r_and_commas_leave_them(bench):
     assert "decimal commas were read as points" in warnings
     bench.out("qc.json").parent.rename(bench.folder / "before")
     bench.beta.unlink()
-    pd.DataFrame([["x1", *SAMPLES[1:]], *rows[2:]]).to_excel(bench.beta, index=False, header=False)
+    pd.DataFrame([["x1", *SAMPLES[1:], None], *rows[2:]]).to_excel(bench.beta, index=False, header=False)
     assert "but the sheet has no such sample" in bench.problems()[0]
 
 
