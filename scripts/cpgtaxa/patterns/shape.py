@@ -49,7 +49,8 @@ ENDS = (0.05, 10)
 REACH = 6.635
 """Change points whose deviance is this much above the least are in the 95 % interval. The quantile for normal noise is
 3.8; with that of 99 %, intervals hold the point in 95 % of simulated CpGs, whose trends bend a little besides."""
-COLUMNS = ("shape", "shape_p", "change_point", "change_point_low", "change_point_high")
+CHANGE_POINT = ("change_point", "change_point_low", "change_point_high")
+COLUMNS = ("shape", "shape_p", *CHANGE_POINT)
 LEAST_OF_SEX = 15
 """Fewest values of a sex for a slope of its own."""
 HELD = 0.8
@@ -127,7 +128,7 @@ class Design:
         return found.reshape(len(values), 3, self.n_bins)
 
 
-def _fit(basis, weights, sums):
+def weighted_fit(basis, weights, sums):
     """Weighted least squares. basis: (b, t); weights, sums: (k, b) of weights and of weighted values.
 
     Returns coefficients (k, t) and the inverse of the normal matrix (k, t, t).
@@ -228,7 +229,7 @@ class Binned:
 
     def _spline(self, sums) -> np.ndarray:
         weights, sums = self.weight * self.counts.sum(axis=1), self.weight * sums.sum(axis=1)
-        self._coefficients, self._inverse = _fit(self.design.basis, weights, sums)
+        self._coefficients, self._inverse = weighted_fit(self.design.basis, weights, sums)
         return self._coefficients @ self.design.basis.T
 
     def squares(self, fitted, group=slice(None)) -> np.ndarray:
@@ -239,7 +240,7 @@ class Binned:
         """Intercept and slope (k, 2) by standardised age, their covariance (k, 2, 2), samples (k,). group: of sexes."""
         basis, counts = self.design.basis[:, :2], self.counts[:, group]
         held, sums = counts.sum(axis=1), (counts * self.means[:, group]).sum(axis=1)
-        found, inverse = _fit(basis, self.weight * held, self.weight * sums)
+        found, inverse = weighted_fit(basis, self.weight * held, self.weight * sums)
         covariance = _covariance(basis, inverse, self.weight, self.squares(found @ basis.T, group))
         return found, covariance / np.square(self.kept * self.scales.t_scale)[:, None, None], held.sum(axis=1)
 

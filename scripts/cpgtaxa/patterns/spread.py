@@ -9,7 +9,18 @@ more than a spread on a line of age itself does.
 import numpy as np
 from scipy import special
 
-from cpgtaxa.patterns.shape import COLUMNS, UNADJUSTED, Binned, Design, Limits, Scales, _fit, judge, level_shapes
+from cpgtaxa.patterns.shape import (
+    CHANGE_POINT,
+    COLUMNS,
+    UNADJUSTED,
+    Binned,
+    Design,
+    Limits,
+    Scales,
+    judge,
+    level_shapes,
+    weighted_fit,
+)
 from cpgtaxa.taxa.criteria import BY_NAME, SPREAD_FLOOR
 
 PREFIX = "spread_"
@@ -57,7 +68,7 @@ class Spread(Binned):
         least = np.maximum(mean.max(axis=1, keepdims=True) / 20, LEAST)
         for _ in range(ROUNDS):
             weight = self.counts[:, 0] / np.maximum(fitted, least) ** 2
-            fitted = _fit(basis, weight, weight * mean)[0] @ basis.T
+            fitted = weighted_fit(basis, weight, weight * mean)[0] @ basis.T
         return np.log(np.maximum(fitted, least))
 
     def bend(self):
@@ -82,7 +93,7 @@ def spread_shapes(binned: Binned) -> dict[str, np.ndarray]:
     found = judge(spread, unit, LIMITS)
     curved = (spread.n < FEWEST) & ~np.isin(found["shape"], ["none", "linear"])
     found["shape"][curved] = "undecided"
-    for name in COLUMNS[2:]:
+    for name in CHANGE_POINT:
         found[name][curved] = np.nan
     return {PREFIX + name: column for name, column in found.items()}
 
