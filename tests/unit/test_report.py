@@ -807,7 +807,7 @@ STATES = [
     (
         {"patterns": {"asked": "0", "sexes": False, "batch": "0", "causes": []}},
         ["may change mostly early or late in life. Shape", "No CpG is called Bi… or Tri…."],
-        ["technical column", "omen and men", "likely to get the same taxon", "Cause of bands"],
+        ["technical column", "Women and men", "likely to get the same taxon", "Cause of bands"],
     ),
     (
         {"patterns": {"sexes": True}},
